@@ -1,0 +1,96 @@
+//! What the router and the checker say to each other: one JSON message a datagram, over a `SOCK_SEQPACKET` pair.
+//!
+//! The checker is not trusted: what it sends is bounded in size, typed, and can do no more than say how a run ended.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use vouchd_config::Check;
+use vouchd_health::RunResult;
+
+/// Longest message in bytes. A report's message and metrics are capped far below it.
+pub const MAX_MESSAGE: usize = 128 * 1024;
+
+/// The descriptor at which the checker finds its end of the pair.
+pub const CHECKER_FD: i32 = 3;
+
+/// How often the checker says that it is alive.
+pub const HEARTBEAT: Duration = Duration::from_millis(250);
+
+/// Router to checker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToChecker {
+    /// Always the first message.
+    Init(Init),
+    /// One check; sent after `Init`, one message each.
+    Check(Box<Check>),
+    /// All checks have been sent: start.
+    Start,
+    /// The standing of a check is about to change (run it at its fast interval), or no longer.
+    Pace { check: String, fast: bool },
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Init {
+    pub plugin_dir: PathBuf,
+    pub builtin_plugin_dir: PathBuf,
+    pub cache_dir: Option<PathBuf>,
+}
+
+/// Checker to router.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum FromChecker {
+    Heartbeat,
+    /// A run has ended.
+    Run(RunDone),
+    /// A plugin file was loaded, failed to load, or is gone. Sent for every file at start.
+    Plugin(PluginState),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunDone {
+    pub check: String,
+    pub result: RunResult,
+    pub duration: Duration,
+    /// CPU time spent in the plugin's own code.
+    pub cpu: Duration,
+    /// Peak of the plugin's memory in bytes.
+    pub memory: u64,
+    /// Runs that were due while one was still in flight, since the last message.
+    pub skipped: u64,
+    /// Until the next run, as planned now.
+    pub next_in: Duration,
+    /// What the plugin logged; capped by the host.
+    pub log: Vec<LogLine>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// `debug`, `info`, `warn`, `error`.
+    pub level: String,
+    pub message: String,
+}
+
+/// A plugin as `status` shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PluginState {
+    /// File name without `.wasm`.
+    pub name: String,
+    pub source: PathBuf,
+    /// The version that runs; none if no version ever loaded, or the file is gone.
+    pub loaded: Option<LoadedPlugin>,
+    /// Why the newest file does not run.
+    pub error: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoadedPlugin {
+    /// `component` or `module`.
+    pub kind: String,
+    pub sha256: String,
+    /// Unix time in seconds.
+    pub loaded_at: u64,
+}

@@ -12,8 +12,8 @@ use vouchd_health::RunResult;
 /// Longest message in bytes. A report's message and metrics are capped far below it.
 pub const MAX_MESSAGE: usize = 128 * 1024;
 
-/// The descriptor at which the checker finds its end of the pair.
-pub const CHECKER_FD: i32 = 3;
+/// The descriptor at which the checker finds its end of the pair: its standard input.
+pub const CHECKER_FD: i32 = 0;
 
 /// How often the checker says that it is alive.
 pub const HEARTBEAT: Duration = Duration::from_millis(250);
@@ -24,9 +24,12 @@ pub const HEARTBEAT: Duration = Duration::from_millis(250);
 pub enum ToChecker {
     /// Always the first message.
     Init(Init),
-    /// One check; sent after `Init`, one message each.
+    /// One check; sent after `Init`, one message each. After `Start`: a check that is new or has changed (which replaces
+    /// the one of the same name, its memo included).
     Check(Box<Check>),
-    /// All checks have been sent: start.
+    /// A check that is no longer configured.
+    Forget { check: String },
+    /// All checks that were configured at start have been sent: run them.
     Start,
     /// The standing of a check is about to change (run it at its fast interval), or no longer.
     Pace { check: String, fast: bool },

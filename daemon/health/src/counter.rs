@@ -150,3 +150,121 @@ impl Counter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(verdict: Verdict) -> RunResult {
+        RunResult::Report(Report { verdict, message: String::new(), adjust: None, metrics: Vec::new() })
+    }
+
+    fn error(reason: &str) -> RunResult {
+        RunResult::Error { reason: reason.to_owned() }
+    }
+
+    fn counter(rise: u32, fall: u32, first: Verdict) -> Counter {
+        let mut counter = Counter::new(Counting { rise, fall });
+        assert!(counter.record(&run(first)));
+        counter
+    }
+
+    fn verdict(counter: &Counter) -> Option<Verdict> {
+        match counter.standing() {
+            Standing::Verdict { verdict, .. } => Some(*verdict),
+            Standing::Waiting | Standing::Error { .. } => None,
+        }
+    }
+
+    #[test]
+    fn the_first_result_decides_at_once_whatever_rise_and_fall_say() {
+        for first in [Verdict::Pass, Verdict::Warn, Verdict::Fail, Verdict::Fault] {
+            assert_eq!(verdict(&counter(5, 5, first)), Some(first));
+        }
+    }
+
+    #[test]
+    fn a_failure_is_believed_after_fall_runs_and_a_recovery_after_rise_runs() {
+        let mut counter = counter(2, 3, Verdict::Pass);
+        for believed in [Verdict::Pass, Verdict::Pass, Verdict::Fail] {
+            counter.record(&run(Verdict::Fail));
+            assert_eq!(verdict(&counter), Some(believed));
+        }
+        for believed in [Verdict::Fail, Verdict::Pass] {
+            counter.record(&run(Verdict::Pass));
+            assert_eq!(verdict(&counter), Some(believed));
+        }
+    }
+
+    #[test]
+    fn a_run_that_agrees_with_the_standing_starts_the_count_again() {
+        let mut counter = counter(1, 2, Verdict::Pass);
+        for seen in [Verdict::Fail, Verdict::Pass, Verdict::Fail] {
+            counter.record(&run(seen));
+            assert_eq!(verdict(&counter), Some(Verdict::Pass));
+        }
+        assert!(counter.is_changing());
+        counter.record(&run(Verdict::Fail));
+        assert_eq!(verdict(&counter), Some(Verdict::Fail));
+        assert!(!counter.is_changing());
+    }
+
+    #[test]
+    fn worse_runs_of_different_kinds_count_together_and_the_last_one_is_believed() {
+        let mut counter = counter(1, 2, Verdict::Pass);
+        counter.record(&run(Verdict::Fail));
+        assert!(counter.record(&error("trapped")));
+        assert_eq!(
+            counter.standing(),
+            &Standing::Error { reason: "trapped".to_owned(), last: Some((Verdict::Pass, None)) }
+        );
+    }
+
+    #[test]
+    fn a_timeout_counts_as_a_failure() {
+        let mut counter = counter(1, 1, Verdict::Pass);
+        assert!(counter.record(&RunResult::TimedOut { after: std::time::Duration::from_millis(500) }));
+        assert_eq!(verdict(&counter), Some(Verdict::Fail));
+    }
+
+    #[test]
+    fn a_second_error_keeps_the_verdict_from_before_the_first() {
+        let mut counter = counter(1, 1, Verdict::Warn);
+        counter.record(&error("a"));
+        counter.record(&error("b"));
+        assert_eq!(
+            counter.standing(),
+            &Standing::Error { reason: "b".to_owned(), last: Some((Verdict::Warn, None)) }
+        );
+    }
+
+    #[test]
+    fn after_the_checker_was_lost_the_next_result_decides_at_once() {
+        let mut counter = counter(3, 3, Verdict::Pass);
+        assert!(counter.lost("the checker does not run"));
+        assert!(matches!(counter.standing(), Standing::Error { .. }));
+        assert!(counter.record(&run(Verdict::Pass)));
+        assert_eq!(verdict(&counter), Some(Verdict::Pass));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_but_a_passing_run_makes_a_standing_pass(results in proptest::collection::vec(0u8..5, 1..60), rise in 1u32..4, fall in 1u32..4) {
+            let mut counter = Counter::new(Counting { rise, fall });
+            for result in results {
+                let run = match result {
+                    0 => run(Verdict::Pass),
+                    1 => run(Verdict::Warn),
+                    2 => run(Verdict::Fail),
+                    3 => run(Verdict::Fault),
+                    _ => error("broken"),
+                };
+                let before = verdict(&counter);
+                counter.record(&run);
+                if verdict(&counter) == Some(Verdict::Pass) && before != Some(Verdict::Pass) {
+                    proptest::prop_assert_eq!(result, 0);
+                }
+            }
+        }
+    }
+}

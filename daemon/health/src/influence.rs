@@ -175,3 +175,129 @@ fn describe(standing: &Standing) -> String {
         Standing::Error { reason, .. } => format!("error: {reason}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(verdict: Verdict) -> Standing {
+        Standing::Verdict { verdict, message: String::new(), adjust: None }
+    }
+
+    fn weight(value: i16) -> Influence {
+        Influence { weight: Some(Weight::try_from(value).unwrap()), ..Influence::default() }
+    }
+
+    fn of(base: u8, checks: &[(Standing, Influence)]) -> Fitness {
+        fitness(base, checks.iter().map(|(standing, influence)| ("check", standing, influence)))
+    }
+
+    /// The priority; None: fault; panics when waiting.
+    fn priority(base: u8, checks: &[(Standing, Influence)]) -> Option<u8> {
+        match of(base, checks) {
+            Fitness::Fit { priority, .. } => Some(priority),
+            Fitness::Fault { .. } => None,
+            Fitness::Waiting { checks } => panic!("waits for {checks:?}"),
+        }
+    }
+
+    #[test]
+    fn verdicts_count_as_the_table_says() {
+        use Verdict::{Fail, Fault, Pass, Warn};
+        let unset = Influence { warn_weight: -5, ..Influence::default() };
+        let negative = Influence { warn_weight: -5, ..weight(-40) };
+        let positive = Influence { warn_weight: -5, ..weight(20) };
+        let rows = [
+            (Pass, unset, Some(100)),
+            (Warn, unset, Some(95)),
+            (Fail, unset, None),
+            (Fault, unset, None),
+            (Pass, negative, Some(100)),
+            (Warn, negative, Some(95)),
+            (Fail, negative, Some(60)),
+            (Fault, negative, None),
+            (Pass, positive, Some(120)),
+            (Warn, positive, Some(115)),
+            (Fail, positive, Some(100)),
+            (Fault, positive, None),
+        ];
+        for (seen, influence, expected) in rows {
+            assert_eq!(priority(100, &[(verdict(seen), influence)]), expected, "{seen} with {influence:?}");
+        }
+    }
+
+    #[test]
+    fn the_plugins_own_number_counts_only_within_the_operators_range() {
+        let wishes = |wish| Standing::Verdict { verdict: Verdict::Pass, message: String::new(), adjust: Some(wish) };
+        let allowed = Influence { adjust: Some((-50, 0)), ..Influence::default() };
+        assert_eq!(priority(100, &[(wishes(-30), allowed)]), Some(70));
+        assert_eq!(priority(100, &[(wishes(-80), allowed)]), Some(50));
+        assert_eq!(priority(100, &[(wishes(80), allowed)]), Some(100));
+        assert_eq!(priority(100, &[(wishes(-30), Influence::default())]), Some(100));
+    }
+
+    #[test]
+    fn an_error_makes_the_router_the_last_resort_or_what_on_error_says() {
+        let error = |last| Standing::Error { reason: "trapped".to_owned(), last };
+        let on = |on_error| Influence { on_error, ..weight(-40) };
+        let fresh = error(None);
+        let failed = error(Some((Verdict::Fail, None)));
+        assert_eq!(priority(100, &[(fresh.clone(), on(OnError::LastResort))]), Some(1));
+        assert_eq!(priority(100, &[(fresh.clone(), on(OnError::Fail))]), Some(60));
+        assert_eq!(priority(100, &[(fresh.clone(), on(OnError::Hold))]), Some(1));
+        assert_eq!(priority(100, &[(failed, on(OnError::Hold))]), Some(60));
+        let hard = Influence { on_error: OnError::Fail, ..Influence::default() };
+        assert_eq!(priority(100, &[(fresh, hard)]), None);
+    }
+
+    #[test]
+    fn an_instance_waits_for_its_unweighted_checks_only() {
+        assert_eq!(
+            of(100, &[(Standing::Waiting, Influence::default())]),
+            Fitness::Waiting { checks: vec!["check".to_owned()] }
+        );
+        assert_eq!(priority(100, &[(Standing::Waiting, weight(-40))]), Some(100));
+    }
+
+    #[test]
+    fn a_hard_fault_is_not_hidden_by_another_check_that_is_still_awaited() {
+        let checks = [(Standing::Waiting, Influence::default()), (verdict(Verdict::Fail), Influence::default())];
+        assert_eq!(priority(100, &checks), None);
+    }
+
+    #[test]
+    fn an_owner_keeps_255_but_not_against_a_hard_fault() {
+        let error = Standing::Error { reason: "trapped".to_owned(), last: None };
+        assert_eq!(priority(255, &[(verdict(Verdict::Fail), weight(-40))]), Some(255));
+        assert_eq!(priority(255, &[(error, weight(-40))]), Some(255));
+        assert_eq!(priority(255, &[(verdict(Verdict::Fail), Influence::default())]), None);
+    }
+
+    #[test]
+    fn weights_out_of_range_are_refused() {
+        for bad in [0, 254, -254, i16::MAX, i16::MIN] {
+            assert_eq!(Weight::try_from(bad), Err(InvalidWeight(bad)));
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_priority_is_the_clamped_sum_whatever_the_order(base in 1u8..255, weights in proptest::collection::vec((-253i16..=253, proptest::bool::ANY), 0..20)) {
+            let checks: Vec<_> = weights
+                .into_iter()
+                .filter(|(w, _)| *w != 0)
+                .map(|(w, passes)| (verdict(if passes { Verdict::Pass } else { Verdict::Fail }), weight(w)))
+                .collect();
+            let mut reversed = checks.clone();
+            reversed.reverse();
+            let sum: i32 = checks.iter().map(|(standing, influence)| {
+                let w = i32::from(i16::from(influence.weight.unwrap()));
+                let passes = *standing == verdict(Verdict::Pass);
+                if passes == (w > 0) { w } else { 0 }
+            }).sum();
+            let expected = (i32::from(base) + sum).clamp(1, 254) as u8;
+            proptest::prop_assert_eq!(priority(base, &checks), Some(expected));
+            proptest::prop_assert_eq!(priority(base, &reversed), Some(expected));
+        }
+    }
+}

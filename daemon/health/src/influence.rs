@@ -61,21 +61,48 @@ pub struct Influence {
     pub on_error: OnError,
 }
 
+/// What a check does to an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// Its first result could be a hard fault and is not there yet.
+    Waiting,
+    /// Adds its value (which may be 0) to the priority.
+    Add,
+    /// Makes the priority 1 while it lasts.
+    LastResort,
+    /// Keeps the instance from being active.
+    HardFault,
+}
+
 /// One check's part in an instance's priority.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Term {
     pub check: String,
-    /// Added to the base priority.
+    pub effect: Effect,
+    /// Added to the base priority; 0 unless the effect is [`Effect::Add`].
     pub value: i16,
-    /// In words: the verdict and what made it count.
+    /// The check's standing, in words.
     pub why: String,
+}
+
+impl std::fmt::Display for Term {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Term { check, effect, value, why } = self;
+        match effect {
+            Effect::Waiting => write!(f, "{check} awaited ({why})"),
+            Effect::Add => write!(f, "{check} {value:+} ({why})"),
+            Effect::LastResort => write!(f, "{check} makes it the last resort ({why})"),
+            Effect::HardFault => write!(f, "{check} is a hard fault ({why})"),
+        }
+    }
 }
 
 /// What an instance is fit for.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fitness {
     /// The first result of these checks, each of which could be a hard fault, is not there yet.
-    Waiting { checks: Vec<String> },
+    Waiting { checks: Vec<String>, terms: Vec<Term> },
     /// May take part in elections with this priority.
     Fit { priority: u8, terms: Vec<Term> },
     /// Must not be active.
@@ -85,50 +112,29 @@ pub enum Fitness {
 /// The priority of a router that owns the address (RFC 9568 section 5.2.4): checks don't change it.
 const OWNER: u8 = 255;
 
-enum Effect {
-    Waiting,
-    Add(i32),
-    LastResort,
-    HardFault,
-}
-
 /// The fitness of an instance with base priority `base` (1..=255): a pure function of its checks' standings.
 ///
 /// `clamp(base + sum of the terms, 1, 254)`; an owner (255) keeps its 255. A hard fault beats everything, then an error
 /// that makes the router the last resort (priority 1).
 pub fn fitness<'a>(base: u8, checks: impl IntoIterator<Item = (&'a str, &'a Standing, &'a Influence)>) -> Fitness {
-    let mut terms = Vec::new();
-    let mut waiting = Vec::new();
-    let mut fault: Option<String> = None;
-    let mut last_resort = false;
-    let mut sum = i32::from(base);
-    for (name, standing, influence) in checks {
-        let why = describe(standing);
-        let value = match effect(standing, influence) {
-            Effect::Waiting => {
-                waiting.push(name.to_owned());
-                0
-            }
-            Effect::Add(n) => n,
-            Effect::LastResort => {
-                last_resort = true;
-                0
-            }
-            Effect::HardFault => {
-                fault.get_or_insert_with(|| format!("check {name}: {why}"));
-                0
-            }
-        };
-        sum += value;
-        // Two terms of -253..=253 each (weight and adjust), so it fits.
-        terms.push(Term { check: name.to_owned(), value: value as i16, why });
-    }
-    if let Some(reason) = fault {
+    let terms: Vec<Term> = checks
+        .into_iter()
+        .map(|(name, standing, influence)| {
+            let (effect, value) = effect(standing, influence);
+            Term { check: name.to_owned(), effect, value, why: describe(standing) }
+        })
+        .collect();
+    let with = |effect| terms.iter().filter(move |term| term.effect == effect);
+    if let Some(term) = with(Effect::HardFault).next() {
+        let reason = format!("check {}: {}", term.check, term.why);
         return Fitness::Fault { reason, terms };
     }
+    let waiting: Vec<_> = with(Effect::Waiting).map(|term| term.check.clone()).collect();
     if !waiting.is_empty() {
-        return Fitness::Waiting { checks: waiting };
+        return Fitness::Waiting { checks: waiting, terms };
     }
+    let sum = i32::from(base) + terms.iter().map(|term| i32::from(term.value)).sum::<i32>();
+    let last_resort = with(Effect::LastResort).next().is_some();
     let priority = match (base, last_resort) {
         (OWNER, _) => OWNER,
         (_, true) => 1,
@@ -137,33 +143,33 @@ pub fn fitness<'a>(base: u8, checks: impl IntoIterator<Item = (&'a str, &'a Stan
     Fitness::Fit { priority, terms }
 }
 
-fn effect(standing: &Standing, influence: &Influence) -> Effect {
+fn effect(standing: &Standing, influence: &Influence) -> (Effect, i16) {
     match standing {
-        // A weighted check counts as passing nothing and costing nothing until it is known.
-        Standing::Waiting if influence.weight.is_some() => Effect::Add(0),
-        Standing::Waiting => Effect::Waiting,
+        // A weighted check costs nothing and adds nothing until it is known.
+        Standing::Waiting if influence.weight.is_some() => (Effect::Add, 0),
+        Standing::Waiting => (Effect::Waiting, 0),
         Standing::Verdict { verdict, adjust, .. } => verdict_effect(*verdict, *adjust, influence),
         Standing::Error { last, .. } => match (influence.on_error, last) {
-            (OnError::LastResort, _) | (OnError::Hold, None) => Effect::LastResort,
+            (OnError::LastResort, _) | (OnError::Hold, None) => (Effect::LastResort, 0),
             (OnError::Fail, _) => verdict_effect(Verdict::Fail, None, influence),
             (OnError::Hold, Some((verdict, adjust))) => verdict_effect(*verdict, *adjust, influence),
         },
     }
 }
 
-fn verdict_effect(verdict: Verdict, adjust: Option<i16>, influence: &Influence) -> Effect {
-    let weight = influence.weight.map_or(0, |w| i32::from(w.0));
-    let warn = i32::from(influence.warn_weight);
+fn verdict_effect(verdict: Verdict, adjust: Option<i16>, influence: &Influence) -> (Effect, i16) {
+    let weight = influence.weight.map_or(0, |weight| weight.0);
+    // The ranges of weight, warn_weight and adjust (each within -253..=253) keep these sums far from overflow.
     let own = match (adjust, influence.adjust) {
-        (Some(wish), Some((low, high))) => i32::from(wish.clamp(low, high)),
+        (Some(wish), Some((low, high))) => wish.clamp(low, high),
         (Some(_), None) | (None, _) => 0,
     };
     match verdict {
-        Verdict::Pass => Effect::Add(weight.max(0) + own),
-        Verdict::Warn => Effect::Add(weight.max(0) + warn + own),
-        Verdict::Fail if influence.weight.is_none() => Effect::HardFault,
-        Verdict::Fail => Effect::Add(weight.min(0) + own),
-        Verdict::Fault => Effect::HardFault,
+        Verdict::Pass => (Effect::Add, weight.max(0) + own),
+        Verdict::Warn => (Effect::Add, weight.max(0) + influence.warn_weight + own),
+        Verdict::Fail if influence.weight.is_none() => (Effect::HardFault, 0),
+        Verdict::Fail => (Effect::Add, weight.min(0) + own),
+        Verdict::Fault => (Effect::HardFault, 0),
     }
 }
 
@@ -197,7 +203,7 @@ mod tests {
         match of(base, checks) {
             Fitness::Fit { priority, .. } => Some(priority),
             Fitness::Fault { .. } => None,
-            Fitness::Waiting { checks } => panic!("waits for {checks:?}"),
+            Fitness::Waiting { checks, .. } => panic!("waits for {checks:?}"),
         }
     }
 
@@ -252,10 +258,8 @@ mod tests {
 
     #[test]
     fn an_instance_waits_for_its_unweighted_checks_only() {
-        assert_eq!(
-            of(100, &[(Standing::Waiting, Influence::default())]),
-            Fitness::Waiting { checks: vec!["check".to_owned()] }
-        );
+        let waits = of(100, &[(Standing::Waiting, Influence::default())]);
+        assert!(matches!(waits, Fitness::Waiting { checks, .. } if checks == ["check"]));
         assert_eq!(priority(100, &[(Standing::Waiting, weight(-40))]), Some(100));
     }
 

@@ -14,5 +14,5 @@ pub mod influence;
 pub mod report;
 
 pub use counter::{Counter, Counting, Standing};
-pub use influence::{Fitness, Influence, InvalidWeight, OnError, Term, Weight, fitness};
+pub use influence::{Effect, Fitness, Influence, InvalidWeight, OnError, Term, Weight, fitness};
 pub use report::{Metric, Report, RunResult, Verdict};

@@ -1,0 +1,328 @@
+//! The VRRP advertisement: its layout on the wire, written and read (RFC 9568 section 5.1, RFC 3768 section 5.1).
+//!
+//! ```text
+//!  0               1               2               3
+//! +-------+-------+---------------+---------------+---------------+
+//! |Version| Type 1|     VRID      |   Priority    |    Count      |
+//! +-------+-------+---------------+---------------+---------------+
+//! | v3: 0 | interval, centiseconds|          Checksum             |
+//! | v2: auth type |  interval, s  |                               |
+//! +---------------+---------------+-------------------------------+
+//! | Count addresses of 4 or 16 bytes; v2: 8 bytes of password     |
+//! ```
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use thiserror::Error;
+
+use crate::checksum::Sum;
+use crate::{AdvertInterval, Auth, ChecksumForm, Priority, Version, Vrid};
+
+const HEADER: usize = 8;
+const PASSWORD: usize = 8;
+const TYPE_ADVERTISEMENT: u8 = 1;
+
+/// One advertisement: what an active router says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advertisement {
+    /// The protocol version.
+    pub version: Version,
+    /// The virtual router.
+    pub vrid: Vrid,
+    /// The sender's priority; [`Priority::RESIGN`] if it stops.
+    pub priority: Priority,
+    /// The time between the sender's advertisements.
+    pub interval: AdvertInterval,
+    /// The virtual addresses, 1..=255 of one family; over IPv6 a link-local one first.
+    pub addresses: Vec<IpAddr>,
+    /// Version 2's password.
+    pub auth: Auth,
+}
+
+/// Why an [`Advertisement`] has no form on the wire: its fields contradict each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum EncodeError {
+    /// The count field has 8 bits, and 0 means nothing (RFC 9568 erratum 8299).
+    #[error("{0} addresses, expected 1 to 255")]
+    AddressCount(usize),
+    /// An advertisement goes over the family that its addresses are of.
+    #[error("address {address} is not of the family of the sender {sender}: one virtual router is one family")]
+    Family {
+        /// The address of the other family.
+        address: IpAddr,
+        /// The sender or the first address.
+        sender: IpAddr,
+    },
+    /// RFC 3768 has no IPv6.
+    #[error("version 2 over IPv6, which needs version 3")]
+    Ipv6NeedsV3,
+    /// RFC 9568 section 5.2.9.
+    #[error("the first address {0} is not link-local, which IPv6 requires")]
+    FirstAddressNotLinkLocal(Ipv6Addr),
+    /// The version's interval field can't hold it.
+    #[error("interval {interval} does not fit version {version}")]
+    Interval {
+        /// The version.
+        version: Version,
+        /// The interval.
+        interval: AdvertInterval,
+    },
+    /// RFC 9568 section 9: version 3 has no authentication.
+    #[error("a password, which only version 2 has")]
+    PasswordNeedsV2,
+}
+
+/// Why bytes are no advertisement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ParseError {
+    /// Fewer bytes than the fixed part.
+    #[error("{found} bytes, expected at least {HEADER}")]
+    Short {
+        /// Bytes there.
+        found: usize,
+    },
+    /// A version that is neither 2 nor 3.
+    #[error("version {0}, expected 2 or 3")]
+    Version(u8),
+    /// Not an advertisement (RFC 9568 section 5.2.2).
+    #[error("type {0}, expected 1")]
+    Type(u8),
+    /// It looks like a CARP advertisement, which shares VRRP's protocol number and MAC addresses.
+    #[error("a CARP advertisement: another protocol uses this virtual router id")]
+    Carp,
+    /// The VRID is 0.
+    #[error("virtual router id 0, expected 1 to 255")]
+    ZeroVrid,
+    /// No addresses (RFC 9568 erratum 8299).
+    #[error("no address, expected at least 1")]
+    ZeroCount,
+    /// More or fewer bytes than the count asks for.
+    #[error("{found} bytes, expected {expected}")]
+    Length {
+        /// Bytes for this count, family and version.
+        expected: usize,
+        /// Bytes there.
+        found: usize,
+    },
+    /// Damaged, or summed in a way that nobody specified.
+    #[error("checksum {found:#06x} does not match")]
+    Checksum {
+        /// The field.
+        found: u16,
+    },
+    /// An interval of 0 (RFC 9568 erratum 8301).
+    #[error("interval 0, expected at least 1")]
+    ZeroInterval,
+    /// Version 2's authentication type is neither 0 nor 1.
+    #[error("authentication type {0}, expected 0 or 1")]
+    AuthType(u8),
+    /// Version 2 over IPv6, or a source and a destination of different families.
+    #[error("version {version} from {address_family} does not exist")]
+    Family {
+        /// The version.
+        version: Version,
+        /// "IPv6" or "mixed families".
+        address_family: &'static str,
+    },
+    /// RFC 9568 erratum 8300.
+    #[error("the first address {0} is not link-local")]
+    FirstAddressNotLinkLocal(Ipv6Addr),
+}
+
+/// An advertisement that arrived whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parsed {
+    /// What it says.
+    pub advertisement: Advertisement,
+    /// What its checksum covers, where that differs between senders: version 3 over IPv4.
+    pub checksum_form: Option<ChecksumForm>,
+}
+
+/// The version nibble of a VRRP payload, for a receiver that wants to tell "not my version" from "damaged".
+pub fn peek_version(payload: &[u8]) -> Option<u8> {
+    payload.first().map(|byte| byte >> 4)
+}
+
+/// The VRID of a VRRP payload, for a receiver that serves several virtual routers; the payload is not checked.
+pub fn peek_vrid(payload: &[u8]) -> Option<Vrid> {
+    payload.get(1).and_then(|byte| Vrid::new(*byte).ok())
+}
+
+impl Advertisement {
+    /// Whether the fields fit together and could be sent by a router of the family of the first address.
+    pub fn check(&self) -> Result<(), EncodeError> {
+        let count = self.addresses.len();
+        let first = *self.addresses.first().ok_or(EncodeError::AddressCount(0))?;
+        if count > 255 {
+            return Err(EncodeError::AddressCount(count));
+        }
+        if let Some(&address) = self.addresses.iter().find(|address| address.is_ipv4() != first.is_ipv4()) {
+            return Err(EncodeError::Family { address, sender: first });
+        }
+        match (self.version, first) {
+            (Version::V2, IpAddr::V6(_)) => return Err(EncodeError::Ipv6NeedsV3),
+            (Version::V3, IpAddr::V6(v6)) if !v6.is_unicast_link_local() => {
+                return Err(EncodeError::FirstAddressNotLinkLocal(v6));
+            }
+            (Version::V2 | Version::V3, IpAddr::V4(_)) | (Version::V3, IpAddr::V6(_)) => {}
+        }
+        if !self.interval.fits(self.version) {
+            return Err(EncodeError::Interval { version: self.version, interval: self.interval });
+        }
+        match (self.version, self.auth) {
+            (Version::V3, Auth::Simple(_)) => Err(EncodeError::PasswordNeedsV2),
+            (Version::V2, Auth::None | Auth::Simple(_)) | (Version::V3, Auth::None) => Ok(()),
+        }
+    }
+
+    /// The bytes after the IP header, for a packet from `source` to `destination`.
+    ///
+    /// `form` matters for version 3 over IPv4 only; everything else has one checksum.
+    pub fn encode(&self, source: IpAddr, destination: IpAddr, form: ChecksumForm) -> Result<Vec<u8>, EncodeError> {
+        self.check()?;
+        for sender in [source, destination] {
+            if let Some(&address) = self.addresses.iter().find(|address| address.is_ipv4() != sender.is_ipv4()) {
+                return Err(EncodeError::Family { address, sender });
+            }
+        }
+        let mut bytes = Vec::with_capacity(HEADER + self.addresses.len() * 16 + PASSWORD);
+        bytes.push(self.version.number() << 4 | TYPE_ADVERTISEMENT);
+        bytes.push(self.vrid.get());
+        bytes.push(self.priority.get());
+        // `check` bounds both numbers.
+        bytes.push(self.addresses.len() as u8);
+        let centiseconds = self.interval.centiseconds();
+        match self.version {
+            Version::V2 => bytes.extend_from_slice(&[self.auth.number(), (centiseconds / 100) as u8]),
+            Version::V3 => bytes.extend_from_slice(&centiseconds.to_be_bytes()),
+        }
+        bytes.extend_from_slice(&[0, 0]);
+        for address in &self.addresses {
+            match address {
+                IpAddr::V4(v4) => bytes.extend_from_slice(&v4.octets()),
+                IpAddr::V6(v6) => bytes.extend_from_slice(&v6.octets()),
+            }
+        }
+        match (self.version, self.auth) {
+            (Version::V2, Auth::None) => bytes.extend_from_slice(&[0; PASSWORD]),
+            (Version::V2, Auth::Simple(password)) => bytes.extend_from_slice(&password),
+            (Version::V3, Auth::None | Auth::Simple(_)) => {}
+        }
+        let message = Sum::of_message(&bytes);
+        let sum = match (self.version, source, form) {
+            (Version::V2, _, _) | (Version::V3, IpAddr::V4(_), ChecksumForm::MessageOnly) => message,
+            (Version::V3, IpAddr::V4(_), ChecksumForm::PseudoHeader) | (Version::V3, IpAddr::V6(_), _) => {
+                message.with_pseudo_header(source, destination, bytes.len())
+            }
+        };
+        bytes[6..8].copy_from_slice(&sum.checksum().to_be_bytes());
+        Ok(bytes)
+    }
+}
+
+/// Reads the bytes after the IP header of a packet that came from `source` to `destination`.
+///
+/// `payload` must end where the IP header says, without link padding. Everything that RFC 9568 section 7.1 asks of the
+/// message itself is checked; what depends on the receiver's configuration is the caller's.
+pub fn parse(payload: &[u8], source: IpAddr, destination: IpAddr) -> Result<Parsed, ParseError> {
+    let found = payload.len();
+    let (header, rest) = payload.split_first_chunk::<HEADER>().ok_or(ParseError::Short { found })?;
+    let &[first, vrid, priority, count, high, low, checksum_high, checksum_low] = header;
+    let version = match first >> 4 {
+        2 => Version::V2,
+        3 => Version::V3,
+        other => return Err(ParseError::Version(other)),
+    };
+    if first & 0x0f != TYPE_ADVERTISEMENT {
+        return Err(ParseError::Type(first & 0x0f));
+    }
+    // CARP: the same first byte as VRRP version 2, an authentication length of 7 words where VRRP counts addresses,
+    // and always 36 bytes, which no VRRP packet with 7 addresses has.
+    if version == Version::V2 && count == 7 && found == 36 {
+        return Err(ParseError::Carp);
+    }
+    let (address_length, trailer) = match (version, source, destination) {
+        (Version::V2, IpAddr::V4(_), IpAddr::V4(_)) => (4, PASSWORD),
+        (Version::V3, IpAddr::V4(_), IpAddr::V4(_)) => (4, 0),
+        (Version::V3, IpAddr::V6(_), IpAddr::V6(_)) => (16, 0),
+        (Version::V2, IpAddr::V6(_), IpAddr::V6(_)) => {
+            return Err(ParseError::Family { version, address_family: "IPv6" });
+        }
+        (Version::V2 | Version::V3, IpAddr::V4(_), IpAddr::V6(_))
+        | (Version::V2 | Version::V3, IpAddr::V6(_), IpAddr::V4(_)) => {
+            return Err(ParseError::Family { version, address_family: "mixed families" });
+        }
+    };
+    let expected = HEADER + usize::from(count) * address_length + trailer;
+    if found != expected {
+        return Err(ParseError::Length { expected, found });
+    }
+    let checksum_form = verify(payload, version, source, destination)
+        .ok_or(ParseError::Checksum { found: u16::from_be_bytes([checksum_high, checksum_low]) })?;
+    if count == 0 {
+        return Err(ParseError::ZeroCount);
+    }
+    let vrid = Vrid::new(vrid).map_err(|_| ParseError::ZeroVrid)?;
+    let (address_bytes, password) = rest.split_at(usize::from(count) * address_length);
+    let (interval, auth) = match version {
+        Version::V2 => {
+            let auth = match high {
+                0 => Auth::None,
+                1 => Auth::simple(password),
+                other => return Err(ParseError::AuthType(other)),
+            };
+            (AdvertInterval::from_seconds(low), auth)
+        }
+        // The upper four bits are reserved and ignored (RFC 9568 section 5.2.6).
+        Version::V3 => (AdvertInterval::from_centiseconds(u16::from_be_bytes([high & 0x0f, low])), Auth::None),
+    };
+    // Both fields hold nothing above their range, so what is out of it is 0.
+    let interval = interval.map_err(|_| ParseError::ZeroInterval)?;
+    let addresses = addresses(address_bytes, source);
+    match addresses.first() {
+        Some(IpAddr::V6(first)) if !first.is_unicast_link_local() => {
+            return Err(ParseError::FirstAddressNotLinkLocal(*first));
+        }
+        Some(IpAddr::V4(_) | IpAddr::V6(_)) | None => {}
+    }
+    let advertisement = Advertisement { version, vrid, priority: Priority::new(priority), interval, addresses, auth };
+    Ok(Parsed { advertisement, checksum_form: checksum_form.choice() })
+}
+
+/// How a checksum matched.
+enum Verified {
+    /// The only way there is.
+    TheOneForm,
+    /// One of the two that are in use.
+    As(ChecksumForm),
+}
+
+impl Verified {
+    fn choice(self) -> Option<ChecksumForm> {
+        match self {
+            Self::TheOneForm => None,
+            Self::As(form) => Some(form),
+        }
+    }
+}
+
+fn verify(payload: &[u8], version: Version, source: IpAddr, destination: IpAddr) -> Option<Verified> {
+    let message = Sum::of_message(payload);
+    let whole = message.with_pseudo_header(source, destination, payload.len());
+    match (version, source) {
+        (Version::V2, _) => message.is_intact().then_some(Verified::TheOneForm),
+        (Version::V3, IpAddr::V6(_)) => whole.is_intact().then_some(Verified::TheOneForm),
+        (Version::V3, IpAddr::V4(_)) if whole.is_intact() => Some(Verified::As(ChecksumForm::PseudoHeader)),
+        (Version::V3, IpAddr::V4(_)) => message.is_intact().then_some(Verified::As(ChecksumForm::MessageOnly)),
+    }
+}
+
+fn addresses(bytes: &[u8], family_of: IpAddr) -> Vec<IpAddr> {
+    match family_of {
+        IpAddr::V4(_) => bytes.as_chunks::<4>().0.iter().map(|a| IpAddr::V4(Ipv4Addr::from(*a))).collect(),
+        IpAddr::V6(_) => bytes.as_chunks::<16>().0.iter().map(|a| IpAddr::V6(Ipv6Addr::from(*a))).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,48 @@
+//! VRRP packets: bytes to checked values and back.
+//!
+//! An [`Advertisement`] is the one message that VRRP has: RFC 9568 section 5.1 (version 3, IPv4 and IPv6) and
+//! RFC 3768 section 5.1 with the simple text authentication of RFC 2338 (version 2, IPv4 only).
+//! [`Advertisement::encode`] makes the bytes that follow the IP header, [`parse`] reads them. A packet either parses
+//! into a whole, checked value or is refused with one named [`ParseError`]; nothing half-read leaves this crate, and no
+//! input makes it panic.
+//!
+//! [`ipv4`] reads the IP header that a raw socket delivers, [`arp`] builds the gratuitous ARP frame that moves an
+//! address to its new holder.
+//!
+//! What is *not* here: whether a well-formed advertisement is meant for a router and believed by it (TTL, VRID,
+//! password, interval). That is `vouchd-vrrp`. The crate is pure: no socket, no clock, no logging, and its `clippy.toml`
+//! keeps it that way.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod advertisement;
+pub mod arp;
+mod checksum;
+pub mod ipv4;
+mod values;
+
+pub use advertisement::{Advertisement, EncodeError, ParseError, Parsed, parse, peek_version, peek_vrid};
+pub use checksum::ChecksumForm;
+pub use values::{AdvertInterval, Auth, IntervalError, Priority, Version, Vrid, ZeroVrid};
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The IP protocol number of VRRP (RFC 9568 section 5.1.1.4).
+pub const IP_PROTOCOL: u8 = 112;
+
+/// The TTL or hop limit that every advertisement carries (RFC 9568 section 5.1.1.3): one that passed a router has less.
+pub const TTL: u8 = 255;
+
+/// The IPv4 multicast group of VRRP (RFC 9568 section 5.1.1.2).
+pub const GROUP_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
+
+/// The IPv6 multicast group of VRRP (RFC 9568 section 5.1.2.2).
+pub const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
+
+/// The multicast group for advertisements of the family of `address`.
+pub fn group_for(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => IpAddr::V4(GROUP_V4),
+        IpAddr::V6(_) => IpAddr::V6(GROUP_V6),
+    }
+}

@@ -1,0 +1,62 @@
+//! What is wrong with a configuration: all of it, each with its place.
+
+use std::fmt;
+
+use crate::source::Place;
+
+/// One thing that is wrong, or worth a warning.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    /// None: not in a file (it can't be read, say).
+    pub place: Option<Place>,
+    /// The key and its value as written, `instance.web.priority = 256`; or the file.
+    pub subject: String,
+    /// What was expected, or what to do.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.place {
+            write!(f, "{place}: ")?;
+        }
+        if !self.subject.is_empty() {
+            write!(f, "{}: ", self.subject)?;
+        }
+        f.write_str(&self.message)?;
+        if let Some(place) = &self.place {
+            write!(f, "\n{}", place.excerpt())?;
+        }
+        Ok(())
+    }
+}
+
+/// All problems of a configuration, at least one, in the order of files and lines.
+#[derive(Debug, Clone)]
+pub struct Errors(Vec<Problem>);
+
+impl Errors {
+    /// `problems` must not be empty.
+    pub(crate) fn new(problems: Vec<Problem>) -> Self {
+        debug_assert!(!problems.is_empty());
+        Errors(problems)
+    }
+
+    pub fn problems(&self) -> &[Problem] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Errors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, problem) in self.0.iter().enumerate() {
+            if n > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Errors {}

@@ -1,0 +1,135 @@
+//! Hosts as patterns name them: an exact name, every name below a domain, or addresses.
+
+use std::fmt;
+use std::net::IpAddr;
+
+/// A host of a pattern, in canonical form: names in lower case without a final dot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum HostPattern {
+    /// This name only.
+    Name(String),
+    /// Names below this one, which is written `*.name`; not the name itself.
+    Below(String),
+    Network(Network),
+}
+
+/// Addresses that share a prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+impl Network {
+    pub(super) fn one(address: IpAddr) -> Self {
+        let address = address.to_canonical();
+        Network { address, prefix: width(address) }
+    }
+
+    /// `10.0.0.0/8`, or a single address. None if it is neither, or has bits set beyond the prefix.
+    fn parse(text: &str) -> Option<Self> {
+        let Some((address, prefix)) = text.split_once('/') else {
+            return text.parse().ok().map(Network::one);
+        };
+        let address: IpAddr = address.parse().ok()?;
+        if prefix.is_empty() || !prefix.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        let prefix: u8 = prefix.parse().ok().filter(|p| *p <= width(address))?;
+        // An IPv4 address in IPv6 clothes is compared as what it is.
+        let (address, prefix) = match (address, address.to_canonical()) {
+            (IpAddr::V6(_), canonical @ IpAddr::V4(_)) => (canonical, prefix.checked_sub(96)?),
+            (address, _) => (address, prefix),
+        };
+        let network = Network { address, prefix };
+        (bits(address) & !mask(address, prefix) == 0).then_some(network)
+    }
+
+    fn contains(self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        width(address) == width(self.address) && bits(address) & mask(address, self.prefix) == bits(self.address)
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.address)?;
+        if self.prefix == width(self.address) { Ok(()) } else { write!(f, "/{}", self.prefix) }
+    }
+}
+
+fn width(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(_) => 32,
+        IpAddr::V6(_) => 128,
+    }
+}
+
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(a) => u128::from(a.to_bits()),
+        IpAddr::V6(a) => a.to_bits(),
+    }
+}
+
+fn mask(address: IpAddr, prefix: u8) -> u128 {
+    let width = width(address);
+    let ones = if width == 128 { u128::MAX } else { u128::from(u32::MAX) };
+    let host_bits = u32::from(width - prefix);
+    ones & u128::MAX.checked_shl(host_bits).unwrap_or(0)
+}
+
+impl HostPattern {
+    /// A name, `*.name`, an address or a network, without brackets.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        if let Some(network) = Network::parse(text) {
+            return Some(HostPattern::Network(network));
+        }
+        match text.strip_prefix("*.") {
+            Some(rest) => canonical_name(rest).map(HostPattern::Below),
+            None => canonical_name(text).map(HostPattern::Name),
+        }
+    }
+
+    /// `host` as it goes to the resolver: a name, or an address without brackets.
+    pub(super) fn matches(&self, host: &str) -> bool {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return match self {
+                HostPattern::Network(network) => network.contains(address),
+                HostPattern::Name(_) | HostPattern::Below(_) => false,
+            };
+        }
+        let Some(host) = canonical_name(host) else { return false };
+        match self {
+            HostPattern::Name(name) => host == *name,
+            HostPattern::Below(domain) => {
+                host.strip_suffix(domain.as_str()).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+            }
+            HostPattern::Network(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HostPattern::Name(name) => f.write_str(name),
+            HostPattern::Below(domain) => write!(f, "*.{domain}"),
+            HostPattern::Network(network @ Network { address: IpAddr::V6(_), .. }) => write!(f, "[{network}]"),
+            HostPattern::Network(network) => write!(f, "{network}"),
+        }
+    }
+}
+
+/// The name in lower case, without the final dot that only says that it is absolute. None if it is not a host name:
+/// also when its last label is a number, since resolvers read `127.1` and `0x7f000001` as addresses.
+pub(super) fn canonical_name(text: &str) -> Option<String> {
+    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+    let label_is_valid = |label: &str| {
+        (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let numeric = last.starts_with(|c: char| c.is_ascii_digit())
+        && (last.bytes().all(|b| b.is_ascii_digit()) || last.starts_with("0x"));
+    (name.len() <= 253 && name.split('.').all(label_is_valid) && !numeric).then_some(name)
+}

@@ -1,0 +1,201 @@
+//! `allow = { http = ["http://127.0.0.1/", "https://*.example.com:8443/health*"] }`
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use url::{Host, Url};
+
+use super::BadPattern;
+use super::host::{HostPattern, Network, canonical_name};
+
+/// What a check may fetch: scheme, host (a name, `*.domain`, an address), port (of the scheme unless given), and the path
+/// with its query, exactly or, ending in `*`, whatever begins so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct HttpPattern {
+    /// `http` or `https`.
+    scheme: String,
+    host: HostPattern,
+    port: u16,
+    target: Target,
+}
+
+/// Path and query, percent-encoded as they are sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Target {
+    Exactly(String),
+    Prefix(String),
+}
+
+impl HttpPattern {
+    /// The pattern that matches this URL and no other, as far as there is one.
+    pub(super) fn exactly(url: &Url) -> Option<Self> {
+        let host = match url.host()? {
+            Host::Domain(name) => HostPattern::Name(canonical_name(name)?),
+            Host::Ipv4(address) => HostPattern::Network(Network::one(IpAddr::V4(address))),
+            Host::Ipv6(address) => HostPattern::Network(Network::one(IpAddr::V6(address))),
+        };
+        let pattern = HttpPattern {
+            scheme: url.scheme().to_owned(),
+            host,
+            port: url.port_or_known_default()?,
+            target: Target::Exactly(target(url)),
+        };
+        // A `*` in the path would be read as something else: then there is none.
+        pattern.to_string().parse().ok().filter(|p: &HttpPattern| *p == pattern)
+    }
+
+    pub(super) fn matches(&self, url: &Url) -> bool {
+        let host = match url.host() {
+            Some(Host::Domain(name)) => name.to_owned(),
+            Some(Host::Ipv4(address)) => address.to_string(),
+            Some(Host::Ipv6(address)) => address.to_string(),
+            None => return false,
+        };
+        url.scheme() == self.scheme
+            && url.port_or_known_default() == Some(self.port)
+            && self.host.matches(&host)
+            && match &self.target {
+                Target::Exactly(exact) => target(url) == *exact,
+                // All of the server: nothing to climb out of.
+                Target::Prefix(prefix) if prefix == "/" => true,
+                Target::Prefix(prefix) => target(url).starts_with(prefix) && !climbs(url.path()),
+            }
+    }
+}
+
+fn target(url: &Url) -> String {
+    match url.query() {
+        Some(query) => format!("{}?{query}", url.path()),
+        None => url.path().to_owned(),
+    }
+}
+
+/// Whether a server may read the path as leading upwards. `..` and `%2e%2e` are already resolved in a parsed URL; what is
+/// left are the disguises that servers see through later: encoded slashes, double encoding, path parameters.
+fn climbs(path: &str) -> bool {
+    let mut decoded = path.as_bytes().to_vec();
+    loop {
+        if decoded.split(|b| matches!(b, b'/' | b'\\')).any(|segment| {
+            let name = segment.split(|b| *b == b';').next().unwrap_or_default();
+            name == b".."
+        }) {
+            return true;
+        }
+        let again = percent_decode(&decoded);
+        if again == decoded {
+            return false;
+        }
+        decoded = again;
+    }
+}
+
+fn percent_decode(bytes: &[u8]) -> Vec<u8> {
+    let hex = |b: &u8| char::from(*b).to_digit(16);
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let [first, tail @ ..] = rest {
+        let escape = match tail {
+            [a, b, ..] if *first == b'%' => hex(a).zip(hex(b)),
+            _ => None,
+        };
+        match escape {
+            Some((high, low)) => {
+                decoded.push((high * 16 + low) as u8);
+                rest = &tail[2..];
+            }
+            None => {
+                decoded.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    decoded
+}
+
+/// The URL for a message: without user, password and fragment.
+pub(super) fn without_secrets(url: &Url) -> Url {
+    let mut bare = url.clone();
+    // Both fail only for URLs that can't have a user anyway.
+    let _ = bare.set_username("");
+    let _ = bare.set_password(None);
+    bare.set_fragment(None);
+    bare
+}
+
+impl FromStr for HttpPattern {
+    type Err = BadPattern;
+
+    fn from_str(text: &str) -> Result<Self, BadPattern> {
+        let bad = |expected: &str| BadPattern::new(text, expected);
+        if text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '\\') {
+            return Err(bad("a URL without spaces, control characters and backslashes"));
+        }
+        let (scheme, rest) = text
+            .split_once("://")
+            .filter(|(scheme, _)| matches!(*scheme, "http" | "https"))
+            .ok_or_else(|| bad("a URL that begins with http:// or https://"))?;
+        let (below, rest) = match rest.strip_prefix("*.") {
+            Some(rest) => (true, rest),
+            None => (false, rest),
+        };
+        let (prefix, rest) = match rest.strip_suffix('*') {
+            Some(rest) => (true, rest),
+            None => (false, rest),
+        };
+        if rest.contains('*') {
+            return Err(bad("a * only as the whole first label of the host (*.example.com) or at the end of the path"));
+        }
+        if !rest.contains('/') {
+            return Err(bad("a path after the host: / for the start page, /* for everything"));
+        }
+        let url = Url::parse(&format!("{scheme}://{rest}")).map_err(|error| bad(&format!("a URL ({error})")))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(bad("a URL without user and password"));
+        }
+        if url.fragment().is_some() {
+            return Err(bad("a URL without a fragment (#...), which is never sent"));
+        }
+        let host = match (url.host(), below) {
+            (Some(Host::Domain(name)), false) => canonical_name(name).map(HostPattern::Name),
+            (Some(Host::Domain(name)), true) => canonical_name(name).map(HostPattern::Below),
+            (Some(Host::Ipv4(address)), false) => Some(HostPattern::Network(Network::one(IpAddr::V4(address)))),
+            (Some(Host::Ipv6(address)), false) => Some(HostPattern::Network(Network::one(IpAddr::V6(address)))),
+            (Some(Host::Ipv4(_) | Host::Ipv6(_)), true) | (None, _) => None,
+        };
+        let host = host.ok_or_else(|| bad("a host: a name, *.domain or an address"))?;
+        let port = url.port_or_known_default().filter(|p| *p != 0).ok_or_else(|| bad("a port from 1 to 65535"))?;
+        let target = if prefix { Target::Prefix(target(&url)) } else { Target::Exactly(target(&url)) };
+        Ok(HttpPattern { scheme: scheme.to_owned(), host, port, target })
+    }
+}
+
+impl fmt::Display for HttpPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.host)?;
+        let default = if self.scheme == "https" { 443 } else { 80 };
+        if self.port != default {
+            write!(f, ":{}", self.port)?;
+        }
+        match &self.target {
+            Target::Exactly(path) => f.write_str(path),
+            Target::Prefix(path) => write!(f, "{path}*"),
+        }
+    }
+}
+
+impl TryFrom<String> for HttpPattern {
+    type Error = BadPattern;
+
+    fn try_from(text: String) -> Result<Self, BadPattern> {
+        text.parse()
+    }
+}
+
+impl From<HttpPattern> for String {
+    fn from(pattern: HttpPattern) -> String {
+        pattern.to_string()
+    }
+}

@@ -1,0 +1,105 @@
+//! The one way to write a duration (`"500ms"`) and the one way to write a size (`"16MiB"`).
+
+use std::time::Duration;
+
+/// Parses a whole number with its unit: `ms`, `s`, `m` or `h`. None without a unit, or with anything else around it.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let (number, unit) = split(text)?;
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    number.checked_mul(millis).map(Duration::from_millis)
+}
+
+/// The duration in the largest unit that is exact: `90s`, `2m`, `500ms`.
+pub fn format_duration(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    match millis {
+        0 => "0s".to_owned(),
+        _ if millis.is_multiple_of(3_600_000) => format!("{}h", millis / 3_600_000),
+        _ if millis.is_multiple_of(60_000) => format!("{}m", millis / 60_000),
+        _ if millis.is_multiple_of(1_000) => format!("{}s", millis / 1_000),
+        _ => format!("{millis}ms"),
+    }
+}
+
+/// Parses a whole number of bytes with its unit: `B`, `KiB`, `MiB` or `GiB`.
+pub(crate) fn parse_size(text: &str) -> Option<u64> {
+    let (number, unit) = split(text)?;
+    let factor = match unit {
+        "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.checked_mul(factor)
+}
+
+/// The size in the largest unit that is exact.
+pub(crate) fn format_size(bytes: u64) -> String {
+    for (unit, factor) in [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
+        if bytes >= factor && bytes.is_multiple_of(factor) {
+            return format!("{}{unit}", bytes / factor);
+        }
+    }
+    format!("{bytes}B")
+}
+
+/// Digits, then a unit, perhaps with spaces between.
+fn split(text: &str) -> Option<(u64, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit())?;
+    let number = text[..end].parse().ok()?;
+    Some((number, text[end..].trim_start_matches(' ')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_need_a_unit_and_nothing_else() {
+        let good = [("1s", 1_000), ("500ms", 500), ("2m", 120_000), ("1h", 3_600_000), ("0s", 0), ("10 s", 10_000)];
+        for (text, millis) in good {
+            assert_eq!(parse_duration(text), Some(Duration::from_millis(millis)), "{text}");
+        }
+        for text in [
+            "",
+            "1",
+            "s",
+            "-1s",
+            "1.5s",
+            "1s ",
+            " 1s",
+            "1S",
+            "1m30s",
+            "1µs",
+            "99999999999999999h",
+            "99999999999999999999s",
+        ] {
+            assert_eq!(parse_duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_shown_as_they_may_be_written() {
+        for text in ["1s", "90s", "500ms", "2m", "1h", "0s", "1500ms"] {
+            assert_eq!(parse_duration(text).map(format_duration).as_deref(), Some(text));
+        }
+    }
+
+    #[test]
+    fn sizes_need_a_unit() {
+        for (text, bytes) in [("16MiB", 16 << 20), ("64KiB", 64 << 10), ("1GiB", 1 << 30), ("100B", 100)] {
+            assert_eq!(parse_size(text), Some(bytes), "{text}");
+            assert_eq!(format_size(bytes), text);
+        }
+        for text in ["16", "16MB", "16M", "MiB", "-1B", "99999999999999999999B", "99999999999GiB"] {
+            assert_eq!(parse_size(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Reads a parsed TOML document key by key. Whoever reads asks for the keys it knows; what is left over is unknown. Nothing
+//! stops at the first problem: it is noted, the key counts as absent, and reading goes on.
+
+use std::fmt::Display;
+use std::ops::{Range, RangeInclusive};
+use std::sync::Arc;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::errors::Problem;
+use crate::hints;
+use crate::quantity::{format_duration, format_size, parse_duration, parse_size};
+use crate::source::{Place, Source};
+
+/// What has been found wrong so far.
+#[derive(Debug, Default)]
+pub(crate) struct Problems {
+    pub errors: Vec<Problem>,
+    pub warnings: Vec<Problem>,
+}
+
+impl Problems {
+    pub fn error(&mut self, place: Place, subject: impl Into<String>, message: impl Into<String>) {
+        self.errors.push(Problem { place: Some(place), subject: subject.into(), message: message.into() });
+    }
+
+    pub fn warn(&mut self, place: Place, subject: impl Into<String>, message: impl Into<String>) {
+        self.warnings.push(Problem { place: Some(place), subject: subject.into(), message: message.into() });
+    }
+}
+
+/// A table that is being read.
+pub(crate) struct Table<'a> {
+    source: &'a Arc<Source>,
+    /// Dotted, from the root; empty for the root.
+    path: String,
+    /// Where the table's name stands.
+    place: Place,
+    /// In file order.
+    entries: Vec<(&'a str, Value<'a>)>,
+    asked: Vec<&'static str>,
+}
+
+/// One value, with its place and its dotted name.
+#[derive(Clone)]
+pub(crate) struct Value<'a> {
+    source: &'a Arc<Source>,
+    pub path: String,
+    key: Range<usize>,
+    span: Range<usize>,
+    value: &'a DeValue<'a>,
+}
+
+impl<'a> Table<'a> {
+    pub fn root(source: &'a Arc<Source>, table: &'a DeTable<'a>) -> Self {
+        Table::new(source, String::new(), Place::new(source, 0..0), table)
+    }
+
+    fn new(source: &'a Arc<Source>, path: String, place: Place, table: &'a DeTable<'a>) -> Self {
+        let mut entries: Vec<_> = table
+            .iter()
+            .map(|(key, value)| {
+                let name: &'a str = key.get_ref();
+                let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+                let value = Value { source, path, key: key.span(), span: value.span(), value: value.get_ref() };
+                (name, value)
+            })
+            .collect();
+        // The parser sorts by name.
+        entries.sort_by_key(|(_, value)| value.key.start);
+        Table { source, path, place, entries, asked: Vec::new() }
+    }
+
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub fn place(&self) -> Place {
+        self.place.clone()
+    }
+
+    /// The value of a key that may be there.
+    pub fn take(&mut self, key: &'static str) -> Option<Value<'a>> {
+        self.asked.push(key);
+        let at = self.entries.iter().position(|(name, _)| *name == key)?;
+        Some(self.entries.remove(at).1)
+    }
+
+    /// The value of a key, left for whoever takes it.
+    pub fn peek(&self, key: &str) -> Option<&Value<'a>> {
+        self.entries.iter().find(|(name, _)| *name == key).map(|(_, value)| value)
+    }
+
+    /// The value of a key that must be there; `meaning` says what to write.
+    pub fn require(&mut self, key: &'static str, meaning: &str, problems: &mut Problems) -> Option<Value<'a>> {
+        let value = self.take(key);
+        if value.is_none() {
+            problems.error(self.place(), self.path.clone(), format!("`{key}` is missing: {meaning}"));
+        }
+        value
+    }
+
+    /// Everything, for a table whose keys are names of the operator's choice.
+    pub fn into_entries(self) -> Vec<(&'a str, Value<'a>)> {
+        self.entries
+    }
+
+    /// Reports what nobody asked for.
+    pub fn finish(self, problems: &mut Problems) {
+        for (name, value) in &self.entries {
+            let message =
+                format!("unknown key{}; expected one of: {}", hints::for_key(name, &self.asked), self.asked.join(", "));
+            problems.error(Place::new(self.source, value.key.clone()), value.path.clone(), message);
+        }
+    }
+}
+
+impl<'a> Value<'a> {
+    pub fn place(&self) -> Place {
+        Place::new(self.source, self.span.clone())
+    }
+
+    /// Where the key stands.
+    pub fn key_place(&self) -> Place {
+        Place::new(self.source, self.key.clone())
+    }
+
+    pub fn get(&self) -> &'a DeValue<'a> {
+        self.value
+    }
+
+    /// `instance.web.priority = 256`
+    pub fn subject(&self) -> String {
+        match self.value {
+            DeValue::Table(_) | DeValue::Array(_) => self.path.clone(),
+            DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_) => {
+                let place = self.place();
+                let text = place.text();
+                let shown: String = text.chars().filter(|c| !c.is_control()).take(80).collect();
+                format!("{} = {shown}{}", self.path, if text.chars().nth(80).is_some() { "..." } else { "" })
+            }
+        }
+    }
+
+    pub fn error(&self, message: impl Into<String>, problems: &mut Problems) {
+        problems.error(self.place(), self.subject(), message);
+    }
+
+    pub fn warn(&self, message: impl Into<String>, problems: &mut Problems) {
+        problems.warn(self.place(), self.subject(), message);
+    }
+
+    fn wrong_type(&self, expected: impl Display, problems: &mut Problems) {
+        let found = match self.value {
+            DeValue::String(_) => "a string",
+            DeValue::Integer(_) => "a whole number",
+            DeValue::Float(_) => "a number with a fraction",
+            DeValue::Boolean(_) => "true or false",
+            DeValue::Datetime(_) => "a date",
+            DeValue::Array(_) => "a list",
+            DeValue::Table(_) => "a table",
+        };
+        self.error(format!("expected {expected}, found {found}"), problems);
+    }
+
+    /// `expected` describes the text, for the case that it is none.
+    pub fn string(&self, expected: &str, problems: &mut Problems) -> Option<&'a str> {
+        let DeValue::String(text) = self.value else {
+            self.wrong_type(expected, problems);
+            return None;
+        };
+        Some(text)
+    }
+
+    pub fn boolean(&self, problems: &mut Problems) -> Option<bool> {
+        let DeValue::Boolean(value) = self.value else {
+            self.wrong_type("true or false", problems);
+            return None;
+        };
+        Some(*value)
+    }
+
+    /// One of several words.
+    pub fn choice<T: Clone>(&self, words: &[(&str, T)], problems: &mut Problems) -> Option<T> {
+        let known = words.iter().map(|(word, _)| format!("{word:?}")).collect::<Vec<_>>().join(" or ");
+        let text = self.string(&known, problems)?;
+        let found = words.iter().find(|(word, _)| *word == text);
+        if found.is_none() {
+            self.error(format!("expected {known}"), problems);
+        }
+        found.map(|(_, value)| value.clone())
+    }
+
+    /// A whole number; `note` follows the range in the error.
+    pub fn integer(&self, range: RangeInclusive<i64>, note: &str, problems: &mut Problems) -> Option<i64> {
+        let expected = format!("a whole number from {} to {}{note}", range.start(), range.end());
+        let DeValue::Integer(number) = self.value else {
+            self.wrong_type(expected, problems);
+            return None;
+        };
+        let value = i64::from_str_radix(number.as_str(), number.radix()).ok().filter(|n| range.contains(n));
+        if value.is_none() {
+            self.error(format!("expected {expected}"), problems);
+        }
+        value
+    }
+
+    /// A whole number that fits its type because of its range.
+    pub fn number<T: TryFrom<i64>>(&self, range: RangeInclusive<i64>, problems: &mut Problems) -> Option<T> {
+        self.integer(range, "", problems).and_then(|n| T::try_from(n).ok())
+    }
+
+    pub fn duration(&self, range: RangeInclusive<Duration>, problems: &mut Problems) -> Option<Duration> {
+        let (low, high) = (format_duration(*range.start()), format_duration(*range.end()));
+        let expected = format!("a duration with its unit (\"500ms\", \"1s\", \"2m\", \"1h\") from {low} to {high}");
+        let text = self.string(&expected, problems)?;
+        let value = parse_duration(text).filter(|d| range.contains(d));
+        if value.is_none() {
+            self.error(format!("expected {expected}"), problems);
+        }
+        value
+    }
+
+    /// In bytes.
+    pub fn size(&self, range: RangeInclusive<u64>, problems: &mut Problems) -> Option<u64> {
+        let (low, high) = (format_size(*range.start()), format_size(*range.end()));
+        let expected = format!("a size with its unit (\"64KiB\", \"16MiB\") from {low} to {high}");
+        let text = self.string(&expected, problems)?;
+        let value = parse_size(text).filter(|n| range.contains(n));
+        if value.is_none() {
+            self.error(format!("expected {expected}"), problems);
+        }
+        value
+    }
+
+    /// The items of a list, each with its own place.
+    pub fn list(&self, expected: &str, problems: &mut Problems) -> Option<Vec<Value<'a>>> {
+        let DeValue::Array(items) = self.value else {
+            self.wrong_type(expected, problems);
+            return None;
+        };
+        Some(items.iter().enumerate().map(|(n, item)| self.item(n, item)).collect())
+    }
+
+    fn item(&self, n: usize, item: &'a Spanned<DeValue<'a>>) -> Value<'a> {
+        let path = format!("{}[{n}]", self.path);
+        Value { source: self.source, path, key: item.span(), span: item.span(), value: item.get_ref() }
+    }
+
+    pub fn table(&self, expected: &str, problems: &mut Problems) -> Option<Table<'a>> {
+        let DeValue::Table(table) = self.value else {
+            self.wrong_type(expected, problems);
+            return None;
+        };
+        Some(Table::new(self.source, self.path.clone(), self.key_place(), table))
+    }
+}

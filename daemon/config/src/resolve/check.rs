@@ -1,0 +1,259 @@
+//! `[check.NAME]`
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use toml::de::DeValue;
+use url::Url;
+use vouchd_health::{Counting, Influence, OnError, Weight};
+
+use crate::grants::{BadPattern, Grants, ProcessGrant};
+use crate::model::{Check, Limits};
+use crate::reader::{Problems, Table, Value};
+
+use super::name;
+
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
+const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(600);
+
+pub(super) fn check(check_name: &str, mut table: Table<'_>, problems: &mut Problems) -> Option<Check> {
+    let plugin = table.require("plugin", "the plugin's file name without .wasm, like \"process\"", problems);
+    let plugin = plugin.and_then(|value| plugin_name(&value, problems));
+    let params = table.take("params").map(|value| params(&value, problems)).unwrap_or_default();
+
+    let interval = table.take("interval");
+    let interval = interval.and_then(|v| v.duration(SHORTEST_INTERVAL..=LONGEST_INTERVAL, problems));
+    let interval = interval.unwrap_or(Duration::from_secs(1));
+    let timeout = table.take("timeout");
+    let timeout = timeout.and_then(|v| v.duration(SHORTEST_INTERVAL..=LONGEST_TIMEOUT, problems));
+    let timeout = timeout.unwrap_or(interval.clamp(Duration::from_millis(100), Duration::from_secs(1)));
+    let fast = table.take("fast_interval");
+    let fast = fast.and_then(|v| v.duration(SHORTEST_INTERVAL..=interval, problems));
+    let fast = fast.unwrap_or((interval / 10).max(Duration::from_millis(50)).min(interval));
+
+    let counting = Counting { rise: count(table.take("rise"), problems), fall: count(table.take("fall"), problems) };
+    let influence = influence(&mut table, Influence::default(), problems);
+    let allow = table.take("allow");
+    let grants = allow.as_ref().map(|value| grants(value, problems)).unwrap_or_default();
+    let limits = table.take("limits").map(|value| limits(&value, problems)).unwrap_or_default();
+    let place = table.place();
+    table.finish(problems);
+
+    let check = Check {
+        name: check_name.to_owned(),
+        plugin: plugin?,
+        params,
+        interval,
+        timeout,
+        fast_interval: fast,
+        counting,
+        influence,
+        grants,
+        limits,
+    };
+    if let Some(line) = missing_grant(&check) {
+        let place = allow.map_or(place, |value| value.place());
+        let message =
+            format!("its parameters name what it may not reach, so every run would be an error; write {line}");
+        problems.warn(place, format!("check.{check_name}"), message);
+    }
+    Some(check)
+}
+
+fn plugin_name(value: &Value<'_>, problems: &mut Problems) -> Option<String> {
+    let text = value.string("the name of a plugin, like \"process\"", problems)?;
+    if let Some(stem) = text.strip_suffix(".wasm") {
+        value.error(
+            format!(
+                "expected the plugin's name without path and ending, like {:?}",
+                stem.rsplit('/').next().unwrap_or_default()
+            ),
+            problems,
+        );
+        return None;
+    }
+    name(value, problems)
+}
+
+fn count(value: Option<Value<'_>>, problems: &mut Problems) -> u32 {
+    value.and_then(|v| v.number(1..=100, problems)).unwrap_or(1)
+}
+
+/// The keys that say what a check costs; in a check, and again in an instance that wants something else.
+pub(super) fn influence(table: &mut Table<'_>, inherited: Influence, problems: &mut Problems) -> Influence {
+    let mut influence = inherited;
+    if let Some(value) = table.take("weight") {
+        let note = ", not 0: leave weight out, and a failure is a hard fault";
+        let number = value.integer(-253..=253, note, problems).and_then(|n| i16::try_from(n).ok());
+        if let Some(number) = number {
+            match Weight::try_from(number) {
+                Ok(weight) => influence.weight = Some(weight),
+                Err(_) => value.error(format!("expected a whole number from -253 to 253{note}"), problems),
+            }
+        }
+    }
+    if let Some(value) = table.take("warn_weight") {
+        influence.warn_weight = value.number(-253..=0, problems).unwrap_or(influence.warn_weight);
+    }
+    if let Some(value) = table.take("adjust") {
+        influence.adjust = adjust(&value, problems);
+    }
+    if let Some(value) = table.take("on_error") {
+        let words = [("last_resort", OnError::LastResort), ("fail", OnError::Fail), ("hold", OnError::Hold)];
+        influence.on_error = value.choice(&words, problems).unwrap_or(influence.on_error);
+    }
+    influence
+}
+
+fn adjust(value: &Value<'_>, problems: &mut Problems) -> Option<(i16, i16)> {
+    const EXPECTED: &str = "a list of two whole numbers from -253 to 253, the lower first, like [-50, 0]";
+    let items = value.list(EXPECTED, problems)?;
+    let [low, high] = items.as_slice() else {
+        value.error(format!("expected {EXPECTED}"), problems);
+        return None;
+    };
+    let (low, high) = (low.number(-253..=253, problems), high.number(-253..=253, problems));
+    let range = (low?, high?);
+    if range.0 > range.1 {
+        value.error(format!("expected {EXPECTED}"), problems);
+        return None;
+    }
+    Some(range)
+}
+
+/// Flattened: plugins get names and texts, whatever the language that they are written in.
+fn params(value: &Value<'_>, problems: &mut Problems) -> Vec<(String, String)> {
+    let mut flat = Vec::new();
+    if let Some(table) = value.table("a table of parameters, like { name = \"nginx\" }", problems) {
+        for (key, value) in table.into_entries() {
+            param(key.to_owned(), &value, &mut flat, problems);
+        }
+    }
+    flat
+}
+
+fn param(key: String, value: &Value<'_>, flat: &mut Vec<(String, String)>, problems: &mut Problems) {
+    match value.get() {
+        DeValue::String(text) => flat.push((key, text.to_string())),
+        DeValue::Integer(_) => {
+            if let Some(number) = value.integer(i64::MIN..=i64::MAX, "", problems) {
+                flat.push((key, number.to_string()));
+            }
+        }
+        DeValue::Float(number) => flat.push((key, number.to_string())),
+        DeValue::Boolean(value) => flat.push((key, value.to_string())),
+        DeValue::Datetime(date) => flat.push((key, date.to_string())),
+        DeValue::Array(_) => {
+            for item in value.list("a list", problems).into_iter().flatten() {
+                if item.get().is_array() {
+                    item.error(
+                        "expected a string, a number, true, false or a table; a list in a list can't be passed on",
+                        problems,
+                    );
+                } else {
+                    param(key.clone(), &item, flat, problems);
+                }
+            }
+        }
+        DeValue::Table(_) => {
+            if let Some(table) = value.table("a table", problems) {
+                for (inner, value) in table.into_entries() {
+                    param(format!("{key}.{inner}"), &value, flat, problems);
+                }
+            }
+        }
+    }
+}
+
+fn grants(value: &Value<'_>, problems: &mut Problems) -> Grants {
+    let mut grants = Grants::default();
+    let Some(mut table) = value.table("a table, like { process = [\"nginx\"] }", problems) else {
+        return grants;
+    };
+    if let Some(value) = table.take("process") {
+        grants.process = process_grant(&value, problems);
+    }
+    if let Some(value) = table.take("http") {
+        grants.http = patterns(&value, "a list of URLs, like [\"http://127.0.0.1/\"]", problems);
+    }
+    if let Some(value) = table.take("tcp") {
+        grants.tcp = patterns(&value, "a list of host:port, like [\"127.0.0.1:3306\"]", problems);
+    }
+    table.finish(problems);
+    grants
+}
+
+fn process_grant(value: &Value<'_>, problems: &mut Problems) -> ProcessGrant {
+    match value.get() {
+        DeValue::Boolean(true) => return ProcessGrant::All,
+        DeValue::Boolean(false) => return ProcessGrant::None,
+        DeValue::String(_)
+        | DeValue::Integer(_)
+        | DeValue::Float(_)
+        | DeValue::Datetime(_)
+        | DeValue::Array(_)
+        | DeValue::Table(_) => {}
+    }
+    let expected = "a list of process names, like [\"nginx\"], or true for all";
+    let mut names = Vec::new();
+    for item in value.list(expected, problems).into_iter().flatten() {
+        match item.string("the name of a process", problems) {
+            Some("") => item.error("expected the name of a process", problems),
+            Some(name) => names.push(name.to_owned()),
+            None => {}
+        }
+    }
+    if names.is_empty() { ProcessGrant::None } else { ProcessGrant::Names(names) }
+}
+
+fn patterns<T: FromStr<Err = BadPattern>>(value: &Value<'_>, expected: &str, problems: &mut Problems) -> Vec<T> {
+    let mut patterns = Vec::new();
+    for item in value.list(expected, problems).into_iter().flatten() {
+        match item.string(expected, problems).map(str::parse) {
+            Some(Ok(pattern)) => patterns.push(pattern),
+            Some(Err(BadPattern { expected, .. })) => item.error(format!("expected {expected}"), problems),
+            None => {}
+        }
+    }
+    patterns
+}
+
+fn limits(value: &Value<'_>, problems: &mut Problems) -> Limits {
+    let mut limits = Limits::default();
+    let Some(mut table) = value.table("a table, like { memory = \"32MiB\" }", problems) else {
+        return limits;
+    };
+    if let Some(value) = table.take("memory") {
+        limits.memory = value.size(1 << 20..=1 << 30, problems).unwrap_or(limits.memory);
+    }
+    if let Some(value) = table.take("cpu") {
+        limits.cpu = value.duration(SHORTEST_INTERVAL..=Duration::from_secs(60), problems).unwrap_or(limits.cpu);
+    }
+    if let Some(value) = table.take("table_elements") {
+        limits.table_elements = value.number(100..=1_000_000, problems).unwrap_or(limits.table_elements);
+    }
+    if let Some(value) = table.take("output") {
+        limits.output = value.size(1 << 10..=16 << 20, problems).unwrap_or(limits.output);
+    }
+    if let Some(value) = table.take("log_lines") {
+        limits.log_lines = value.number(0..=10_000, problems).unwrap_or(limits.log_lines);
+    }
+    if let Some(value) = table.take("connections") {
+        limits.connections = value.number(0..=64, problems).unwrap_or(limits.connections);
+    }
+    table.finish(problems);
+    limits
+}
+
+/// The `allow` line that is missing, as far as the parameters tell: a URL, or the process that the process plugin looks for.
+fn missing_grant(check: &Check) -> Option<String> {
+    check.params.iter().find_map(|(key, value)| {
+        let refusal = match value.split_once("://") {
+            Some(("http" | "https", _)) => check.grants.permits_http(&Url::parse(value).ok()?).err()?,
+            _ if check.plugin == "process" && key == "name" => check.grants.permits_process(value).err()?,
+            _ => return None,
+        };
+        Some(refusal.line)
+    })
+}

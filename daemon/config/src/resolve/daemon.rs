@@ -1,0 +1,70 @@
+//! `[daemon]`
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::model::Daemon;
+use crate::reader::{Problems, Table, Value};
+
+use super::name;
+
+impl Default for Daemon {
+    fn default() -> Self {
+        Daemon {
+            name: None,
+            plugin_dir: "/etc/vouchd/plugins".into(),
+            builtin_plugin_dir: "/usr/lib/vouchd/plugins".into(),
+            control: "/run/vouchd/control.sock".into(),
+            cache_dir: Some("/var/cache/vouchd".into()),
+            checker_user: None,
+            error_grace: Duration::from_secs(3),
+            realtime: true,
+        }
+    }
+}
+
+pub(super) fn daemon(mut table: Table<'_>, problems: &mut Problems) -> Daemon {
+    let mut daemon = Daemon::default();
+    if let Some(value) = table.take("name") {
+        daemon.name = name(&value, problems);
+    }
+    if let Some(dir) = path(table.take("plugin_dir"), problems) {
+        daemon.plugin_dir = dir;
+    }
+    if let Some(dir) = path(table.take("builtin_plugin_dir"), problems) {
+        daemon.builtin_plugin_dir = dir;
+    }
+    if let Some(socket) = path(table.take("control"), problems) {
+        daemon.control = socket;
+    }
+    match table.take("cache_dir") {
+        Some(value) if value.get().as_str() == Some("off") => daemon.cache_dir = None,
+        Some(value) => daemon.cache_dir = path(Some(value), problems),
+        None => {}
+    }
+    if let Some(value) = table.take("user") {
+        daemon.checker_user = name(&value, problems);
+    }
+    if let Some(value) = table.take("error_grace") {
+        let range = Duration::ZERO..=Duration::from_secs(3600);
+        daemon.error_grace = value.duration(range, problems).unwrap_or(daemon.error_grace);
+    }
+    if let Some(value) = table.take("realtime") {
+        daemon.realtime = value.boolean(problems).unwrap_or(daemon.realtime);
+    }
+    if let Some(value) = table.take("metrics") {
+        value.error("not available in this version; leave it out", problems);
+    }
+    table.finish(problems);
+    daemon
+}
+
+fn path(value: Option<Value<'_>>, problems: &mut Problems) -> Option<PathBuf> {
+    let value = value?;
+    let path = Path::new(value.string("an absolute path", problems)?);
+    if !path.is_absolute() {
+        value.error("expected an absolute path, beginning with /", problems);
+        return None;
+    }
+    Some(path.to_owned())
+}

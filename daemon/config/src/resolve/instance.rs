@@ -1,0 +1,337 @@
+//! `[instance.NAME]`
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use toml::de::DeValue;
+use vouchd_wire::{AdvertInterval, Auth, ChecksumForm, Priority, Version, Vrid};
+
+use crate::hints::nearest;
+use crate::model::{Check, CheckUse, Garp, Instance, Unicast, VirtualAddress};
+use crate::reader::{Problems, Table, Value};
+use crate::source::Place;
+
+use super::check::influence;
+
+/// An instance, and the places that comparisons with other instances point at.
+pub(super) struct Placed {
+    pub instance: Instance,
+    pub vrid: Place,
+    /// As many as the instance has addresses.
+    pub addresses: Vec<Place>,
+}
+
+/// `checks` are the checks that there are; `known` also names those with errors of their own.
+pub(super) fn instance(
+    name: &str,
+    mut table: Table<'_>,
+    checks: &[Check],
+    known: &[&str],
+    problems: &mut Problems,
+) -> Option<Placed> {
+    let interface = table.require("interface", "the network interface, like \"eth0\"", problems);
+    let interface = interface.and_then(|value| interface_name(&value, problems));
+    let meaning = "the virtual router's number, from 1 to 255 and the same on all its routers";
+    let vrid_value = table.require("virtual_router_id", meaning, problems);
+    let vrid = vrid_value.as_ref().and_then(|v| v.number::<u8>(1..=255, problems)).and_then(|n| Vrid::new(n).ok());
+    let priority = table.take("priority").and_then(|v| v.number(1..=255, problems)).map(Priority::new);
+    let priority = priority.unwrap_or(Priority::DEFAULT);
+    let version = table.take("version").and_then(|v| v.number::<u8>(2..=3, problems));
+    let version = if version == Some(3) { Version::V3 } else { Version::V2 };
+    let interval = table.take("advert_interval").and_then(|v| advert_interval(&v, version, problems));
+    let auth = table.take("auth").and_then(|v| auth(&v, version, problems)).unwrap_or(Auth::None);
+    let preempt = table.take("preempt").and_then(|v| v.boolean(problems)).unwrap_or(true);
+    let meaning = "the virtual addresses, like [\"192.0.2.1\"]";
+    let addresses = table.require("addresses", meaning, problems);
+    let addresses = addresses.map(|value| virtual_addresses(&value, problems)).unwrap_or_default();
+    let unicast = table.take("unicast").and_then(|v| unicast(&v, priority, &addresses, problems));
+    let uses = table.take("checks");
+    let uses = uses.map(|value| check_uses(&value, priority, checks, known, problems)).unwrap_or_default();
+    let lease = table.take("lease").and_then(|v| v.choice(&[("auto", true), ("off", false)], problems));
+    let checksum = table.take("checksum").and_then(|v| checksum(&v, version, problems));
+    let garp = table.take("garp").map(|value| garp(&value, problems)).unwrap_or_default();
+    table.finish(problems);
+
+    let (addresses, places): (Vec<_>, Vec<_>) = addresses.into_iter().unzip();
+    let instance = Instance {
+        name: name.to_owned(),
+        interface: interface?,
+        vrid: vrid?,
+        priority,
+        version,
+        advert_interval: interval.unwrap_or(AdvertInterval::ONE_SECOND),
+        auth,
+        preempt,
+        addresses,
+        unicast,
+        checks: uses,
+        lease: lease.unwrap_or(true),
+        checksum: checksum.unwrap_or(ChecksumForm::PseudoHeader),
+        garp,
+    };
+    Some(Placed { instance, vrid: vrid_value?.place(), addresses: places })
+}
+
+fn interface_name(value: &Value<'_>, problems: &mut Problems) -> Option<String> {
+    let expected = "the name of a network interface: 1 to 15 characters, no / and no spaces";
+    let name = value.string(expected, problems)?;
+    let valid = (1..=15).contains(&name.len())
+        && !matches!(name, "." | "..")
+        && !name.chars().any(|c| matches!(c, '/' | ':') || c.is_whitespace() || c.is_control());
+    if !valid {
+        value.error(format!("expected {expected}"), problems);
+    }
+    valid.then(|| name.to_owned())
+}
+
+fn advert_interval(value: &Value<'_>, version: Version, problems: &mut Problems) -> Option<AdvertInterval> {
+    let expected = match version {
+        Version::V2 => "whole seconds from 1s to 255s; faster advertisements need version = 3",
+        Version::V3 => "a multiple of 10ms from 10ms to 40950ms",
+    };
+    let duration = value.duration(Duration::from_millis(1)..=Duration::from_secs(3600), problems)?;
+    let interval = AdvertInterval::new(version, duration).ok();
+    if interval.is_none() {
+        value.error(format!("expected {expected}"), problems);
+    }
+    interval
+}
+
+fn auth(value: &Value<'_>, version: Version, problems: &mut Problems) -> Option<Auth> {
+    let mut table = value.table("a table, like { type = \"pass\", password = \"1234\" }", problems)?;
+    let kind = table.require("type", "\"pass\", the only kind there is", problems);
+    kind.and_then(|v| v.choice(&[("pass", ())], problems));
+    let password = table.require("password", "1 to 8 bytes", problems);
+    let auth = password.and_then(|value| {
+        let expected = "expected a password of 1 to 8 bytes; of a longer one others send and compare only the first 8, \
+                        so write those";
+        let password = value.string("a password of 1 to 8 bytes", problems)?;
+        let fits = (1..=8).contains(&password.len());
+        if !fits {
+            // Without the value: errors are logged.
+            problems.error(value.place(), value.path.clone(), expected);
+        }
+        fits.then(|| Auth::simple(password.as_bytes()))
+    });
+    table.finish(problems);
+    match version {
+        Version::V2 => auth,
+        Version::V3 => {
+            let message = "version 3 has no authentication; leave it out, or use version = 2";
+            problems.error(value.key_place(), value.path.clone(), message);
+            None
+        }
+    }
+}
+
+const ADDRESS: &str = "an IPv4 address, perhaps with its prefix length, like \"192.0.2.1\" or \"192.0.2.1/24\"";
+
+/// `192.0.2.1` or `192.0.2.1/24`, of either family.
+fn parse_address(text: &str) -> Option<VirtualAddress> {
+    let (ip, prefix) = match text.split_once('/') {
+        Some((ip, prefix)) => (ip, Some(prefix)),
+        None => (text, None),
+    };
+    let ip: IpAddr = ip.parse().ok()?;
+    let widest = if ip.is_ipv4() { 32 } else { 128 };
+    let prefix = match prefix {
+        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => digits.parse().ok()?,
+        Some(_) => return None,
+        None => widest,
+    };
+    (1..=widest).contains(&prefix).then_some(VirtualAddress { ip, prefix })
+}
+
+fn virtual_addresses(value: &Value<'_>, problems: &mut Problems) -> Vec<(VirtualAddress, Place)> {
+    let Some(items) = value.list("a list of addresses, like [\"192.0.2.1\"]", problems) else { return Vec::new() };
+    if !(1..=255).contains(&items.len()) {
+        value.error(format!("expected 1 to 255 addresses, found {}", items.len()), problems);
+    }
+    let mut addresses: Vec<(VirtualAddress, Place)> = Vec::new();
+    for item in &items {
+        let Some(text) = item.string(ADDRESS, problems) else { continue };
+        let Some(address) = parse_address(text) else {
+            item.error(format!("expected {ADDRESS}"), problems);
+            continue;
+        };
+        if let Some((_, first)) = addresses.iter().find(|(a, _)| a.ip == address.ip) {
+            item.error(format!("this address is there twice; first at {first}"), problems);
+        } else if let Some((first, _)) = addresses.first().filter(|(a, _)| a.ip.is_ipv4() != address.ip.is_ipv4()) {
+            let message = "expected addresses of one family; IPv4 and IPv6 need an instance each";
+            item.error(format!("{message} (the first here is {})", first.ip), problems);
+        } else {
+            match address.ip {
+                IpAddr::V4(ip) if !is_host(ip) => item.error("expected the address of a host", problems),
+                IpAddr::V4(_) => {}
+                // Only once: the others are no news.
+                IpAddr::V6(_) if addresses.is_empty() => {
+                    item.error("IPv6 is not available in this version; expected an IPv4 address", problems);
+                }
+                IpAddr::V6(_) => {}
+            }
+            addresses.push((address, item.place()));
+        }
+    }
+    addresses
+}
+
+/// Whether one interface of one machine can have the address.
+fn is_host(ip: Ipv4Addr) -> bool {
+    !(ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || ip.is_broadcast() || ip.octets()[0] == 0)
+}
+
+fn unicast(
+    value: &Value<'_>,
+    priority: Priority,
+    addresses: &[(VirtualAddress, Place)],
+    problems: &mut Problems,
+) -> Option<Unicast> {
+    let example = "a table, like { source = \"192.0.2.11\", peers = [\"192.0.2.12\"] }";
+    let mut table = value.table(example, problems)?;
+    let source_value = table.require("source", "this router's own address on the interface", problems);
+    let source = source_value.as_ref().and_then(|v| peer_address(v, problems));
+    if let (Some(value), Some(source)) = (&source_value, source)
+        && priority != Priority::OWNER
+        && addresses.iter().any(|(address, _)| address.ip == source)
+    {
+        let message = "this is a virtual address, which this router does not always have; expected its own (or priority = \
+                       255, if it owns the address)";
+        value.error(message, problems);
+    }
+    let peers_value = table.require("peers", "the other routers' addresses", problems);
+    let mut peers = Vec::new();
+    if let Some(value) = peers_value {
+        let items = value.list("a list of addresses, like [\"192.0.2.12\"]", problems).unwrap_or_default();
+        if items.is_empty() && value.get().is_array() {
+            value.error("expected at least one peer; for multicast leave out unicast", problems);
+        }
+        for item in items {
+            let Some(peer) = peer_address(&item, problems) else { continue };
+            if Some(peer) == source {
+                item.error("this is unicast.source, the router itself; expected the other routers only", problems);
+            } else if peers.contains(&peer) {
+                item.error("this peer is there twice", problems);
+            } else {
+                peers.push(peer);
+            }
+        }
+    }
+    table.finish(problems);
+    source.map(|source| Unicast { source, peers })
+}
+
+fn peer_address(value: &Value<'_>, problems: &mut Problems) -> Option<IpAddr> {
+    const EXPECTED: &str = "the IPv4 address of a router, like \"192.0.2.11\"";
+    let ip = value.string(EXPECTED, problems)?.parse::<IpAddr>().ok();
+    match ip {
+        Some(IpAddr::V4(v4)) if is_host(v4) => ip,
+        Some(IpAddr::V6(_)) => {
+            value.error("IPv6 is not available in this version; expected an IPv4 address", problems);
+            None
+        }
+        Some(IpAddr::V4(_)) | None => {
+            value.error(format!("expected {EXPECTED}"), problems);
+            None
+        }
+    }
+}
+
+fn check_uses(
+    value: &Value<'_>,
+    priority: Priority,
+    checks: &[Check],
+    known: &[&str],
+    problems: &mut Problems,
+) -> Vec<CheckUse> {
+    const EXPECTED: &str = "the name of a check, or a table like { name = \"site\", weight = -20 }";
+    let mut uses: Vec<CheckUse> = Vec::new();
+    let items = value.list("a list of checks, like [\"nginx\"]", problems).unwrap_or_default();
+    for item in items {
+        let (named, mut overrides) = match item.get() {
+            DeValue::Table(_) => {
+                let Some(mut table) = item.table(EXPECTED, problems) else { continue };
+                let named = table.require("name", "the name of a check", problems);
+                (named, Some(table))
+            }
+            DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Array(_) => (Some(item.clone()), None),
+        };
+        let name = named.as_ref().and_then(|v| v.string(EXPECTED, problems));
+        let check = name.and_then(|name| checks.iter().find(|c| c.name == name));
+        let inherited = check.map(|c| c.influence).unwrap_or_default();
+        let influence = match &mut overrides {
+            Some(table) => influence(table, inherited, problems),
+            None => inherited,
+        };
+        if let Some(table) = overrides {
+            table.finish(problems);
+        }
+        let (Some(named), Some(name)) = (named, name) else { continue };
+        if !known.contains(&name) {
+            named.error(unknown_check(name, known), problems);
+        } else if uses.iter().any(|u| u.check == name) {
+            named.error("this check is there twice", problems);
+        } else {
+            if let Some(why) = useless_weight(priority, influence.weight.map(i16::from)) {
+                named.warn(why, problems);
+            }
+            uses.push(CheckUse { check: name.to_owned(), influence });
+        }
+    }
+    uses
+}
+
+fn unknown_check(name: &str, known: &[&str]) -> String {
+    if known.is_empty() {
+        return format!("there is no such check; expected a [check.{name}] in one of the files");
+    }
+    let meant = nearest(name, known.iter().copied());
+    let meant = meant.map(|check| format!(" (did you mean {check:?}?)")).unwrap_or_default();
+    format!("there is no such check{meant}; expected one of: {}", known.join(", "))
+}
+
+/// Why a weight can never change the effective priority, which stays within 1 to 254.
+fn useless_weight(priority: Priority, weight: Option<i16>) -> Option<&'static str> {
+    let weight = weight?;
+    match priority.get() {
+        255 => Some("its weight changes nothing: this instance owns its addresses (priority = 255)"),
+        254 if weight > 0 => Some("its weight changes nothing: priority = 254 can't be raised"),
+        1 if weight < 0 => Some("its weight changes nothing: priority = 1 can't be lowered"),
+        _ => None,
+    }
+}
+
+fn checksum(value: &Value<'_>, version: Version, problems: &mut Problems) -> Option<ChecksumForm> {
+    let words = [("pseudo-header", ChecksumForm::PseudoHeader), ("message-only", ChecksumForm::MessageOnly)];
+    let form = value.choice(&words, problems)?;
+    match version {
+        Version::V3 => Some(form),
+        Version::V2 => {
+            value.error("version 2 has only one form; leave it out, or use version = 3", problems);
+            None
+        }
+    }
+}
+
+fn garp(value: &Value<'_>, problems: &mut Problems) -> Garp {
+    let mut garp = Garp::default();
+    let Some(mut table) = value.table("a table, like { repeat = 5, delay = \"5s\" }", problems) else { return garp };
+    if let Some(value) = table.take("repeat") {
+        garp.repeat = value.number(1..=100, problems).unwrap_or(garp.repeat);
+    }
+    if let Some(value) = table.take("delay") {
+        garp.delay = value.duration(Duration::ZERO..=Duration::from_secs(3600), problems).unwrap_or(garp.delay);
+    }
+    if let Some(value) = table.take("refresh") {
+        garp.refresh = value.duration(Duration::ZERO..=Duration::from_secs(86_400), problems).unwrap_or(garp.refresh);
+    }
+    if let Some(value) = table.take("refresh_repeat") {
+        garp.refresh_repeat = value.number(1..=100, problems).unwrap_or(garp.refresh_repeat);
+    }
+    table.finish(problems);
+    garp
+}

@@ -1,0 +1,183 @@
+//! From texts to a [`Config`]: pure, nothing is read or looked up on the machine.
+
+mod check;
+mod daemon;
+mod instance;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use toml::Spanned;
+use toml::de::DeTable;
+
+use crate::errors::{Errors, Problem};
+use crate::model::{Check, Daemon, Instance};
+use crate::reader::{Problems, Table, Value};
+use crate::source::{Place, Source};
+use crate::{Config, PluginUse};
+
+use instance::Placed;
+
+/// Makes a configuration of the main file and its drop-ins, each a path (only shown) and its text.
+///
+/// # Errors
+/// Everything that is wrong, in the order of the files.
+pub fn resolve(files: Vec<(PathBuf, String)>) -> Result<Config, Errors> {
+    let sources: Vec<Arc<Source>> = files.into_iter().map(|(path, text)| Arc::new(Source { path, text })).collect();
+    let mut problems = Problems::default();
+    let documents: Vec<(&Arc<Source>, Spanned<DeTable<'_>>)> =
+        sources.iter().filter_map(|source| Some((source, parse(source, &mut problems)?))).collect();
+    // A file that can't be read as TOML may hold what the others refer to: no use in complaining about those.
+    if !problems.errors.is_empty() {
+        return Err(Errors::new(problems.errors));
+    }
+
+    let mut daemon = Daemon::default();
+    let mut check_tables = Named::new("check");
+    let mut instance_tables = Named::new("instance");
+    for (n, (source, document)) in documents.iter().enumerate() {
+        let mut root = Table::root(source, document.get_ref());
+        if let Some(value) = root.take("daemon") {
+            if n == 0 {
+                let table = value.table("a table, [daemon]", &mut problems);
+                daemon = table.map(|table| daemon::daemon(table, &mut problems)).unwrap_or_default();
+            } else {
+                let message = format!("only in the main file, {}", sources[0].path.display());
+                problems.error(value.key_place(), "daemon", message);
+            }
+        }
+        check_tables.collect(root.take("check"), &mut problems);
+        instance_tables.collect(root.take("instance"), &mut problems);
+        root.finish(&mut problems);
+    }
+
+    let known: Vec<String> = check_tables.tables.iter().map(|(name, _)| name.clone()).collect();
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    let (checks, plugins) = checks(check_tables, &mut problems);
+    let instances = instances(instance_tables, &checks, &known, &mut problems);
+    if problems.errors.is_empty() {
+        lint(&checks, &instances, &plugins, &mut problems);
+        let files = sources.iter().map(|source| source.path.clone()).collect();
+        Ok(Config { daemon, checks, instances, files, warnings: problems.warnings, plugins })
+    } else {
+        // Checks are read before instances, but files are read by people from top to bottom.
+        let file = |p: &Problem| p.place.as_ref().and_then(|p| sources.iter().position(|s| s.path == p.file()));
+        problems.errors.sort_by_key(|p| (file(p), p.place.as_ref().map(|p| (p.line(), p.column()))));
+        Err(Errors::new(problems.errors))
+    }
+}
+
+fn parse<'a>(source: &'a Arc<Source>, problems: &mut Problems) -> Option<Spanned<DeTable<'a>>> {
+    match DeTable::parse(&source.text) {
+        Ok(document) => Some(document),
+        Err(error) => {
+            let place = Place::new(source, error.span().unwrap_or(0..0));
+            problems.error(place, "", format!("not TOML: {}", error.message()));
+            None
+        }
+    }
+}
+
+/// The tables `[kind.NAME]` of all files.
+struct Named<'a> {
+    kind: &'static str,
+    tables: Vec<(String, Table<'a>)>,
+}
+
+impl<'a> Named<'a> {
+    fn new(kind: &'static str) -> Self {
+        Named { kind, tables: Vec::new() }
+    }
+
+    fn collect(&mut self, value: Option<Value<'a>>, problems: &mut Problems) {
+        let expected = format!("tables with names, [{}.NAME]", self.kind);
+        let Some(table) = value.and_then(|v| v.table(&expected, problems)) else { return };
+        for (name, value) in table.into_entries() {
+            let Some(table) = value.table(&format!("a table, [{}.{name}]", self.kind), problems) else { continue };
+            if !is_name(name) {
+                problems.error(value.key_place(), table.path(), format!("expected {NAME}"));
+            } else if let Some((_, first)) = self.tables.iter().find(|(other, _)| other == name) {
+                let message = format!("this {} is there twice; first at {}", self.kind, first.place());
+                problems.error(value.key_place(), table.path(), message);
+            } else {
+                self.tables.push((name.to_owned(), table));
+            }
+        }
+    }
+}
+
+fn checks(tables: Named<'_>, problems: &mut Problems) -> (Vec<Check>, BTreeMap<String, PluginUse>) {
+    let mut checks = Vec::new();
+    let mut plugins = BTreeMap::new();
+    for (name, table) in tables.tables {
+        let named = table.place();
+        let plugin = table.peek("plugin").map(|value| value.place());
+        if let Some(check) = check::check(&name, table, problems) {
+            let plugin = plugin.unwrap_or_else(|| named.clone());
+            plugins.insert(name, PluginUse { named, plugin });
+            checks.push(check);
+        }
+    }
+    (checks, plugins)
+}
+
+fn instances(tables: Named<'_>, checks: &[Check], known: &[&str], problems: &mut Problems) -> Vec<Instance> {
+    let mut placed: Vec<Placed> = Vec::new();
+    for (name, table) in tables.tables {
+        let Some(new) = instance::instance(&name, table, checks, known, problems) else { continue };
+        for old in placed.iter().filter(|old| old.instance.interface == new.instance.interface) {
+            conflicts(old, &new, problems);
+        }
+        placed.push(new);
+    }
+    placed.into_iter().map(|placed| placed.instance).collect()
+}
+
+/// What two instances on one interface can't share.
+fn conflicts(old: &Placed, new: &Placed, problems: &mut Problems) {
+    let (other, interface) = (&old.instance.name, &old.instance.interface);
+    if old.instance.vrid == new.instance.vrid {
+        let subject = format!("instance.{}.virtual_router_id = {}", new.instance.name, new.instance.vrid);
+        let message = format!(
+            "instance {other} on {interface} has it already (at {}); expected another number on the same interface",
+            old.vrid
+        );
+        problems.error(new.vrid.clone(), subject, message);
+    }
+    for (address, place) in new.instance.addresses.iter().zip(&new.addresses) {
+        let same = old.instance.addresses.iter().zip(&old.addresses).find(|(a, _)| a.ip == address.ip);
+        if let Some((_, first)) = same {
+            let subject = format!("instance.{}.addresses: {}", new.instance.name, address.ip);
+            let message = format!("instance {other} on {interface} has this address already (at {first})");
+            problems.error(place.clone(), subject, message);
+        }
+    }
+}
+
+/// What is allowed and probably not meant.
+fn lint(checks: &[Check], instances: &[Instance], plugins: &BTreeMap<String, PluginUse>, problems: &mut Problems) {
+    for check in checks {
+        let used = instances.iter().any(|i| i.checks.iter().any(|u| u.check == check.name));
+        if let Some(at) = plugins.get(&check.name).filter(|_| !used) {
+            let message = "no instance lists this check: it runs and is shown, and decides nothing";
+            problems.warn(at.named.clone(), format!("check.{}", check.name), message);
+        }
+    }
+}
+
+const NAME: &str = "a name of 1 to 64 letters, digits and the signs _ - . :";
+
+fn is_name(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':'))
+}
+
+fn name(value: &Value<'_>, problems: &mut Problems) -> Option<String> {
+    let text = value.string(NAME, problems)?;
+    if !is_name(text) {
+        value.error(format!("expected {NAME}"), problems);
+        return None;
+    }
+    Some(text.to_owned())
+}

@@ -1,0 +1,79 @@
+//! The files as they were read, and places in them.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// One file's path and text.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    pub path: PathBuf,
+    pub text: String,
+}
+
+/// A stretch of a file.
+#[derive(Clone)]
+pub struct Place {
+    source: Arc<Source>,
+    span: Range<usize>,
+}
+
+impl Place {
+    /// `span` in bytes; what lies outside the text is pulled in.
+    pub(crate) fn new(source: &Arc<Source>, span: Range<usize>) -> Self {
+        let boundary = |at: usize| source.text.floor_char_boundary(at.min(source.text.len()));
+        let start = boundary(span.start);
+        Place { source: Arc::clone(source), span: start..boundary(span.end).max(start) }
+    }
+
+    pub fn file(&self) -> &std::path::Path {
+        &self.source.path
+    }
+
+    /// From 1.
+    pub fn line(&self) -> usize {
+        1 + self.source.text[..self.span.start].matches('\n').count()
+    }
+
+    /// In characters, from 1.
+    pub fn column(&self) -> usize {
+        1 + self.source.text[self.line_start()..self.span.start].chars().count()
+    }
+
+    /// The text at the place; only its first line.
+    pub(crate) fn text(&self) -> &str {
+        self.source.text[self.span.clone()].lines().next().unwrap_or_default()
+    }
+
+    fn line_start(&self) -> usize {
+        self.source.text[..self.span.start].rfind('\n').map_or(0, |newline| newline + 1)
+    }
+
+    /// The source line and, below it, carets under the place.
+    pub(crate) fn excerpt(&self) -> String {
+        let start = self.line_start();
+        let line = self.source.text[start..].lines().next().unwrap_or_default();
+        // Tabs stay, so that the caret stands right whatever their width; other control characters must not reach a terminal.
+        let shown = |c: char| if c.is_control() && c != '\t' { '\u{fffd}' } else { c };
+        let before = self.source.text[start..self.span.start].chars();
+        let pad: String = before.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        let number = self.line().to_string();
+        let margin = " ".repeat(number.len());
+        let carets = "^".repeat(self.text().chars().count().max(1));
+        format!("  {number} | {}\n  {margin} | {pad}{carets}", line.chars().map(shown).collect::<String>())
+    }
+}
+
+/// `file:line:column`
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.source.path.display(), self.line(), self.column())
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Place({self})")
+    }
+}

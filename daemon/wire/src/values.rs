@@ -134,7 +134,7 @@ impl AdvertInterval {
             Version::V2 => IntervalError::V2(interval),
             Version::V3 => IntervalError::V3(interval),
         };
-        if interval.subsec_nanos() % 10_000_000 != 0 {
+        if !interval.subsec_nanos().is_multiple_of(10_000_000) {
             return Err(error);
         }
         let centiseconds = u16::try_from(interval.as_millis() / 10).map_err(|_| error)?;

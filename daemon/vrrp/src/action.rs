@@ -1,0 +1,160 @@
+//! What the caller has to do after an input, and what happened, for the log.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use vouchd_wire::{AdvertInterval, Advertisement, ChecksumForm, Priority};
+
+use crate::discard::Rejection;
+use crate::status::{State, Why};
+
+/// One thing to do. Actions are to be carried out in their order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send this; [`crate::Router::packets`] makes the bytes for each destination.
+    Send(Advertisement),
+    /// Make the kernel hold all configured addresses, for `lease` from now on or, without one, for ever. It comes with
+    /// every periodic advertisement: where they are there already it only renews the lease.
+    Install {
+        /// The kernel's valid lifetime for the addresses, in whole seconds.
+        lease: Option<Duration>,
+    },
+    /// Take all addresses of this router away from the kernel.
+    Remove,
+    /// Take away these addresses, which a reload took out of the configuration.
+    Withdraw {
+        /// The addresses.
+        addresses: Vec<IpAddr>,
+    },
+    /// Send a gratuitous ARP (or unsolicited neighbour advertisement) for each address, so often. Only after the
+    /// addresses of an earlier [`Action::Install`] are in place.
+    Announce {
+        /// How often.
+        repeat: u32,
+    },
+    /// For the log and whoever follows events; nothing to do.
+    Event(Event),
+}
+
+/// Something that a person may want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The state changed.
+    Transition {
+        /// The state before.
+        from: State,
+        /// The state now.
+        to: State,
+        /// What caused it.
+        why: Why,
+    },
+    /// Still in Initialize, for another reason than before.
+    Held {
+        /// What is missing now.
+        why: Why,
+    },
+    /// The effective priority changed.
+    Priority {
+        /// The one before.
+        from: Priority,
+        /// The one now.
+        to: Priority,
+        /// Which checks made it so.
+        reason: String,
+    },
+    /// A packet was discarded. At most once a second for each reason; the counters have all.
+    Discarded {
+        /// Who sent it.
+        source: IpAddr,
+        /// Why it was discarded.
+        rejection: Rejection,
+        /// How many were discarded for the same reason so far.
+        total: u64,
+    },
+    /// This active router's priority fell, and it asks who is better now.
+    ElectionCalled {
+        /// The priority with which it takes part.
+        priority: Priority,
+        /// The priority that it had before it fell.
+        before: Priority,
+    },
+    /// Nobody was better: this router stays active.
+    ElectionWon {
+        /// The worse router that took over meanwhile and steps back, if one did.
+        against: Option<IpAddr>,
+    },
+    /// This router is active and heard a worse active one, which it answered. At most once an interval.
+    OtherActive {
+        /// The other router.
+        peer: IpAddr,
+        /// Its priority.
+        priority: Priority,
+    },
+    /// Nobody called this router for so long that it can't know who is active.
+    Stalled {
+        /// How much too late the call came.
+        late: Duration,
+    },
+    /// Version 3: a peer has another interval than this router; it is followed.
+    PeerInterval {
+        /// The peer.
+        peer: IpAddr,
+        /// Its interval.
+        interval: AdvertInterval,
+        /// Ours.
+        own: AdvertInterval,
+    },
+    /// Version 3 over IPv4: a peer sends the other checksum form. It is understood, but may not understand ours.
+    PeerChecksum {
+        /// The peer.
+        peer: IpAddr,
+        /// Its form.
+        form: ChecksumForm,
+        /// Ours.
+        own: ChecksumForm,
+    },
+    /// A peer speaks of other addresses than this router.
+    PeerAddresses {
+        /// The peer.
+        peer: IpAddr,
+        /// Its addresses.
+        addresses: Vec<IpAddr>,
+        /// Ours.
+        own: Vec<IpAddr>,
+    },
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Transition { from, to, why } => write!(f, "{from} -> {to}: {why}"),
+            Self::Held { why } => write!(f, "stays in {}: {why}", State::Initialize),
+            Self::Priority { from, to, reason } => write!(f, "effective priority {from} -> {to}: {reason}"),
+            Self::Discarded { source, rejection, total } => {
+                write!(f, "discarded a packet from {source} ({} so far): {rejection}", total)
+            }
+            Self::ElectionCalled { priority, before } => {
+                write!(f, "the priority fell from {before} to {priority}: called an election")
+            }
+            Self::ElectionWon { against: None } => f.write_str("nobody is better: stays active"),
+            Self::ElectionWon { against: Some(peer) } => write!(f, "better than {peer}: stays active"),
+            Self::OtherActive { peer, priority } => {
+                write!(f, "{peer} is active too, with priority {priority}: answered, it has to step back")
+            }
+            Self::Stalled { late } => write!(f, "was not called for {late:?} too long: somebody else may be active"),
+            Self::PeerInterval { peer, interval, own } => {
+                write!(f, "{peer} advertises every {interval}, this router every {own}")
+            }
+            Self::PeerChecksum { peer, form, own } => write!(
+                f,
+                "{peer} sends the {} checksum, this router the {} one: set the same if it discards our packets",
+                form.name(),
+                own.name()
+            ),
+            Self::PeerAddresses { peer, addresses, own } => {
+                write!(f, "{peer} advertises the addresses {addresses:?}, this router {own:?}")
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The routers that were heard, for status and to tell changes of theirs once. Nothing here decides anything.
+
+use std::net::IpAddr;
+
+use vouchd_wire::{Advertisement, Parsed};
+
+use crate::action::Event;
+use crate::config::Config;
+use crate::reception::same_addresses;
+use crate::status::Peer;
+use crate::time::Instant;
+
+/// More than any real virtual router has; a flood of made-up sources must not fill the memory.
+const CAPACITY: usize = 32;
+
+#[derive(Debug, Default)]
+pub(crate) struct Peers {
+    heard: Vec<Peer>,
+}
+
+impl Peers {
+    pub(crate) fn all(&self) -> &[Peer] {
+        &self.heard
+    }
+
+    pub(crate) fn get(&self, address: IpAddr) -> Option<&Peer> {
+        self.heard.iter().find(|peer| peer.address == address)
+    }
+
+    /// Remembers what `address` said, and returns what is worth telling about it: each difference once, when it
+    /// appears.
+    pub(crate) fn note(&mut self, now: Instant, config: &Config, address: IpAddr, parsed: &Parsed) -> Vec<Event> {
+        let Parsed { advertisement, checksum_form } = parsed;
+        let before = self.get(address).cloned();
+        let events = differences(config, address, before.as_ref(), parsed);
+        let &Advertisement { priority, interval, ref addresses, .. } = advertisement;
+        let peer = Peer {
+            address,
+            priority,
+            interval,
+            checksum_form: *checksum_form,
+            addresses: addresses.clone(),
+            heard: now,
+        };
+        if before.is_none() && self.heard.len() >= CAPACITY {
+            let oldest = self.heard.iter().enumerate().min_by_key(|(_, peer)| peer.heard).map(|(at, _)| at);
+            oldest.map(|at| self.heard.swap_remove(at));
+        }
+        match self.heard.iter_mut().find(|peer| peer.address == address) {
+            Some(known) => *known = peer,
+            None => self.heard.push(peer),
+        }
+        events
+    }
+}
+
+fn differences(config: &Config, address: IpAddr, before: Option<&Peer>, parsed: &Parsed) -> Vec<Event> {
+    let Parsed { advertisement, checksum_form } = parsed;
+    let mut events = Vec::new();
+    let interval = advertisement.interval;
+    if interval != config.interval && before.is_none_or(|peer| peer.interval != interval) {
+        events.push(Event::PeerInterval { peer: address, interval, own: config.interval });
+    }
+    match *checksum_form {
+        Some(form) if form != config.checksum && before.is_none_or(|peer| peer.checksum_form != Some(form)) => {
+            events.push(Event::PeerChecksum { peer: address, form, own: config.checksum });
+        }
+        Some(_) | None => {}
+    }
+    let addresses = &advertisement.addresses;
+    if !same_addresses(config, advertisement) && before.is_none_or(|peer| peer.addresses != *addresses) {
+        let (addresses, own) = (addresses.clone(), config.addresses.clone());
+        events.push(Event::PeerAddresses { peer: address, addresses, own });
+    }
+    events
+}

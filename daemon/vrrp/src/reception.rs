@@ -1,0 +1,98 @@
+//! Whether a received packet is believed: all checks of RFC 9568 section 7.1 (RFC 3768 section 7.1 in version 2) in one
+//! place. Nothing here has an effect; a packet that fails is never seen by the state machine.
+
+use std::net::IpAddr;
+
+use vouchd_wire::{Advertisement, Auth, Parsed, TTL, Version, group_for, parse, peek_version};
+
+use crate::config::Config;
+use crate::discard::Rejection;
+use crate::input::Packet;
+
+/// Checks `packet` for a router with `config` that sends from `own`.
+pub(crate) fn check(config: &Config, own: Option<IpAddr>, packet: &Packet<'_>) -> Result<Parsed, Rejection> {
+    addressing(config, own, packet)?;
+    // Before everything that needs an intact message: a packet of another version or virtual router is not damaged.
+    match packet.payload.get(1) {
+        Some(&found) if found != config.vrid.get() => return Err(Rejection::Vrid { found, expected: config.vrid }),
+        Some(_) | None => {}
+    }
+    match peek_version(packet.payload) {
+        Some(found @ (2 | 3)) if found != config.version.number() => {
+            return Err(Rejection::Version { found, expected: config.version });
+        }
+        Some(_) | None => {}
+    }
+    let parsed = parse(packet.payload, packet.source, packet.destination)?;
+    match config.version {
+        Version::V2 => version_2(config, &parsed.advertisement)?,
+        Version::V3 => {}
+    }
+    Ok(parsed)
+}
+
+fn addressing(config: &Config, own: Option<IpAddr>, packet: &Packet<'_>) -> Result<(), Rejection> {
+    let Packet { source, destination, ttl, .. } = *packet;
+    if ttl != TTL {
+        return Err(Rejection::Ttl { found: ttl });
+    }
+    match &config.peers {
+        None if destination != group_for(destination) => {
+            return Err(Rejection::Destination { found: destination, expected: "the VRRP multicast group" });
+        }
+        Some(_) if destination.is_multicast() => {
+            return Err(Rejection::Destination { found: destination, expected: "this router's own address" });
+        }
+        None | Some(_) => {}
+    }
+    if source.is_unspecified() || source.is_multicast() || is_broadcast(source) {
+        return Err(Rejection::Source(source));
+    }
+    if own == Some(source) {
+        return Err(Rejection::OwnAddress(source));
+    }
+    match &config.peers {
+        Some(peers) if !peers.contains(&source) => Err(Rejection::UnknownPeer(source)),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn is_broadcast(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_broadcast(),
+        IpAddr::V6(_) => false,
+    }
+}
+
+/// What version 2 demands beyond version 3: everything that is configured is the same on all routers.
+fn version_2(config: &Config, advertisement: &Advertisement) -> Result<(), Rejection> {
+    match (config.auth, advertisement.auth) {
+        (Auth::None, Auth::None) => {}
+        (Auth::Simple(expected), Auth::Simple(found)) if expected == found => {}
+        (Auth::Simple(_), Auth::Simple(_)) => return Err(Rejection::AuthPassword),
+        (expected @ Auth::None, found @ Auth::Simple(_)) | (expected @ Auth::Simple(_), found @ Auth::None) => {
+            return Err(Rejection::AuthType { found: found.number(), expected: expected.number() });
+        }
+    }
+    if advertisement.interval != config.interval {
+        return Err(Rejection::Interval { found: advertisement.interval, expected: config.interval });
+    }
+    // An owner's list is right by definition (RFC 3768 section 7.1).
+    if advertisement.priority != vouchd_wire::Priority::OWNER && !same_addresses(config, advertisement) {
+        return Err(Rejection::Addresses {
+            found: advertisement.addresses.clone(),
+            expected: config.addresses.clone(),
+        });
+    }
+    if config.is_owner() { Err(Rejection::OwnerReceives) } else { Ok(()) }
+}
+
+/// Whether the peer speaks of the same addresses, in whatever order.
+pub(crate) fn same_addresses(config: &Config, advertisement: &Advertisement) -> bool {
+    let sorted = |addresses: &[IpAddr]| {
+        let mut addresses = addresses.to_vec();
+        addresses.sort_unstable();
+        addresses
+    };
+    config.addresses == advertisement.addresses || sorted(&config.addresses) == sorted(&advertisement.addresses)
+}

@@ -1,0 +1,485 @@
+//! The state machine of RFC 9568 section 6.4: what every state shares, and the way in and out of Initialize.
+//! [`backup`] and [`active`] have the rules of their states.
+
+mod active;
+mod backup;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use vouchd_wire::{AdvertInterval, Parsed, Priority, Version, group_for};
+
+use self::active::Active;
+use self::backup::{Awaiting, Backup};
+use crate::action::{Action, Event};
+use crate::config::{Config, ConfigError};
+use crate::discard::Discard;
+use crate::input::{Health, Input, Link, Packet};
+use crate::peers::Peers;
+use crate::reception;
+use crate::status::{Counters, Peer, State, Why};
+use crate::time::Instant;
+use crate::timers::{down_interval, skew};
+
+/// An event of which there may be many is told at most this often.
+const EVENT_PAUSE: Duration = Duration::from_secs(1);
+
+/// One virtual router. See the [crate's page](crate) for the model.
+#[derive(Debug)]
+pub struct Router {
+    config: Config,
+    phase: Phase,
+    why: Why,
+    since: Instant,
+    /// `None` until the caller knows.
+    link: Option<Link>,
+    health: Health,
+    shut_down: bool,
+    /// How often in a row the kernel refused the addresses.
+    address_failures: u32,
+    /// When they are tried again, and what the kernel said.
+    retry: Option<(Instant, String)>,
+    /// The effective priority.
+    priority: Priority,
+    /// Active_Adver_Interval: the active router's interval in version 3, else our own.
+    learned: AdvertInterval,
+    /// When this router called its last election.
+    last_call: Option<Instant>,
+    /// The peer that was active last, as far as a router that is not active knows.
+    active_peer: Option<IpAddr>,
+    peers: Peers,
+    counters: Counters,
+    /// When a discard was told last, by reason.
+    told: [Option<Instant>; Discard::ALL.len()],
+}
+
+#[derive(Debug)]
+enum Phase {
+    Initialize,
+    Backup(Backup),
+    Active(Active),
+}
+
+impl Phase {
+    fn state(&self) -> State {
+        match self {
+            Self::Initialize => State::Initialize,
+            Self::Backup(_) => State::Backup,
+            Self::Active(_) => State::Active,
+        }
+    }
+}
+
+impl Router {
+    /// A router in Initialize that waits for its link and its health.
+    pub fn new(now: Instant, config: Config) -> Result<Self, ConfigError> {
+        config.check()?;
+        Ok(Self {
+            phase: Phase::Initialize,
+            why: Why::Starting,
+            since: now,
+            link: None,
+            health: Health::Waiting { reason: "no check has reported yet".to_owned() },
+            shut_down: false,
+            address_failures: 0,
+            retry: None,
+            priority: config.priority,
+            learned: config.interval,
+            last_call: None,
+            active_peer: None,
+            peers: Peers::default(),
+            counters: Counters::default(),
+            told: [None; Discard::ALL.len()],
+            config,
+        })
+    }
+
+    /// Takes in what happened at `now` and returns what to do about it, in order.
+    ///
+    /// `now` must not go back from call to call.
+    pub fn handle(&mut self, now: Instant, input: Input<'_>) -> Vec<Action> {
+        let mut out = Vec::new();
+        // Before the input is looked at: what this router believes about the others may be out of date.
+        self.notice_stall(now, &mut out);
+        match input {
+            Input::Link(link) => self.take_link(now, link, &mut out),
+            Input::Health(health) => self.take_health(now, health, &mut out),
+            Input::Packet(packet) => self.take_packet(now, &packet, &mut out),
+            Input::Timer => self.take_timer(now, &mut out),
+            Input::AddressesFailed { reason } => self.take_failure(now, reason, &mut out),
+            Input::Shutdown => {
+                self.shut_down = true;
+                self.reconcile(now, &mut out);
+            }
+        }
+        out
+    }
+
+    /// Goes on with another configuration, without leaving the state: an active router keeps its addresses, and its next
+    /// advertisement has the new values (conformance row 66).
+    ///
+    /// The effective priority moves with the configured one, without an election: an operator's wish, not a failure.
+    /// VRID, version and family of the addresses can't change.
+    pub fn reconfigure(&mut self, now: Instant, config: Config) -> Result<Vec<Action>, ConfigError> {
+        config.check()?;
+        let same_family = config.addresses.first().is_some_and(|first| self.config.is_family_of(*first));
+        let changes = [
+            (config.vrid == self.config.vrid, "the virtual router id"),
+            (config.version == self.config.version, "the version"),
+            (same_family, "the family of the addresses"),
+        ];
+        if let Some((_, what)) = changes.into_iter().find(|(same, _)| !same) {
+            return Err(ConfigError::Identity(what));
+        }
+        let mut out = Vec::new();
+        self.notice_stall(now, &mut out);
+        let old = std::mem::replace(&mut self.config, config);
+        let priority = if old.is_owner() || self.config.is_owner() {
+            self.config.priority
+        } else {
+            shifted(self.priority, old.priority, self.config.priority)
+        };
+        self.move_priority(now, priority);
+        match self.phase.state() {
+            State::Initialize => {}
+            State::Backup => self.reconfigure_backup(now, &old),
+            State::Active => self.reconfigure_active(now, &old, &mut out),
+        }
+        Ok(out)
+    }
+
+    /// When to call [`Router::handle`] with [`Input::Timer`], if nothing else happens before.
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Initialize => self.retry.as_ref().map(|(at, _)| *at),
+            Phase::Backup(backup) => Some(backup.down_at),
+            Phase::Active(active) => Some(active.deadline()),
+        }
+    }
+
+    /// The destinations and bytes (IP payloads) of an advertisement to send: one for the multicast group, or one for
+    /// each peer. Empty while the link is down.
+    pub fn packets(&self, advertisement: &vouchd_wire::Advertisement) -> Vec<(IpAddr, Vec<u8>)> {
+        let Some(source) = self.source() else { return Vec::new() };
+        let destinations = self.config.peers.clone().unwrap_or_else(|| vec![group_for(source)]);
+        let encode = |destination| {
+            // It can't fail: `Config::check` passed, and so did the family of the source.
+            let bytes = advertisement.encode(source, destination, self.config.checksum).ok()?;
+            Some((destination, bytes))
+        };
+        destinations.into_iter().filter_map(encode).collect()
+    }
+
+    /// The state.
+    pub fn state(&self) -> State {
+        self.phase.state()
+    }
+
+    /// Why it is in its state.
+    pub fn why(&self) -> &Why {
+        &self.why
+    }
+
+    /// Since when it is in its state.
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The effective priority, as in the next advertisement.
+    pub fn priority(&self) -> Priority {
+        self.priority
+    }
+
+    /// The primary address to send from, if the link is up.
+    pub fn source(&self) -> Option<IpAddr> {
+        match self.link {
+            Some(Link::Up { source }) => Some(source),
+            Some(Link::Down { .. }) | None => None,
+        }
+    }
+
+    /// The other router that was active when it was heard last. `None` if this one is active, or nobody was heard.
+    pub fn active_peer(&self) -> Option<&Peer> {
+        self.active_peer.and_then(|address| self.peers.get(address))
+    }
+
+    /// Every router that was heard.
+    pub fn peers(&self) -> &[Peer] {
+        self.peers.all()
+    }
+
+    /// What was counted.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The time that this router waits for a silent active one, at its priority now.
+    pub fn down_interval(&self) -> Duration {
+        down_interval(self.config.version, self.priority, self.learned)
+    }
+
+    /// The silence after which the peers of this router, were it active, may have taken over.
+    fn own_down_interval(&self) -> Duration {
+        down_interval(self.config.version, self.priority, self.config.interval)
+    }
+
+    fn skew(&self) -> Duration {
+        skew(self.config.version, self.priority, self.learned)
+    }
+
+    /// Never act late on stale knowledge: see the crate's page.
+    fn notice_stall(&mut self, now: Instant, out: &mut Vec<Action>) {
+        match &mut self.phase {
+            Phase::Initialize => {}
+            Phase::Backup(backup) => {
+                let late = now.since(backup.down_at);
+                let down = down_interval(self.config.version, self.priority, self.learned);
+                if late > down {
+                    *backup = Backup { down_at: now + down, awaiting: Awaiting::Silence };
+                    self.counters.stalls += 1;
+                    out.push(Action::Event(Event::Stalled { late }));
+                }
+            }
+            Phase::Active(active) => {
+                let (silent, late) = (now.since(active.advertised_at), now.since(active.advertise_at));
+                if silent > self.own_down_interval() {
+                    self.counters.stalls += 1;
+                    out.push(Action::Event(Event::Stalled { late }));
+                    out.push(Action::Remove);
+                    self.listen(now, Why::Stalled { late }, out);
+                }
+            }
+        }
+    }
+
+    fn take_link(&mut self, now: Instant, link: Link, out: &mut Vec<Action>) {
+        let link = match link {
+            Link::Up { source } if !self.config.is_family_of(source) => {
+                Link::Down { reason: format!("{source} is not of the family of the virtual addresses") }
+            }
+            link @ (Link::Up { .. } | Link::Down { .. }) => link,
+        };
+        self.link = Some(link);
+        self.reconcile(now, out);
+    }
+
+    fn take_health(&mut self, now: Instant, health: Health, out: &mut Vec<Action>) {
+        match health {
+            Health::Waiting { .. } if self.state() != State::Initialize => return,
+            Health::Fit { priority, ref reason } if !self.config.is_owner() => {
+                let to = priority.clamp(Priority::LOWEST, Priority::HIGHEST);
+                let from = self.priority;
+                if to != from {
+                    out.push(Action::Event(Event::Priority { from, to, reason: reason.clone() }));
+                    self.move_priority(now, to);
+                    if to < from {
+                        self.fell(now, from, out);
+                    } else {
+                        self.rose();
+                    }
+                }
+            }
+            Health::Waiting { .. } | Health::Fit { .. } | Health::Fault { .. } => {}
+        }
+        self.health = health;
+        self.reconcile(now, out);
+    }
+
+    /// Sets the effective priority; a running skew moves by what the change makes.
+    fn move_priority(&mut self, now: Instant, to: Priority) {
+        let (before, after) = {
+            let before = self.skew();
+            self.priority = to;
+            (before, self.skew())
+        };
+        match &mut self.phase {
+            Phase::Initialize => {}
+            Phase::Backup(backup) => backup.down_at = moved(now, backup.down_at, before, after),
+            Phase::Active(active) => {
+                if active.is_electing() {
+                    active.advertise_at = moved(now, active.advertise_at, before, after);
+                }
+            }
+        }
+    }
+
+    fn take_failure(&mut self, now: Instant, reason: String, out: &mut Vec<Action>) {
+        match self.phase {
+            Phase::Initialize | Phase::Backup(_) => {}
+            Phase::Active(_) => {
+                let wait = self.own_down_interval() * 2u32.pow(self.address_failures.min(6));
+                self.address_failures += 1;
+                self.retry = Some((now + wait, reason.clone()));
+                self.leave(now, Why::AddressesFailed(reason), out);
+            }
+        }
+    }
+
+    fn take_packet(&mut self, now: Instant, packet: &Packet<'_>, out: &mut Vec<Action>) {
+        let checked = reception::check(&self.config, self.source(), packet);
+        match (checked, self.state()) {
+            (Ok(parsed), State::Initialize) => {
+                self.peers.note(now, &self.config, packet.source, &parsed);
+                self.note_active(packet.source, &parsed);
+            }
+            // It takes no part, so it doesn't judge either.
+            (Err(_), State::Initialize) => {}
+            (Ok(parsed), state @ (State::Backup | State::Active)) => {
+                self.counters.received += 1;
+                if parsed.advertisement.priority == Priority::RESIGN {
+                    self.counters.priority_zero_received += 1;
+                }
+                let events = self.peers.note(now, &self.config, packet.source, &parsed);
+                out.extend(events.into_iter().map(Action::Event));
+                match state {
+                    State::Active => self.hear_as_active(now, packet.source, &parsed, out),
+                    State::Backup | State::Initialize => self.hear_as_backup(now, packet.source, &parsed),
+                }
+            }
+            (Err(rejection), State::Backup | State::Active) => {
+                let reason = rejection.reason();
+                let total = self.counters.discard(reason);
+                let told = &mut self.told[reason as usize];
+                if told.is_none_or(|at| now.since(at) >= EVENT_PAUSE) {
+                    *told = Some(now);
+                    out.push(Action::Event(Event::Discarded { source: packet.source, rejection, total }));
+                }
+            }
+        }
+    }
+
+    /// Remembers, for status, whether `peer` is active.
+    fn note_active(&mut self, peer: IpAddr, parsed: &Parsed) {
+        if parsed.advertisement.priority != Priority::RESIGN {
+            self.active_peer = Some(peer);
+        } else if self.active_peer == Some(peer) {
+            self.active_peer = None;
+        }
+    }
+
+    fn take_timer(&mut self, now: Instant, out: &mut Vec<Action>) {
+        match &self.phase {
+            Phase::Initialize => {
+                if self.retry.as_ref().is_some_and(|(at, _)| *at <= now) {
+                    self.retry = None;
+                    self.reconcile(now, out);
+                }
+            }
+            Phase::Backup(backup) => {
+                if backup.down_at <= now {
+                    let why = backup.awaiting.clone().fulfilled();
+                    self.become_active(now, why, out);
+                }
+            }
+            Phase::Active(_) => self.active_timer(now, out),
+        }
+    }
+
+    /// What keeps this router in Initialize, the most fundamental first.
+    fn obstacle(&self) -> Option<Why> {
+        if self.shut_down {
+            return Some(Why::ShutDown);
+        }
+        match &self.link {
+            None => return Some(Why::Starting),
+            Some(Link::Down { reason }) => return Some(Why::LinkDown(reason.clone())),
+            Some(Link::Up { .. }) => {}
+        }
+        match &self.health {
+            Health::Waiting { reason } => return Some(Why::HealthWaiting(reason.clone())),
+            Health::Fault { reason } => return Some(Why::HealthFault(reason.clone())),
+            Health::Fit { .. } => {}
+        }
+        self.retry.as_ref().map(|(_, reason)| Why::AddressesFailed(reason.clone()))
+    }
+
+    /// Brings the state in line with link, health and shutdown.
+    fn reconcile(&mut self, now: Instant, out: &mut Vec<Action>) {
+        match (self.state(), self.obstacle()) {
+            (State::Initialize, None) => self.start(now, out),
+            (State::Initialize, Some(why)) => {
+                if why != self.why {
+                    self.why = why.clone();
+                    out.push(Action::Event(Event::Held { why }));
+                }
+            }
+            (State::Backup | State::Active, None) => {}
+            (State::Backup | State::Active, Some(why)) => self.leave(now, why, out),
+        }
+    }
+
+    /// RFC 9568 section 6.4.1.
+    fn start(&mut self, now: Instant, out: &mut Vec<Action>) {
+        if self.config.is_owner() {
+            self.become_active(now, Why::Owner, out);
+        } else {
+            self.listen(now, Why::Ready, out);
+        }
+    }
+
+    /// To Initialize. An active router says so first (priority 0), then gives the addresses up.
+    fn leave(&mut self, now: Instant, why: Why, out: &mut Vec<Action>) {
+        match self.phase {
+            Phase::Initialize | Phase::Backup(_) => {}
+            Phase::Active(_) => {
+                if self.source().is_some() {
+                    self.send(now, Priority::RESIGN, out);
+                }
+                out.push(Action::Remove);
+            }
+        }
+        self.transit(now, Phase::Initialize, why, out);
+    }
+
+    /// To Backup, with a full down interval of our own.
+    fn listen(&mut self, now: Instant, why: Why, out: &mut Vec<Action>) {
+        self.learned = self.config.interval;
+        let down_at = now + self.down_interval();
+        self.transit(now, Phase::Backup(Backup { down_at, awaiting: Awaiting::Silence }), why, out);
+    }
+
+    fn transit(&mut self, now: Instant, phase: Phase, why: Why, out: &mut Vec<Action>) {
+        let (from, to) = (self.state(), phase.state());
+        self.phase = phase;
+        self.since = now;
+        self.why = why.clone();
+        self.counters.transitions += 1;
+        out.push(Action::Event(Event::Transition { from, to, why }));
+    }
+
+    fn send(&mut self, now: Instant, priority: Priority, out: &mut Vec<Action>) {
+        self.counters.sent += 1;
+        if priority == Priority::RESIGN {
+            self.counters.priority_zero_sent += 1;
+        } else if let Phase::Active(active) = &mut self.phase {
+            active.advertised_at = now;
+        }
+        out.push(Action::Send(self.config.advertisement(priority)));
+    }
+
+    /// The interval that a peer's advertisement teaches: version 2 has one for all.
+    fn learn(&mut self, parsed: &Parsed) {
+        self.learned = match self.config.version {
+            Version::V2 => self.config.interval,
+            Version::V3 => parsed.advertisement.interval,
+        };
+    }
+}
+
+/// `deadline` when the skew in it goes from `before` to `after`, not in the past.
+fn moved(now: Instant, deadline: Instant, before: Duration, after: Duration) -> Instant {
+    if after >= before { deadline + (after - before) } else { deadline.before(before - after).max(now) }
+}
+
+/// `effective` when the configured priority goes from `old` to `new`.
+fn shifted(effective: Priority, old: Priority, new: Priority) -> Priority {
+    let shift = i16::from(new.get()) - i16::from(old.get());
+    let shifted = (i16::from(effective.get()) + shift).clamp(1, 254);
+    // In range by the line above.
+    Priority::new(shifted as u8)
+}

@@ -1,0 +1,307 @@
+//! Active (RFC 9568 section 6.4.3): advertise, hold the addresses, answer worse routers, step back for better ones; and
+//! the elections that a router calls when its own checks lower its priority.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use vouchd_wire::{Parsed, Priority};
+
+use super::{Awaiting, Backup, Phase, Router};
+use crate::action::{Action, Event};
+use crate::config::{Announcements, Config};
+use crate::status::Why;
+use crate::time::Instant;
+use crate::timers::{election_wait, lease};
+
+/// Immediate answers to other routers, per own interval. Two routers that meet need one; a flood gets no more.
+const REPLIES_PER_INTERVAL: u32 = 10;
+
+/// The longest pause between two calls of an election that nobody answers, in down intervals.
+const LONGEST_PAUSE: u32 = 16;
+
+#[derive(Debug)]
+pub(super) struct Active {
+    /// Adver_Timer.
+    pub(super) advertise_at: Instant,
+    /// The last advertisement that was not of priority 0.
+    pub(super) advertised_at: Instant,
+    standing: Standing,
+    yielding: Option<Yielding>,
+    /// The second announcement, or the next refresh.
+    announce_at: Option<(Instant, Announcement)>,
+    /// When the addresses were last announced because another router was active.
+    reclaimed_at: Option<Instant>,
+    replies: Replies,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Standing {
+    Undisputed,
+    /// An election runs; `advertise_at` is this router's own turn in it.
+    Electing,
+}
+
+/// This router's checks lowered its priority while it was active, and it has not recovered.
+#[derive(Clone, Copy, Debug)]
+struct Yielding {
+    /// The priority before it fell.
+    before: Priority,
+    /// When the election is called (again).
+    call_at: Instant,
+    /// Down intervals from the next call to the one after.
+    pause: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Announcement {
+    Second,
+    Refresh,
+}
+
+#[derive(Debug)]
+struct Replies {
+    window: Instant,
+    sent: u32,
+}
+
+impl Replies {
+    fn allow(&mut self, now: Instant, interval: Duration) -> bool {
+        if now.since(self.window) >= interval {
+            *self = Self { window: now, sent: 0 };
+        }
+        let allowed = self.sent < REPLIES_PER_INTERVAL;
+        self.sent += u32::from(allowed);
+        allowed
+    }
+}
+
+impl Active {
+    pub(super) fn is_electing(&self) -> bool {
+        match self.standing {
+            Standing::Electing => true,
+            Standing::Undisputed => false,
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Instant {
+        let call = self.yielding.map(|yielding| yielding.call_at);
+        let announce = self.announce_at.map(|(at, _)| at);
+        [call, announce].into_iter().flatten().fold(self.advertise_at, Instant::min)
+    }
+}
+
+impl Router {
+    pub(super) fn become_active(&mut self, now: Instant, why: Why, out: &mut Vec<Action>) {
+        self.learned = self.config.interval;
+        self.active_peer = None;
+        self.counters.became_active += 1;
+        let active = Active {
+            advertise_at: now,
+            advertised_at: now,
+            standing: Standing::Undisputed,
+            yielding: None,
+            announce_at: first_announcement(now, &self.config.announce),
+            reclaimed_at: None,
+            replies: Replies { window: now, sent: 0 },
+        };
+        self.transit(now, Phase::Active(active), why, out);
+        self.advertise(now, out);
+        out.push(Action::Announce { repeat: self.config.announce.repeat });
+    }
+
+    /// Sends, renews the addresses' lease, and sets Adver_Timer from when it was due, so that lateness does not add up.
+    fn advertise(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let interval = self.config.interval.duration();
+        self.send(now, self.priority, out);
+        self.install(out);
+        self.with_active(|active| {
+            let next = active.advertise_at + interval;
+            active.advertise_at = if next > now { next } else { now + interval };
+        });
+    }
+
+    fn install(&self, out: &mut Vec<Action>) {
+        out.push(Action::Install { lease: self.config.lease.then(|| lease(self.config.interval)) });
+    }
+
+    /// For rules that are reached in Active only.
+    fn with_active<T>(&mut self, change: impl FnOnce(&mut Active) -> T) -> Option<T> {
+        match &mut self.phase {
+            Phase::Active(active) => Some(change(active)),
+            Phase::Initialize | Phase::Backup(_) => None,
+        }
+    }
+
+    pub(super) fn active_timer(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let Phase::Active(active) = &self.phase else { return };
+        if active.yielding.is_some_and(|yielding| yielding.call_at <= now) {
+            self.call_election(now, out);
+        } else if active.advertise_at <= now {
+            if active.is_electing() {
+                out.push(Action::Event(Event::ElectionWon { against: None }));
+                // Its own turn in the election was no beat of the old rhythm.
+                self.with_active(|active| (active.standing, active.advertise_at) = (Standing::Undisputed, now));
+            }
+            // An interval with the addresses and no word of the kernel: they are in place.
+            self.address_failures = 0;
+            self.advertise(now, out);
+        }
+        let announce = self.config.announce;
+        let due = self.with_active(|active| {
+            let (at, announcement) = active.announce_at.filter(|(at, _)| *at <= now)?;
+            active.announce_at = refresh_after(now.max(at), &announce);
+            Some(announcement)
+        });
+        match due.flatten() {
+            Some(Announcement::Second) => out.push(Action::Announce { repeat: announce.repeat }),
+            Some(Announcement::Refresh) => out.push(Action::Announce { repeat: announce.refresh_repeat }),
+            None => {}
+        }
+    }
+
+    pub(super) fn hear_as_active(&mut self, now: Instant, peer: IpAddr, parsed: &Parsed, out: &mut Vec<Action>) {
+        let priority = parsed.advertisement.priority;
+        if priority == Priority::RESIGN {
+            if self.may_reply(now) {
+                self.with_active(|active| active.standing = Standing::Undisputed);
+                self.send(now, self.priority, out);
+                self.restart_advertising(now);
+            }
+        } else if priority > self.priority || (priority == self.priority && self.source().is_some_and(|own| peer > own))
+        {
+            self.step_back(now, peer, parsed, out);
+        } else {
+            self.answer_worse(now, peer, priority, out);
+        }
+    }
+
+    fn step_back(&mut self, now: Instant, peer: IpAddr, parsed: &Parsed, out: &mut Vec<Action>) {
+        self.learn(parsed);
+        self.active_peer = Some(peer);
+        out.push(Action::Remove);
+        let backup = Backup { down_at: now + self.down_interval(), awaiting: Awaiting::Silence };
+        let why = Why::Better { peer, priority: parsed.advertisement.priority };
+        self.transit(now, Phase::Backup(backup), why, out);
+    }
+
+    /// RFC 9568 section 6.4.3: answered at once. The other has announced itself, so the addresses are announced again.
+    fn answer_worse(&mut self, now: Instant, peer: IpAddr, priority: Priority, out: &mut Vec<Action>) {
+        if !self.may_reply(now) {
+            return;
+        }
+        self.send(now, self.priority, out);
+        let won = self.with_active(|active| {
+            let won = active.is_electing();
+            active.standing = Standing::Undisputed;
+            won
+        });
+        if won == Some(true) {
+            // The timer was set for the election; from here on it beats as usual.
+            self.restart_advertising(now);
+            out.push(Action::Event(Event::ElectionWon { against: Some(peer) }));
+        }
+        let interval = self.config.interval.duration();
+        let reclaim = self.with_active(|active| {
+            let reclaim = active.reclaimed_at.is_none_or(|at| now.since(at) >= interval);
+            if reclaim {
+                active.reclaimed_at = Some(now);
+            }
+            reclaim
+        });
+        if reclaim == Some(true) {
+            out.push(Action::Event(Event::OtherActive { peer, priority }));
+            out.push(Action::Announce { repeat: self.config.announce.repeat });
+        }
+    }
+
+    fn may_reply(&mut self, now: Instant) -> bool {
+        let interval = self.config.interval.duration();
+        self.with_active(|active| active.replies.allow(now, interval)) == Some(true)
+    }
+
+    fn restart_advertising(&mut self, now: Instant) {
+        let interval = self.config.interval.duration();
+        self.with_active(|active| active.advertise_at = now + interval);
+    }
+
+    /// The effective priority fell from `before`: an active router asks who is better now.
+    pub(super) fn fell(&mut self, now: Instant, before: Priority, out: &mut Vec<Action>) {
+        // Not on every flap: what falls inside a down interval is asked about at its end.
+        let earliest = self.last_call.map_or(now, |at| (at + self.own_down_interval()).max(now));
+        self.with_active(|active| {
+            let before = active.yielding.map_or(before, |yielding| yielding.before.max(before));
+            active.yielding = Some(Yielding { before, call_at: earliest, pause: 1 });
+        });
+        if earliest <= now {
+            self.call_election(now, out);
+        }
+    }
+
+    /// The effective priority rose.
+    pub(super) fn rose(&mut self) {
+        let priority = self.priority;
+        self.with_active(|active| active.yielding = active.yielding.filter(|yielding| yielding.before > priority));
+    }
+
+    fn call_election(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let Phase::Active(active) = &self.phase else { return };
+        let Some(yielding) = active.yielding else { return };
+        out.push(Action::Event(Event::ElectionCalled { priority: self.priority, before: yielding.before }));
+        self.counters.elections += 1;
+        self.last_call = Some(now);
+        self.send(now, self.priority, out);
+        self.send(now, Priority::RESIGN, out);
+        self.install(out);
+        let wait = election_wait(self.config.version, self.priority, self.config.interval);
+        let pause = self.own_down_interval() * yielding.pause;
+        self.with_active(|active| {
+            active.standing = Standing::Electing;
+            active.advertise_at = now + wait;
+            let pause_after = (yielding.pause * 2).min(LONGEST_PAUSE);
+            active.yielding = Some(Yielding { call_at: now + pause, pause: pause_after, ..yielding });
+        });
+    }
+
+    pub(super) fn reconfigure_active(&mut self, now: Instant, old: &Config, out: &mut Vec<Action>) {
+        self.learned = self.config.interval;
+        let gone: Vec<IpAddr> =
+            old.addresses.iter().filter(|address| !self.config.addresses.contains(address)).copied().collect();
+        let added = self.config.addresses.iter().any(|address| !old.addresses.contains(address));
+        if !gone.is_empty() {
+            out.push(Action::Withdraw { addresses: gone });
+        }
+        // The fall that is being yielded for is measured against the new configured priority.
+        let (is_owner, priority) = (self.config.is_owner(), self.priority);
+        let from = old.priority;
+        let to = self.config.priority;
+        self.with_active(|active| {
+            active.yielding = active
+                .yielding
+                .map(|yielding| Yielding { before: super::shifted(yielding.before, from, to), ..yielding })
+                .filter(|yielding| !is_owner && yielding.before > priority);
+        });
+        let electing = self.with_active(|active| active.is_electing()) == Some(true);
+        let said = |config: &Config| (config.advertisement(config.priority), config.lease, config.peers.clone());
+        if said(old) != said(&self.config) && !electing {
+            self.with_active(|active| active.advertise_at = now);
+            self.advertise(now, out);
+        } else if old.addresses != self.config.addresses {
+            self.install(out);
+        }
+        if added {
+            out.push(Action::Announce { repeat: self.config.announce.repeat });
+        }
+    }
+}
+
+fn first_announcement(now: Instant, announce: &Announcements) -> Option<(Instant, Announcement)> {
+    if announce.delay.is_zero() {
+        refresh_after(now, announce)
+    } else {
+        Some((now + announce.delay, Announcement::Second))
+    }
+}
+
+fn refresh_after(at: Instant, announce: &Announcements) -> Option<(Instant, Announcement)> {
+    (!announce.refresh.is_zero()).then(|| (at + announce.refresh, Announcement::Refresh))
+}

@@ -1,0 +1,80 @@
+//! Backup (RFC 9568 section 6.4.2): listen, and stand in when the active router is gone.
+
+use std::net::IpAddr;
+
+use vouchd_wire::{Parsed, Priority, Version};
+
+use super::{Phase, Router};
+use crate::config::Config;
+use crate::status::Why;
+use crate::time::Instant;
+
+#[derive(Debug)]
+pub(super) struct Backup {
+    /// Active_Down_Timer.
+    pub(super) down_at: Instant,
+    pub(super) awaiting: Awaiting,
+}
+
+/// What it will mean when the timer fires.
+#[derive(Clone, Debug)]
+pub(super) enum Awaiting {
+    /// Nobody was heard.
+    Silence,
+    /// The active router stopped, and nobody better stood in.
+    Resigned { peer: IpAddr },
+    /// A worse router is active.
+    Preemption { peer: IpAddr, priority: Priority },
+}
+
+impl Awaiting {
+    pub(super) fn fulfilled(self) -> Why {
+        match self {
+            Self::Silence => Why::Silence,
+            Self::Resigned { peer } => Why::Resigned { peer },
+            Self::Preemption { peer, priority } => Why::Preempted { peer, priority },
+        }
+    }
+}
+
+impl Router {
+    pub(super) fn hear_as_backup(&mut self, now: Instant, peer: IpAddr, parsed: &Parsed) {
+        let priority = parsed.advertisement.priority;
+        let followed = priority >= self.priority || !self.config.preempts();
+        if priority == Priority::RESIGN || followed || self.active_peer.is_none() {
+            self.note_active(peer, parsed);
+        }
+        let (down_at, awaiting) = if priority == Priority::RESIGN {
+            (Some(now + self.skew()), Awaiting::Resigned { peer })
+        } else if followed {
+            self.learn(parsed);
+            (Some(now + self.down_interval()), Awaiting::Silence)
+        } else {
+            // A worse router: the timer runs on, and fires in spite of it.
+            (None, Awaiting::Preemption { peer, priority })
+        };
+        match &mut self.phase {
+            Phase::Backup(backup) => {
+                backup.down_at = down_at.unwrap_or(backup.down_at);
+                backup.awaiting = awaiting;
+            }
+            Phase::Initialize | Phase::Active(_) => {}
+        }
+    }
+
+    pub(super) fn reconfigure_backup(&mut self, now: Instant, old: &Config) {
+        if old.interval == self.config.interval {
+            return;
+        }
+        match (self.config.version, &mut self.phase) {
+            // All routers have to change together, so what was awaited at the old pace says nothing.
+            (Version::V2, Phase::Backup(_)) => {
+                self.learned = self.config.interval;
+                let down_at = now + self.down_interval();
+                self.phase = Phase::Backup(Backup { down_at, awaiting: Awaiting::Silence });
+            }
+            // The active router's interval counts, not ours.
+            (Version::V3, _) | (Version::V2, Phase::Initialize | Phase::Active(_)) => {}
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The durations of RFC 9568 section 6.1 (version 3) and RFC 3768 section 6.1 (version 2), as pure functions.
+//!
+//! They are kept in nanoseconds: at 1 cs and priority 254 a Skew_Time is 78 µs, and rounding it to centiseconds would
+//! make all priorities equal (conformance row 72).
+
+use std::time::Duration;
+
+use vouchd_wire::{AdvertInterval, Priority, Version};
+
+/// Skew_Time: how much later than the best possible router one with this priority acts.
+///
+/// Version 3 scales it with the interval of the active router, version 2 always has (256 - priority) / 256 s.
+pub fn skew(version: Version, priority: Priority, interval: AdvertInterval) -> Duration {
+    let base = match version {
+        Version::V2 => Duration::from_secs(1),
+        Version::V3 => interval.duration(),
+    };
+    base * (256 - u32::from(priority.get())) / 256
+}
+
+/// How long a router that called an election waits before it takes the addresses back itself: its own [`skew`], and half
+/// of what lies between two neighbouring priorities, so that a peer which is one step better, or equal with a
+/// higher address, is heard first even if the two frames between them took a moment.
+pub fn election_wait(version: Version, priority: Priority, interval: AdvertInterval) -> Duration {
+    // 255 has the skew of a single step.
+    skew(version, priority, interval) + skew(version, Priority::OWNER, interval) / 2
+}
+
+/// Active_Down_Interval: the silence after which an active router counts as gone.
+pub fn down_interval(version: Version, priority: Priority, interval: AdvertInterval) -> Duration {
+    interval.duration() * 3 + skew(version, priority, interval)
+}
+
+/// How long an installed address may outlive the last renewal: the shortest time after which a peer could have taken
+/// over, in the whole seconds that the kernel counts, and at least one of them.
+pub fn lease(interval: AdvertInterval) -> Duration {
+    Duration::from_secs((interval.duration() * 3).as_secs().max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn centiseconds(cs: u16) -> AdvertInterval {
+        AdvertInterval::from_centiseconds(cs).expect("in range")
+    }
+
+    #[test]
+    fn row_69_version_3_skew_is_exact_and_falls_strictly_with_priority_at_every_interval() {
+        for cs in 1..=4095 {
+            let interval = centiseconds(cs);
+            let mut previous = Duration::MAX;
+            for priority in 1..=254 {
+                let skew = skew(Version::V3, Priority::new(priority), interval);
+                assert!(skew < previous, "priority {priority}, {cs} cs");
+                assert!(skew <= interval.duration());
+                previous = skew;
+                let exact = (256 - u64::from(priority)) * u64::from(cs) * 10_000_000 / 256;
+                assert_eq!(skew, Duration::from_nanos(exact));
+            }
+        }
+    }
+
+    #[test]
+    fn row_70_version_2_skew_does_not_depend_on_the_interval() {
+        for seconds in [1, 10, 255] {
+            let interval = AdvertInterval::from_seconds(seconds).expect("in range");
+            let priority = Priority::new(80);
+            assert_eq!(skew(Version::V2, priority, interval), Duration::from_micros(687_500));
+            assert_eq!(
+                down_interval(Version::V2, priority, interval),
+                Duration::from_secs(3 * u64::from(seconds)) + Duration::from_micros(687_500)
+            );
+        }
+    }
+
+    #[test]
+    fn row_72_skews_below_a_centisecond_keep_their_order() {
+        let fastest = skew(Version::V3, Priority::HIGHEST, centiseconds(1));
+        assert_eq!(fastest, Duration::from_nanos(78_125));
+        assert!(skew(Version::V3, Priority::new(253), centiseconds(1)) > fastest);
+    }
+
+    #[test]
+    fn a_lease_ends_before_the_fastest_peer_takes_over_where_a_second_is_short_enough() {
+        for (interval, seconds) in [(1, 1), (10, 1), (33, 1), (66, 1), (67, 2), (100, 3), (150, 4), (4095, 122)] {
+            assert_eq!(lease(centiseconds(interval)), Duration::from_secs(seconds), "{interval} cs");
+        }
+    }
+}

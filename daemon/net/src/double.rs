@@ -1,0 +1,82 @@
+//! A [`Network`] that only writes down what it was told, for tests of the protocol engine.
+
+use std::io;
+use std::net::Ipv4Addr;
+
+use crate::address::{AddressCommand, CommandRefused};
+use crate::network::Network;
+
+/// One call, in the order of calling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Call {
+    /// A packet was sent.
+    Send {
+        /// Out of which interface.
+        interface: String,
+        /// From which address.
+        source: Ipv4Addr,
+        /// To which address.
+        destination: Ipv4Addr,
+        /// The VRRP packet.
+        payload: Vec<u8>,
+    },
+    /// An address command was given.
+    Address(AddressCommand),
+}
+
+/// Records calls; refuses them if told to.
+#[derive(Debug, Default)]
+pub struct Recorder {
+    /// What was accepted so far.
+    pub calls: Vec<Call>,
+    /// While set, sending fails with this and is not recorded.
+    pub send_error: Option<io::ErrorKind>,
+    /// While set, address commands are refused with this and not recorded.
+    pub refuse: Option<CommandRefused>,
+}
+
+impl Recorder {
+    /// Takes the calls out, so that the next look shows only what came after.
+    pub fn take(&mut self) -> Vec<Call> {
+        std::mem::take(&mut self.calls)
+    }
+}
+
+impl Network for Recorder {
+    fn send(&mut self, interface: &str, source: Ipv4Addr, destination: Ipv4Addr, payload: &[u8]) -> io::Result<()> {
+        if let Some(kind) = self.send_error {
+            return Err(kind.into());
+        }
+        self.calls.push(Call::Send { interface: interface.to_owned(), source, destination, payload: payload.to_vec() });
+        Ok(())
+    }
+
+    fn address(&mut self, command: AddressCommand) -> Result<(), CommandRefused> {
+        if let Some(refused) = self.refuse {
+            return Err(refused);
+        }
+        self.calls.push(Call::Address(command));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_recorded_in_order_and_refused_ones_are_not() {
+        let (source, destination) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(224, 0, 0, 18));
+        let remove = AddressCommand::Remove { instance: "web".into(), addresses: [].into() };
+        let mut network = Recorder::default();
+        network.send("eth0", source, destination, &[1]).unwrap();
+        network.address(remove.clone()).unwrap();
+        network.send_error = Some(io::ErrorKind::NetworkDown);
+        network.refuse = Some(CommandRefused::Stopped);
+        assert!(network.send("eth0", source, destination, &[2]).is_err());
+        assert_eq!(network.address(remove.clone()), Err(CommandRefused::Stopped));
+        let sent = Call::Send { interface: "eth0".into(), source, destination, payload: vec![1] };
+        assert_eq!(network.take(), [sent, Call::Address(remove)]);
+        assert_eq!(network.take(), []);
+    }
+}

@@ -1,0 +1,37 @@
+//! The kernel's side of a router: sockets, addresses, ARP, links.
+//!
+//! The protocol thread of the daemon is a plain poll loop that must never wait. So this crate splits the kernel in two:
+//!
+//! * what never waits is done on the spot: [`VrrpSocket`] sends and receives advertisements;
+//! * what may wait for the kernel's rtnl lock has a thread of its own: [`AddressKeeper`] installs, leases, removes and
+//!   announces virtual addresses in the order in which it was told to, [`LinkWatcher`] follows interfaces and addresses.
+//!
+//! Both threads report through [`channel`], whose receiving end is a file descriptor for poll.
+//!
+//! The protocol engine sees all of it through the trait [`Network`]: [`Kernel`] is the real one, [`double::Recorder`] a
+//! recording one for tests. IPv4 only so far; nothing here decides anything about the protocol.
+
+mod address;
+mod announce;
+mod clock;
+pub mod double;
+mod keeper;
+mod links;
+mod netlink;
+mod network;
+pub mod realtime;
+mod socket;
+mod wakeup;
+mod watcher;
+
+pub use address::{
+    AddressCommand, AddressError, CommandKind, CommandRefused, InstanceKey, Late, Lifetime, Report, VirtualAddress,
+};
+pub use clock::Time;
+pub use keeper::{AddressKeeper, sweep};
+pub use links::{DownReason, LinkEvent, LinkState, Watched};
+pub use netlink::OUR_PROTOCOL;
+pub use network::{Kernel, Network};
+pub use socket::{Groups, MAX_PACKET, Received, VrrpSocket};
+pub use wakeup::{Closed, Notifier, Receiver, channel};
+pub use watcher::LinkWatcher;

@@ -1,0 +1,134 @@
+//! Advertisements byte by byte, right and wrong ones, made without the daemon's own codec: it must not judge itself.
+
+use std::net::Ipv4Addr;
+
+/// Where advertisements go.
+pub const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
+
+/// IP protocol number of VRRP.
+pub const PROTOCOL: u8 = 112;
+
+/// A VRRP message before it has its checksum. What is wrong in it is wrong on purpose.
+#[derive(Debug, Clone)]
+pub struct Message {
+    pub version: u8,
+    pub kind: u8,
+    pub vrid: u8,
+    pub priority: u8,
+    /// The count field; the addresses below are sent whatever it says.
+    pub count: u8,
+    /// v2: type (high) and seconds (low byte); v3: centiseconds.
+    pub interval: u16,
+    pub addresses: Vec<Ipv4Addr>,
+    /// v2's eight bytes of authentication data, v3's nothing.
+    pub trailer: Vec<u8>,
+}
+
+impl Message {
+    /// v2, one address, no authentication, 1 s.
+    pub fn v2(vrid: u8, priority: u8, address: Ipv4Addr) -> Self {
+        Self {
+            version: 2,
+            kind: 1,
+            vrid,
+            priority,
+            count: 1,
+            interval: 1,
+            addresses: vec![address],
+            trailer: vec![0; 8],
+        }
+    }
+
+    /// v2 with a simple text password.
+    pub fn v2_password(vrid: u8, priority: u8, address: Ipv4Addr, password: &str) -> Self {
+        let mut trailer = password.as_bytes().to_vec();
+        trailer.resize(8, 0);
+        Self { interval: 0x0101, trailer, ..Self::v2(vrid, priority, address) }
+    }
+
+    /// v3, one address, 1 s.
+    pub fn v3(vrid: u8, priority: u8, address: Ipv4Addr) -> Self {
+        Self { version: 3, interval: 100, trailer: Vec::new(), ..Self::v2(vrid, priority, address) }
+    }
+
+    /// Its bytes with a right checksum (v3: with the pseudo-header).
+    pub fn bytes(&self, source: Ipv4Addr, destination: Ipv4Addr) -> Vec<u8> {
+        let mut bytes = vec![self.version << 4 | self.kind, self.vrid, self.priority, self.count];
+        bytes.extend(self.interval.to_be_bytes());
+        bytes.extend([0, 0]);
+        bytes.extend(self.addresses.iter().flat_map(|address| address.octets()));
+        bytes.extend(&self.trailer);
+        let mut summed = Vec::new();
+        if self.version == 3 {
+            summed.extend(source.octets());
+            summed.extend(destination.octets());
+            summed.extend([0, PROTOCOL]);
+            summed.extend(u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_be_bytes());
+        }
+        summed.extend(&bytes);
+        let sum = checksum(&summed);
+        bytes[6..8].copy_from_slice(&sum.to_be_bytes());
+        bytes
+    }
+}
+
+/// An IPv4 packet around a payload.
+#[derive(Debug, Clone)]
+pub struct Packet {
+    pub source: Ipv4Addr,
+    pub destination: Ipv4Addr,
+    pub ttl: u8,
+    /// IP options, a multiple of four bytes.
+    pub options: Vec<u8>,
+    pub payload: Vec<u8>,
+}
+
+impl Packet {
+    /// To the multicast group with the TTL that advertisements have.
+    pub fn multicast(source: Ipv4Addr, payload: Vec<u8>) -> Self {
+        Self { source, destination: GROUP, ttl: 255, options: Vec::new(), payload }
+    }
+
+    /// Its bytes, from the IP header on.
+    pub fn bytes(&self) -> Vec<u8> {
+        let header_length = 20 + self.options.len();
+        let total = u16::try_from(header_length + self.payload.len()).unwrap_or(u16::MAX);
+        let mut bytes = vec![0x40 | u8::try_from(header_length / 4).unwrap_or(15), 0xc0];
+        bytes.extend(total.to_be_bytes());
+        bytes.extend([0, 1, 0, 0, self.ttl, PROTOCOL, 0, 0]);
+        bytes.extend(self.source.octets());
+        bytes.extend(self.destination.octets());
+        bytes.extend(&self.options);
+        let sum = checksum(&bytes);
+        bytes[10..12].copy_from_slice(&sum.to_be_bytes());
+        bytes.extend(&self.payload);
+        bytes
+    }
+}
+
+/// The Internet checksum (RFC 1071).
+pub fn checksum(bytes: &[u8]) -> u16 {
+    let mut sum: u32 =
+        bytes.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]))).sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !u16::try_from(sum).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sum_over_bytes_with_their_checksum_is_zero() {
+        let source = Ipv4Addr::new(192, 168, 175, 101);
+        let message = Message::v2_password(55, 100, Ipv4Addr::new(192, 168, 175, 100), "1234");
+        let bytes = message.bytes(source, GROUP);
+        assert_eq!(bytes.len(), 20);
+        assert_eq!(checksum(&bytes), 0);
+        let packet = Packet::multicast(source, bytes).bytes();
+        assert_eq!(packet.len(), 40);
+        assert_eq!(checksum(&packet[..20]), 0);
+    }
+}

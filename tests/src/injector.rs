@@ -1,0 +1,63 @@
+//! Sends packets from the intruder's port that no decent router sends, with any source address.
+
+use std::os::fd::AsRawFd;
+
+use anyhow::Context;
+use nix::sys::socket::{LinkAddr, MsgFlags, SockaddrLike, sendto};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::frame::Packet;
+use crate::site::{INTERFACE, Node, Site};
+
+/// A packet socket on the intruder's interface.
+#[derive(Debug)]
+pub struct Injector {
+    socket: Socket,
+    group: LinkAddr,
+}
+
+impl Injector {
+    /// # Errors
+    /// When the socket can't be made.
+    pub fn new(site: &Site) -> anyhow::Result<Self> {
+        let opened = site.host(Node::Intruder).in_network(|| -> anyhow::Result<_> {
+            let index = nix::net::if_::if_nametoindex(INTERFACE)?;
+            Ok((Socket::new(Domain::PACKET, Type::DGRAM, Some(Protocol::from(0)))?, index))
+        })?;
+        let (socket, index) = opened.join().expect("the thread does not panic")?;
+        Ok(Self { socket, group: multicast_link(index)? })
+    }
+
+    /// Sends to the Ethernet address of the VRRP group, whatever the packet's own destination is.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub fn send(&self, packet: &Packet) -> anyhow::Result<()> {
+        self.send_raw(&packet.bytes())
+    }
+
+    /// Sends bytes as they are; they need not be an IP packet at all.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub fn send_raw(&self, bytes: &[u8]) -> anyhow::Result<()> {
+        sendto(self.socket.as_raw_fd(), bytes, &self.group, MsgFlags::empty())?;
+        Ok(())
+    }
+}
+
+/// 01:00:5e:00:00:12 behind an interface.
+fn multicast_link(index: u32) -> anyhow::Result<LinkAddr> {
+    let address = libc::sockaddr_ll {
+        sll_family: libc::AF_PACKET as u16,
+        sll_protocol: (libc::ETH_P_IP as u16).to_be(),
+        sll_ifindex: i32::try_from(index)?,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 6,
+        sll_addr: [0x01, 0x00, 0x5e, 0x00, 0x00, 0x12, 0, 0],
+    };
+    let length = u32::try_from(size_of::<libc::sockaddr_ll>())?;
+    // SAFETY: the pointer is to a whole `sockaddr_ll` of that length.
+    unsafe { LinkAddr::from_raw((&raw const address).cast(), Some(length)) }.context("a link-layer address")
+}

@@ -1,0 +1,268 @@
+//! The daemon under test, only ever used as an operator uses it: its binary, its files, its status.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::host::{Process, children};
+use crate::pair::{Plan, Probe, Timing, VRID};
+use crate::site::{INTERFACE, Node, Site, VIP};
+use crate::wait::until;
+
+/// The instance and the check that a [`Plan`] makes.
+pub const INSTANCE: &str = "web_server_group";
+pub const CHECK: &str = "nginx";
+
+/// The binary: `VOUCHD_BIN`, or where the workspace builds it.
+pub fn binary() -> PathBuf {
+    std::env::var_os("VOUCHD_BIN").map_or_else(|| target().join("debug/vouchd"), PathBuf::from)
+}
+
+/// The directory of the built-in plugins: `VOUCHD_PLUGINS`, or where the workspace builds them.
+pub fn builtin_plugins() -> PathBuf {
+    std::env::var_os("VOUCHD_PLUGINS").map_or_else(|| target().join("plugins"), PathBuf::from)
+}
+
+fn target() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target")
+}
+
+/// The files of one daemon.
+#[derive(Debug, Clone)]
+pub struct Files {
+    dir: PathBuf,
+}
+
+impl Files {
+    /// Makes the directories; the plugins in `plugin_dir` are up to the test.
+    ///
+    /// # Errors
+    /// When they can't be made.
+    pub fn new(site: &Site, node: Node) -> anyhow::Result<Self> {
+        let files = Self { dir: site.dir(&format!("vouchd-{}", node.name()))? };
+        for dir in [files.plugin_dir(), files.dir.join("conf.d"), files.builtin_plugin_dir()] {
+            fs::create_dir_all(dir)?;
+        }
+        // The build directory may be closed to the checker's user.
+        for entry in fs::read_dir(builtin_plugins())?.flatten() {
+            if entry.path().extension().is_some_and(|extension| extension == "wasm") {
+                fs::copy(entry.path(), files.builtin_plugin_dir().join(entry.file_name()))?;
+            }
+        }
+        // Shared by the daemons of the site, so that each plugin is compiled once; written by the checker's user.
+        let cache = site.dir("cache")?;
+        fs::set_permissions(&cache, fs::Permissions::from_mode(0o1777))?;
+        Ok(files)
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.dir.join("vouchd.toml")
+    }
+
+    pub fn drop_in(&self, name: &str) -> PathBuf {
+        self.dir.join("conf.d").join(name)
+    }
+
+    pub fn plugin_dir(&self) -> PathBuf {
+        self.dir.join("plugins")
+    }
+
+    fn builtin_plugin_dir(&self) -> PathBuf {
+        self.dir.join("builtin")
+    }
+
+    pub fn control(&self) -> PathBuf {
+        self.dir.join("control.sock")
+    }
+
+    /// Writes the main file: a `[daemon]` table for this place, then `rest`.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn write_config(&self, name: &str, rest: &str) -> anyhow::Result<()> {
+        let cache = self.dir.with_file_name("cache");
+        let text = format!(
+            "[daemon]\nname = {name:?}\nplugin_dir = {:?}\nbuiltin_plugin_dir = {:?}\ncache_dir = {cache:?}\n\
+             control = {:?}\n\n{rest}",
+            self.plugin_dir(),
+            self.builtin_plugin_dir(),
+            self.control(),
+        );
+        Ok(fs::write(self.config(), text)?)
+    }
+}
+
+/// A running daemon.
+#[derive(Debug)]
+pub struct Vouchd {
+    pub process: Process,
+    pub files: Files,
+}
+
+impl Vouchd {
+    /// Starts it as the plan says.
+    ///
+    /// # Errors
+    /// When it ends, or does not answer within 10 s.
+    pub fn start(site: &Site, node: Node, plan: &Plan) -> anyhow::Result<Self> {
+        let files = Files::new(site, node)?;
+        Self::start_with(site, node, files, &config(node, plan))
+    }
+
+    /// Starts it with checks and instances of the test's own.
+    ///
+    /// # Errors
+    /// When it ends, or does not answer within 10 s.
+    pub fn start_with(site: &Site, node: Node, files: Files, rest: &str) -> anyhow::Result<Self> {
+        files.write_config(node.name(), rest)?;
+        let config = files.config();
+        let args: [&Path; 3] = [Path::new("run"), Path::new("-c"), &config];
+        let process = site.host(node).daemon("vouchd", &binary(), args)?;
+        let mut vouchd = Self { process, files };
+        until(&format!("vouchd on {} to answer", node.name()), Duration::from_secs(10), || {
+            !vouchd.process.is_running() || vouchd.status().is_ok()
+        })?;
+        if !vouchd.process.is_running() {
+            bail!("vouchd on {} ended:\n{}", node.name(), vouchd.process.log());
+        }
+        Ok(vouchd)
+    }
+
+    /// `vouchd status --json`.
+    ///
+    /// # Errors
+    /// When the daemon does not answer.
+    pub fn status(&self) -> anyhow::Result<Value> {
+        let output =
+            Command::new(binary()).args(["status", "--json", "--control"]).arg(self.files.control()).output()?;
+        if !output.status.success() {
+            bail!("status: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+        }
+        serde_json::from_slice(&output.stdout).context("status is not JSON")
+    }
+
+    fn named(&self, list: &str, name: &str) -> anyhow::Result<Value> {
+        let status = self.status()?;
+        status[list]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|entry| entry["name"] == name)
+            .cloned()
+            .with_context(|| format!("no {list} entry {name} in {status}"))
+    }
+
+    /// The status of an instance.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn instance(&self, name: &str) -> anyhow::Result<Value> {
+        self.named("instances", name)
+    }
+
+    /// The status of a check.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn check(&self, name: &str) -> anyhow::Result<Value> {
+        self.named("checks", name)
+    }
+
+    /// The status of a plugin.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn plugin(&self, name: &str) -> anyhow::Result<Value> {
+        self.named("plugins", name)
+    }
+
+    /// Waits until an instance is in a state: `initialize`, `backup` or `active`.
+    ///
+    /// # Errors
+    /// When it is not `within` the time; the error has what status said last.
+    pub fn wait_state(&self, instance: &str, state: &str, within: Duration) -> anyhow::Result<()> {
+        until(&format!("{instance} to be {state}"), within, || {
+            self.instance(instance).is_ok_and(|instance| instance["state"] == state)
+        })
+        .with_context(|| format!("status: {:?}", self.instance(instance)))
+    }
+
+    /// The process that runs the plugins.
+    ///
+    /// # Errors
+    /// When there is none within 2 s.
+    pub fn checker(&self) -> anyhow::Result<i32> {
+        crate::wait::eventually("a checker process", Duration::from_secs(2), || {
+            children(self.process.pid()).into_iter().find(|pid| {
+                fs::read(format!("/proc/{pid}/cmdline"))
+                    .is_ok_and(|line| line.split(|&byte| byte == 0).any(|word| word == b"checker"))
+            })
+        })
+    }
+
+    /// `systemctl stop vouchd`.
+    ///
+    /// # Errors
+    /// When it does not end within 5 s.
+    pub fn stop(mut self) -> anyhow::Result<ExitStatus> {
+        self.process.signal(Signal::SIGTERM);
+        self.process.wait(Duration::from_secs(5))
+    }
+}
+
+/// The plan in vouchd's words.
+pub fn config(node: Node, plan: &Plan) -> String {
+    let mut text = String::new();
+    if let Some(check) = &plan.check {
+        let (plugin, params, allow) = match check.probe {
+            Probe::Process => ("process", r#"name = "nginx""#, r#"process = ["nginx"]"#),
+            Probe::Http => ("http", r#"url = "http://127.0.0.1/", status = 200"#, r#"http = ["http://127.0.0.1/"]"#),
+        };
+        let _ = write!(
+            text,
+            "[check.{CHECK}]\nplugin = \"{plugin}\"\nparams = {{ {params} }}\nallow = {{ {allow} }}\n\
+             interval = \"{}ms\"\nrise = {}\nfall = {}\n",
+            check.interval.as_millis(),
+            check.rise,
+            check.fall
+        );
+        if let Some(weight) = check.weight {
+            let _ = writeln!(text, "weight = {weight}");
+        }
+        text.push('\n');
+    }
+    let _ = write!(
+        text,
+        "[instance.{INSTANCE}]\ninterface = \"{INTERFACE}\"\nvirtual_router_id = {VRID}\n\
+         priority = {}\npreempt = {}\naddresses = [\"{VIP}\"]\n",
+        plan.priority, plan.preempt
+    );
+    match plan.timing {
+        Timing::V2 => text.push_str("version = 2\nadvert_interval = \"1s\"\n"),
+        Timing::V3 { interval } => {
+            let _ = writeln!(text, "version = 3\nadvert_interval = \"{}ms\"", interval.as_millis());
+        }
+    }
+    if let Some(password) = plan.password {
+        let _ = writeln!(text, "auth = {{ type = \"pass\", password = \"{password}\" }}");
+    }
+    if plan.unicast {
+        let _ = writeln!(
+            text,
+            "unicast = {{ source = \"{}\", peers = [\"{}\"] }}",
+            node.address(),
+            crate::pair::peer(node).address()
+        );
+    }
+    if plan.check.is_some() {
+        let _ = writeln!(text, "checks = [\"{CHECK}\"]");
+    }
+    text
+}

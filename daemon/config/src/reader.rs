@@ -131,8 +131,11 @@ impl<'a> Value<'a> {
         self.value
     }
 
-    /// `instance.web.priority = 256`
+    /// `instance.web.priority = 256`; without the value where it is long or a secret.
     pub fn subject(&self) -> String {
+        if self.path.ends_with("password") {
+            return self.path.clone();
+        }
         match self.value {
             DeValue::Table(_) | DeValue::Array(_) => self.path.clone(),
             DeValue::String(_)

@@ -54,15 +54,33 @@ impl Place {
     pub(crate) fn excerpt(&self) -> String {
         let start = self.line_start();
         let line = self.source.text[start..].lines().next().unwrap_or_default();
-        // Tabs stay, so that the caret stands right whatever their width; other control characters must not reach a terminal.
+        // Tabs stay, so that the caret stands right whatever their width; other control characters must not reach a
+        // terminal.
         let shown = |c: char| if c.is_control() && c != '\t' { '\u{fffd}' } else { c };
+        let line: String = without_password(line).chars().map(shown).collect();
         let before = self.source.text[start..self.span.start].chars();
         let pad: String = before.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
         let number = self.line().to_string();
         let margin = " ".repeat(number.len());
         let carets = "^".repeat(self.text().chars().count().max(1));
-        format!("  {number} | {}\n  {margin} | {pad}{carets}", line.chars().map(shown).collect::<String>())
+        format!("  {number} | {line}\n  {margin} | {pad}{carets}")
     }
+}
+
+/// The line with stars for what is assigned to `password`: errors are logged.
+fn without_password(line: &str) -> String {
+    const KEY: &str = "password";
+    let Some(after_key) = line.find(KEY).map(|at| at + KEY.len()) else { return line.to_owned() };
+    let Some(equals) = line[after_key..].find('=').map(|at| after_key + at + 1) else { return line.to_owned() };
+    let start = equals + line[equals..].len() - line[equals..].trim_start().len();
+    let value = &line[start..];
+    let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''));
+    let end = match quote {
+        Some(quote) => value[1..].find(quote).map(|at| 1 + at + 1),
+        None => value.find([',', '}', ' ']),
+    };
+    let (secret, rest) = value.split_at(end.unwrap_or(value.len()));
+    format!("{}{}{rest}", &line[..start], "*".repeat(secret.chars().count()))
 }
 
 /// `file:line:column`

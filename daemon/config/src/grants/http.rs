@@ -151,6 +151,10 @@ impl FromStr for HttpPattern {
         if !rest.contains('/') {
             return Err(bad("a path after the host: / for the start page, /* for everything"));
         }
+        // URL parsers skip more slashes: what looks like a path would become the host.
+        if rest.starts_with('/') {
+            return Err(bad("a host after the //"));
+        }
         let url = Url::parse(&format!("{scheme}://{rest}")).map_err(|error| bad(&format!("a URL ({error})")))?;
         if !url.username().is_empty() || url.password().is_some() {
             return Err(bad("a URL without user and password"));

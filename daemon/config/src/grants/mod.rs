@@ -148,7 +148,7 @@ impl Grants {
 impl fmt::Display for Grants {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |items: Vec<String>| {
-            let quoted: Vec<String> = items.into_iter().map(|s| toml::Value::String(s).to_string()).collect();
+            let quoted: Vec<String> = items.iter().map(|item| quote(item)).collect();
             format!("[{}]", quoted.join(", "))
         };
         let mut parts = Vec::new();
@@ -165,6 +165,16 @@ impl fmt::Display for Grants {
         }
         if parts.is_empty() { f.write_str("allow = {}") } else { write!(f, "allow = {{ {} }}", parts.join(", ")) }
     }
+}
+
+/// A TOML string that stays on one line whatever a plugin put into it.
+fn quote(text: &str) -> String {
+    let escaped = text.chars().map(|c| match c {
+        '"' | '\\' => format!("\\{c}"),
+        c if c.is_control() => format!("\\u{:04X}", u32::from(c)),
+        c => c.to_string(),
+    });
+    format!("\"{}\"", escaped.collect::<String>())
 }
 
 #[cfg(test)]

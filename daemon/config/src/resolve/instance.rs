@@ -108,8 +108,7 @@ fn auth(value: &Value<'_>, version: Version, problems: &mut Problems) -> Option<
         let password = value.string("a password of 1 to 8 bytes", problems)?;
         let fits = (1..=8).contains(&password.len());
         if !fits {
-            // Without the value: errors are logged.
-            problems.error(value.place(), value.path.clone(), expected);
+            value.error(expected, problems);
         }
         fits.then(|| Auth::simple(password.as_bytes()))
     });

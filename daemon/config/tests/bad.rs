@@ -1,0 +1,332 @@
+//! Configurations that are refused: each with the place and the words of the error.
+
+use std::path::PathBuf;
+
+use vouchd_config::{Errors, resolve};
+
+fn errors(files: &[(&str, &str)]) -> Errors {
+    let files = files.iter().map(|(path, text)| (PathBuf::from(path), (*text).to_owned())).collect();
+    match resolve(files) {
+        Ok(config) => panic!("should be refused: {config:?}"),
+        Err(errors) => errors,
+    }
+}
+
+/// A valid instance, with room for one line more; that line is line 6.
+fn instance_with(line: &str) -> String {
+    format!(
+        "[check.c]\nplugin = \"p\"\n[instance.web]\ninterface = \"eth0\"\nvirtual_router_id = 55\n{line}\n{}",
+        if line.starts_with("addresses") { "" } else { "addresses = [\"192.0.2.1\"]\n" }
+    )
+}
+
+/// A valid check, with room for one line more; that line is line 3.
+fn check_with(line: &str) -> String {
+    format!("[check.c]\nplugin = \"p\"\n{line}\n")
+}
+
+/// The one error of `text` stands at `place` and has the words.
+#[track_caller]
+fn assert_error(text: &str, place: &str, words: &str) {
+    let errors = errors(&[("v.toml", text)]);
+    let shown = errors.to_string();
+    assert_eq!(errors.problems().len(), 1, "{text}\n{shown}");
+    assert!(shown.starts_with(&format!("v.toml:{place}: ")), "{place} expected:\n{shown}");
+    assert!(shown.contains(words), "{words:?} expected:\n{shown}");
+}
+
+#[test]
+fn an_error_names_place_key_value_and_what_is_allowed() {
+    let errors = errors(&[("/etc/vouchd/vouchd.toml", &instance_with("  priority = 256"))]);
+    assert_eq!(
+        errors.to_string(),
+        "/etc/vouchd/vouchd.toml:6:14: instance.web.priority = 256: expected a whole number from 1 to 255\n\
+         \x20 6 |   priority = 256\n\
+         \x20   |              ^^^"
+    );
+}
+
+#[test]
+fn values_of_an_instance() {
+    for (line, column, words) in [
+        ("priority = 0", 12, "from 1 to 255"),
+        ("priority = 256", 12, "from 1 to 255"),
+        ("priority = -1", 12, "from 1 to 255"),
+        ("priority = 99999999999999999999999", 12, "from 1 to 255"),
+        ("priority = \"100\"", 12, "a whole number from 1 to 255, found a string"),
+        ("priority = 1.5", 12, "found a number with a fraction"),
+        ("preempt = \"no\"", 11, "expected true or false, found a string"),
+        ("version = 4", 11, "from 2 to 3"),
+        ("advert_interval = 1", 19, "a duration with its unit (\"500ms\", \"1s\", \"2m\", \"1h\")"),
+        ("advert_interval = \"1\"", 19, "a duration with its unit"),
+        ("advert_interval = \"500ms\"", 19, "whole seconds from 1s to 255s; faster advertisements need version = 3"),
+        ("advert_interval = \"256s\"", 19, "whole seconds from 1s to 255s"),
+        ("auth = \"1234\"", 8, "a table, like { type = \"pass\""),
+        ("auth = { type = \"ah\", password = \"1\" }", 17, "expected \"pass\""),
+        ("auth = { type = \"pass\", password = \"123456789\" }", 36, "a password of 1 to 8 bytes"),
+        ("auth = { type = \"pass\", password = \"\" }", 36, "a password of 1 to 8 bytes"),
+        ("auth = { type = \"pass\", password = 1234 }", 36, "a password of 1 to 8 bytes, found a whole number"),
+        ("auth = { type = \"pass\" }", 1, "`password` is missing"),
+        ("auth = { password = \"1234\" }", 1, "`type` is missing"),
+        ("addresses = []", 13, "expected 1 to 255 addresses, found 0"),
+        ("addresses = \"192.0.2.1\"", 13, "a list of addresses"),
+        ("addresses = [1]", 14, "an IPv4 address"),
+        ("addresses = [\"192.0.2\"]", 14, "an IPv4 address"),
+        ("addresses = [\"192.0.2.256\"]", 14, "an IPv4 address"),
+        ("addresses = [\"192.0.2.1/33\"]", 14, "an IPv4 address"),
+        ("addresses = [\"192.0.2.1/0\"]", 14, "an IPv4 address"),
+        ("addresses = [\"192.0.2.1/+8\"]", 14, "an IPv4 address"),
+        ("addresses = [\"224.0.0.18\"]", 14, "the address of a host"),
+        ("addresses = [\"127.0.0.1\"]", 14, "the address of a host"),
+        ("addresses = [\"0.0.0.0\"]", 14, "the address of a host"),
+        ("addresses = [\"2001:db8::1\", \"2001:db8::2\"]", 14, "IPv6 is not available in this version"),
+        ("addresses = [\"192.0.2.1\", \"2001:db8::1\"]", 27, "one family"),
+        ("addresses = [\"192.0.2.1\", \"192.0.2.1/24\"]", 27, "twice; first at v.toml:6:14"),
+        ("interface = \"eth1\"", 1, "duplicate key"),
+        ("unicast = { peers = [\"192.0.2.12\"] }", 1, "`source` is missing"),
+        ("unicast = { source = \"192.0.2.11\", peers = [] }", 44, "at least one peer"),
+        ("unicast = { source = \"192.0.2.11\", peers = [\"192.0.2.11\"] }", 45, "the router itself"),
+        ("unicast = { source = \"192.0.2.11\", peers = [\"192.0.2.12\", \"192.0.2.12\"] }", 59, "twice"),
+        ("unicast = { source = \"192.0.2.11/24\", peers = [\"192.0.2.12\"] }", 22, "the IPv4 address of a router"),
+        ("unicast = { source = \"192.0.2.1\", peers = [\"192.0.2.12\"] }", 22, "this is a virtual address"),
+        ("unicast = { source = \"192.0.2.11\", peers = [\"224.0.0.18\"] }", 45, "the IPv4 address of a router"),
+        ("unicast = { source = \"fe80::1\", peers = [\"192.0.2.12\"] }", 22, "IPv6 is not available"),
+        ("checks = \"c\"", 10, "a list of checks"),
+        ("checks = [\"d\"]", 11, "there is no such check (did you mean \"c\"?); expected one of: c"),
+        ("checks = [{ name = \"d\" }]", 20, "there is no such check"),
+        ("checks = [\"c\", { name = \"c\" }]", 25, "twice"),
+        ("checks = [{ weight = -20 }]", 11, "`name` is missing"),
+        ("checks = [{ name = \"c\", weight = 0 }]", 34, "leave weight out"),
+        ("checks = [{ name = \"c\", wieght = -20 }]", 25, "did you mean `weight`?"),
+        ("checks = [1]", 11, "the name of a check"),
+        ("lease = false", 9, "\"auto\" or \"off\", found true or false"),
+        ("lease = \"on\"", 9, "\"auto\" or \"off\""),
+        ("checksum = \"message-only\"", 12, "use version = 3"),
+        ("garp = { repeat = 0 }", 19, "from 1 to 100"),
+        ("garp = { delay = \"2h\" }", 18, "from 0s to 1h"),
+        ("garp = { interval = \"1s\" }", 10, "expected one of: repeat, delay, refresh, refresh_repeat"),
+    ] {
+        let text = instance_with(line);
+        assert_error(&text, &format!("6:{column}"), words);
+    }
+}
+
+#[test]
+fn values_that_version_3_does_not_take() {
+    for (line, column, words) in [
+        ("advert_interval = \"5ms\"", 19, "a multiple of 10ms from 10ms to 40950ms"),
+        ("advert_interval = \"15ms\"", 19, "a multiple of 10ms"),
+        ("advert_interval = \"41s\"", 19, "a multiple of 10ms"),
+        ("auth = { type = \"pass\", password = \"1234\" }", 1, "version 3 has no authentication"),
+        ("checksum = \"both\"", 12, "\"pseudo-header\" or \"message-only\""),
+    ] {
+        assert_error(&format!("{}version = 3\n", instance_with(line)), &format!("6:{column}"), words);
+    }
+}
+
+#[test]
+fn virtual_router_ids_out_of_range() {
+    for vrid in ["0", "256", "-1", "\"55\""] {
+        let text =
+            format!("[instance.a]\ninterface = \"e\"\nvirtual_router_id = {vrid}\naddresses = [\"192.0.2.1\"]\n");
+        assert_error(&text, "3:21", "from 1 to 255");
+    }
+}
+
+#[test]
+fn values_of_a_check() {
+    for (line, column, words) in [
+        ("interval = \"5ms\"", 12, "from 10ms to 1h"),
+        ("interval = \"2h\"", 12, "from 10ms to 1h"),
+        ("interval = 1", 12, "found a whole number"),
+        ("timeout = \"1ms\"", 11, "from 10ms to 10m"),
+        ("fast_interval = \"2s\"", 17, "from 10ms to 1s"),
+        ("rise = 0", 8, "from 1 to 100"),
+        ("fall = 101", 8, "from 1 to 100"),
+        ("weight = 0", 10, "not 0: leave weight out, and a failure is a hard fault"),
+        ("weight = 254", 10, "from -253 to 253"),
+        ("weight = -254", 10, "from -253 to 253"),
+        ("weight = \"-40\"", 10, "found a string"),
+        ("warn_weight = 1", 15, "from -253 to 0"),
+        ("adjust = 5", 10, "a list of two whole numbers"),
+        ("adjust = [0]", 10, "a list of two whole numbers"),
+        ("adjust = [0, -50]", 10, "the lower first"),
+        ("adjust = [-254, 0]", 11, "from -253 to 253"),
+        ("on_error = \"pass\"", 12, "\"last_resort\" or \"fail\" or \"hold\""),
+        ("params = [\"a\"]", 10, "a table of parameters"),
+        ("params = { a = [[1]] }", 17, "a list in a list"),
+        ("params = { a = 9223372036854775808 }", 16, "a whole number from"),
+        ("allow = [\"nginx\"]", 9, "a table, like"),
+        ("allow = { process = \"nginx\" }", 21, "a list of process names"),
+        ("allow = { process = [\"\"] }", 22, "the name of a process"),
+        ("allow = { http = [\"127.0.0.1\"] }", 19, "http:// or https://"),
+        ("allow = { tcp = [\"127.0.0.1\"] }", 18, "host:port"),
+        ("allow = { files = [\"/etc/passwd\"] }", 11, "unknown key; expected one of: process, http, tcp"),
+        ("limits = { memory = \"16\" }", 21, "a size with its unit"),
+        ("limits = { memory = \"2GiB\" }", 21, "from 1MiB to 1GiB"),
+        ("limits = { fuel = 1 }", 12, "unknown key"),
+        ("intervall = \"1s\"", 1, "did you mean `interval`?"),
+        ("script = \"killall -0 nginx\"", 1, "a check is a WebAssembly plugin"),
+    ] {
+        assert_error(&check_with(line), &format!("3:{column}"), words);
+    }
+    assert_error("[check.c]\n", "1:8", "`plugin` is missing");
+    assert_error("[check.c]\nplugin = \"p.wasm\"\n", "2:10", "like \"p\"");
+    assert_error("[check.c]\nplugin = \"../p\"\n", "2:10", "letters, digits");
+    assert_error("check = 1\n", "1:9", "tables with names, [check.NAME]");
+    assert_error("[check]\nplugin = \"p\"\n", "2:10", "a table, [check.plugin]");
+}
+
+#[test]
+fn values_of_the_daemon() {
+    for (line, column, words) in [
+        ("plugin_dir = \"plugins\"", 14, "an absolute path"),
+        ("control = 1", 11, "an absolute path, found a whole number"),
+        ("name = \"\"", 8, "letters, digits"),
+        ("user = \"no body\"", 8, "letters, digits"),
+        ("error_grace = \"3\"", 15, "a duration with its unit"),
+        ("realtime = 1", 12, "true or false"),
+        ("metrics = \"127.0.0.1:9650\"", 11, "not available in this version"),
+        ("router_id = \"a\"", 1, "write `name` in `[daemon]` instead"),
+    ] {
+        assert_error(&format!("[daemon]\n{line}\n"), &format!("2:{column}"), words);
+    }
+}
+
+#[test]
+fn what_keepalived_calls_otherwise() {
+    for (line, words) in [
+        ("advert_int = 1", "write `advert_interval"),
+        ("virtual_ipaddress = [\"192.0.2.1\"]", "write `addresses`"),
+        ("nopreempt = true", "write `preempt = false`"),
+        ("track_script = [\"c\"]", "write `checks`"),
+        ("state = \"master\"", "every router starts as backup"),
+        ("auth_pass = \"1234\"", "write `auth = "),
+        ("unicast_peer = [\"192.0.2.1\"]", "write `unicast = "),
+    ] {
+        assert_error(&instance_with(line), "6:1", words);
+    }
+    assert_error("[vrrp_instance.a]\n", "1:2", "write `[instance.NAME]`");
+    assert_error("[instances.a]\n", "1:2", "did you mean `instance`?");
+}
+
+#[test]
+fn what_is_missing_is_named_at_the_table() {
+    let errors = errors(&[("v.toml", "# an empty instance\n[instance.web]\n")]);
+    let shown = errors.to_string();
+    for key in ["interface", "virtual_router_id", "addresses"] {
+        assert!(shown.contains(&format!("v.toml:2:11: instance.web: `{key}` is missing")), "{shown}");
+    }
+}
+
+#[test]
+fn all_errors_are_told_together_from_top_to_bottom() {
+    let text = "[instance.a]\ninterface = \"e\"\nvirtual_router_id = 0\naddresses = [\"x\"]\nchecks = [\"c\"]\n\
+                [check.c]\nplugin = \"p\"\nrise = 0\n[daemon]\ncolour = \"red\"\n";
+    let errors = errors(&[("v.toml", text)]);
+    let places: Vec<_> =
+        errors.problems().iter().filter_map(|p| p.place.as_ref()).map(|p| (p.line(), p.column())).collect();
+    assert_eq!(places, [(3, 21), (4, 14), (8, 8), (10, 1)], "{errors}");
+}
+
+#[test]
+fn an_error_in_a_check_is_not_told_again_where_it_is_used() {
+    assert_error(
+        "[check.c]\n[instance.a]\ninterface = \"e\"\nvirtual_router_id = 1\naddresses = [\"192.0.2.1\"]\nchecks = [\"c\"]\n",
+        "1:8",
+        "`plugin` is missing",
+    );
+}
+
+#[test]
+fn not_toml() {
+    for (text, place) in
+        [("[instance", "1:"), ("a = \n", "1:"), ("a = 1\na = 2\n", "2:1"), ("[a]\n[a]\n", "2:"), ("x\u{1b}[31m", "1:")]
+    {
+        let errors = errors(&[("v.toml", text)]);
+        let shown = errors.to_string();
+        assert!(shown.starts_with(&format!("v.toml:{place}")), "{text:?}: {shown}");
+        assert!(!shown.contains('\u{1b}'), "a control character reached the terminal: {shown:?}");
+    }
+}
+
+#[test]
+fn columns_count_characters_and_the_caret_stands_below_tabs() {
+    let errors =
+        errors(&[("v.toml", "[check.c]\nplugin = \"p\"\nparams = { \"ü\" = 1 }\t# x\n[daemon]\n\trealtime = 1\n")]);
+    assert!(errors.to_string().ends_with("  5 | \trealtime = 1\n    | \t           ^"), "{errors}");
+    assert_error("[check.c]\nplugin = \"p\"\nparams = { \"üü\" = [[]] }\n", "3:20", "a list in a list");
+}
+
+#[test]
+fn passwords_are_not_shown() {
+    for line in [
+        "auth = { type = \"pass\", password = \"secret789\" }",
+        "auth = { password = 'secret789', type = 1 }",
+        "auth = { password = 12345678, type = \"pass\" }",
+    ] {
+        let shown = errors(&[("v.toml", &instance_with(line))]).to_string();
+        assert!(!shown.contains("secret") && !shown.contains("12345678"), "{shown}");
+        assert!(shown.contains("password = ****"), "{shown}");
+    }
+}
+
+const ROUTER: &str = "interface = \"eth0\"\nvirtual_router_id = 55\n";
+
+#[test]
+fn a_virtual_router_id_twice_on_one_interface() {
+    let text = format!(
+        "[instance.a]\n{ROUTER}addresses = [\"192.0.2.1\"]\n[instance.b]\n{ROUTER}addresses = [\"192.0.2.2\"]\n"
+    );
+    assert_error(&text, "7:21", "instance a on eth0 has it already (at v.toml:3:21)");
+    let elsewhere = text.replacen("eth0", "eth1", 1);
+    assert!(resolve(vec![("v.toml".into(), elsewhere)]).is_ok());
+}
+
+#[test]
+fn a_virtual_address_twice_on_one_interface() {
+    let text = format!(
+        "[instance.a]\n{ROUTER}addresses = [\"192.0.2.1\"]\n[instance.b]\n{}addresses = [\"192.0.2.2\", \"192.0.2.1/24\"]\n",
+        ROUTER.replace("55", "56")
+    );
+    assert_error(&text, "8:27", "instance a on eth0 has this address already (at v.toml:4:14)");
+}
+
+#[test]
+fn names_are_unique_over_all_files() {
+    let main = format!("[check.c]\nplugin = \"p\"\n[instance.a]\n{ROUTER}addresses = [\"192.0.2.1\"]\n");
+    let drop_in = "\n[check.c]\nplugin = \"q\"\n";
+    let shown = errors(&[("v.toml", &main), ("conf.d/a.toml", drop_in)]).to_string();
+    assert!(shown.starts_with("conf.d/a.toml:2:8: check.c: this check is there twice; first at v.toml:1:8"), "{shown}");
+}
+
+#[test]
+fn the_daemon_is_configured_in_the_main_file_only() {
+    let shown = errors(&[("v.toml", ""), ("conf.d/a.toml", "[daemon]\nname = \"b\"\n")]).to_string();
+    assert!(shown.starts_with("conf.d/a.toml:1:2: daemon: only in the main file, v.toml"), "{shown}");
+}
+
+#[test]
+fn names_that_would_not_fit_a_status_line() {
+    for name in ["\"\"", "\"a b\"", "\"a\\n\"", "\"ä\""] {
+        let text = format!("[check.{name}]\nplugin = \"p\"\n");
+        assert_error(&text, "1:8", "1 to 64 letters, digits");
+    }
+}
+
+#[test]
+fn a_missing_plugin_is_named_with_its_place_and_what_there_is() {
+    let config = resolve(vec![("v.toml".into(), "[check.c]\nplugin = \"proces\"\n".into())]).expect("valid");
+    let available = ["tcp".to_owned(), "process".to_owned()];
+    let shown = config.check_plugins(&available).expect_err("missing").to_string();
+    assert!(
+        shown.starts_with(
+            "v.toml:2:10: check.c.plugin = \"proces\": there is no such plugin (did you mean \"process\"?); expected one \
+             of process, tcp, or a new proces.wasm in /etc/vouchd/plugins or /usr/lib/vouchd/plugins\n"
+        ),
+        "{shown}"
+    );
+    let shown = config.check_plugins(&[]).expect_err("missing").to_string();
+    assert!(shown.contains("there is no plugin at all; expected proces.wasm in"), "{shown}");
+    assert!(config.check_plugins(&["proces".to_owned()]).is_ok());
+}

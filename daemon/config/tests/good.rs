@@ -1,0 +1,319 @@
+//! Configurations that are accepted, and what comes of them.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use vouchd_config::{Config, Daemon, Garp, Limits, ProcessGrant, VirtualAddress, load, resolve};
+use vouchd_health::{Counting, Influence, OnError, Weight};
+use vouchd_wire::{AdvertInterval, Auth, ChecksumForm, Priority, Version, Vrid};
+
+fn config(text: &str) -> Config {
+    resolve(vec![(PathBuf::from("v.toml"), text.to_owned())]).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+fn weight(weight: i16) -> Option<Weight> {
+    Weight::try_from(weight).ok()
+}
+
+/// The example of the manual's first page.
+const EXAMPLE: &str = r#"
+[daemon]
+name = "nginx01"
+plugin_dir = "/etc/vouchd/plugins"      # besides the built-ins in /usr/lib/vouchd/plugins
+control = "/run/vouchd/control.sock"
+
+[check.nginx]
+plugin = "process"
+params = { name = "nginx" }
+interval = "1s"
+timeout = "500ms"
+rise = 2
+fall = 2
+weight = -40                            # leave out: hard fault
+allow = { process = ["nginx"] }
+
+[check.site]
+plugin = "http"
+params = { url = "http://127.0.0.1/", status = 200 }
+allow = { http = ["http://127.0.0.1/"] }
+
+[instance.web_server_group]
+interface = "ens33"
+virtual_router_id = 55
+priority = 100
+version = 2
+advert_interval = "1s"
+auth = { type = "pass", password = "1234" }
+preempt = true
+addresses = ["192.168.175.100"]
+unicast = { source = "192.168.175.101", peers = ["192.168.175.102"] }   # leave out: multicast
+checks = ["nginx", { name = "site", weight = -20 }]
+"#;
+
+#[test]
+fn the_example() {
+    let config = config(EXAMPLE);
+    assert_eq!(config.daemon.name.as_deref(), Some("nginx01"));
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+
+    let [nginx, site] = config.checks.as_slice() else { panic!("two checks") };
+    assert_eq!((nginx.name.as_str(), nginx.plugin.as_str()), ("nginx", "process"));
+    assert_eq!(nginx.timeout, Duration::from_millis(500));
+    assert_eq!(nginx.counting, Counting { rise: 2, fall: 2 });
+    assert_eq!(nginx.influence, Influence { weight: weight(-40), ..Influence::default() });
+    assert_eq!(nginx.grants.process, ProcessGrant::Names(vec!["nginx".into()]));
+    assert_eq!(
+        site.params,
+        [("url".to_owned(), "http://127.0.0.1/".to_owned()), ("status".to_owned(), "200".to_owned())]
+    );
+
+    let [instance] = config.instances.as_slice() else { panic!("one instance") };
+    assert_eq!(Ok(instance.vrid), Vrid::new(55));
+    assert_eq!(instance.auth, Auth::simple(b"1234"));
+    assert_eq!(instance.addresses, [VirtualAddress { ip: ip("192.168.175.100"), prefix: 32 }]);
+    let unicast = instance.unicast.as_ref().expect("unicast");
+    assert_eq!((unicast.source, unicast.peers.as_slice()), (ip("192.168.175.101"), [ip("192.168.175.102")].as_slice()));
+    let uses: Vec<_> = instance.checks.iter().map(|u| (u.check.as_str(), u.influence.weight)).collect();
+    assert_eq!(uses, [("nginx", weight(-40)), ("site", weight(-20))]);
+    assert_eq!(site.influence.weight, None, "an override is the instance's own");
+}
+
+#[test]
+fn defaults() {
+    let config = config(
+        "[check.c]\nplugin = \"p\"\n[instance.a]\ninterface = \"e\"\nvirtual_router_id = 1\n\
+         addresses = [\"192.0.2.1\"]\nchecks = [\"c\"]\n",
+    );
+    assert_eq!(config.daemon, Daemon::default());
+    assert_eq!(config.daemon.control, PathBuf::from("/run/vouchd/control.sock"));
+
+    let check = &config.checks[0];
+    assert_eq!(check.interval, Duration::from_secs(1));
+    assert_eq!(check.timeout, Duration::from_secs(1));
+    assert_eq!(check.fast_interval, Duration::from_millis(100));
+    assert_eq!(check.counting, Counting { rise: 1, fall: 1 });
+    assert_eq!(check.influence, Influence::default());
+    assert_eq!(check.influence.on_error, OnError::LastResort);
+    assert_eq!(check.grants.process, ProcessGrant::None);
+    assert_eq!(check.limits, Limits::default());
+    assert_eq!(check.limits.memory, 16 * 1024 * 1024);
+
+    let instance = &config.instances[0];
+    assert_eq!(instance.priority, Priority::DEFAULT);
+    assert_eq!(instance.version, Version::V2);
+    assert_eq!(instance.advert_interval, AdvertInterval::ONE_SECOND);
+    assert_eq!(instance.auth, Auth::None);
+    assert_eq!(instance.checksum, ChecksumForm::PseudoHeader);
+    assert_eq!(instance.garp, Garp::default());
+    assert!(instance.preempt && instance.lease && instance.unicast.is_none());
+}
+
+#[test]
+fn the_other_values() {
+    let config = config(
+        r#"
+        [daemon]
+        builtin_plugin_dir = "/opt/plugins"
+        cache_dir = "off"
+        user = "checks"
+        error_grace = "500ms"
+        realtime = false
+
+        [check.c]
+        plugin = "p"
+        warn_weight = -5
+        adjust = [-50, 10]
+        on_error = "hold"
+        allow = { process = true, tcp = ["db.local:*"] }
+        limits = { memory = "32MiB", cpu = "1s", table_elements = 500, output = "1KiB", log_lines = 0, connections = 1 }
+
+        [instance.a]
+        interface = "e"
+        virtual_router_id = 255
+        priority = 255
+        version = 3
+        advert_interval = "40950ms"
+        preempt = false
+        addresses = ["192.0.2.1/24", "192.0.2.2"]
+        unicast = { source = "192.0.2.1", peers = ["192.0.2.3"] }   # owns it
+        checks = [{ name = "c", warn_weight = -6, adjust = [0, 0], on_error = "fail" }]
+        lease = "off"
+        checksum = "message-only"
+        garp = { repeat = 1, delay = "0s", refresh = "1m", refresh_repeat = 2 }
+        "#,
+    );
+    let daemon = &config.daemon;
+    assert_eq!((daemon.cache_dir.as_ref(), daemon.checker_user.as_deref()), (None, Some("checks")));
+    assert_eq!((daemon.error_grace, daemon.realtime), (Duration::from_millis(500), false));
+    assert_eq!(daemon.builtin_plugin_dir, PathBuf::from("/opt/plugins"));
+
+    let check = &config.checks[0];
+    let influence = Influence { weight: None, warn_weight: -5, adjust: Some((-50, 10)), on_error: OnError::Hold };
+    assert_eq!(check.influence, influence);
+    assert_eq!(check.grants.process, ProcessGrant::All);
+    assert!(check.grants.permits_tcp("db.local", 5432).is_ok());
+    let limits = Limits {
+        memory: 32 << 20,
+        cpu: Duration::from_secs(1),
+        table_elements: 500,
+        output: 1024,
+        log_lines: 0,
+        connections: 1,
+    };
+    assert_eq!(check.limits, limits);
+
+    let instance = &config.instances[0];
+    assert_eq!(instance.priority, Priority::OWNER);
+    assert_eq!(instance.advert_interval.centiseconds(), 4095);
+    assert_eq!(instance.addresses[0], VirtualAddress { ip: ip("192.0.2.1"), prefix: 24 });
+    let influence = Influence { weight: None, warn_weight: -6, adjust: Some((0, 0)), on_error: OnError::Fail };
+    assert_eq!(instance.checks[0].influence, influence);
+    assert_eq!(instance.checksum, ChecksumForm::MessageOnly);
+    assert!(!instance.lease && !instance.preempt);
+    let garp = Garp { repeat: 1, delay: Duration::ZERO, refresh: Duration::from_secs(60), refresh_repeat: 2 };
+    assert_eq!(instance.garp, garp);
+}
+
+#[test]
+fn times_of_a_check_follow_its_interval() {
+    for (line, timeout, fast) in [
+        ("interval = \"10ms\"", 100, 10),
+        ("interval = \"200ms\"", 200, 50),
+        ("interval = \"1m\"", 1000, 6000),
+        ("interval = \"10s\"\ntimeout = \"20s\"\nfast_interval = \"10ms\"", 20_000, 10),
+    ] {
+        let config = config(&format!("[check.c]\nplugin = \"p\"\n{line}\n"));
+        let check = &config.checks[0];
+        assert_eq!(check.timeout, Duration::from_millis(timeout), "{line}");
+        assert_eq!(check.fast_interval, Duration::from_millis(fast), "{line}");
+    }
+}
+
+#[test]
+fn parameters_are_flattened_in_file_order() {
+    let config = config(
+        "[check.c]\nplugin = \"p\"\n[check.c.params]\nz = \"last first\"\nstatus = [200, 0xff]\n\
+         tls = { verify = false, \"a.b\" = 1.5 }\nheader = [{ name = \"A\", value = \"1\" }, { name = \"B\", value = \"2\" }]\n\
+         day = 1979-05-27\nempty = []\n",
+    );
+    let params: Vec<(&str, &str)> = config.checks[0].params.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    assert_eq!(
+        params,
+        [
+            ("z", "last first"),
+            ("status", "200"),
+            ("status", "255"),
+            ("tls.verify", "false"),
+            ("tls.a.b", "1.5"),
+            ("header.name", "A"),
+            ("header.value", "1"),
+            ("header.name", "B"),
+            ("header.value", "2"),
+            ("day", "1979-05-27"),
+        ]
+    );
+}
+
+#[test]
+fn warnings_for_what_can_not_have_been_meant() {
+    let instance = "interface = \"e\"\nvirtual_router_id = 1\naddresses = [\"192.0.2.1\"]\n";
+    for (text, place, words) in [
+        ("[check.c]\nplugin = \"p\"\n".to_owned(), "v.toml:1:8", "no instance lists this check"),
+        (
+            format!(
+                "[check.c]\nplugin = \"p\"\nweight = -1\n[instance.a]\n{instance}priority = 255\nchecks = [\"c\"]\n"
+            ),
+            "v.toml:9:11",
+            "owns its addresses",
+        ),
+        (
+            format!(
+                "[check.c]\nplugin = \"p\"\nweight = 9\n[instance.a]\n{instance}priority = 254\nchecks = [\"c\"]\n"
+            ),
+            "v.toml:9:11",
+            "can't be raised",
+        ),
+        (
+            format!(
+                "[check.c]\nplugin = \"p\"\n[instance.a]\n{instance}priority = 1\nchecks = [{{ name = \"c\", weight = -9 }}]\n"
+            ),
+            "v.toml:8:20",
+            "can't be lowered",
+        ),
+        (
+            format!(
+                "[check.c]\nplugin = \"process\"\nparams = {{ name = \"nginx\" }}\n[instance.a]\n{instance}checks = [\"c\"]\n"
+            ),
+            "v.toml:1:8",
+            "write allow = { process = [\"nginx\"] }",
+        ),
+        (
+            format!(
+                "[check.c]\nplugin = \"p\"\nparams = {{ u = \"http://h/a\" }}\nallow = {{ http = [\"http://h/\"] }}\n\
+                 [instance.a]\n{instance}checks = [\"c\"]\n"
+            ),
+            "v.toml:4:9",
+            "write allow = { http = [\"http://h/\", \"http://h/a\"] }",
+        ),
+    ] {
+        let config = config(&text);
+        let shown: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(shown.len(), 1, "{text}\n{shown:?}");
+        assert!(shown[0].starts_with(place) && shown[0].contains(words), "{place} {words}: {}", shown[0]);
+    }
+}
+
+#[test]
+fn an_empty_configuration_is_one() {
+    let config = config("");
+    assert!(config.checks.is_empty() && config.instances.is_empty());
+}
+
+#[test]
+fn what_crosses_the_pipe_arrives_as_it_was() {
+    for check in config(EXAMPLE).checks {
+        let text = toml::to_string(&check).expect("serializes");
+        assert_eq!(toml::from_str::<vouchd_config::Check>(&text).expect("deserializes"), check);
+    }
+}
+
+#[test]
+fn drop_ins_are_read_beside_the_main_file_in_order() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).expect("written");
+    let main = dir.path().join("vouchd.toml");
+    write("vouchd.toml", "[check.main]\nplugin = \"p\"\n");
+    let names = |config: Config| config.checks.into_iter().map(|c| c.name).collect::<Vec<_>>();
+    assert_eq!(names(load(&main).expect("without conf.d")), ["main"]);
+
+    fs::create_dir(dir.path().join("conf.d")).expect("created");
+    write("conf.d/20.toml", "[check.b]\nplugin = \"p\"\n");
+    write("conf.d/10.toml", "[check.a]\nplugin = \"p\"\n");
+    write("conf.d/.10.toml.swp", "not toml");
+    write("conf.d/.30.toml", "not toml");
+    write("conf.d/40.toml.bak", "not toml");
+    let config = load(&main).expect("with drop-ins");
+    assert_eq!(config.files.len(), 3);
+    assert_eq!(names(config), ["main", "a", "b"]);
+
+    write("conf.d/30.toml", "not toml");
+    let shown = load(&main).expect_err("a broken drop-in").to_string();
+    assert!(shown.contains("conf.d/30.toml:1:"), "{shown}");
+}
+
+#[test]
+fn a_file_that_is_not_there_or_not_text_is_an_error_that_names_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let main = dir.path().join("vouchd.toml");
+    let shown = load(&main).expect_err("missing").to_string();
+    assert_eq!(shown, format!("{}: there is no such file; write one, or name another with -c", main.display()));
+    fs::write(&main, b"\xff").expect("written");
+    let shown = load(&main).expect_err("not text").to_string();
+    assert_eq!(shown, format!("{}: expected text in UTF-8", main.display()));
+}

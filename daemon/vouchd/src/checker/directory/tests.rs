@@ -1,0 +1,311 @@
+//! The directories as people and tools treat them, with a loader that takes any text beginning with `good`.
+
+use std::fs::{self, File, FileTimes};
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::sync::mpsc::Receiver;
+use std::time::SystemTime;
+
+use super::*;
+use crate::checker::shelf::{Loaded, SETTLE, SETTLE_OPEN};
+use crate::pipe::PluginState;
+
+struct Scene {
+    plugins: tempfile::TempDir,
+    builtins: tempfile::TempDir,
+}
+
+impl Scene {
+    fn new() -> Self {
+        Scene { plugins: tempfile::tempdir().unwrap(), builtins: tempfile::tempdir().unwrap() }
+    }
+
+    fn plugin(&self, name: &str) -> PathBuf {
+        self.plugins.path().join(name)
+    }
+
+    fn watch(&self) -> Events {
+        self.watch_first(&[])
+    }
+
+    fn watch_first(&self, first: &[&str]) -> Events {
+        let sources = Sources { plugins: self.plugins.path().to_owned(), builtins: self.builtins.path().to_owned() };
+        let (sender, receiver) = mpsc::channel();
+        let first = first.iter().map(|name| name.to_string()).collect();
+        spawn(sources, first, load, move |event| sender.send(event).is_ok()).unwrap();
+        Events(receiver)
+    }
+}
+
+fn load(bytes: &[u8]) -> Result<Loaded<String>, String> {
+    let text = String::from_utf8(bytes.to_vec()).map_err(|error| error.to_string())?;
+    assert!(!text.starts_with("panic"), "as asked");
+    if text.starts_with("good") {
+        Ok(Loaded { plugin: text, kind: "component".to_owned() })
+    } else {
+        Err(format!("is not good: {text}"))
+    }
+}
+
+/// A file as a package manager leaves it: complete, and from long ago.
+fn install(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    let long_ago = SystemTime::now() - SETTLE_OPEN * 10;
+    let file = File::options().write(true).open(path).unwrap();
+    file.set_times(FileTimes::new().set_modified(long_ago)).unwrap();
+}
+
+struct Events(Receiver<Event<String>>);
+
+impl Events {
+    fn next(&self) -> Event<String> {
+        self.0.recv_timeout(Duration::from_secs(3)).expect("an event within 3 s")
+    }
+
+    fn ready(&self) -> Vec<String> {
+        match self.next() {
+            Event::Ready { problems } => problems,
+            event => panic!("expected all files tried, found {event:?}"),
+        }
+    }
+
+    fn loaded(&self) -> (String, PluginState) {
+        match self.next() {
+            Event::Loaded { plugin, state, .. } => (plugin, state),
+            event => panic!("expected a loaded plugin, found {event:?}"),
+        }
+    }
+
+    fn kept(&self) -> PluginState {
+        match self.next() {
+            Event::Kept { state } => state,
+            event => panic!("expected a kept plugin, found {event:?}"),
+        }
+    }
+
+    fn gone(&self) -> PluginState {
+        match self.next() {
+            Event::Gone { state } => state,
+            event => panic!("expected a plugin that is gone, found {event:?}"),
+        }
+    }
+
+    fn silent_for(&self, time: Duration) {
+        if let Ok(event) = self.0.recv_timeout(time) {
+            panic!("expected nothing, found {event:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_there_at_start_is_loaded_before_ready_and_needed_plugins_come_first() {
+    let scene = Scene::new();
+    for name in ["a", "b", "c"] {
+        fs::write(scene.plugin(&format!("{name}.wasm")), format!("good {name}")).unwrap();
+    }
+    let events = scene.watch_first(&["c"]);
+    let names: Vec<String> = (0..3).map(|_| events.loaded().1.name).collect();
+    assert_eq!(names, ["c", "a", "b"]);
+    assert!(events.ready().is_empty());
+}
+
+#[test]
+fn an_empty_directory_is_ready_at_once_and_its_first_plugin_is_found() {
+    let scene = Scene::new();
+    let events = scene.watch();
+    events.ready();
+    fs::write(scene.plugin("new.wasm"), "good new").unwrap();
+    let (plugin, state) = events.loaded();
+    assert_eq!((plugin.as_str(), state.name.as_str(), state.error), ("good new", "new", None));
+    assert_eq!(state.source, scene.plugin("new.wasm"));
+}
+
+#[test]
+fn an_atomic_rename_swaps_in_the_new_version_once() {
+    let scene = Scene::new();
+    fs::write(scene.plugin("p.wasm"), "good 1").unwrap();
+    let events = scene.watch();
+    events.loaded();
+    events.ready();
+    fs::write(scene.plugin(".p.wasm.tmp"), "good 2").unwrap();
+    fs::rename(scene.plugin(".p.wasm.tmp"), scene.plugin("p.wasm")).unwrap();
+    assert_eq!(events.loaded().0, "good 2");
+    events.silent_for(SETTLE * 4);
+}
+
+#[test]
+fn an_editor_that_moves_the_file_away_and_back_loses_nothing() {
+    let scene = Scene::new();
+    fs::write(scene.builtins.path().join("p.wasm"), "good built-in").unwrap();
+    fs::write(scene.plugin("p.wasm"), "good 1").unwrap();
+    let events = scene.watch();
+    assert_eq!(events.loaded().0, "good 1");
+    events.ready();
+    fs::rename(scene.plugin("p.wasm"), scene.plugin("p.wasm~")).unwrap();
+    std::thread::sleep(SETTLE / 4);
+    fs::write(scene.plugin("p.wasm"), "good 2").unwrap();
+    assert_eq!(events.loaded().0, "good 2", "the built-in never ran meanwhile");
+}
+
+#[test]
+fn a_half_written_file_waits_for_its_writer() {
+    let scene = Scene::new();
+    let events = scene.watch();
+    events.ready();
+    let mut file = File::create(scene.plugin("p.wasm")).unwrap();
+    file.write_all(b"good first half").unwrap();
+    events.silent_for(SETTLE * 5);
+    file.write_all(b", second half").unwrap();
+    drop(file);
+    assert_eq!(events.loaded().0, "good first half, second half");
+}
+
+#[test]
+fn a_file_that_is_never_closed_counts_after_a_while() {
+    let scene = Scene::new();
+    let events = scene.watch();
+    events.ready();
+    let mut file = File::create(scene.plugin("p.wasm")).unwrap();
+    file.write_all(b"good").unwrap();
+    events.silent_for(SETTLE_OPEN - Duration::from_secs(1));
+    assert_eq!(events.loaded().0, "good");
+    drop(file);
+}
+
+#[test]
+fn a_broken_file_leaves_the_version_before_it_and_says_why() {
+    let scene = Scene::new();
+    fs::write(scene.plugin("p.wasm"), "good 1").unwrap();
+    let events = scene.watch();
+    let before = events.loaded().1.loaded.unwrap();
+    events.ready();
+    fs::write(scene.plugin("p.wasm"), "broken").unwrap();
+    let state = events.kept();
+    assert_eq!(state.loaded.as_ref(), Some(&before));
+    assert_eq!(state.error.as_deref(), Some("is not good: broken"));
+    fs::write(scene.plugin("p.wasm"), "good 1").unwrap();
+    let state = events.kept();
+    assert_eq!((state.loaded, state.error), (Some(before), None), "the same bytes again are no new version");
+}
+
+#[test]
+fn a_file_that_was_never_good_has_no_version() {
+    let scene = Scene::new();
+    fs::write(scene.plugin("p.wasm"), "broken").unwrap();
+    let events = scene.watch();
+    let state = events.kept();
+    assert_eq!((state.loaded, state.error.as_deref()), (None, Some("is not good: broken")));
+    events.ready();
+    fs::write(scene.plugin("p.wasm"), "good now").unwrap();
+    assert_eq!(events.loaded().0, "good now");
+}
+
+#[test]
+fn a_crash_of_the_compiler_is_a_bad_file() {
+    let scene = Scene::new();
+    fs::write(scene.plugin("p.wasm"), "panic").unwrap();
+    let events = scene.watch();
+    assert!(events.kept().error.unwrap().contains("compiler crash"));
+    fs::write(scene.plugin("p.wasm"), "good").unwrap();
+    events.ready();
+    assert_eq!(events.loaded().0, "good");
+}
+
+#[test]
+fn a_deleted_file_is_gone_and_may_come_back() {
+    let scene = Scene::new();
+    fs::write(scene.plugin("p.wasm"), "good").unwrap();
+    let events = scene.watch();
+    events.loaded();
+    events.ready();
+    fs::remove_file(scene.plugin("p.wasm")).unwrap();
+    let state = events.gone();
+    assert_eq!(state.loaded, None);
+    assert!(state.error.unwrap().contains("was removed"));
+    fs::write(scene.plugin("p.wasm"), "good").unwrap();
+    assert_eq!(events.loaded().0, "good");
+}
+
+#[test]
+fn the_operators_plugin_wins_over_the_built_in_while_it_is_there() {
+    let scene = Scene::new();
+    install(&scene.builtins.path().join("p.wasm"), "good built-in");
+    install(&scene.plugin("p.wasm"), "good own");
+    let events = scene.watch();
+    assert_eq!(events.loaded().0, "good own");
+    events.ready();
+    fs::remove_file(scene.plugin("p.wasm")).unwrap();
+    let (plugin, state) = events.loaded();
+    assert_eq!((plugin.as_str(), state.source), ("good built-in", scene.builtins.path().join("p.wasm")));
+}
+
+#[test]
+fn a_flipped_symlink_is_a_new_version() {
+    let scene = Scene::new();
+    for version in ["1", "2"] {
+        fs::create_dir(scene.plugin(version)).unwrap();
+        install(&scene.plugin(version).join("p.wasm"), &format!("good {version}"));
+    }
+    symlink("1", scene.plugin("..data")).unwrap();
+    symlink("..data/p.wasm", scene.plugin("p.wasm")).unwrap();
+    let events = scene.watch();
+    assert_eq!(events.loaded().0, "good 1");
+    events.ready();
+    symlink("2", scene.plugin("..tmp")).unwrap();
+    fs::rename(scene.plugin("..tmp"), scene.plugin("..data")).unwrap();
+    assert_eq!(events.loaded().0, "good 2");
+}
+
+#[test]
+fn dotfiles_and_other_names_are_ignored() {
+    let scene = Scene::new();
+    let events = scene.watch();
+    events.ready();
+    for name in [".p.wasm", ".p.wasm.swp", "p.wasm.tmp", "p.txt", "p"] {
+        fs::write(scene.plugin(name), "good").unwrap();
+    }
+    events.silent_for(SETTLE * 4);
+}
+
+#[test]
+fn touching_a_file_is_no_new_version() {
+    let scene = Scene::new();
+    fs::write(scene.plugin("p.wasm"), "good").unwrap();
+    let events = scene.watch();
+    let before = events.loaded().1;
+    events.ready();
+    install(&scene.plugin("p.wasm"), "good");
+    assert_eq!(events.kept(), before);
+}
+
+#[test]
+fn a_file_that_can_not_be_read_says_so_and_is_tried_again_after_a_chmod() {
+    if nix::unistd::Uid::effective().is_root() {
+        eprintln!("skipped: a_file_that_can_not_be_read: root reads everything");
+        return;
+    }
+    let scene = Scene::new();
+    fs::write(scene.plugin("p.wasm"), "good").unwrap();
+    fs::set_permissions(scene.plugin("p.wasm"), fs::Permissions::from_mode(0o000)).unwrap();
+    let events = scene.watch();
+    assert!(events.kept().error.unwrap().contains("can't be read"));
+    fs::set_permissions(scene.plugin("p.wasm"), fs::Permissions::from_mode(0o644)).unwrap();
+    events.ready();
+    assert_eq!(events.loaded().0, "good");
+}
+
+#[test]
+fn a_directory_that_appears_later_or_is_replaced_is_found() {
+    let scene = Scene::new();
+    let inner = scene.plugin("later");
+    let sources = Sources { plugins: inner.clone(), builtins: scene.builtins.path().to_owned() };
+    let (sender, receiver) = mpsc::channel();
+    spawn(sources, BTreeSet::new(), load, move |event| sender.send(event).is_ok()).unwrap();
+    let events = Events(receiver);
+    events.ready();
+    fs::create_dir(&inner).unwrap();
+    fs::write(inner.join("p.wasm"), "good").unwrap();
+    let event = events.0.recv_timeout(RESCAN * 2).expect("found by looking again");
+    assert!(matches!(event, Event::Loaded { plugin, .. } if plugin == "good"));
+}

@@ -1,0 +1,174 @@
+//! The plugin files in the directories: finding them, telling versions apart, reading them whole.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use sha2::{Digest, Sha256};
+
+/// A larger file is a mistake, not a plugin.
+const MAX_SIZE: u64 = 64 << 20;
+
+/// What tells, without reading, that a file may have changed. The change time is in it, so that neither a restored
+/// modification time nor a `chmod` goes unnoticed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(data: &Metadata) -> Stamp {
+        Stamp {
+            device: data.dev(),
+            inode: data.ino(),
+            size: data.size(),
+            modified: (data.mtime(), data.mtime_nsec()),
+            changed: (data.ctime(), data.ctime_nsec()),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.size == 0
+    }
+
+    /// Whether the last change is longer ago than `age`; false for one in the future.
+    pub fn is_older_than(&self, age: Duration, now: SystemTime) -> bool {
+        let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let latest = self.modified.max(self.changed);
+        let (Ok(seconds), Ok(nanos)) = (u64::try_from(latest.0), u32::try_from(latest.1)) else { return true };
+        since_epoch.checked_sub(Duration::new(seconds, nanos)).is_some_and(|passed| passed >= age)
+    }
+}
+
+/// A plugin file as last seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    pub path: PathBuf,
+    pub stamp: Stamp,
+}
+
+/// The plugin's name if the file name is that of a plugin: ends in `.wasm` and does not begin with a dot.
+pub fn plugin_name(path: &Path) -> Option<String> {
+    let file = path.file_name()?.to_str()?;
+    if file.starts_with('.') { None } else { file.strip_suffix(".wasm").map(str::to_owned) }
+}
+
+/// The plugin files of one directory by plugin name. Symbolic links count as what they point to; a dangling one, like a
+/// directory or a device, is no plugin. A directory that does not exist has none.
+pub fn list(directory: &Path) -> io::Result<BTreeMap<String, Candidate>> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) => return Err(error),
+    };
+    let mut found = BTreeMap::new();
+    for entry in entries {
+        let path = entry?.path();
+        let Some(name) = plugin_name(&path) else { continue };
+        let data = match fs::metadata(&path) {
+            Ok(data) => data,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        if data.is_file() {
+            found.insert(name, Candidate { stamp: Stamp::of(&data), path });
+        }
+    }
+    Ok(found)
+}
+
+/// How reading a plugin file ended.
+#[derive(Debug)]
+pub enum Contents {
+    Whole(Vec<u8>),
+    /// It is not, or no longer, the version that was seen.
+    Changed,
+}
+
+/// The bytes of the file as it was seen. Errors say what is wrong with the file in words.
+pub fn read(candidate: &Candidate) -> Result<Contents, String> {
+    let failed = |error: io::Error| format!("can't be read: {error}");
+    let mut file = match File::open(&candidate.path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Contents::Changed),
+        Err(error) => return Err(failed(error)),
+    };
+    if Stamp::of(&file.metadata().map_err(failed)?) != candidate.stamp {
+        return Ok(Contents::Changed);
+    }
+    if candidate.stamp.size > MAX_SIZE {
+        let (size, limit) = (candidate.stamp.size >> 20, MAX_SIZE >> 20);
+        return Err(format!("is {size} MiB large; expected a plugin of at most {limit} MiB"));
+    }
+    let mut bytes = Vec::new();
+    file.by_ref().take(MAX_SIZE).read_to_end(&mut bytes).map_err(failed)?;
+    let unchanged = Stamp::of(&file.metadata().map_err(failed)?) == candidate.stamp;
+    Ok(if unchanged { Contents::Whole(bytes) } else { Contents::Changed })
+}
+
+/// SHA-256 in hexadecimal: what a version of a plugin is known by.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_visible_files_that_end_in_wasm_are_plugins() {
+        for (path, name) in [
+            ("/p/nginx.wasm", Some("nginx")),
+            ("/p/my.check.wasm", Some("my.check")),
+            ("/p/.nginx.wasm", None),
+            ("/p/.wasm", None),
+            ("/p/.nginx.wasm.swp", None),
+            ("/p/nginx.wasm.tmp", None),
+            ("/p/nginx.wasm~", None),
+            ("/p/nginx", None),
+            ("/p/nginx.WASM", None),
+        ] {
+            assert_eq!(plugin_name(Path::new(path)).as_deref(), name, "{path}");
+        }
+    }
+
+    #[test]
+    fn directories_and_dangling_links_are_no_plugins_and_links_are() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("folder.wasm")).unwrap();
+        fs::write(dir.path().join("real"), "x").unwrap();
+        std::os::unix::fs::symlink("real", dir.path().join("link.wasm")).unwrap();
+        std::os::unix::fs::symlink("nowhere", dir.path().join("dangling.wasm")).unwrap();
+        assert_eq!(list(dir.path()).unwrap().keys().collect::<Vec<_>>(), ["link"]);
+        assert!(list(&dir.path().join("absent")).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_file_that_is_no_longer_the_one_seen_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.wasm");
+        fs::write(&path, "one").unwrap();
+        let seen = list(dir.path()).unwrap().remove("a").unwrap();
+        assert!(matches!(read(&seen), Ok(Contents::Whole(bytes)) if bytes == b"one"));
+        fs::write(&path, "three").unwrap();
+        assert!(matches!(read(&seen), Ok(Contents::Changed)));
+        fs::remove_file(&path).unwrap();
+        assert!(matches!(read(&seen), Ok(Contents::Changed)));
+    }
+
+    #[test]
+    fn the_age_of_a_file_from_the_future_is_unknown() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        let stamp = |seconds| Stamp { device: 1, inode: 1, size: 1, modified: (seconds, 0), changed: (0, 0) };
+        assert!(stamp(990).is_older_than(Duration::from_secs(1), now));
+        assert!(!stamp(1000).is_older_than(Duration::from_secs(1), now));
+        assert!(!stamp(2000).is_older_than(Duration::from_secs(1), now));
+    }
+}

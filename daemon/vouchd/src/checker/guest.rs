@@ -1,0 +1,66 @@
+//! The plugin host as the runner sees it.
+
+use vouchd_config::Check;
+use vouchd_plugin::{Host, HostSettings, Plugin};
+
+use super::runner::{Ended, Run};
+use super::shelf::{Load, Loaded};
+use crate::pipe::{Init, LogLine};
+
+/// Runs plugins in the host.
+#[derive(Clone)]
+pub struct Guests {
+    host: Host,
+    /// What is reserved for each run, in bytes.
+    memory: u64,
+}
+
+/// Loads plugins into the host.
+pub struct Loader(Host);
+
+/// The host for these checks: it reserves for each run what the hungriest of them may use.
+pub fn start(init: &Init, checks: &[Check]) -> anyhow::Result<(Loader, Guests)> {
+    let default = HostSettings::default();
+    let memory = checks.iter().map(|check| check.limits.memory).fold(default.max_memory, u64::max);
+    let host = Host::new(HostSettings { cache_dir: init.cache_dir.clone(), max_memory: memory, ..default })?;
+    Ok((Loader(host.clone()), Guests { host, memory }))
+}
+
+impl Load for Loader {
+    type Plugin = Plugin;
+
+    fn load(&mut self, bytes: &[u8]) -> Result<Loaded<Plugin>, String> {
+        let plugin = self.0.load(bytes).map_err(|error| error.to_string())?;
+        Ok(Loaded { kind: plugin.kind().to_string(), plugin })
+    }
+}
+
+impl Run for Guests {
+    type Plugin = Plugin;
+
+    fn has_room_for(&self, check: &Check) -> bool {
+        check.limits.memory <= self.memory
+    }
+
+    async fn run(&self, plugin: &Plugin, check: &Check, memo: Vec<u8>) -> Ended {
+        let run = vouchd_plugin::Run {
+            check: &check.name,
+            params: &check.params,
+            grants: &check.grants,
+            limits: &check.limits,
+            timeout: check.timeout,
+            memo,
+        };
+        let outcome = self.host.run(plugin, run).await;
+        let line = |line: vouchd_plugin::LogLine| LogLine { level: line.level.to_string(), message: line.message };
+        Ended {
+            result: outcome.result,
+            duration: outcome.duration,
+            cpu: outcome.cpu,
+            memory: outcome.memory,
+            log: outcome.log.into_iter().map(line).collect(),
+            memo: outcome.memo,
+            watch: outcome.watch.processes.into_iter().map(|process| process.fd).collect(),
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! The checker process: runs the plugins, without any privilege, and tells the router how every run ended.
+//!
+//! - [`schedule`] (pure): when a check runs next.
+//! - [`directory`], [`shelf`], [`files`]: which version of which plugin there is to run.
+//! - [`runner`]: one task per check, with [`watch`] for what its last run looked at.
+//! - [`guest`]: the plugin host behind the runner.
+//! - [`channel`]: the socket to the router.
+//!
+//! It decides nothing: counting runs and what they cost an instance is the router's, and survives this process. When
+//! anything here goes wrong beyond one run, the process ends and the router starts a new one.
+
+pub mod channel;
+pub mod directory;
+pub mod files;
+pub mod guest;
+pub mod runner;
+pub mod schedule;
+pub mod shelf;
+pub mod watch;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::sync::{mpsc, watch as latest};
+use tokio::task::{AbortHandle, JoinSet};
+use vouchd_config::Check;
+
+use crate::pipe::{FromChecker, HEARTBEAT, Init, PluginState, ToChecker};
+use channel::Channel;
+use runner::{Follow, Run, Slot};
+use schedule::Pace;
+use shelf::{Event, Load, Sources};
+
+/// Guest code yields at every tick, so that two threads serve many checks, and one keeps the heartbeat going while the
+/// other is busy.
+const WORKERS: usize = 2;
+
+/// Messages that wait for the router; runs wait beyond that.
+const QUEUE: usize = 256;
+
+/// `vouchd checker`: serves the router at the inherited socket until it closes.
+pub fn main() -> anyhow::Result<()> {
+    let socket = channel::inherited()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
+    let served = runtime.block_on(async { serve(Channel::new(socket)?, guest::start).await });
+    // A run in flight must not keep the process.
+    runtime.shutdown_background();
+    served
+}
+
+/// Serves the router. `start` makes what loads and what runs plugins, once the checks are known; it may block.
+async fn serve<R, L>(
+    channel: Channel,
+    start: impl FnOnce(&Init, &[Check]) -> anyhow::Result<(L, R)> + Send + 'static,
+) -> anyhow::Result<()>
+where
+    R: Run,
+    L: Load<Plugin = R::Plugin> + Send + 'static,
+{
+    let channel = Arc::new(channel);
+    let (out, queue) = mpsc::channel(QUEUE);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(write(channel.clone(), queue));
+    tasks.spawn(heartbeat(out.clone()));
+
+    let setup = tokio::select! {
+        setup = setup(&channel) => setup?,
+        ended = tasks.join_next() => return stopped(ended),
+    };
+    let Some((init, checks)) = setup else { return Ok(()) };
+    let (init, checks, started) = tokio::task::spawn_blocking(move || {
+        let started = start(&init, &checks);
+        (init, checks, started)
+    })
+    .await?;
+    let (load, runner) = started.context("the plugin host can't start")?;
+
+    let sources = Sources { plugins: init.plugin_dir, builtins: init.builtin_plugin_dir };
+    let needed = checks.iter().map(|check| check.plugin.clone()).collect();
+    let (news, mut events) = mpsc::unbounded_channel();
+    directory::spawn(sources.clone(), needed, load, move |event| news.send(event).is_ok())?;
+
+    let mut slots = Slots::new(sources);
+    let mut running = Running { runner, tasks, out: out.clone(), checks: HashMap::new() };
+    let count = checks.len();
+    for (index, check) in checks.into_iter().enumerate() {
+        let delay = schedule::first_delay(check.interval, index, count);
+        running.add(check, delay, &mut slots)?;
+    }
+
+    loop {
+        tokio::select! {
+            message = channel.receive() => match message.context("reading from the router")? {
+                None => return Ok(()),
+                Some(ToChecker::Pace { check, fast }) => running.set_pace(&check, if fast { Pace::Fast } else { Pace::Normal }),
+                Some(ToChecker::Check(check)) => running.add(*check, Duration::ZERO, &mut slots)?,
+                Some(ToChecker::Forget { check }) => running.remove(&check),
+                Some(message @ (ToChecker::Init(_) | ToChecker::Start)) => {
+                    bail!("unexpected message from the router after its start: {message:?}")
+                }
+            },
+            event = events.recv() => {
+                let Some(event) = event else { bail!("the thread that loads plugins has ended") };
+                if let Some(state) = slots.note(event)
+                    && out.send(FromChecker::Plugin(state)).await.is_err()
+                {
+                    return Ok(());
+                }
+            }
+            ended = running.tasks.join_next() => {
+                // Ended on purpose: the check was removed or replaced.
+                if !matches!(&ended, Some(Err(error)) if error.is_cancelled()) {
+                    return stopped(ended);
+                }
+            }
+        }
+    }
+}
+
+/// The checks that run now.
+struct Running<R> {
+    runner: R,
+    /// These and what serves the channel.
+    tasks: JoinSet<anyhow::Result<()>>,
+    out: mpsc::Sender<FromChecker>,
+    checks: HashMap<String, Handle>,
+}
+
+struct Handle {
+    task: AbortHandle,
+    pace: latest::Sender<Pace>,
+}
+
+impl<R: Run> Running<R> {
+    /// Starts a check, in place of the one of the same name.
+    fn add(&mut self, check: Check, first_delay: Duration, slots: &mut Slots<R::Plugin>) -> anyhow::Result<()> {
+        let Check { name, limits, .. } = &check;
+        anyhow::ensure!(
+            self.runner.has_room_for(&check),
+            "check {name} may use {} bytes of memory, more than was reserved at start: starting over",
+            limits.memory
+        );
+        self.remove(name);
+        let name = name.clone();
+        let (pace, receiver) = latest::channel(Pace::Normal);
+        let slot = slots.follow(&check.plugin);
+        let follow = Follow { check, first_delay, slot, pace: receiver, out: self.out.clone() };
+        let run = follow.run(self.runner.clone());
+        let task = self.tasks.spawn(async move {
+            run.await;
+            Ok(())
+        });
+        self.checks.insert(name, Handle { task, pace });
+        Ok(())
+    }
+
+    fn remove(&mut self, check: &str) {
+        if let Some(handle) = self.checks.remove(check) {
+            // First, so that the end of its channels is not taken for an end by itself.
+            handle.task.abort();
+        }
+    }
+
+    fn set_pace(&self, check: &str, pace: Pace) {
+        match self.checks.get(check) {
+            Some(handle) => drop(handle.pace.send_replace(pace)),
+            None => tracing::warn!(check, "the router paces a check that does not run"),
+        }
+    }
+}
+
+/// The messages before the start; none when the router closed its end before.
+async fn setup(channel: &Channel) -> anyhow::Result<Option<(Init, Vec<Check>)>> {
+    let mut init = None;
+    let mut checks = Vec::new();
+    while let Some(message) = channel.receive().await.context("reading from the router")? {
+        match (message, &init) {
+            (ToChecker::Init(first), None) => init = Some(first),
+            (ToChecker::Check(check), Some(_)) => checks.push(*check),
+            (ToChecker::Start, Some(_)) => return Ok(init.map(|init| (init, checks))),
+            (message, _) => bail!("unexpected message from the router before its start: {message:?}"),
+        }
+    }
+    Ok(None)
+}
+
+/// No task ends by itself but when the router is gone; a check whose task panicked would silently never run again.
+fn stopped(ended: Option<Result<anyhow::Result<()>, tokio::task::JoinError>>) -> anyhow::Result<()> {
+    match ended {
+        Some(Ok(result)) => result,
+        Some(Err(error)) => Err(error).context("a part of the checker has crashed (please report)"),
+        None => Ok(()),
+    }
+}
+
+async fn write(channel: Arc<Channel>, mut queue: mpsc::Receiver<FromChecker>) -> anyhow::Result<()> {
+    while let Some(message) = queue.recv().await {
+        match channel.send(message).await {
+            Ok(()) => {}
+            Err(error)
+                if matches!(error.kind(), std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset) =>
+            {
+                break;
+            }
+            Err(error) => return Err(error).context("writing to the router"),
+        }
+    }
+    Ok(())
+}
+
+async fn heartbeat(out: mpsc::Sender<FromChecker>) -> anyhow::Result<()> {
+    let mut timer = tokio::time::interval(HEARTBEAT);
+    loop {
+        timer.tick().await;
+        if out.send(FromChecker::Heartbeat).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// What is known about each plugin.
+struct Slots<P> {
+    sources: Sources,
+    slots: HashMap<String, latest::Sender<Slot<P>>>,
+    /// What is known of a plugin of which nothing was heard.
+    unheard: Unheard,
+}
+
+enum Unheard {
+    /// It may still be loaded.
+    Pending,
+    /// All files were tried: it does not exist. Directories that can't be read may be why.
+    Missing { problems: Vec<String> },
+}
+
+impl<P: Clone> Slots<P> {
+    fn new(sources: Sources) -> Self {
+        Slots { sources, slots: HashMap::new(), unheard: Unheard::Pending }
+    }
+
+    fn follow(&mut self, plugin: &str) -> latest::Receiver<Slot<P>> {
+        self.slot(plugin).subscribe()
+    }
+
+    fn slot(&mut self, plugin: &str) -> &latest::Sender<Slot<P>> {
+        if !self.slots.contains_key(plugin) {
+            let slot = match &self.unheard {
+                Unheard::Pending => Slot::Pending,
+                Unheard::Missing { problems } => missing(plugin, &self.sources, problems),
+            };
+            self.slots.insert(plugin.to_owned(), latest::Sender::new(slot));
+        }
+        &self.slots[plugin]
+    }
+
+    /// Takes note of an event; gives what the router should know of it.
+    fn note(&mut self, event: Event<P>) -> Option<PluginState> {
+        match event {
+            Event::Loaded { plugin, state, sha256 } => {
+                self.slot(&state.name).send_replace(Slot::Present { plugin, sha256 });
+                Some(state)
+            }
+            Event::Kept { state } | Event::Gone { state } => {
+                if let (None, Some(error)) = (&state.loaded, &state.error) {
+                    let reason = format!("plugin {} ({}) {error}", state.name, state.source.display());
+                    self.slot(&state.name).send_replace(Slot::Absent { reason });
+                }
+                Some(state)
+            }
+            Event::Ready { problems } => {
+                for (name, slot) in &self.slots {
+                    slot.send_if_modified(|slot| {
+                        let pending = matches!(slot, Slot::Pending);
+                        if pending {
+                            *slot = missing(name, &self.sources, &problems);
+                        }
+                        pending
+                    });
+                }
+                self.unheard = Unheard::Missing { problems };
+                None
+            }
+        }
+    }
+}
+
+fn missing<P>(name: &str, sources: &Sources, problems: &[String]) -> Slot<P> {
+    let Sources { plugins, builtins } = sources;
+    let mut reason =
+        format!("no plugin {name}: expected {name}.wasm in {} or {}", plugins.display(), builtins.display());
+    for problem in problems {
+        reason.push_str("; ");
+        reason.push_str(problem);
+    }
+    Slot::Absent { reason }
+}
+
+#[cfg(test)]
+mod tests;

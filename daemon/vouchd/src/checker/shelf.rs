@@ -1,0 +1,285 @@
+//! Which plugin versions run: what is in the directories, turned into one event per change.
+//!
+//! A file counts once it is settled, that is once nobody seems to write it any more. What does not load leaves the
+//! version before it running. A version is known by the SHA-256 of its bytes, so that touching or re-creating a file
+//! changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::files::{self, Candidate, Contents};
+use crate::pipe::{LoadedPlugin, PluginState};
+
+/// How long a file stays as it is before it counts.
+pub const SETTLE: Duration = Duration::from_millis(100);
+
+/// The same for a file that was written to and not closed, or is still empty.
+pub const SETTLE_OPEN: Duration = Duration::from_secs(5);
+
+/// Where plugins come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sources {
+    /// The operator's own; wins over the built-ins.
+    pub plugins: PathBuf,
+    pub builtins: PathBuf,
+}
+
+/// What loading gives.
+#[derive(Debug)]
+pub struct Loaded<P> {
+    pub plugin: P,
+    /// `component` or `module`.
+    pub kind: String,
+}
+
+/// Makes a runnable plugin of a file's bytes, or says in words why not. May take long.
+pub trait Load {
+    type Plugin;
+    fn load(&mut self, bytes: &[u8]) -> Result<Loaded<Self::Plugin>, String>;
+}
+
+impl<P, F: FnMut(&[u8]) -> Result<Loaded<P>, String>> Load for F {
+    type Plugin = P;
+
+    fn load(&mut self, bytes: &[u8]) -> Result<Loaded<P>, String> {
+        self(bytes)
+    }
+}
+
+/// What happened to a plugin.
+#[derive(Debug)]
+pub enum Event<P> {
+    /// This version runs from now on.
+    Loaded { plugin: P, sha256: String, state: PluginState },
+    /// The version that runs, if any, goes on; what is known about the file has changed.
+    Kept { state: PluginState },
+    /// No file of this name is left: the plugin must not run any more.
+    Gone { state: PluginState },
+    /// All files that were there at start have been tried: only plugins in earlier events exist. Comes once. `problems`
+    /// says which directories can't be read.
+    Ready { problems: Vec<String> },
+}
+
+/// The plugins, by name.
+pub struct Shelf<L> {
+    sources: [Source; 2],
+    load: L,
+    /// Plugins to try first: those that checks wait for.
+    first: BTreeSet<String>,
+    entries: BTreeMap<String, Entry>,
+    /// Files with data written and no close seen since, and when the last was seen.
+    writing: HashMap<PathBuf, Instant>,
+    /// When [`Event::Ready`] comes at the latest; none once it has come.
+    ready_by: Option<Instant>,
+}
+
+struct Source {
+    directory: PathBuf,
+    /// Kept while the directory can't be read: unknown is not gone.
+    listing: BTreeMap<String, Candidate>,
+    problem: Option<String>,
+}
+
+struct Entry {
+    seen: Candidate,
+    /// Since when the file is as seen.
+    since: Instant,
+    /// The version of the file that was tried last.
+    tried: Option<Candidate>,
+    missing_since: Option<Instant>,
+    loaded: Option<LoadedPlugin>,
+    error: Option<String>,
+}
+
+impl<L: Load> Shelf<L> {
+    /// Reads nothing yet. Plugins named in `first` are loaded before others.
+    pub fn new(sources: Sources, first: BTreeSet<String>, load: L, now: Instant) -> Self {
+        let source = |directory| Source { directory, listing: BTreeMap::new(), problem: None };
+        Shelf {
+            sources: [source(sources.plugins), source(sources.builtins)],
+            load,
+            first,
+            entries: BTreeMap::new(),
+            writing: HashMap::new(),
+            ready_by: Some(now + Duration::from_secs(1)),
+        }
+    }
+
+    /// Data was written to this file, which may not be all yet.
+    pub fn written(&mut self, path: PathBuf, now: Instant) {
+        self.writing.insert(path, now);
+    }
+
+    /// The file was closed by its writer, moved or removed.
+    pub fn closed(&mut self, path: &Path) {
+        self.writing.remove(path);
+    }
+
+    /// Looks into the directories and loads what has settled. Returns when to look again for what has not.
+    pub fn scan(&mut self, emit: &mut dyn FnMut(Event<L::Plugin>)) -> Option<Instant> {
+        for source in &mut self.sources {
+            source.read();
+        }
+        let now = Instant::now();
+        self.writing.retain(|_, last| now.saturating_duration_since(*last) < SETTLE_OPEN);
+        let mut candidates = self.sources[1].listing.clone();
+        candidates.extend(self.sources[0].listing.clone());
+
+        let mut wake: Option<Instant> = None;
+        let mut wait = |until: Instant| wake = Some(wake.map_or(until, |wake| wake.min(until)));
+        let mut settled = Vec::new();
+        for (name, candidate) in &candidates {
+            let last_written = self.writing.get(&candidate.path).copied();
+            let entry = self.see(name, candidate, now);
+            if entry.tried.as_ref() == Some(candidate) {
+                continue;
+            }
+            let settled_at = match last_written {
+                Some(last) => last + SETTLE_OPEN,
+                None if candidate.stamp.is_empty() => entry.since + SETTLE_OPEN,
+                None => entry.since + SETTLE,
+            };
+            if settled_at <= now { settled.push(name.clone()) } else { wait(settled_at) }
+        }
+        let missing: Vec<String> =
+            self.entries.keys().filter(|name| !candidates.contains_key(*name)).cloned().collect();
+        for name in missing {
+            if let Some(until) = self.miss(&name, now, emit) {
+                wait(until);
+            }
+        }
+        settled.sort_by_key(|name| !self.first.contains(name));
+        for name in settled {
+            if !self.attempt(&name, emit) {
+                wait(Instant::now() + SETTLE);
+            }
+        }
+        if let Some(by) = self.ready_by {
+            if wake.is_none() || by <= Instant::now() {
+                self.ready_by = None;
+                emit(Event::Ready {
+                    problems: self.sources.iter().filter_map(|source| source.problem.clone()).collect(),
+                });
+            } else {
+                wake = wake.map(|wake| wake.min(by));
+            }
+        }
+        wake
+    }
+
+    /// Notes what a plugin's file is now.
+    fn see(&mut self, name: &str, candidate: &Candidate, now: Instant) -> &Entry {
+        let entry = self.entries.entry(name.to_owned()).or_insert_with(|| {
+            // Nothing runs yet that a file in the middle of a rename dance could displace: an old file is settled.
+            let old = candidate.stamp.is_older_than(SETTLE_OPEN, SystemTime::now());
+            Entry {
+                seen: candidate.clone(),
+                since: if old { now.checked_sub(SETTLE).unwrap_or(now) } else { now },
+                tried: None,
+                missing_since: None,
+                loaded: None,
+                error: None,
+            }
+        });
+        entry.missing_since = None;
+        if entry.seen != *candidate {
+            entry.seen = candidate.clone();
+            entry.since = now;
+        }
+        entry
+    }
+
+    /// A plugin's file is not there. Returns when that counts, if not yet.
+    fn miss(&mut self, name: &str, now: Instant, emit: &mut dyn FnMut(Event<L::Plugin>)) -> Option<Instant> {
+        let entry = self.entries.get_mut(name)?;
+        let until = *entry.missing_since.get_or_insert(now) + SETTLE;
+        if now < until {
+            return Some(until);
+        }
+        let entry = self.entries.remove(name)?;
+        // A file that came and went before it counted was never told of.
+        entry.tried?;
+        let error = format!("is gone: {} was removed", entry.seen.path.display());
+        let state = PluginState { name: name.to_owned(), source: entry.seen.path, loaded: None, error: Some(error) };
+        emit(Event::Gone { state });
+        None
+    }
+
+    /// Reads and loads a settled file. False if it changed meanwhile.
+    fn attempt(&mut self, name: &str, emit: &mut dyn FnMut(Event<L::Plugin>)) -> bool {
+        let Some(entry) = self.entries.get_mut(name) else { return true };
+        let bytes = match files::read(&entry.seen) {
+            Ok(Contents::Changed) => return false,
+            Ok(Contents::Whole(bytes)) => Ok(bytes),
+            Err(error) => Err(error),
+        };
+        entry.tried = Some(entry.seen.clone());
+        let outcome = bytes.and_then(|bytes| {
+            let sha256 = files::sha256(&bytes);
+            if entry.loaded.as_ref().is_some_and(|loaded| loaded.sha256 == sha256) {
+                return Ok(None);
+            }
+            // A bug in the compiler must not take the other plugins with it.
+            let loaded = panic::catch_unwind(AssertUnwindSafe(|| self.load.load(&bytes))).unwrap_or_else(|_| {
+                Err("makes the WebAssembly compiler crash (a bug in it; please report)".to_owned())
+            })?;
+            Ok(Some((sha256, loaded)))
+        });
+        let fresh = match outcome {
+            Ok(fresh) => {
+                entry.error = None;
+                fresh.map(|(sha256, Loaded { plugin, kind })| {
+                    entry.loaded = Some(LoadedPlugin { kind, sha256: sha256.clone(), loaded_at: unix_time() });
+                    (plugin, sha256)
+                })
+            }
+            Err(error) => {
+                entry.error = Some(error);
+                None
+            }
+        };
+        let state = PluginState {
+            name: name.to_owned(),
+            source: entry.seen.path.clone(),
+            loaded: entry.loaded.clone(),
+            error: entry.error.clone(),
+        };
+        emit(match fresh {
+            Some((plugin, sha256)) => Event::Loaded { plugin, sha256, state },
+            None => Event::Kept { state },
+        });
+        true
+    }
+}
+
+impl Source {
+    fn read(&mut self) {
+        let problem = match files::list(&self.directory) {
+            Ok(listing) => {
+                self.listing = listing;
+                None
+            }
+            Err(error) => Some(describe(&self.directory, &error)),
+        };
+        if self.problem != problem {
+            if let Some(problem) = &problem {
+                tracing::warn!("{problem}");
+            }
+            self.problem = problem;
+        }
+    }
+}
+
+fn describe(directory: &Path, error: &io::Error) -> String {
+    format!(
+        "plugin directory {} can't be read by the checker's user ({error}); make it readable for all users",
+        directory.display()
+    )
+}
+
+fn unix_time() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}

@@ -1,0 +1,139 @@
+//! A node as the demo sees it: namespaces, a link to the bridge, a process to give orders to, and three sources of
+//! events: what that process says, what the daemon logs, and the addresses that the kernel holds.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Stdio};
+use std::sync::mpsc::{self, Sender};
+use std::thread::{self, JoinHandle};
+
+use anyhow::Context;
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+
+use super::namespaces;
+use super::netlink::{AddressChange, AddressWatch, Netlink};
+use super::node_init::{Order, itself};
+use super::timeline::{Event, Place, What, log_line};
+use super::topology::{BRIDGE, INTERFACE, NodeId, PREFIX, VIRTUAL};
+
+/// A running node. It dies with the demo, however that ends.
+pub struct Node {
+    orders: ChildStdin,
+    listener: JoinHandle<()>,
+}
+
+/// What the thread that made the node hands over.
+struct Made {
+    orders: ChildStdin,
+    log: ChildStderr,
+    addresses: AddressWatch,
+}
+
+impl Node {
+    /// Makes the node and plugs it into the bridge. Nothing runs on it yet.
+    pub fn start(id: NodeId, plugin: &Path, events: &Sender<Event>) -> anyhow::Result<Self> {
+        let lan = File::open("/proc/self/ns/net").context("the demo's own network")?;
+        let (hand_over, made) = mpsc::channel();
+        let plugin = PathBuf::from(plugin);
+        let to_story = events.clone();
+        // The node is killed when the thread that started it ends, so this thread stays and listens to the node.
+        let listener = thread::spawn(move || match make(id, &plugin, &lan) {
+            Ok((made, mut child, stdout)) => {
+                let _ = hand_over.send(Ok(made));
+                for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                    let _ = to_story.send(Event::now(Place::Node(id), What::Note(line)));
+                }
+                let _ = child.wait();
+                let _ = to_story.send(Event::now(Place::Node(id), What::Died));
+            }
+            Err(error) => {
+                let _ = hand_over.send(Err(error));
+            }
+        });
+        let made = made.recv().context("the node's thread ended")?.with_context(|| format!("making {id}"))?;
+
+        let netlink = Netlink::open()?;
+        netlink.attach(id.name(), BRIDGE)?;
+        netlink.set_up(id.name())?;
+        watch_log(id, made.log, events.clone());
+        watch_addresses(id, made.addresses, events.clone());
+        Ok(Self { orders: made.orders, listener })
+    }
+
+    pub fn order(&mut self, order: Order) -> anyhow::Result<()> {
+        writeln!(self.orders, "{}", order.word())
+            .with_context(|| format!("the node does not take the order {}", order.word()))
+    }
+
+    /// Ends all processes of the node, and with them its namespaces.
+    pub fn stop(self) {
+        drop(self.orders);
+        // A listener that panicked has nothing more to do either.
+        let _ = self.listener.join();
+    }
+}
+
+/// Turns this thread into the node's and starts its first process.
+fn make(id: NodeId, plugin: &Path, lan: &File) -> anyhow::Result<(Made, Child, ChildStdout)> {
+    namespaces::separate_node()?;
+    let netlink = Netlink::open()?;
+    netlink.set_up("lo")?;
+    netlink.add_veth(INTERFACE, id.name(), lan.as_fd())?;
+    netlink.add_address(INTERFACE, id.address(), PREFIX)?;
+    netlink.set_up(INTERFACE)?;
+    let addresses = AddressWatch::open()?;
+
+    let mut command = itself();
+    command
+        .args(["demo", "node", "--node", id.name(), "--plugin"])
+        .arg(plugin)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // Ctrl-C is for the demo; its nodes then go all at once.
+        .process_group(0);
+    // SAFETY: prctl is one system call, which is safe between fork and exec.
+    unsafe {
+        command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGKILL)?));
+    }
+    let mut child = command.spawn().context("starting the first process")?;
+    let made = Made {
+        orders: child.stdin.take().context("its stdin")?,
+        log: child.stderr.take().context("its stderr")?,
+        addresses,
+    };
+    let stdout = child.stdout.take().context("its stdout")?;
+    Ok((made, child, stdout))
+}
+
+fn watch_log(id: NodeId, log: ChildStderr, events: Sender<Event>) {
+    thread::spawn(move || {
+        for line in BufReader::new(log).lines().map_while(Result::ok) {
+            if let Some(text) = log_line(&line) {
+                let _ = events.send(Event::now(Place::Node(id), What::Note(text)));
+            }
+        }
+    });
+}
+
+fn watch_addresses(id: NodeId, addresses: AddressWatch, events: Sender<Event>) {
+    thread::spawn(move || {
+        let mut held = false;
+        while let Ok(change) = addresses.next() {
+            let holds = match change {
+                AddressChange::Added(VIRTUAL) => true,
+                AddressChange::Removed(VIRTUAL) => false,
+                AddressChange::Added(_) | AddressChange::Removed(_) => continue,
+            };
+            // A lease is renewed all the time; only the first and the last moment tell something.
+            if held != holds {
+                held = holds;
+                let _ = events.send(Event::now(Place::Node(id), What::Holds(holds)));
+            }
+        }
+    });
+}

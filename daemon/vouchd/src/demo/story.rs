@@ -1,0 +1,301 @@
+//! The plot: node-a serves, its web server is killed, node-b takes over; the web server comes back, and so does the
+//! address. Each move must happen within a bound, or the demo says what was missing.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+
+use super::client::{self, EVERY, Fetch};
+use super::namespaces;
+use super::netlink::Netlink;
+use super::node::Node;
+use super::node_init::Order;
+use super::timeline::{Event, Place, Span, Timeline, What};
+use super::topology::{BRIDGE, CLIENT, NodeId, PREFIX, SERVICE, VIRTUAL};
+
+/// For the first election, and for each of the two moves.
+const BOUND: Duration = Duration::from_secs(10);
+/// How long the client watches before the next thing is done.
+const CALM: Duration = Duration::from_millis(1500);
+
+/// Sets the stage and plays.
+pub fn play(plugin: &Path) -> anyhow::Result<ExitCode> {
+    namespaces::enter_own_network()?;
+    lay_network().context("laying out the demo's network")?;
+    let mut out = io::stdout();
+    writeln!(
+        out,
+        "Two routers share {VIRTUAL}: node-a (priority {}) and node-b (priority {}); VRRPv3, an advertisement a second.\n\
+         On each, a sandboxed WASM plugin ({}) tells once a second whether {SERVICE} runs; if not, priority -40.\n\
+         A client fetches http://{VIRTUAL}/ every {} ms.\n",
+        NodeId::A.priority(),
+        NodeId::B.priority(),
+        plugin.display(),
+        EVERY.as_millis(),
+    )?;
+
+    let start = Instant::now();
+    let (sender, events) = mpsc::channel();
+    let nodes = Nodes { a: Node::start(NodeId::A, plugin, &sender)?, b: Node::start(NodeId::B, plugin, &sender)? };
+    let record = client::start(sender);
+    let mut stage = Stage { nodes, events, timeline: Timeline::new(start, io::stdout())?, world: World::default() };
+    let moves = stage.perform();
+    stage.timeline.finish()?;
+    stage.nodes.a.stop();
+    stage.nodes.b.stop();
+    let moves = moves?;
+
+    writeln!(out)?;
+    summarize(&mut out, &moves.done, &record.fetches())?;
+    Ok(match moves.missing {
+        None => ExitCode::SUCCESS,
+        Some(missing) => {
+            writeln!(out, "failed: {missing}")?;
+            ExitCode::FAILURE
+        }
+    })
+}
+
+/// A bridge, with the client's address on it; each node adds its own link.
+fn lay_network() -> anyhow::Result<()> {
+    let netlink = Netlink::open()?;
+    netlink.set_up("lo")?;
+    netlink.add_bridge(BRIDGE).context("adding a bridge (kernel module `bridge`)")?;
+    netlink.add_address(BRIDGE, CLIENT, PREFIX)?;
+    Ok(netlink.set_up(BRIDGE)?)
+}
+
+struct Nodes {
+    a: Node,
+    b: Node,
+}
+
+/// What is known of the nodes and the client by now.
+#[derive(Debug, Default)]
+struct World {
+    answering: Option<NodeId>,
+    a_holds: bool,
+    b_holds: bool,
+    died: Option<NodeId>,
+}
+
+impl World {
+    fn update(&mut self, event: &Event) {
+        match (&event.what, event.place) {
+            (What::Answers(node, _), _) => self.answering = Some(*node),
+            (What::Silent(_), _) => self.answering = None,
+            (What::Holds(holds), Place::Node(NodeId::A)) => self.a_holds = *holds,
+            (What::Holds(holds), Place::Node(NodeId::B)) => self.b_holds = *holds,
+            (What::Died, Place::Node(node)) => self.died = Some(node),
+            (What::Note(_) | What::Holds(_) | What::Died, _) => {}
+        }
+    }
+
+    /// The node answers, it holds the address, and the other one does not.
+    fn served_by(&self, node: NodeId) -> bool {
+        let (holds, other_holds) = match node {
+            NodeId::A => (self.a_holds, self.b_holds),
+            NodeId::B => (self.b_holds, self.a_holds),
+        };
+        self.answering == Some(node) && holds && !other_holds
+    }
+}
+
+struct Stage {
+    nodes: Nodes,
+    events: Receiver<Event>,
+    timeline: Timeline,
+    world: World,
+}
+
+/// One move of the address, as far as the plot is concerned.
+struct Move {
+    from: NodeId,
+    to: NodeId,
+    why: &'static str,
+    begun: Instant,
+    over: Instant,
+}
+
+struct Moves {
+    done: Vec<Move>,
+    missing: Option<String>,
+}
+
+impl Stage {
+    fn perform(&mut self) -> anyhow::Result<Moves> {
+        let mut moves = Moves { done: Vec::new(), missing: None };
+        self.note("starting a web server and vouchd on both nodes");
+        for node in [&mut self.nodes.a, &mut self.nodes.b] {
+            node.order(Order::StartService)?;
+            node.order(Order::StartDaemon)?;
+        }
+        moves.missing = self.await_service(NodeId::A)?;
+
+        let plot = [
+            (NodeId::A, NodeId::B, Order::KillService, "web server killed"),
+            (NodeId::B, NodeId::A, Order::StartService, "web server back"),
+        ];
+        for (from, to, order, why) in plot {
+            if moves.missing.is_some() {
+                break;
+            }
+            self.watch(CALM)?;
+            let begun = Instant::now();
+            self.note(match order {
+                Order::KillService => "killing the web server on node-a (SIGKILL)",
+                Order::StartService => "starting the web server on node-a again",
+                Order::StartDaemon => "starting vouchd on node-a",
+            });
+            self.nodes.a.order(order)?;
+            moves.missing = self.await_service(to)?;
+            self.watch(CALM)?;
+            moves.done.push(Move { from, to, why, begun, over: Instant::now() });
+        }
+        Ok(moves)
+    }
+
+    fn note(&mut self, text: &str) {
+        let what = What::Note(text.to_owned());
+        self.timeline.add(Event::now(Place::Demo, what));
+    }
+
+    /// Waits until `node` serves. What was missing, if that did not happen in time.
+    fn await_service(&mut self, node: NodeId) -> anyhow::Result<Option<String>> {
+        let deadline = Instant::now() + BOUND;
+        while !self.world.served_by(node) {
+            if let Some(dead) = self.world.died {
+                return Ok(Some(format!("{dead} is gone")));
+            }
+            if Instant::now() >= deadline {
+                let seconds = BOUND.as_secs();
+                let missing = self.describe(node);
+                return Ok(Some(format!("{node} did not take over within {seconds} s: {missing}")));
+            }
+            self.listen(deadline)?;
+        }
+        Ok(None)
+    }
+
+    fn describe(&self, wanted: NodeId) -> String {
+        let world = &self.world;
+        let answering = world.answering.map_or("nobody answers".to_owned(), |node| format!("{node} answers"));
+        let holder = match (world.a_holds, world.b_holds) {
+            (true, true) => "both nodes hold",
+            (true, false) => "node-a holds",
+            (false, true) => "node-b holds",
+            (false, false) => "no node holds",
+        };
+        format!("expected {wanted} to hold {VIRTUAL} and to answer; {holder} it, {answering}")
+    }
+
+    fn watch(&mut self, time: Duration) -> anyhow::Result<()> {
+        let deadline = Instant::now() + time;
+        while Instant::now() < deadline {
+            self.listen(deadline)?;
+        }
+        Ok(())
+    }
+
+    /// Takes in one event, or shows what is due.
+    fn listen(&mut self, deadline: Instant) -> anyhow::Result<()> {
+        let wait = deadline.saturating_duration_since(Instant::now()).min(Duration::from_millis(50));
+        match self.events.recv_timeout(wait) {
+            Ok(event) => {
+                self.world.update(&event);
+                self.timeline.add(event);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => anyhow::bail!("the client is gone"),
+        }
+        Ok(self.timeline.show(Instant::now())?)
+    }
+}
+
+/// How the client fared while the address moved.
+#[derive(Debug, PartialEq, Eq)]
+struct Outage {
+    /// Longest time between two answers.
+    gap: Duration,
+    lost: usize,
+    fetches: usize,
+}
+
+/// What the client saw of `[begun, over]`.
+fn outage(fetches: &[Fetch], begun: Instant, over: Instant) -> Outage {
+    let sent: Vec<_> = fetches.iter().filter(|fetch| (begun..over).contains(&fetch.sent)).collect();
+    let mut answers: Vec<_> =
+        fetches.iter().filter_map(|fetch| fetch.answer.map(|(_, at)| at)).filter(|at| *at <= over).collect();
+    answers.sort_unstable();
+    // The gap begins with the last answer from before.
+    let first = answers.partition_point(|at| *at < begun).saturating_sub(1);
+    let ends = answers[first..].iter().copied().chain([over]);
+    let gap = answers[first..].iter().zip(ends.skip(1)).map(|(one, next)| next - *one).max().unwrap_or(over - begun);
+    Outage { gap, lost: sent.iter().filter(|fetch| fetch.answer.is_none()).count(), fetches: sent.len() }
+}
+
+fn summarize(out: &mut impl Write, moves: &[Move], fetches: &[Fetch]) -> io::Result<()> {
+    for step in moves {
+        let Outage { gap, lost, fetches } = outage(fetches, step.begun, step.over);
+        writeln!(
+            out,
+            "{} -> {} ({}): longest time without an answer {}; {lost} of {fetches} requests lost",
+            step.from,
+            step.to,
+            step.why,
+            Span(gap),
+        )?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_is_the_longest_gap_between_answers() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let fetches: Vec<_> = [
+            (0, Some((NodeId::A, 1))),
+            (10, None),
+            (20, None),
+            (30, Some((NodeId::B, 32))),
+            (40, Some((NodeId::B, 41))),
+            (90, Some((NodeId::B, 91))),
+        ]
+        .into_iter()
+        .map(|(sent, answer)| Fetch { sent: at(sent), answer: answer.map(|(node, millis)| (node, at(millis))) })
+        .collect();
+        let millis = Duration::from_millis;
+        let cases = [
+            (5, 50, Outage { gap: millis(31), lost: 2, fetches: 4 }),
+            (35, 60, Outage { gap: millis(19), lost: 0, fetches: 1 }),
+            (100, 200, Outage { gap: millis(109), lost: 0, fetches: 0 }),
+        ];
+        for (begun, over, expected) in cases {
+            assert_eq!(outage(&fetches, at(begun), at(over)), expected, "{begun}..{over}");
+        }
+        assert_eq!(outage(&[], at(0), at(70)), Outage { gap: millis(70), lost: 0, fetches: 0 }, "nobody ever answered");
+    }
+
+    #[test]
+    fn a_node_serves_only_if_it_alone_holds_the_address() {
+        let seen = |place, what| Event::now(place, what);
+        let mut world = World::default();
+        world.update(&seen(Place::Client, What::Answers(NodeId::B, None)));
+        assert!(!world.served_by(NodeId::B), "not held yet");
+        world.update(&seen(Place::Node(NodeId::B), What::Holds(true)));
+        assert!(world.served_by(NodeId::B));
+        world.update(&seen(Place::Node(NodeId::A), What::Holds(true)));
+        assert!(!world.served_by(NodeId::B), "held by both");
+        world.update(&seen(Place::Node(NodeId::A), What::Holds(false)));
+        world.update(&seen(Place::Client, What::Silent("refused".to_owned())));
+        assert!(!world.served_by(NodeId::B), "not answering");
+    }
+}

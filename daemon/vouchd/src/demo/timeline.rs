@@ -1,0 +1,189 @@
+//! What happened when: events from all over the demo, shown as they come but sorted by time.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::topology::{INTERFACE, NodeId, VIRTUAL};
+
+/// How long an event waits for an earlier one that is still on its way.
+const HOLD: Duration = Duration::from_millis(200);
+
+/// Where an event was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Demo,
+    Client,
+    Node(NodeId),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Demo => "demo",
+            Self::Client => "client",
+            Self::Node(node) => node.name(),
+        })
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    Note(String),
+    /// The client is answered by this node, and before that was not, for so long.
+    Answers(NodeId, Option<Duration>),
+    /// The client is no longer answered, and why.
+    Silent(String),
+    /// A node has got or lost the virtual address.
+    Holds(bool),
+    /// A node's first process has ended.
+    Died,
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Note(text) => f.write_str(text),
+            Self::Answers(node, None) => write!(f, "{node} answers"),
+            Self::Answers(node, Some(gap)) => {
+                write!(f, "{node} answers, {} after the last answer", Span(*gap))
+            }
+            Self::Silent(why) => write!(f, "no answer: {why}"),
+            Self::Holds(true) => write!(f, "kernel: {VIRTUAL} added to {INTERFACE}"),
+            Self::Holds(false) => write!(f, "kernel: {VIRTUAL} removed from {INTERFACE}"),
+            Self::Died => f.write_str("the node is gone"),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    pub at: Instant,
+    pub place: Place,
+    pub what: What,
+}
+
+impl Event {
+    pub fn now(place: Place, what: What) -> Self {
+        Self { at: Instant::now(), place, what }
+    }
+}
+
+/// A duration as people read it.
+pub struct Span(pub Duration);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 < Duration::from_secs(1) {
+            write!(f, "{} ms", self.0.as_millis())
+        } else {
+            write!(f, "{:.2} s", self.0.as_secs_f64())
+        }
+    }
+}
+
+/// Prints events, each a little after it happened, so that they come out in order.
+pub struct Timeline<W = io::Stdout> {
+    start: Instant,
+    waiting: Vec<Event>,
+    out: W,
+}
+
+impl<W: Write> Timeline<W> {
+    pub fn new(start: Instant, mut out: W) -> io::Result<Self> {
+        writeln!(out, "{:>8}  {:<6}  what", "time", "where")?;
+        Ok(Self { start, waiting: Vec::new(), out })
+    }
+
+    pub fn add(&mut self, event: Event) {
+        let place = self.waiting.partition_point(|earlier| earlier.at <= event.at);
+        self.waiting.insert(place, event);
+    }
+
+    /// Prints what can no longer be preceded by something else.
+    pub fn show(&mut self, now: Instant) -> io::Result<()> {
+        let ripe = self.waiting.partition_point(|event| event.at + HOLD <= now);
+        self.print(ripe)
+    }
+
+    /// Prints all that is left.
+    pub fn finish(&mut self) -> io::Result<()> {
+        self.print(self.waiting.len())
+    }
+
+    fn print(&mut self, count: usize) -> io::Result<()> {
+        for Event { at, place, what } in self.waiting.drain(..count) {
+            let time = at.saturating_duration_since(self.start).as_secs_f64();
+            writeln!(self.out, "{:>8}  {place:<6}  {what}", format!("+{time:.3}s"))?;
+        }
+        self.out.flush()
+    }
+}
+
+/// A line of the daemon's log as the timeline shows it; none if it is too detailed to be shown.
+pub fn log_line(line: &str) -> Option<String> {
+    let Ok(Value::Object(record)) = serde_json::from_str(line) else {
+        return Some(line.to_owned());
+    };
+    let level = match record.get("level").and_then(Value::as_str) {
+        Some("DEBUG" | "TRACE") => return None,
+        Some("ERROR") => "error: ",
+        Some("WARN") => "warning: ",
+        _ => "",
+    };
+    let fields = record.get("fields").and_then(Value::as_object)?;
+    let message = fields.get("message").and_then(Value::as_str).unwrap_or("");
+    let mut text = format!("{level}{message}");
+    for (name, value) in fields.iter().filter(|(name, _)| *name != "message") {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        text.push_str(&format!(" {name}={value}"));
+    }
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_come_out_by_time_even_if_they_arrive_late() {
+        let start = Instant::now();
+        let mut out = Vec::new();
+        let mut timeline = Timeline::new(start, &mut out).unwrap();
+        for (millis, text) in [(20, "second"), (10, "first"), (500, "third")] {
+            timeline.add(Event {
+                at: start + Duration::from_millis(millis),
+                place: Place::Client,
+                what: What::Note(text.to_owned()),
+            });
+        }
+        timeline.show(start + HOLD + Duration::from_millis(20)).unwrap();
+        assert_eq!(timeline.waiting.len(), 1, "the third may still be preceded");
+        timeline.finish().unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "    time  where   what\n\
+             \u{20}+0.010s  client  first\n\
+             \u{20}+0.020s  client  second\n\
+             \u{20}+0.500s  client  third\n"
+        );
+    }
+
+    #[test]
+    fn log_lines_become_text_with_their_level_and_fields() {
+        let cases = [
+            (r#"{"level":"INFO","fields":{"message":"active","instance":"demo"}}"#, Some("active instance=demo")),
+            (
+                r#"{"level":"WARN","fields":{"message":"no memory lock","code":1}}"#,
+                Some("warning: no memory lock code=1"),
+            ),
+            (r#"{"level":"DEBUG","fields":{"message":"sent"}}"#, None),
+            ("thread panicked", Some("thread panicked")),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(log_line(line).as_deref(), expected, "{line}");
+        }
+    }
+}

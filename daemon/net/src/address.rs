@@ -138,7 +138,8 @@ pub enum CommandKind {
 }
 
 /// What became of a command. Each command ends with exactly one of `Installed`, `Removed`, `Announced` and `Late`;
-/// failures of single addresses come before it, and the other addresses are served all the same.
+/// failures of single addresses come before it, and the other addresses are served all the same. Only an Install that
+/// became late half-way has an `Installed` for the first half before its `Late`.
 #[derive(Debug)]
 pub enum Report {
     /// The Install is done.
@@ -149,7 +150,7 @@ pub enum Report {
         new: Vec<VirtualAddress>,
         /// Those that somebody else had put there, now ours: they got our lifetime and our mark.
         taken_over: Vec<VirtualAddress>,
-        /// Those that failed; each was told by an `InstallFailed`.
+        /// Those that failed, each told by an `InstallFailed`, or that were not tried any more.
         failed: usize,
     },
     /// One address could not be installed or renewed.
@@ -193,7 +194,8 @@ pub enum Report {
         /// Why.
         error: AddressError,
     },
-    /// The time for the command was over. If a part of an Install had been carried out, it was taken back.
+    /// The time for the command was over, and what was left of it is not carried out. An address that was installed
+    /// too late, since the kernel took its time, is removed again.
     Late {
         /// Whose command.
         instance: InstanceKey,

@@ -19,6 +19,7 @@ use crate::address::{
 use crate::announce::ArpSocket;
 use crate::clock::Time;
 use crate::netlink::{HeldAddress, IfPresent, Link, Netlink, OUR_PROTOCOL};
+use crate::realtime::real_time;
 use crate::wakeup::{Notifier, Receiver, channel};
 
 /// Commands that may wait. At ten instances and ten advertisements a second, that is ten seconds of a kernel that does
@@ -40,11 +41,32 @@ impl AddressKeeper {
     /// # Errors
     /// `EPERM` without CAP_NET_RAW (for ARP); out of descriptors or threads. A missing CAP_NET_ADMIN shows in reports.
     pub fn start() -> io::Result<(Self, Receiver<Report>)> {
+        Self::start_thread(|| {})
+    }
+
+    /// As [`AddressKeeper::start`], with the thread at a real-time priority (as [`real_time`]): for a router whose
+    /// protocol thread has one, too. A host that is too busy to renew the leases would advertise addresses that it
+    /// does not hold any more. Where the priority is not granted, the thread is an ordinary one.
+    ///
+    /// # Errors
+    /// As [`AddressKeeper::start`].
+    pub fn start_real_time(priority: u8) -> io::Result<(Self, Receiver<Report>)> {
+        Self::start_thread(move || {
+            if let Err(refused) = real_time(priority) {
+                // The protocol thread asks for the same and has warned.
+                tracing::debug!("the thread that keeps the addresses: {refused}");
+            }
+        })
+    }
+
+    fn start_thread(begin: impl FnOnce() + Send + 'static) -> io::Result<(Self, Receiver<Report>)> {
         let (reports, receiver) = channel()?;
-        let mut worker = Worker { netlink: Netlink::open()?, arp: ArpSocket::open()?, reports, owned: BTreeSet::new() };
+        let netlink = Netlink::open()?;
+        let mut worker = Worker { netlink, arp: ArpSocket::open()?, reports, owned: BTreeSet::new() };
         let (commands, queue) = mpsc::sync_channel(CAPACITY);
         let (end, finished) = mpsc::sync_channel(0);
         thread::Builder::new().name("addresses".into()).spawn(move || {
+            begin();
             for command in queue {
                 worker.carry_out(command);
             }
@@ -147,12 +169,16 @@ impl Worker {
 
     fn install_all(&mut self, instance: InstanceKey, addresses: &[VirtualAddress], lifetime: Lifetime) -> Report {
         let (mut new, mut taken_over, mut failed) = (Vec::new(), Vec::new(), 0);
-        for address in addresses {
+        for (position, address) in addresses.iter().enumerate() {
             match self.install(address, lifetime) {
                 Ok(Installed::New) => new.push(address.clone()),
                 Ok(Installed::TakenOver) => taken_over.push(address.clone()),
                 Ok(Installed::Renewed) => {}
                 Err(NotInstalled::Late(late)) => {
+                    if !(new.is_empty() && taken_over.is_empty()) {
+                        let (instance, failed) = (instance.clone(), failed + addresses.len() - position);
+                        self.report(Report::Installed { instance, new, taken_over, failed });
+                    }
                     return Report::Late { instance, command: CommandKind::Install, late };
                 }
                 Err(NotInstalled::Failed(error)) => {

@@ -101,16 +101,15 @@ pub(crate) struct LinkTable {
 impl LinkTable {
     /// Watches these interfaces instead of those before. Those that go on being watched are told again only if what is
     /// known of them changes by it.
-    pub(crate) fn watch(&mut self, list: Vec<Watched>) -> Vec<LinkEvent> {
+    pub(crate) fn watch(&mut self, list: Vec<Watched>) {
         let mut before = std::mem::take(&mut self.watched);
         for Watched { interface, addresses } in list {
             let told = before.remove(&interface).and_then(|(_, told)| told);
             self.watched.insert(interface, (addresses, told));
         }
-        self.news()
     }
 
-    /// Takes in one notification.
+    /// Takes in one notification and tells the virtual addresses that went by it; [`LinkTable::news`] tells the rest.
     pub(crate) fn apply(&mut self, change: Change) -> Vec<LinkEvent> {
         let mut events = Vec::new();
         match change {
@@ -137,13 +136,13 @@ impl LinkTable {
                 events.extend(self.gone(&address));
             }
         }
-        events.extend(self.news());
         events
     }
 
-    /// Takes in a full dump: at the start, and when notifications were lost.
+    /// Takes in a full dump, at the start and when notifications were lost, and tells the virtual addresses that went
+    /// meanwhile; [`LinkTable::news`] tells the rest.
     pub(crate) fn replace(&mut self, links: Vec<Link>, addresses: Vec<HeldAddress>) -> Vec<LinkEvent> {
-        let mut events: Vec<_> = self
+        let events = self
             .addresses
             .values()
             .flatten()
@@ -155,7 +154,6 @@ impl LinkTable {
         for address in addresses {
             self.addresses.entry(address.index).or_default().push(address);
         }
-        events.extend(self.news());
         events
     }
 
@@ -167,8 +165,9 @@ impl LinkTable {
             .then(|| LinkEvent::AddressGone { interface: interface.clone(), address: address.address })
     }
 
-    /// What differs from what was told last.
-    fn news(&mut self) -> Vec<LinkEvent> {
+    /// What differs from what was told last. Asked for when nothing more is queued, so that states which are over
+    /// already are not told.
+    pub(crate) fn news(&mut self) -> Vec<LinkEvent> {
         let mut events = Vec::new();
         let Self { links, addresses, watched } = self;
         for (interface, (virtual_addresses, told)) in watched {
@@ -235,10 +234,23 @@ mod tests {
         LinkEvent::AddressGone { interface: "eth0".into(), address: VIRTUAL }
     }
 
+    fn apply(table: &mut LinkTable, change: Change) -> Vec<LinkEvent> {
+        let mut events = table.apply(change);
+        events.extend(table.news());
+        events
+    }
+
+    fn replace(table: &mut LinkTable, links: Vec<Link>, addresses: Vec<HeldAddress>) -> Vec<LinkEvent> {
+        let mut events = table.replace(links, addresses);
+        events.extend(table.news());
+        events
+    }
+
     fn watching() -> LinkTable {
         let mut table = LinkTable::default();
         let list = vec![Watched { interface: "eth0".into(), addresses: BTreeSet::from([VIRTUAL]) }];
-        assert_eq!(table.watch(list), [state_event(LinkState::Missing)]);
+        table.watch(list);
+        assert_eq!(table.news(), [state_event(LinkState::Missing)]);
         table
     }
 
@@ -246,23 +258,23 @@ mod tests {
     fn an_interface_is_told_as_it_comes_up_step_by_step() {
         let mut table = watching();
         let down = |reason| state_event(LinkState::Down { index: 5, reason });
-        assert_eq!(table.apply(Change::Link(link(5, false, false))), [down(DownReason::SwitchedOff)]);
-        assert_eq!(table.apply(Change::Link(link(5, true, false))), [down(DownReason::NoCarrier)]);
+        assert_eq!(apply(&mut table, Change::Link(link(5, false, false))), [down(DownReason::SwitchedOff)]);
+        assert_eq!(apply(&mut table, Change::Link(link(5, true, false))), [down(DownReason::NoCarrier)]);
         assert_eq!(
-            table.apply(Change::Link(link(5, true, true))),
+            apply(&mut table, Change::Link(link(5, true, true))),
             [state_event(LinkState::NoAddress { index: 5, mac: MAC })]
         );
-        assert_eq!(table.apply(Change::Address(held(PRIMARY))), [up(&[PRIMARY])]);
-        assert_eq!(table.apply(Change::LinkGone { index: 5 }), [state_event(LinkState::Missing)]);
+        assert_eq!(apply(&mut table, Change::Address(held(PRIMARY))), [up(&[PRIMARY])]);
+        assert_eq!(apply(&mut table, Change::LinkGone { index: 5 }), [state_event(LinkState::Missing)]);
     }
 
     #[test]
     fn a_renewed_lease_is_no_news() {
         let mut table = watching();
-        table.replace(vec![link(5, true, true)], vec![held(PRIMARY)]);
+        replace(&mut table, vec![link(5, true, true)], vec![held(PRIMARY)]);
         let ours = HeldAddress { protocol: OUR_PROTOCOL, prefix: 32, ..held(VIRTUAL) };
-        assert_eq!(table.apply(Change::Address(ours.clone())), []);
-        assert_eq!(table.apply(Change::Address(ours)), []);
+        assert_eq!(apply(&mut table, Change::Address(ours.clone())), []);
+        assert_eq!(apply(&mut table, Change::Address(ours)), []);
     }
 
     #[test]
@@ -276,15 +288,15 @@ mod tests {
             (vec![held(VIRTUAL)], vec![VIRTUAL]),
         ];
         for (addresses, expected) in cases {
-            assert_eq!(watching().replace(vec![link(5, true, true)], addresses), [up(&expected)]);
+            assert_eq!(replace(&mut watching(), vec![link(5, true, true)], addresses), [up(&expected)]);
         }
     }
 
     #[test]
     fn row_4_another_primary_address_is_told() {
         let mut table = watching();
-        table.replace(vec![link(5, true, true)], vec![held(PRIMARY), held(OTHER)]);
-        assert_eq!(table.apply(Change::AddressGone(held(PRIMARY))), [up(&[OTHER])]);
+        replace(&mut table, vec![link(5, true, true)], vec![held(PRIMARY), held(OTHER)]);
+        assert_eq!(apply(&mut table, Change::AddressGone(held(PRIMARY))), [up(&[OTHER])]);
     }
 
     #[test]
@@ -292,42 +304,49 @@ mod tests {
         let ours = HeldAddress { protocol: OUR_PROTOCOL, prefix: 32, ..held(VIRTUAL) };
         let with_ours = || {
             let mut table = watching();
-            table.replace(vec![link(5, true, true)], vec![held(PRIMARY), ours.clone()]);
+            replace(&mut table, vec![link(5, true, true)], vec![held(PRIMARY), ours.clone()]);
             table
         };
-        assert_eq!(with_ours().apply(Change::AddressGone(ours.clone())), [gone()]);
-        assert_eq!(with_ours().replace(vec![link(5, true, true)], vec![held(PRIMARY)]), [gone()]);
-        assert_eq!(with_ours().apply(Change::LinkGone { index: 5 }), [gone(), state_event(LinkState::Missing)]);
+        assert_eq!(apply(&mut with_ours(), Change::AddressGone(ours.clone())), [gone()]);
+        assert_eq!(replace(&mut with_ours(), vec![link(5, true, true)], vec![held(PRIMARY)]), [gone()]);
+        assert_eq!(apply(&mut with_ours(), Change::LinkGone { index: 5 }), [gone(), state_event(LinkState::Missing)]);
         let foreign = held(Ipv4Addr::new(198, 51, 100, 1));
-        assert_eq!(with_ours().apply(Change::AddressGone(foreign)), []);
+        assert_eq!(apply(&mut with_ours(), Change::AddressGone(foreign)), []);
     }
 
     #[test]
     fn a_renamed_interface_is_missing_under_its_old_name() {
         let mut table = watching();
-        table.replace(vec![link(5, true, true)], vec![held(PRIMARY)]);
+        replace(&mut table, vec![link(5, true, true)], vec![held(PRIMARY)]);
         let renamed = Link { name: "lan".into(), ..link(5, true, true) };
-        assert_eq!(table.apply(Change::Link(renamed)), [state_event(LinkState::Missing)]);
-        assert_eq!(table.apply(Change::Link(link(5, true, true))), [up(&[PRIMARY])]);
+        assert_eq!(apply(&mut table, Change::Link(renamed)), [state_event(LinkState::Missing)]);
+        assert_eq!(apply(&mut table, Change::Link(link(5, true, true))), [up(&[PRIMARY])]);
     }
 
     #[test]
     fn a_recreated_interface_shows_its_new_index() {
         let mut table = watching();
-        table.replace(vec![link(5, true, true)], vec![held(PRIMARY)]);
-        table.apply(Change::LinkGone { index: 5 });
+        replace(&mut table, vec![link(5, true, true)], vec![held(PRIMARY)]);
+        apply(&mut table, Change::LinkGone { index: 5 });
         let expected = LinkState::NoAddress { index: 6, mac: MAC };
-        assert_eq!(table.apply(Change::Link(link(6, true, true))), [state_event(expected)]);
+        assert_eq!(apply(&mut table, Change::Link(link(6, true, true))), [state_event(expected)]);
     }
 
     #[test]
     fn watching_another_list_tells_only_what_is_new() {
         let mut table = watching();
-        table.replace(vec![link(5, true, true)], vec![held(PRIMARY)]);
+        replace(&mut table, vec![link(5, true, true)], vec![held(PRIMARY)]);
         let watched = |interface: &str| Watched { interface: interface.into(), addresses: BTreeSet::new() };
-        assert_eq!(
-            table.watch(vec![watched("eth0"), watched("eth1")]),
-            [LinkEvent::State { interface: "eth1".into(), state: LinkState::Missing }]
-        );
+        table.watch(vec![watched("eth0"), watched("eth1")]);
+        assert_eq!(table.news(), [LinkEvent::State { interface: "eth1".into(), state: LinkState::Missing }]);
+    }
+
+    #[test]
+    fn a_state_that_is_over_already_is_not_told() {
+        let mut table = watching();
+        replace(&mut table, vec![link(5, true, true)], vec![held(PRIMARY)]);
+        table.apply(Change::AddressGone(held(PRIMARY)));
+        table.apply(Change::Address(held(PRIMARY)));
+        assert_eq!(table.news(), []);
     }
 }

@@ -237,6 +237,18 @@ impl Notifications {
         }
         Ok(Some(changes))
     }
+
+    /// Throws away what is queued.
+    pub(crate) fn discard(&mut self) -> io::Result<()> {
+        loop {
+            match receive(&self.socket, &mut self.buffer, libc::MSG_DONTWAIT) {
+                Ok(()) => {}
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
 }
 
 fn receive(socket: &Socket, buffer: &mut Vec<u8>, flags: i32) -> io::Result<()> {

@@ -28,9 +28,10 @@ impl LinkWatcher {
     /// # Errors
     /// Out of descriptors or threads.
     pub fn start(watched: Vec<Watched>) -> io::Result<(Self, Receiver<LinkEvent>)> {
-        let (events, receiver) = channel()?;
+        let (listener, receiver) = channel()?;
         let (lists, new_lists) = channel()?;
-        let mut watcher = Watcher { notifications: Notifications::open()?, table: LinkTable::default(), events };
+        let notifications = Notifications::open()?;
+        let mut watcher = Watcher { notifications, table: LinkTable::default(), events: Vec::new(), listener };
         thread::Builder::new().name("links".into()).spawn(move || watcher.run(watched, &new_lists))?;
         Ok((Self { lists }, receiver))
     }
@@ -46,76 +47,74 @@ impl LinkWatcher {
 struct Watcher {
     notifications: Notifications,
     table: LinkTable,
-    events: Notifier<LinkEvent>,
+    /// Not yet told.
+    events: Vec<LinkEvent>,
+    listener: Notifier<LinkEvent>,
 }
 
 impl Watcher {
     /// Until nobody watches or nobody listens.
     fn run(&mut self, watched: Vec<Watched>, lists: &Receiver<Vec<Watched>>) {
-        let mut up_to_date = self.dump().is_ok();
-        // After the dump, so that the first thing told is the truth and not "missing".
-        if self.tell(|table| table.watch(watched)).is_err() {
-            return;
-        }
-        loop {
-            if !up_to_date {
-                thread::sleep(RETRY);
-                up_to_date = self.start_again().is_ok();
-            }
-            let timeout = if up_to_date { PollTimeout::NONE } else { PollTimeout::ZERO };
-            let mut descriptors = [
-                PollFd::new(self.notifications.socket.as_fd(), PollFlags::POLLIN),
-                PollFd::new(lists.as_fd(), PollFlags::POLLIN),
-            ];
-            match poll(&mut descriptors, timeout) {
-                Ok(_) | Err(Errno::EINTR) => {}
+        // The dump first, so that the first thing told is the truth and not "missing".
+        let mut up_to_date = self.dump();
+        self.table.watch(watched);
+        while self.tell().is_ok() {
+            match up_to_date {
+                Ok(()) => up_to_date = self.wait(lists),
                 Err(error) => {
-                    tracing::warn!(%error, "waiting for news about links");
-                    up_to_date = false;
+                    tracing::warn!(%error, "news about links were lost; all links are read again");
+                    thread::sleep(RETRY);
+                    up_to_date = self.start_again();
                 }
             }
             let Ok(new_lists) = lists.drain() else { return };
-            for list in new_lists {
-                if self.tell(|table| table.watch(list)).is_err() {
-                    return;
-                }
-            }
-            match self.read() {
-                Ok(Ok(())) => {}
-                Ok(Err(Closed)) => return,
-                Err(error) => {
-                    tracing::warn!(%error, "news about links were lost; all links are read again");
-                    up_to_date = error.raw_os_error() == Some(libc::ENOBUFS) && self.dump().is_ok();
-                }
+            if let Some(list) = new_lists.into_iter().next_back() {
+                self.table.watch(list);
             }
         }
     }
 
-    fn tell(&mut self, change: impl FnOnce(&mut LinkTable) -> Vec<LinkEvent>) -> Result<(), Closed> {
-        change(&mut self.table).into_iter().try_for_each(|event| self.events.send(event))
+    /// Waits for notifications or a new list, and takes the notifications in.
+    fn wait(&mut self, lists: &Receiver<Vec<Watched>>) -> io::Result<()> {
+        let mut descriptors = [
+            PollFd::new(self.notifications.socket.as_fd(), PollFlags::POLLIN),
+            PollFd::new(lists.as_fd(), PollFlags::POLLIN),
+        ];
+        match poll(&mut descriptors, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        match self.read() {
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => self.dump(),
+            other => other,
+        }
+    }
+
+    fn tell(&mut self) -> Result<(), Closed> {
+        self.events.extend(self.table.news());
+        self.events.drain(..).try_for_each(|event| self.listener.send(event))
     }
 
     /// Takes in what is queued.
-    fn read(&mut self) -> io::Result<Result<(), Closed>> {
+    fn read(&mut self) -> io::Result<()> {
         while let Some(changes) = self.notifications.next()? {
             for change in changes {
-                if self.tell(|table| table.apply(change)).is_err() {
-                    return Ok(Err(Closed));
-                }
+                self.events.extend(self.table.apply(change));
             }
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
-    /// Reads everything anew. Notifications that were queued before it are applied after it and do no harm: the last
-    /// of them says what the dump said.
+    /// Reads everything anew, after notifications were lost.
     fn dump(&mut self) -> io::Result<()> {
+        // The lost ones are the newest. What is queued is older than they and must not be applied after the dump; what
+        // is queued from now on is complete, so its last word is the dump's or a newer one.
+        self.notifications.discard()?;
         let mut netlink = Netlink::open()?;
         let links = netlink.links()?;
         let addresses = netlink.addresses()?;
-        // If nobody listens, the next event tells.
-        let _ = self.tell(|table| table.replace(links, addresses));
-        Ok(())
+        self.events.extend(self.table.replace(links, addresses));
+        self.read()
     }
 
     fn start_again(&mut self) -> io::Result<()> {

@@ -1,0 +1,81 @@
+//! Gratuitous ARP, seen from the other end of the wire.
+
+use std::time::Duration;
+
+use vouchd_net::{AddressCommand, AddressError, AddressKeeper, CommandKind, Lifetime, Receiver, Report, Time};
+use vouchd_wire::arp;
+
+use crate::namespace::{VIRTUAL, Wire, in_namespace, instance, mac, virtual_address, virtual_addresses, wait_until};
+
+const ETH_P_ARP: u16 = 0x0806;
+
+fn announce(repeat: u32, not_after: Time) -> AddressCommand {
+    AddressCommand::Announce { instance: instance(), addresses: virtual_addresses(), repeat, not_after }
+}
+
+fn soon() -> Time {
+    Time::now() + Duration::from_secs(5)
+}
+
+fn install(keeper: &AddressKeeper) {
+    let (instance, addresses) = (instance(), virtual_addresses());
+    keeper.command(AddressCommand::Install { instance, addresses, lifetime: Lifetime::Until(soon()) }).unwrap();
+}
+
+fn announced(reports: &Receiver<Report>) -> Vec<Report> {
+    wait_until(reports, |report| matches!(report, Report::Announced { .. }))
+}
+
+#[test]
+fn row_82_an_installed_address_is_announced_as_often_as_told() {
+    in_namespace(|| {
+        let wire = Wire::open("far", ETH_P_ARP);
+        let (keeper, reports) = AddressKeeper::start().unwrap();
+        install(&keeper);
+        keeper.command(announce(3, soon())).unwrap();
+        let found = announced(&reports);
+        assert!(matches!(found.last(), Some(Report::Announced { frames: 3, .. })), "{found:?}");
+        for _ in 0..3 {
+            let frame = wire.next(Duration::from_secs(2)).expect("an announcement");
+            assert_eq!(frame, arp::gratuitous(mac("near"), VIRTUAL));
+        }
+        assert_eq!(wire.next(Duration::from_millis(300)), None, "three, not more");
+    });
+}
+
+#[test]
+fn row_84_an_address_is_never_announced_before_it_is_installed_or_after_it_is_removed() {
+    in_namespace(|| {
+        let wire = Wire::open("far", ETH_P_ARP);
+        let (keeper, reports) = AddressKeeper::start().unwrap();
+        let refused = |found: Vec<Report>| {
+            assert!(
+                found.iter().any(|report| matches!(
+                    report,
+                    Report::AnnounceFailed { address, error: AddressError::NotInstalled, .. } if *address == virtual_address()
+                )),
+                "{found:?}"
+            );
+        };
+        keeper.command(announce(1, soon())).unwrap();
+        refused(announced(&reports));
+        install(&keeper);
+        keeper.command(AddressCommand::Remove { instance: instance(), addresses: virtual_addresses() }).unwrap();
+        keeper.command(announce(1, soon())).unwrap();
+        refused(announced(&reports));
+        assert_eq!(wire.next(Duration::from_millis(300)), None);
+    });
+}
+
+#[test]
+fn an_announcement_whose_time_is_over_is_not_sent() {
+    in_namespace(|| {
+        let wire = Wire::open("far", ETH_P_ARP);
+        let (keeper, reports) = AddressKeeper::start().unwrap();
+        install(&keeper);
+        keeper.command(announce(1, Time::from_nanos(1))).unwrap();
+        let late = |report: &Report| matches!(report, Report::Late { command: CommandKind::Announce, .. });
+        wait_until(&reports, late);
+        assert_eq!(wire.next(Duration::from_millis(300)), None);
+    });
+}

@@ -1,0 +1,123 @@
+//! News about links and addresses.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use vouchd_net::{
+    AddressCommand, AddressKeeper, DownReason, Lifetime, LinkEvent, LinkState, LinkWatcher, Receiver, Time, Watched,
+};
+
+use crate::namespace::{PRIMARY, VIRTUAL, in_namespace, instance, ip, mac, virtual_addresses, wait_until};
+
+fn watch() -> (LinkWatcher, Receiver<LinkEvent>) {
+    LinkWatcher::start(vec![watched("near")]).unwrap()
+}
+
+fn watched(interface: &str) -> Watched {
+    Watched { interface: interface.into(), addresses: BTreeSet::from([VIRTUAL]) }
+}
+
+/// Waits until a state of an interface is told for which `found` holds.
+fn wait_for_state(events: &Receiver<LinkEvent>, name: &str, found: impl Fn(&LinkState) -> bool) {
+    wait_until(
+        events,
+        |event| matches!(event, LinkEvent::State { interface, state } if interface == name && found(state)),
+    );
+}
+
+fn is_up(state: &LinkState) -> bool {
+    matches!(state, LinkState::Up { source, .. } if *source == PRIMARY)
+}
+
+#[test]
+fn row_41_an_interface_that_goes_and_comes_is_told() {
+    in_namespace(|| {
+        let (_watcher, events) = watch();
+        let near = mac("near");
+        wait_for_state(&events, "near", |state| {
+            is_up(state) && matches!(state, LinkState::Up { mac, .. } if *mac == Some(near))
+        });
+        ip("link set far down");
+        wait_for_state(&events, "near", |state| matches!(state, LinkState::Down { reason: DownReason::NoCarrier, .. }));
+        ip("link set far up");
+        wait_for_state(&events, "near", is_up);
+        ip("link set near down");
+        wait_for_state(&events, "near", |state| {
+            matches!(state, LinkState::Down { reason: DownReason::SwitchedOff, .. })
+        });
+        ip("link set near up");
+        wait_for_state(&events, "near", is_up);
+        ip("address del 192.0.2.1/24 dev near");
+        wait_for_state(&events, "near", |state| matches!(state, LinkState::NoAddress { .. }));
+        ip("address add 192.0.2.1/24 dev near");
+        wait_for_state(&events, "near", is_up);
+        ip("link delete near");
+        wait_for_state(&events, "near", |state| *state == LinkState::Missing);
+    });
+}
+
+#[test]
+fn an_interface_that_is_not_there_yet_is_told_when_it_comes() {
+    in_namespace(|| {
+        let (watcher, events) = watch();
+        wait_for_state(&events, "near", is_up);
+        watcher.watch(vec![watched("near"), watched("later")]);
+        wait_for_state(&events, "later", |state| *state == LinkState::Missing);
+        ip("link add later type veth peer name other");
+        ip("link set later up");
+        ip("link set other up");
+        ip("address add 192.0.2.1/24 dev later");
+        wait_for_state(&events, "later", is_up);
+    });
+}
+
+#[test]
+fn our_addresses_are_no_source_and_their_end_is_told() {
+    in_namespace(|| {
+        let (_watcher, events) = watch();
+        wait_for_state(&events, "near", is_up);
+        let (keeper, _reports) = AddressKeeper::start().unwrap();
+        let install = |seconds| {
+            let lifetime = Lifetime::Until(Time::now() + Duration::from_secs(seconds));
+            keeper
+                .command(AddressCommand::Install { instance: instance(), addresses: virtual_addresses(), lifetime })
+                .unwrap();
+        };
+        let wait_until_gone = || {
+            let told = wait_until(&events, |event| matches!(event, LinkEvent::AddressGone { .. }));
+            let gone = LinkEvent::AddressGone { interface: "near".into(), address: VIRTUAL };
+            assert_eq!(told, [gone], "nothing else about it was news");
+        };
+        // By hand.
+        install(30);
+        while !crate::namespace::holds(VIRTUAL) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        ip("address del 192.0.2.100/32 dev near");
+        wait_until_gone();
+        // By the end of the lease.
+        install(1);
+        wait_until_gone();
+    });
+}
+
+#[test]
+fn a_storm_of_changes_ends_in_the_truth() {
+    in_namespace(|| {
+        let (_watcher, events) = watch();
+        wait_for_state(&events, "near", is_up);
+        let (path, mut batch) =
+            (std::env::temp_dir().join(format!("vouchd-net-{}", std::process::id())), String::new());
+        for round in 0..3 {
+            for last in 1..=250 {
+                let verb = if round % 2 == 0 { "add" } else { "del" };
+                batch.push_str(&format!("address {verb} 198.51.100.{last}/32 dev far\n"));
+            }
+        }
+        batch.push_str("address del 192.0.2.1/24 dev near\n");
+        std::fs::write(&path, batch).unwrap();
+        ip(&format!("-batch {}", path.display()));
+        std::fs::remove_file(&path).unwrap();
+        wait_for_state(&events, "near", |state| matches!(state, LinkState::NoAddress { .. }));
+    });
+}

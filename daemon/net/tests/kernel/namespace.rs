@@ -1,0 +1,150 @@
+//! A network namespace for one test: a veth pair `near` (192.0.2.1/24) and `far`, and what is needed to look at it.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, AsRawFd};
+use std::process::Command;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::net::if_::if_nametoindex;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::socket::{MsgFlags, recv, send};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use vouchd_net::{InstanceKey, Receiver, VirtualAddress};
+
+pub const PRIMARY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+pub const PEER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+pub const VIRTUAL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
+
+/// Longer than anything here takes on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Runs `test` in a new namespace; the threads and programs that it starts are in it too. The namespace ends with them.
+pub fn in_namespace(test: impl FnOnce() + Send + 'static) {
+    let name = thread::current().name().unwrap_or("?").to_owned();
+    let run = move || {
+        match unshare(CloneFlags::CLONE_NEWNET) {
+            Ok(()) => {}
+            Err(Errno::EPERM) => {
+                eprintln!("SKIPPED {name}: no permission for a network namespace; run as root or under `unshare -Urn`");
+                return;
+            }
+            Err(error) => panic!("a network namespace: {error}"),
+        }
+        ip("link set lo up");
+        ip("link add near type veth peer name far");
+        ip("link set near up");
+        ip("link set far up");
+        ip("address add 192.0.2.1/24 dev near");
+        test();
+    };
+    // Its own thread, since a test's thread may be used for the next test.
+    if let Err(panic) = thread::spawn(run).join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// Runs `ip` with these arguments.
+pub fn ip(arguments: &str) -> String {
+    let output = Command::new("ip").args(arguments.split(' ')).output().expect("iproute2 is installed");
+    assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The `inet` lines of an interface.
+pub fn held(interface: &str) -> String {
+    ip(&format!("-4 -o address show dev {interface}"))
+}
+
+pub fn holds(address: Ipv4Addr) -> bool {
+    held("near").contains(&format!("inet {address}/"))
+}
+
+pub fn instance() -> InstanceKey {
+    "web".into()
+}
+
+pub fn virtual_address() -> VirtualAddress {
+    VirtualAddress { interface: "near".into(), address: VIRTUAL, prefix: 32 }
+}
+
+pub fn virtual_addresses() -> Arc<[VirtualAddress]> {
+    [virtual_address()].into()
+}
+
+/// The next things that come through a channel; fails when nothing does.
+pub fn wait_for<T>(receiver: &Receiver<T>) -> Vec<T> {
+    assert!(readable(receiver.as_fd(), PATIENCE), "nothing came in {PATIENCE:?}");
+    receiver.drain().expect("the other end lives")
+}
+
+/// Everything up to the first for which `found` holds.
+pub fn wait_until<T: std::fmt::Debug>(receiver: &Receiver<T>, found: impl Fn(&T) -> bool) -> Vec<T> {
+    let end = Instant::now() + PATIENCE;
+    let mut all = Vec::new();
+    while Instant::now() < end {
+        all.extend(wait_for(receiver));
+        if all.iter().any(&found) {
+            return all;
+        }
+    }
+    panic!("not among {all:?}");
+}
+
+fn readable(descriptor: std::os::fd::BorrowedFd<'_>, timeout: Duration) -> bool {
+    let mut descriptors = [PollFd::new(descriptor, PollFlags::POLLIN)];
+    poll(&mut descriptors, PollTimeout::try_from(timeout).unwrap()).unwrap() == 1
+}
+
+/// An end of the wire: sees and sends whole Ethernet frames of one type.
+pub struct Wire(Socket);
+
+impl Wire {
+    pub fn open(interface: &str, ethertype: u16) -> Self {
+        let index = i32::try_from(if_nametoindex(interface).unwrap()).unwrap();
+        let protocol = Protocol::from(i32::from(ethertype.to_be()));
+        let socket = Socket::new(Domain::PACKET, Type::RAW, Some(protocol)).unwrap();
+        // SAFETY: the storage is large enough for a sockaddr_ll and zeroed; the length is that of a sockaddr_ll.
+        let ((), address) = unsafe {
+            SockAddr::try_init(|storage, length| {
+                let address = storage.cast::<libc::sockaddr_ll>();
+                (*address).sll_family = libc::AF_PACKET as u16;
+                (*address).sll_protocol = ethertype.to_be();
+                (*address).sll_ifindex = index;
+                *length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+                Ok(())
+            })
+        }
+        .unwrap();
+        socket.bind(&address).unwrap();
+        Self(socket)
+    }
+
+    /// The next frame within `timeout`.
+    pub fn next(&self, timeout: Duration) -> Option<Vec<u8>> {
+        if !readable(self.0.as_fd(), timeout) {
+            return None;
+        }
+        let mut frame = vec![0; 65_536];
+        let length = recv(self.0.as_raw_fd(), &mut frame, MsgFlags::empty()).unwrap();
+        frame.truncate(length);
+        Some(frame)
+    }
+
+    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
+        assert_eq!(send(self.0.as_raw_fd(), frame, MsgFlags::empty())?, frame.len());
+        Ok(())
+    }
+}
+
+/// The MAC address of an interface.
+pub fn mac(interface: &str) -> [u8; 6] {
+    let line = ip(&format!("-o link show dev {interface}"));
+    let text = line.split("link/ether ").nth(1).unwrap().split(' ').next().unwrap();
+    let bytes: Vec<u8> = text.split(':').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
+    bytes.try_into().unwrap()
+}

@@ -22,8 +22,8 @@ use std::path::PathBuf;
 
 pub use errors::{Errors, Problem};
 pub use grants::{Grants, ProcessGrant};
-pub use load::load;
-pub use model::{Check, CheckUse, Daemon, Garp, Instance, Limits, Unicast, VirtualAddress};
+pub use load::{drop_in_dir, load};
+pub use model::{Check, CheckUse, DEFAULT_CONTROL, Daemon, Garp, Instance, Limits, Unicast, VirtualAddress};
 pub use quantity::{format_duration, parse_duration};
 pub use resolve::resolve;
 pub use source::Place;

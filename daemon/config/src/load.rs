@@ -28,8 +28,13 @@ pub fn load(main: &Path) -> Result<Config, Errors> {
     if problems.is_empty() { resolve(files) } else { Err(Errors::new(problems)) }
 }
 
+/// Where the drop-ins of `main` are: `conf.d` beside it. It need not exist.
+pub fn drop_in_dir(main: &Path) -> PathBuf {
+    main.parent().unwrap_or(Path::new("")).join("conf.d")
+}
+
 fn drop_ins(main: &Path) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
-    let dir = main.parent().unwrap_or(Path::new("")).join("conf.d");
+    let dir = drop_in_dir(main);
     let entries = match fs::read_dir(&dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

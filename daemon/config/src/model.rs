@@ -13,6 +13,9 @@ use vouchd_wire::{AdvertInterval, Auth, ChecksumForm, Priority, Version, Vrid};
 
 use crate::grants::Grants;
 
+/// Where the control socket is unless the configuration says otherwise.
+pub const DEFAULT_CONTROL: &str = "/run/vouchd/control.sock";
+
 /// `[daemon]`: what the process as a whole does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Daemon {

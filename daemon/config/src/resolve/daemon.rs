@@ -14,7 +14,7 @@ impl Default for Daemon {
             name: None,
             plugin_dir: "/etc/vouchd/plugins".into(),
             builtin_plugin_dir: "/usr/lib/vouchd/plugins".into(),
-            control: "/run/vouchd/control.sock".into(),
+            control: crate::model::DEFAULT_CONTROL.into(),
             cache_dir: Some("/var/cache/vouchd".into()),
             checker_user: None,
             error_grace: Duration::from_secs(3),

@@ -1,0 +1,79 @@
+//! The manual and the examples are valid configurations, and the manual knows every key.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use vouchd_config::resolve;
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn read(path: &str) -> String {
+    let path = repository().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The blocks that are fenced as `toml`.
+fn toml_blocks(manual: &str) -> Vec<String> {
+    let after_fences = manual.split("\n```toml\n").skip(1);
+    after_fences.map(|rest| rest.split("\n```").next().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn every_toml_block_of_the_manual_is_a_valid_file() {
+    for (manual, blocks) in [("docs/configuration.md", 3), ("docs/checks.md", 2)] {
+        let found = toml_blocks(&read(manual));
+        assert_eq!(found.len(), blocks, "blocks in {manual}");
+        for text in found {
+            if let Err(errors) = resolve(vec![(manual.into(), text.clone())]) {
+                panic!("{errors}\nin\n{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_manual_names_every_key() {
+    let manual = read("docs/configuration.md");
+    for table in [
+        "[x]",
+        "[daemon]\nx = 1",
+        "[check.c]\nplugin = \"p\"\nx = 1",
+        "[check.c]\nplugin = \"p\"\nallow = { x = 1 }",
+        "[check.c]\nplugin = \"p\"\nlimits = { x = 1 }",
+        "[instance.i]\nx = 1",
+        "[instance.i]\ngarp = { x = 1 }",
+        "[instance.i]\nunicast = { x = 1 }",
+    ] {
+        let errors = resolve(vec![("v.toml".into(), table.to_owned())]).expect_err("x is no key");
+        let unknown = errors.problems().iter().find_map(|p| p.message.split("expected one of: ").nth(1));
+        for key in unknown.expect("the keys that there are").split(", ") {
+            let named = manual.contains(&format!("`{key}`"))
+                || manual.contains(&format!("{key} = "))
+                || manual.contains(&format!("`[{key}"));
+            assert!(named, "docs/configuration.md does not name {key}");
+        }
+    }
+}
+
+#[test]
+fn the_examples_are_valid_and_give_no_warning() {
+    let shipped = ["process", "http", "tcp"].map(str::to_owned);
+    let mut seen = 0;
+    for machine in ["nginx01", "nginx02"] {
+        let dir = repository().join("examples/nginx-ha").join(machine);
+        for entry in fs::read_dir(&dir).expect("the example's folder") {
+            let path = entry.expect("an entry").path();
+            if path.extension().is_none_or(|e| e != "toml") {
+                continue;
+            }
+            let config = vouchd_config::load(&path).unwrap_or_else(|errors| panic!("{errors}"));
+            assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+            config.check_plugins(&shipped).unwrap_or_else(|errors| panic!("{errors}"));
+            assert_eq!(config.daemon.name.as_deref(), Some(machine));
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 6, "three set-ups on two machines");
+}

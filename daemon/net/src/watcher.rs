@@ -122,3 +122,53 @@ impl Watcher {
         self.dump()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::process::Command;
+
+    use nix::sched::{CloneFlags, unshare};
+    use socket2::SockRef;
+
+    use super::*;
+    use crate::links::LinkState;
+
+    fn ip(arguments: &str) {
+        assert!(Command::new("ip").args(arguments.split(' ')).status().unwrap().success(), "ip {arguments}");
+    }
+
+    #[test]
+    fn what_was_lost_is_read_again_and_what_is_older_is_not_believed() {
+        let test = || {
+            if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
+                // Not by the macro, whose output a passed test does not show.
+                let _ = writeln!(io::stderr(), "SKIPPED what_was_lost_is_read_again: no network namespace: {error}");
+                return;
+            }
+            let notifications = Notifications::open().unwrap();
+            SockRef::from(&notifications.socket).set_recv_buffer_size(8192).unwrap();
+            let (listener, events) = channel().unwrap();
+            let mut watcher = Watcher { notifications, table: LinkTable::default(), events: Vec::new(), listener };
+            watcher.table.watch(vec![Watched { interface: "lo".into(), addresses: Default::default() }]);
+            ip("link set lo up");
+            // That it went still fits into the queue; that it came back does not.
+            ip("address del 127.0.0.1/8 dev lo");
+            for last in 2..40 {
+                ip(&format!("address add 127.0.0.{last}/32 dev lo"));
+            }
+            ip("address add 127.0.0.1/8 dev lo");
+            let lost = watcher.notifications.next().unwrap_err();
+            assert_eq!(lost.raw_os_error(), Some(libc::ENOBUFS));
+            watcher.dump().unwrap();
+            watcher.tell().unwrap();
+            let told = events.drain().unwrap();
+            let [LinkEvent::State { state: LinkState::Up { addresses, .. }, .. }] = told.as_slice() else {
+                panic!("{told:?}")
+            };
+            assert_eq!(addresses.len(), 39, "{addresses:?}");
+        };
+        // Its own thread, since a test's thread may be used for the next test.
+        thread::spawn(test).join().unwrap();
+    }
+}

@@ -1,6 +1,6 @@
 //! A network namespace for one test: a veth pair `near` (192.0.2.1/24) and `far`, and what is needed to look at it.
 
-use std::io;
+use std::io::{self, Write};
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::Command;
@@ -30,7 +30,11 @@ pub fn in_namespace(test: impl FnOnce() + Send + 'static) {
         match unshare(CloneFlags::CLONE_NEWNET) {
             Ok(()) => {}
             Err(Errno::EPERM) => {
-                eprintln!("SKIPPED {name}: no permission for a network namespace; run as root or under `unshare -Urn`");
+                // Not by the macro, whose output a passed test does not show.
+                let _ = writeln!(
+                    io::stderr(),
+                    "SKIPPED {name}: no permission for a network namespace; run as root or under `unshare -Urn`"
+                );
                 return;
             }
             Err(error) => panic!("a network namespace: {error}"),

@@ -15,19 +15,23 @@ pub struct Problem {
     pub message: String,
 }
 
+impl Problem {
+    /// All of it on one line, for logs: `file:line:column: key = value: what was expected`.
+    pub fn headline(&self) -> String {
+        let place = self.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
+        let subject = if self.subject.is_empty() { String::new() } else { format!("{}: ", self.subject) };
+        format!("{place}{subject}{}", self.message)
+    }
+}
+
+/// The headline, and below it the source line with carets under the place.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(place) = &self.place {
-            write!(f, "{place}: ")?;
+        f.write_str(&self.headline())?;
+        match &self.place {
+            Some(place) => write!(f, "\n{}", place.excerpt()),
+            None => Ok(()),
         }
-        if !self.subject.is_empty() {
-            write!(f, "{}: ", self.subject)?;
-        }
-        f.write_str(&self.message)?;
-        if let Some(place) = &self.place {
-            write!(f, "\n{}", place.excerpt())?;
-        }
-        Ok(())
     }
 }
 

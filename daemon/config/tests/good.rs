@@ -269,6 +269,30 @@ fn warnings_for_what_can_not_have_been_meant() {
     }
 }
 
+/// Whatever a slip of the editor makes of a file: an answer, and errors that point into the file.
+#[test]
+fn a_damaged_file_never_panics() {
+    let mut damaged: Vec<String> = EXAMPLE.char_indices().map(|(at, _)| EXAMPLE[..at].to_owned()).collect();
+    for (at, c) in EXAMPLE.char_indices() {
+        for insert in ["", "\"", "=", "[", "0", "é", "\n", "\u{0}"] {
+            damaged.push(format!("{}{insert}{}", &EXAMPLE[..at], &EXAMPLE[at + c.len_utf8()..]));
+        }
+    }
+    let mut refused = 0;
+    for text in damaged {
+        let lines = text.lines().count();
+        let Err(errors) = resolve(vec![(PathBuf::from("v.toml"), text)]) else { continue };
+        refused += 1;
+        assert!(!errors.to_string().is_empty());
+        for problem in errors.problems() {
+            let place = problem.place.as_ref().expect("a place in the file");
+            assert!((1..=lines + 1).contains(&place.line()), "{problem}");
+            assert_eq!(problem.headline().lines().count(), 1, "{problem}");
+        }
+    }
+    assert!(refused > 1000, "{refused}");
+}
+
 #[test]
 fn an_empty_configuration_is_one() {
     let config = config("");

@@ -1,0 +1,132 @@
+//! The wasmtime engine: settings that keep plugins small and interruptible, the compiled-code cache, and the ticker that
+//! makes a computing plugin give way.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use wasmtime::{
+    Cache, CacheConfig, Config, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig,
+};
+
+/// A plugin that computes yields this often, so that its deadline can be seen.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Instances that may exist besides the running ones: one is being tried out by a load.
+const SPARE_SLOTS: u32 = 2;
+
+/// Most tables of all instances have few elements; the pool reserves address space for this many each.
+const TABLE_ELEMENTS: usize = 20_000;
+
+/// Builds the engine. `max_memory` bounds any plugin's memory, `slots` the instances at a time.
+pub(crate) fn build(cache_dir: Option<&Path>, max_memory: u64, slots: u32) -> wasmtime::Result<Engine> {
+    let slots = slots + SPARE_SLOTS;
+    let max_memory = max_memory.next_multiple_of(64 << 10);
+    // Tight slots: the default reservations (4 GiB a memory) fail on small machines.
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(slots)
+        .total_core_instances(slots * 16)
+        .total_memories(slots * 2)
+        .total_tables(slots * 4)
+        .total_stacks(slots)
+        .max_core_instances_per_component(128)
+        .max_memories_per_component(8)
+        .max_tables_per_component(16)
+        .max_memory_size(usize::try_from(max_memory)?)
+        .table_elements(TABLE_ELEMENTS);
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .concurrency_support(false)
+        .wasm_memory64(false)
+        .memory_reservation(max_memory)
+        .memory_reservation_for_growth(0)
+        .memory_guard_size(64 << 10)
+        .max_wasm_stack(256 << 10)
+        .async_stack_size(1 << 20)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    if let Some(dir) = cache_dir {
+        config.cache(open_cache(dir));
+    }
+    Engine::new(&config)
+}
+
+/// Without the cache everything works, only slower to start: so trouble with it is a warning.
+fn open_cache(dir: &Path) -> Option<Cache> {
+    let attempt = || -> Result<Cache, String> {
+        std::fs::create_dir_all(dir).map_err(|e| e.to_string())?;
+        tempfile_probe(dir).map_err(|e| format!("not writable: {e}"))?;
+        let mut config = CacheConfig::new();
+        config.with_directory(dir);
+        Cache::new(config).map_err(|e| format!("{e:#}"))
+    };
+    match attempt() {
+        Ok(cache) => Some(cache),
+        Err(error) => {
+            tracing::warn!("plugins are compiled anew at each start: the cache directory {}: {error}", dir.display());
+            None
+        }
+    }
+}
+
+fn tempfile_probe(dir: &Path) -> std::io::Result<()> {
+    let path = dir.join(format!(".probe-{}", std::process::id()));
+    std::fs::write(&path, b"")?;
+    std::fs::remove_file(&path)
+}
+
+/// Advances the engine's epoch while runs are in flight, and sleeps when there are none.
+pub(crate) struct Ticker {
+    in_flight: Arc<AtomicUsize>,
+    thread: Thread,
+}
+
+impl Ticker {
+    pub(crate) fn start(engine: &Engine) -> std::io::Result<Self> {
+        let in_flight = Arc::new(AtomicUsize::new(0));
+        let (count, engine) = (Arc::clone(&in_flight), engine.weak());
+        let handle = thread::Builder::new().name("plugin-ticker".to_owned()).spawn(move || tick(&engine, &count))?;
+        Ok(Ticker { in_flight, thread: handle.thread().clone() })
+    }
+
+    /// The ticker ticks for as long as the guard lives.
+    pub(crate) fn guard(&self) -> TickGuard {
+        if self.in_flight.fetch_add(1, Ordering::SeqCst) == 0 {
+            self.thread.unpark();
+        }
+        TickGuard { in_flight: Arc::clone(&self.in_flight) }
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        // So that it notices that the engine is gone.
+        self.in_flight.fetch_add(1, Ordering::SeqCst);
+        self.thread.unpark();
+    }
+}
+
+pub(crate) struct TickGuard {
+    in_flight: Arc<AtomicUsize>,
+}
+
+impl Drop for TickGuard {
+    fn drop(&mut self) {
+        self.in_flight.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn tick(engine: &EngineWeak, in_flight: &AtomicUsize) {
+    loop {
+        if in_flight.load(Ordering::SeqCst) == 0 {
+            thread::park();
+            continue;
+        }
+        let Some(engine) = engine.upgrade() else { return };
+        engine.increment_epoch();
+        drop(engine);
+        thread::sleep(TICK);
+    }
+}

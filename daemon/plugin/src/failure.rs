@@ -1,0 +1,42 @@
+//! Why a run was cut short, in words that an operator understands.
+
+use vouchd_config::Limits;
+use wasmtime::{PoolConcurrencyLimitError, Trap};
+use wasmtime_wasi::I32Exit;
+
+use crate::limiter::LimitHit;
+use crate::text::cut;
+
+/// Longest reason in bytes; room for a whole `allow` line.
+pub(crate) const MAX_REASON: usize = 2048;
+
+/// The reason of a failed instantiation or call. `last_words`: the last error that the plugin logged, such as a panic.
+pub(crate) fn describe(error: &wasmtime::Error, limit_hit: Option<&LimitHit>, last_words: Option<&str>) -> String {
+    if let Some(hit) = limit_hit.or_else(|| error.downcast_ref()) {
+        return hit.to_string();
+    }
+    if error.is::<PoolConcurrencyLimitError>() {
+        return "overloaded: too many checks run at the same time; make their intervals longer".to_owned();
+    }
+    if let Some(I32Exit(status)) = error.downcast_ref::<I32Exit>() {
+        return format!("the plugin exited with status {status} instead of reporting");
+    }
+    let what = match error.downcast_ref::<Trap>() {
+        Some(Trap::UnreachableCodeReached) => "the plugin panicked or aborted (wasm trap: unreachable)".to_owned(),
+        Some(Trap::StackOverflow) => "the plugin recursed too deeply (wasm trap: call stack exhausted)".to_owned(),
+        Some(trap) => format!("the plugin crashed ({trap})"),
+        None => format!("the plugin broke the contract: {}", error.root_cause()),
+    };
+    match last_words {
+        Some(words) => cut(&format!("{what}; its last words: {words}"), MAX_REASON),
+        None => cut(&what, MAX_REASON),
+    }
+}
+
+/// The reason of a run that computed for longer than its limit.
+pub(crate) fn cpu_exceeded(limits: &Limits) -> String {
+    format!(
+        "the plugin computed for longer than limits.cpu = {} ms allows; raise limits.cpu of this check, or fix the plugin",
+        limits.cpu.as_millis()
+    )
+}

@@ -1,0 +1,329 @@
+//! The host: loads plugins and runs them, each run in an instance of its own.
+
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+use vouchd_config::{Grants, Limits};
+use vouchd_health::{Metric, Report, RunResult, Verdict};
+use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::{Engine, Store};
+
+use crate::contract::{Context, Plugin as Bindings, PluginPre, offered_version, types};
+use crate::engine::{self, Ticker};
+use crate::failure::{self, MAX_REASON};
+use crate::load::{self, Kind, LoadError, Metadata};
+use crate::metered::{CpuExceeded, Metered};
+use crate::outcome::{LogLevel, Outcome, Run, Watch};
+use crate::probes::Probes;
+use crate::state::{MAX_MEMO, RunState, Setting};
+use crate::text::cut;
+
+/// A plugin gets this long to start when it is loaded.
+const START_TIME: Duration = Duration::from_secs(5);
+
+/// Compiling is deep; the threads of an async runtime may be too small for it.
+const COMPILE_STACK: usize = 16 << 20;
+
+const MAX_MESSAGE: usize = 512;
+const MAX_METRICS: usize = 64;
+const MAX_NAME: usize = 64;
+
+/// How a [`Host`] is made.
+#[derive(Debug, Clone)]
+pub struct HostSettings {
+    /// Where compiled code is kept. Whoever can write there runs code in this process.
+    pub cache_dir: Option<PathBuf>,
+    /// The largest `limits.memory` of all checks, in bytes.
+    pub max_memory: u64,
+    /// Runs at the same time; more wait.
+    pub slots: u32,
+}
+
+impl Default for HostSettings {
+    fn default() -> Self {
+        HostSettings { cache_dir: None, max_memory: Limits::default().memory, slots: 64 }
+    }
+}
+
+/// The host could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("the WebAssembly engine can't start: {0}")]
+pub struct HostError(String);
+
+/// Loads and runs plugins. Cheap to clone.
+#[derive(Clone)]
+pub struct Host(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    linker: Linker<RunState>,
+    probes: Arc<Probes>,
+    slots: Semaphore,
+    ticker: Ticker,
+    max_memory: u64,
+    /// One plugin is compiled at a time.
+    loading: Mutex<()>,
+}
+
+/// A plugin that is ready to run. Cheap to clone; one that is replaced lives on until its last run has ended.
+#[derive(Clone)]
+pub struct Plugin(Arc<Loaded>);
+
+struct Loaded {
+    pre: PluginPre<RunState>,
+    kind: Kind,
+    sha256: String,
+    metadata: Metadata,
+    imports: Vec<String>,
+}
+
+impl Plugin {
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// Of the file's bytes, in lower-case hex.
+    pub fn sha256(&self) -> &str {
+        &self.0.sha256
+    }
+
+    pub fn metadata(&self) -> &Metadata {
+        &self.0.metadata
+    }
+
+    /// The interfaces of the contract that it imports: `http`, `tcp`, `process`, `log`, `memo`, `simple`.
+    pub fn imports(&self) -> &[String] {
+        &self.0.imports
+    }
+}
+
+impl std::fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plugin").field("kind", &self.0.kind).field("sha256", &self.0.sha256).finish_non_exhaustive()
+    }
+}
+
+impl Host {
+    /// # Errors
+    /// If the address space for the plugins' memories can't be reserved, or the machine is not supported.
+    pub fn new(settings: HostSettings) -> Result<Host, HostError> {
+        let failed = |e: wasmtime::Error| HostError(format!("{e:#}"));
+        let slots = settings.slots.clamp(1, 10_000);
+        let engine =
+            engine::build(settings.cache_dir.as_deref(), settings.max_memory, slots).map_err(failed)?;
+        let mut linker = Linker::new(&engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(failed)?;
+        Bindings::add_to_linker::<RunState, HasSelf<RunState>>(&mut linker, |state| state).map_err(failed)?;
+        let ticker = Ticker::start(&engine).map_err(|e| HostError(e.to_string()))?;
+        Ok(Host(Arc::new(Inner {
+            engine,
+            linker,
+            probes: Arc::default(),
+            slots: Semaphore::new(slots as usize),
+            ticker,
+            max_memory: settings.max_memory,
+            loading: Mutex::new(()),
+        })))
+    }
+
+    /// Compiles a plugin and starts it once to see that it can. Blocks, for seconds if the plugin is big.
+    ///
+    /// # Errors
+    /// If the bytes are not a plugin that can run here.
+    pub fn load(&self, bytes: &[u8]) -> Result<Plugin, LoadError> {
+        let _one_at_a_time = self.0.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new()
+                .name("plugin-load".to_owned())
+                .stack_size(COMPILE_STACK)
+                .spawn_scoped(scope, || self.load_here(bytes))
+                .map_err(|e| LoadError::Start(e.to_string()))?;
+            // A panic in there would be a bug of a parser, and is this file's problem only.
+            thread.join().unwrap_or_else(|_| Err(LoadError::Invalid("the loader gave up on it".to_owned())))
+        })
+    }
+
+    fn load_here(&self, bytes: &[u8]) -> Result<Plugin, LoadError> {
+        let (kind, component) = load::componentize(bytes)?;
+        let component =
+            Component::from_binary(&self.0.engine, &component).map_err(|e| compile_error(&e))?;
+        let imports = load::check_contract(&component)?;
+        let contract = |e: wasmtime::Error| {
+            LoadError::Contract(format!("`vouchd:check` {}: {:#}", offered_version(), e))
+        };
+        let pre = self.0.linker.instantiate_pre(&component).map_err(contract)?;
+        let pre = PluginPre::new(pre).map_err(contract)?;
+        self.try_start(&pre)?;
+        let sha256 = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
+        Ok(Plugin(Arc::new(Loaded { pre, kind, sha256, metadata: load::metadata(bytes), imports })))
+    }
+
+    /// One throw-away instance, under the limits that a run has.
+    fn try_start(&self, pre: &PluginPre<RunState>) -> Result<(), LoadError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(|e| LoadError::Start(e.to_string()))?;
+        let limits = Limits { memory: self.0.max_memory, ..Limits::default() };
+        let deadline = Instant::now() + START_TIME;
+        let setting =
+            Setting { check: "load", grants: &Grants::default(), limits: &limits, deadline, memo: Vec::new() };
+        let mut store = self.store(setting);
+        let _tick = self.0.ticker.guard();
+        let started =
+            runtime.block_on(async { tokio::time::timeout(START_TIME, pre.instantiate_async(&mut store)).await });
+        match started {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => {
+                Err(LoadError::Start(failure::describe(&error, store.data().limiter.hit(), None)))
+            }
+            Err(_) => Err(LoadError::Start(format!("not done within {} s", START_TIME.as_secs()))),
+        }
+    }
+
+    fn store(&self, setting: Setting<'_>) -> Store<RunState> {
+        let mut store = Store::new(&self.0.engine, RunState::new(&self.0.probes, setting));
+        store.limiter(|state| &mut state.limiter);
+        store.set_epoch_deadline(1);
+        // Giving way each tick is what makes timeouts reach a plugin that computes.
+        store.epoch_deadline_async_yield_and_update(1);
+        store
+    }
+
+    /// Runs a plugin once. Never panics and never takes much longer than the run's timeout, whatever the plugin does.
+    ///
+    /// Must be called within a tokio runtime with timers and I/O.
+    pub async fn run(&self, plugin: &Plugin, run: Run<'_>) -> Outcome {
+        // Waiting for a slot says nothing about the service, so it does not count as the run's time.
+        let Ok(Ok(_slot)) = tokio::time::timeout(run.timeout, self.0.slots.acquire()).await else {
+            return overloaded();
+        };
+        let started = Instant::now();
+        let setting = Setting {
+            check: run.check,
+            grants: run.grants,
+            limits: run.limits,
+            deadline: started + run.timeout,
+            memo: run.memo,
+        };
+        let mut store = self.store(setting);
+        let context = Context {
+            name: run.check.to_owned(),
+            params: run.params.to_vec(),
+            budget_ms: u32::try_from(run.timeout.as_millis()).unwrap_or(u32::MAX),
+        };
+        let mut cpu = Duration::ZERO;
+        let ended = {
+            let _tick = self.0.ticker.guard();
+            let call = pin!(async {
+                let instance = plugin.0.pre.instantiate_async(&mut store).await?;
+                instance.vouchd_check_checker().call_check(&mut store, &context).await
+            });
+            match tokio::time::timeout(run.timeout, Metered::new(call, &mut cpu, run.limits.cpu)).await {
+                Ok(Ok(Ok(answer))) => Ended::Answer(answer),
+                Ok(Ok(Err(error))) => Ended::Broken(error),
+                Ok(Err(CpuExceeded)) => Ended::CpuExceeded,
+                Err(_) => Ended::TimedOut,
+            }
+        };
+        let duration = started.elapsed();
+        let state = store.into_data();
+        finish(ended, state, run.timeout, run.limits, duration, cpu)
+    }
+}
+
+/// How a call came back.
+enum Ended {
+    Answer(Result<types::Report, String>),
+    Broken(wasmtime::Error),
+    CpuExceeded,
+    TimedOut,
+}
+
+fn finish(
+    ended: Ended,
+    state: RunState,
+    timeout: Duration,
+    limits: &Limits,
+    duration: Duration,
+    cpu: Duration,
+) -> Outcome {
+    let RunState { limiter, lines, memo, probes, denied, watch, .. } = state;
+    let log = lines.take();
+    let last_words = || log.iter().rev().find(|l| l.level == LogLevel::Error).map(|l| l.message.as_str());
+    let result = match (ended, denied, memo.too_long) {
+        (Ended::Answer(Err(text)), Some(denied), _) if !text.contains(&denied) => {
+            error(format!("{}: {denied}", cut(&text, MAX_MESSAGE)))
+        }
+        // What the plugin made of a refusal, be it a verdict, is not known to be about the service.
+        (Ended::Answer(Ok(_)) | Ended::CpuExceeded | Ended::TimedOut, Some(denied), _) => error(denied),
+        (Ended::Answer(Ok(_)), None, Some(length)) => error(format!(
+            "the plugin wants to remember {length} bytes, where a memo holds at most {MAX_MEMO}: fix the plugin"
+        )),
+        (Ended::Answer(Ok(report)), None, None) => RunResult::Report(clean(report)),
+        (Ended::Answer(Err(text)), _, _) if text.trim().is_empty() => {
+            error("the plugin gave up without saying why".to_owned())
+        }
+        (Ended::Answer(Err(text)), _, _) => error(text),
+        (Ended::Broken(broken), _, _) => error(failure::describe(&broken, limiter.hit(), last_words())),
+        (Ended::CpuExceeded, None, _) => error(failure::cpu_exceeded(limits)),
+        (Ended::TimedOut, None, _) => RunResult::TimedOut { after: timeout },
+    };
+    let memo = match result {
+        RunResult::Report(_) => memo.kept,
+        RunResult::TimedOut { .. } | RunResult::Error { .. } => None,
+    };
+    Outcome { result, duration, cpu, memory: limiter.memory(), log, memo, probes, watch }
+}
+
+fn error(reason: String) -> RunResult {
+    RunResult::Error { reason: cut(&reason, MAX_REASON) }
+}
+
+fn overloaded() -> Outcome {
+    Outcome {
+        result: error("overloaded: no free slot within the timeout; make the checks' intervals longer".to_owned()),
+        duration: Duration::ZERO,
+        cpu: Duration::ZERO,
+        memory: 0,
+        log: Vec::new(),
+        memo: None,
+        probes: Vec::new(),
+        watch: Watch::default(),
+    }
+}
+
+/// The report within its bounds.
+fn clean(report: types::Report) -> Report {
+    Report {
+        verdict: match report.verdict {
+            types::Verdict::Pass => Verdict::Pass,
+            types::Verdict::Warn => Verdict::Warn,
+            types::Verdict::Fail => Verdict::Fail,
+            types::Verdict::Fault => Verdict::Fault,
+        },
+        message: cut(&report.message, MAX_MESSAGE),
+        adjust: report.adjust,
+        metrics: report
+            .metrics
+            .into_iter()
+            .filter(|m| m.value.is_finite())
+            .take(MAX_METRICS)
+            .map(|m| Metric { name: cut(&m.name, MAX_NAME), value: m.value, unit: cut(&m.unit, MAX_NAME) })
+            .collect(),
+    }
+}
+
+/// Wasmtime checks the pool's bounds while compiling.
+fn compile_error(error: &wasmtime::Error) -> LoadError {
+    let text = format!("{error:#}");
+    if text.contains("exceeds the limit") || text.contains("exceeds the configured maximum") || text.contains("minimum size") {
+        LoadError::TooBig(text)
+    } else {
+        LoadError::Invalid(text)
+    }
+}

@@ -1,0 +1,46 @@
+//! The WebAssembly host for check plugins: loads `.wasm` files and runs them, each run in a fresh instance that can reach
+//! only what the check was granted and use only what its limits allow.
+//!
+//! ```no_run
+//! # async fn example(bytes: Vec<u8>, check: vouchd_config::Check) -> Result<(), Box<dyn std::error::Error>> {
+//! use vouchd_plugin::{Host, HostSettings, Run};
+//!
+//! let host = Host::new(HostSettings::default())?;
+//! let plugin = host.load(&bytes)?; // blocks: from a blocking thread
+//! let outcome = host
+//!     .run(
+//!         &plugin,
+//!         Run {
+//!             check: &check.name,
+//!             params: &check.params,
+//!             grants: &check.grants,
+//!             limits: &check.limits,
+//!             timeout: check.timeout,
+//!             memo: Vec::new(),
+//!         },
+//!     )
+//!     .await;
+//! println!("{:?}", outcome.result);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The contract between host and plugins is `sdk/wit/check.wit`. This crate does not decide when a check runs, and does not
+//! count runs.
+
+mod contract;
+mod engine;
+mod failure;
+mod host;
+mod limiter;
+mod load;
+mod metered;
+mod outcome;
+mod probes;
+mod sink;
+mod state;
+mod text;
+
+pub use host::{Host, HostError, HostSettings, Plugin};
+pub use load::{Kind, LoadError, Metadata};
+pub use outcome::{LogLevel, LogLine, Outcome, Probe, ProcessHandle, Run, Watch};

@@ -1,0 +1,90 @@
+//! What goes into a run and what comes out of it.
+
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use vouchd_config::{Grants, Limits};
+use vouchd_health::RunResult;
+
+/// One run to be carried out.
+pub struct Run<'a> {
+    /// Name of the check in the configuration.
+    pub check: &'a str,
+    /// Flattened parameters in file order.
+    pub params: &'a [(String, String)],
+    pub grants: &'a Grants,
+    pub limits: &'a Limits,
+    /// Wall clock, for starting the plugin and everything it does.
+    pub timeout: Duration,
+    /// What the check's last run kept; empty at first.
+    pub memo: Vec<u8>,
+}
+
+/// How a run ended, what it used, and what it looked at.
+#[derive(Debug)]
+pub struct Outcome {
+    pub result: RunResult,
+    /// Wall clock, without waiting for a free slot.
+    pub duration: Duration,
+    /// CPU time spent in the plugin's code and in the host on its behalf.
+    pub cpu: Duration,
+    /// Peak of the plugin's linear memories in bytes.
+    pub memory: u64,
+    /// What the plugin logged or printed, capped by the check's limits.
+    pub log: Vec<LogLine>,
+    /// To hand to the next run. None: keep what there is.
+    pub memo: Option<Vec<u8>>,
+    /// In the order they were made.
+    pub probes: Vec<Probe>,
+    pub watch: Watch,
+}
+
+/// A line that a plugin logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    pub level: LogLevel,
+    pub message: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+impl fmt::Display for LogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            LogLevel::Debug => "debug",
+            LogLevel::Info => "info",
+            LogLevel::Warn => "warn",
+            LogLevel::Error => "error",
+        })
+    }
+}
+
+/// A probe that a run made, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// `process nginx`, `tcp 127.0.0.1:3306`, `http GET http://127.0.0.1/`.
+    pub what: String,
+    /// `2 found`, `connected`, `200`, or what went wrong.
+    pub answer: String,
+    pub took: Duration,
+}
+
+/// What a run looked at: when one of these changes, the check should run again at once.
+#[derive(Debug, Default)]
+pub struct Watch {
+    pub processes: Vec<ProcessHandle>,
+}
+
+/// A process that a run found. The pidfd becomes readable when the process ends.
+#[derive(Debug)]
+pub struct ProcessHandle {
+    pub pid: u32,
+    pub fd: OwnedFd,
+}

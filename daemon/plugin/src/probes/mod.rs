@@ -1,0 +1,51 @@
+//! The probes: what a plugin can learn about the world, each as far as the check's grants reach.
+//!
+//! Grants are asked about what is really going to be used (a parsed URL, each redirect, a host and port) before anything
+//! is sent. Every probe has a deadline of its own within the run's.
+
+pub(crate) mod http;
+pub(crate) mod process;
+mod resolve;
+pub(crate) mod tcp;
+mod tls;
+
+use std::time::Duration;
+
+use crate::contract::ProbeError;
+
+/// What all runs share: the process snapshot, TLS settings, kept connections.
+#[derive(Default)]
+pub(crate) struct Probes {
+    pub(crate) processes: process::Processes,
+    pub(crate) http: http::Http,
+}
+
+/// Ends a probe that takes longer than `time`.
+pub(crate) async fn within<T>(
+    time: Duration,
+    probe: impl Future<Output = Result<T, ProbeError>>,
+) -> Result<T, ProbeError> {
+    tokio::time::timeout(time, probe).await.unwrap_or(Err(ProbeError::Timeout))
+}
+
+/// What a failed connection or transfer is called in the contract.
+pub(crate) fn from_io(error: &std::io::Error) -> ProbeError {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => ProbeError::Refused,
+        ErrorKind::TimedOut => ProbeError::Timeout,
+        _ => ProbeError::Other(error.to_string()),
+    }
+}
+
+/// The answer of a failed probe, for people.
+pub(crate) fn words(error: &ProbeError) -> String {
+    match error {
+        ProbeError::Denied(what) => format!("denied: {what}"),
+        ProbeError::Timeout => "no answer in time".to_owned(),
+        ProbeError::Refused => "refused".to_owned(),
+        ProbeError::Unresolved => "name does not resolve".to_owned(),
+        ProbeError::Tls(what) => format!("TLS: {what}"),
+        ProbeError::Invalid(what) | ProbeError::Other(what) => what.clone(),
+    }
+}

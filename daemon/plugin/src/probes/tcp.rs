@@ -1,0 +1,113 @@
+//! The TCP probe: connect, say something, read the answer.
+
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use vouchd_config::Grants;
+
+use super::{from_io, resolve, within};
+use crate::contract::ProbeError;
+use crate::contract::tcp::Reply;
+
+/// More is never read, whatever the plugin asks for.
+const MAX_BYTES: usize = 1 << 20;
+
+/// What the plugin asked for; see `tcp.probe` in the contract.
+pub(crate) struct Request {
+    pub(crate) addr: String,
+    pub(crate) send: Vec<u8>,
+    pub(crate) until: Option<Vec<u8>>,
+    pub(crate) max_bytes: u32,
+}
+
+pub(crate) async fn probe(grants: &Grants, request: Request, time: Duration) -> Result<Reply, ProbeError> {
+    let (host, port) = split(&request.addr).ok_or_else(|| {
+        ProbeError::Invalid(format!(
+            "{:?} is not an address: expected host:port, as in 127.0.0.1:3306 or [::1]:80",
+            request.addr
+        ))
+    })?;
+    grants.permits_tcp(host, port).map_err(|refusal| ProbeError::Denied(refusal.to_string()))?;
+    let until_given = request.until.as_ref().is_some_and(|u| !u.is_empty());
+    let mut reply = Reply { connect_us: 0, data: Vec::new() };
+    let done = within(time, converse(host, port, &request, &mut reply)).await;
+    match done {
+        Ok(()) => Ok(reply),
+        // Without an end to wait for, silence after some data is the end.
+        Err(ProbeError::Timeout) if !until_given && !reply.data.is_empty() => Ok(reply),
+        Err(error) => Err(error),
+    }
+}
+
+async fn converse(host: &str, port: u16, request: &Request, reply: &mut Reply) -> Result<(), ProbeError> {
+    let addresses = resolve::resolve(host, port).await?;
+    let started = Instant::now();
+    let mut connected = Err(ProbeError::Unresolved);
+    for address in addresses {
+        connected = TcpStream::connect(address).await.map_err(|e| from_io(&e));
+        if connected.is_ok() {
+            break;
+        }
+    }
+    let mut stream = connected?;
+    reply.connect_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    stream.write_all(&request.send).await.map_err(|e| from_io(&e))?;
+    let most = usize::try_from(request.max_bytes).unwrap_or(MAX_BYTES).min(MAX_BYTES);
+    let mut buffer = [0; 8192];
+    while reply.data.len() < most {
+        let room = buffer.len().min(most - reply.data.len());
+        let n = stream.read(&mut buffer[..room]).await.map_err(|e| from_io(&e))?;
+        if n == 0 {
+            break;
+        }
+        // The end may have begun in what came before.
+        let overlap = request.until.as_ref().map_or(0, |u| u.len().saturating_sub(1));
+        let from = reply.data.len().saturating_sub(overlap);
+        reply.data.extend_from_slice(&buffer[..n]);
+        if let Some(until) = request.until.as_ref().filter(|u| !u.is_empty())
+            && reply.data[from..].windows(until.len()).any(|w| w == until)
+        {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// `host:port` and `[v6]:port`; the host without brackets.
+fn split(addr: &str) -> Option<(&str, u16)> {
+    let (host, port) = addr.rsplit_once(':')?;
+    let bracketed = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+    if host.contains(':') != bracketed.is_some() {
+        return None;
+    }
+    let host = bracketed.unwrap_or(host);
+    if host.is_empty() || !port.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    Some((host, port.parse().ok().filter(|p| *p != 0)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split;
+
+    #[test]
+    fn an_address_is_host_and_port() {
+        let table = [
+            ("127.0.0.1:80", Some(("127.0.0.1", 80))),
+            ("[::1]:80", Some(("::1", 80))),
+            ("db.local:3306", Some(("db.local", 3306))),
+            ("::1:80", None),
+            ("db.local", None),
+            ("db.local:", None),
+            ("db.local:+80", None),
+            ("db.local:0", None),
+            ("db.local:65536", None),
+            (":80", None),
+        ];
+        for (text, expected) in table {
+            assert_eq!(split(text), expected, "{text:?}");
+        }
+    }
+}

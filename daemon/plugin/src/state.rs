@@ -1,0 +1,261 @@
+//! The store of one run: what the plugin may use of it, what it has used, and the functions that it calls.
+
+use std::time::{Duration, Instant};
+
+use vouchd_config::{Grants, Limits};
+use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+
+use std::sync::Arc;
+
+use crate::contract::{ProbeError, http, log, memo, process, simple, tcp, types};
+use crate::limiter::Limiter;
+use crate::outcome::{LogLevel, Probe, Watch};
+use crate::probes::{self, Probes};
+use crate::sink::{Lines, Sink};
+
+/// Probes that one run may make.
+const MAX_PROBES: usize = 64;
+
+/// Bytes that a check may remember.
+pub(crate) const MAX_MEMO: usize = 4096;
+
+/// A probe ends this long before the run does, so that the plugin can still say what it waited for.
+const MARGIN: Duration = Duration::from_millis(10);
+
+pub(crate) struct RunState {
+    check: String,
+    grants: Grants,
+    shared: Arc<Probes>,
+    deadline: Instant,
+    wasi: WasiCtx,
+    table: ResourceTable,
+    pub(crate) limiter: Limiter,
+    pub(crate) lines: Lines,
+    pub(crate) memo: Memo,
+    pub(crate) probes: Vec<Probe>,
+    /// The first refusal of the run.
+    pub(crate) denied: Option<String>,
+    pub(crate) watch: Watch,
+}
+
+/// What the check remembers, before and during the run.
+pub(crate) struct Memo {
+    before: Vec<u8>,
+    pub(crate) kept: Option<Vec<u8>>,
+    /// Length of one that was too long to keep.
+    pub(crate) too_long: Option<usize>,
+}
+
+/// Where a run's time and texts come from, for [`RunState::new`].
+pub(crate) struct Setting<'a> {
+    pub(crate) check: &'a str,
+    pub(crate) grants: &'a Grants,
+    pub(crate) limits: &'a Limits,
+    pub(crate) deadline: Instant,
+    pub(crate) memo: Vec<u8>,
+}
+
+impl RunState {
+    pub(crate) fn new(shared: &Arc<Probes>, setting: Setting<'_>) -> Self {
+        let limits = setting.limits;
+        let output = usize::try_from(limits.output).unwrap_or(usize::MAX);
+        let lines = Lines::new(usize::try_from(limits.log_lines).unwrap_or(usize::MAX), output);
+        // Nothing is granted: no environment, no directories, no network. Only what is printed is kept.
+        let wasi = WasiCtxBuilder::new()
+            .allow_tcp(false)
+            .allow_udp(false)
+            .stdout(Sink::new(lines.clone(), LogLevel::Info))
+            .stderr(Sink::new(lines.clone(), LogLevel::Warn))
+            .build();
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(1024);
+        RunState {
+            check: setting.check.to_owned(),
+            grants: setting.grants.clone(),
+            shared: Arc::clone(shared),
+            deadline: setting.deadline,
+            wasi,
+            table,
+            limiter: Limiter::new(limits.memory, u64::from(limits.table_elements)),
+            lines,
+            memo: Memo { before: setting.memo, kept: None, too_long: None },
+            probes: Vec::new(),
+            denied: None,
+            watch: Watch::default(),
+        }
+    }
+
+    /// How long a probe may take: what the plugin asked for (0: no wish), within what is left of the run.
+    fn time(&self, wish_ms: u32) -> Duration {
+        let left = self.deadline.saturating_duration_since(Instant::now()).saturating_sub(MARGIN);
+        let wish = if wish_ms == 0 { left } else { Duration::from_millis(u64::from(wish_ms)) };
+        wish.min(left).max(Duration::from_millis(1))
+    }
+
+    fn admit(&self) -> Result<(), ProbeError> {
+        if self.probes.len() < MAX_PROBES {
+            return Ok(());
+        }
+        Err(ProbeError::Invalid(format!("a run may make {MAX_PROBES} probes, and this one has made them")))
+    }
+
+    /// Keeps the record of a probe.
+    fn note(&mut self, what: String, started: Instant, answer: Result<String, &ProbeError>) {
+        if self.probes.len() >= MAX_PROBES {
+            return;
+        }
+        if let Err(ProbeError::Denied(refusal)) = &answer {
+            self.denied.get_or_insert_with(|| refusal.clone());
+        }
+        let what = what.chars().take(200).collect();
+        self.probes.push(Probe { what, answer: answer.unwrap_or_else(probes::words), took: started.elapsed() });
+    }
+
+    async fn find_processes(&mut self, query: process::Query) -> Result<Vec<process::Info>, ProbeError> {
+        self.admit()?;
+        let started = Instant::now();
+        let what = describe(&query);
+        let (shared, grants) = (Arc::clone(&self.shared), self.grants.clone());
+        let search = tokio::task::spawn_blocking(move || shared.processes.find(&grants, &query));
+        let found = probes::within(self.time(0), async {
+            search.await.unwrap_or_else(|e| Err(ProbeError::Other(format!("the search broke off: {e}"))))
+        })
+        .await;
+        self.note(what, started, found.as_ref().map(|(infos, _)| format!("{} found", infos.len())));
+        let (infos, handles) = found?;
+        self.watch.processes.extend(handles);
+        Ok(infos)
+    }
+
+    async fn probe_tcp(&mut self, request: probes::tcp::Request, timeout_ms: u32) -> Result<tcp::Reply, ProbeError> {
+        self.admit()?;
+        let (started, time) = (Instant::now(), self.time(timeout_ms));
+        let what = format!("tcp {}", request.addr);
+        let reply = probes::tcp::probe(&self.grants, request, time).await;
+        let answer = reply.as_ref().map(|r| match r.data.len() {
+            0 => "connected".to_owned(),
+            n => format!("connected, {n} bytes"),
+        });
+        self.note(what, started, answer);
+        reply
+    }
+
+    async fn fetch_http(&mut self, request: http::Request) -> Result<http::Response, ProbeError> {
+        self.admit()?;
+        let (started, time) = (Instant::now(), self.time(request.timeout_ms));
+        let what = format!("http {} {}", request.method, request.url);
+        let response = self.shared.http.fetch(&self.check, &self.grants, request, time).await;
+        self.note(what, started, response.as_ref().map(|r| r.status.to_string()));
+        response
+    }
+}
+
+fn describe(query: &process::Query) -> String {
+    let mut words = vec!["process".to_owned()];
+    words.extend(query.name.clone());
+    words.extend(query.cmdline.as_ref().map(|c| format!("cmdline {c:?}")));
+    words.extend(query.pid_file.as_ref().map(|p| format!("pid file {p}")));
+    words.extend(query.user.as_ref().map(|u| format!("of {u}")));
+    words.join(" ")
+}
+
+impl WasiView for RunState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl types::Host for RunState {}
+
+impl process::Host for RunState {
+    async fn find(&mut self, query: process::Query) -> Result<Vec<process::Info>, ProbeError> {
+        self.find_processes(query).await
+    }
+}
+
+impl tcp::Host for RunState {
+    async fn probe(
+        &mut self,
+        addr: String,
+        send: Vec<u8>,
+        until: Option<Vec<u8>>,
+        max_bytes: u32,
+        timeout_ms: u32,
+    ) -> Result<tcp::Reply, ProbeError> {
+        self.probe_tcp(probes::tcp::Request { addr, send, until, max_bytes }, timeout_ms).await
+    }
+}
+
+impl http::Host for RunState {
+    async fn fetch(&mut self, request: http::Request) -> Result<http::Response, ProbeError> {
+        self.fetch_http(request).await
+    }
+}
+
+impl log::Host for RunState {
+    async fn log(&mut self, level: log::Level, message: String) {
+        let level = match level {
+            log::Level::Debug => LogLevel::Debug,
+            log::Level::Info => LogLevel::Info,
+            log::Level::Warn => LogLevel::Warn,
+            log::Level::Error => LogLevel::Error,
+        };
+        self.lines.push(level, &message);
+    }
+}
+
+impl memo::Host for RunState {
+    async fn get(&mut self) -> Vec<u8> {
+        self.memo.kept.clone().unwrap_or_else(|| self.memo.before.clone())
+    }
+
+    async fn set(&mut self, data: Vec<u8>) {
+        if data.len() > MAX_MEMO {
+            self.memo.too_long = Some(data.len());
+        } else {
+            self.memo.kept = Some(data);
+        }
+    }
+}
+
+impl simple::Host for RunState {
+    async fn process_count(&mut self, name: String) -> i32 {
+        let query = process::Query { name: Some(name), cmdline: None, pid_file: None, user: None };
+        number(self.find_processes(query).await.map(|found| found.len()))
+    }
+
+    async fn tcp_connect(&mut self, addr: String, timeout_ms: u32) -> i32 {
+        let request = probes::tcp::Request { addr, send: Vec::new(), until: None, max_bytes: 0 };
+        number(self.probe_tcp(request, timeout_ms).await.map(|reply| reply.connect_us))
+    }
+
+    async fn http_get(&mut self, url: String, timeout_ms: u32) -> i32 {
+        let request = http::Request {
+            method: "GET".to_owned(),
+            url,
+            headers: Vec::new(),
+            body: Vec::new(),
+            timeout_ms,
+            max_body_bytes: 0,
+            tls_verify: true,
+            sni: None,
+            follow_redirects: 0,
+            reuse_connection: false,
+        };
+        number(self.fetch_http(request).await.map(|response| response.status))
+    }
+}
+
+/// The answers of `simple`: a number, or what went wrong as a negative one.
+fn number<N: TryInto<i32>>(answer: Result<N, ProbeError>) -> i32 {
+    match answer {
+        Ok(n) => n.try_into().unwrap_or(i32::MAX),
+        Err(ProbeError::Denied(_)) => -1,
+        Err(ProbeError::Timeout) => -2,
+        Err(ProbeError::Refused) => -3,
+        Err(ProbeError::Unresolved) => -4,
+        Err(ProbeError::Tls(_)) => -5,
+        Err(ProbeError::Other(_)) => -6,
+        Err(ProbeError::Invalid(_)) => -7,
+    }
+}

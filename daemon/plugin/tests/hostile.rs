@@ -1,0 +1,232 @@
+//! Plugins that misbehave, by mistake or on purpose: contained, never a pass, with a reason in words.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{WIT, failing, host, reason, reporting, run, run_with, with_metadata};
+use vouchd_config::{Grants, Limits};
+use vouchd_health::{Report, RunResult, Verdict};
+use vouchd_plugin::{Kind, LogLevel};
+
+#[tokio::test]
+async fn a_report_arrives_as_it_was_given() {
+    let host = host();
+    let plugin = host.load(&reporting(2, "HTTP 500", "", "")).unwrap();
+    assert_eq!(plugin.kind(), Kind::Module);
+    let outcome = run(&host, &plugin, &[], &Grants::default()).await;
+    let expected =
+        Report { verdict: Verdict::Fail, message: "HTTP 500".to_owned(), adjust: None, metrics: Vec::new() };
+    assert_eq!(outcome.result, RunResult::Report(expected));
+    assert_eq!(outcome.memory, 2 * 65536);
+}
+
+#[tokio::test]
+async fn a_plugins_own_error_is_the_reason() {
+    let host = host();
+    let plugin = host.load(&failing("params.url: missing", "", "")).unwrap();
+    let outcome = run(&host, &plugin, &[], &Grants::default()).await;
+    assert_eq!(reason(&outcome), "params.url: missing");
+}
+
+#[tokio::test]
+async fn a_crash_is_an_error_that_names_the_trap() {
+    let deep = "(func $deep (param i32) (result i32) (i32.add (call $deep (local.get 0)) (i32.const 1)))";
+    let table: [(&str, &str, &str); 6] = [
+        ("", "unreachable", "panicked or aborted"),
+        (deep, "(drop (call $deep (i32.const 0)))", "recursed too deeply"),
+        ("", "(drop (i32.load (i32.const 0x7fffffff)))", "out of bounds memory access"),
+        ("", "(drop (i32.div_u (i32.const 1) (i32.const 0)))", "divide by zero"),
+        ("", "(drop (memory.grow (i32.const 1000)))", "limits.memory allows 16 MiB"),
+        ("", "(loop (drop (memory.grow (i32.const 1))) (br 0))", "out of memory"),
+    ];
+    let host = host();
+    for (top, body, expected) in table {
+        let plugin = host.load(&reporting(0, "all is well", top, body)).unwrap();
+        let outcome = run(&host, &plugin, &[], &Grants::default()).await;
+        assert!(reason(&outcome).contains(expected), "{body}: {:?}", outcome.result);
+    }
+}
+
+#[tokio::test]
+async fn an_endless_loop_ends_at_the_timeout() {
+    let host = host();
+    let plugin = host.load(&reporting(0, "", "", "(loop (br 0))")).unwrap();
+    let timeout = Duration::from_millis(100);
+    let limits = Limits { cpu: Duration::from_secs(5), ..Limits::default() };
+    let started = Instant::now();
+    let outcome = run_with(&host, &plugin, &[], &Grants::default(), &limits, timeout).await;
+    assert_eq!(outcome.result, RunResult::TimedOut { after: timeout });
+    assert!(started.elapsed() < Duration::from_millis(600), "{:?}", started.elapsed());
+    assert!(outcome.cpu > Duration::from_millis(20), "{:?}", outcome.cpu);
+}
+
+#[tokio::test]
+async fn computing_beyond_the_cpu_limit_is_an_error() {
+    let host = host();
+    let plugin = host.load(&reporting(0, "", "", "(loop (br 0))")).unwrap();
+    let limits = Limits { cpu: Duration::from_millis(50), ..Limits::default() };
+    let outcome = run_with(&host, &plugin, &[], &Grants::default(), &limits, Duration::from_secs(10)).await;
+    assert!(reason(&outcome).contains("limits.cpu = 50 ms"), "{:?}", outcome.result);
+}
+
+#[tokio::test]
+async fn others_run_while_one_computes() {
+    let host = host();
+    let spinning = host.load(&reporting(0, "", "", "(loop (br 0))")).unwrap();
+    let fine = host.load(&reporting(0, "fine", "", "")).unwrap();
+    let (grants, limits) = (Grants::default(), Limits { cpu: Duration::from_secs(5), ..Limits::default() });
+    let spin = run_with(&host, &spinning, &[], &grants, &limits, Duration::from_millis(500));
+    let others = async {
+        let started = Instant::now();
+        for _ in 0..3 {
+            let outcome = run(&host, &fine, &[], &grants).await;
+            assert!(matches!(outcome.result, RunResult::Report(_)), "{:?}", outcome.result);
+        }
+        started.elapsed()
+    };
+    let (spun, elapsed) = tokio::join!(spin, others);
+    assert!(matches!(spun.result, RunResult::TimedOut { .. }));
+    assert!(elapsed < Duration::from_millis(300), "{elapsed:?}");
+}
+
+#[tokio::test]
+async fn a_run_leaves_nothing_behind_for_the_next() {
+    let host = host();
+    let body = "(if (i32.load (i32.const 8)) (then unreachable)) (i32.store (i32.const 8) (i32.const 1))";
+    let plugin = host.load(&reporting(0, "fresh", "", body)).unwrap();
+    for _ in 0..50 {
+        let outcome = run(&host, &plugin, &[], &Grants::default()).await;
+        assert!(matches!(outcome.result, RunResult::Report(_)), "{:?}", outcome.result);
+    }
+}
+
+const LOG: &str = r#"(import "vouchd:check/log@0.1.0" "log" (func $log (param i32 i32 i32)))"#;
+
+#[tokio::test]
+async fn a_flood_of_log_lines_is_cut() {
+    let host = host();
+    let body = "(local $n i32) (loop
+        (call $log (i32.const 1) (i32.const 0) (i32.const 100000))
+        (local.set $n (i32.add (local.get $n) (i32.const 1)))
+        (br_if 0 (i32.lt_u (local.get $n) (i32.const 100))))";
+    let plugin = host.load(&reporting(0, "noisy", LOG, body)).unwrap();
+    let limits = Limits { log_lines: 5, ..Limits::default() };
+    let outcome = run_with(&host, &plugin, &[], &Grants::default(), &limits, Duration::from_secs(5)).await;
+    assert!(matches!(outcome.result, RunResult::Report(_)), "{:?}", outcome.result);
+    assert_eq!(outcome.log.len(), 6);
+    assert!(outcome.log.iter().all(|l| l.message.len() <= 1024));
+    assert!(outcome.log[5].message.contains("95 more lines dropped"), "{:?}", outcome.log[5]);
+}
+
+#[tokio::test]
+async fn the_last_error_line_explains_a_crash() {
+    let host = host();
+    let top = format!(r#"{LOG} (data (i32.const 2000) "panicked at check.rs:7")"#);
+    let body = "(call $log (i32.const 3) (i32.const 2000) (i32.const 22)) unreachable";
+    let plugin = host.load(&reporting(0, "", &top, body)).unwrap();
+    let outcome = run(&host, &plugin, &[], &Grants::default()).await;
+    assert!(reason(&outcome).ends_with("its last words: panicked at check.rs:7"), "{}", reason(&outcome));
+    assert_eq!(outcome.log[0].level, LogLevel::Error);
+}
+
+#[tokio::test]
+async fn a_denied_probe_is_an_error_whatever_the_plugin_reports() {
+    let top = r#"(import "vouchd:check/simple@0.1.0" "process-count" (func $count (param i32 i32) (result i32)))
+        (data (i32.const 2000) "nginx")"#;
+    let body = "(drop (call $count (i32.const 2000) (i32.const 5)))";
+    let host = host();
+    for verdict in 0..4 {
+        let plugin = host.load(&reporting(verdict, "as I please", top, body)).unwrap();
+        assert_eq!(plugin.imports(), ["simple"]);
+        let outcome = run(&host, &plugin, &[], &Grants::default()).await;
+        let line = r#"allow = { process = ["nginx"] }"#;
+        assert!(reason(&outcome).contains(line), "{}", reason(&outcome));
+        assert!(outcome.probes[0].answer.starts_with("denied"), "{:?}", outcome.probes);
+    }
+    let plugin = host.load(&failing("no count", top, body)).unwrap();
+    let outcome = run(&host, &plugin, &[], &Grants::default()).await;
+    assert!(reason(&outcome).starts_with("no count: "), "{}", reason(&outcome));
+    assert!(reason(&outcome).contains("process = [\"nginx\"]"), "{}", reason(&outcome));
+}
+
+#[tokio::test]
+async fn a_run_has_only_so_many_probes() {
+    let top = r#"(import "vouchd:check/simple@0.1.0" "tcp-connect" (func $connect (param i32 i32 i32) (result i32)))
+        (data (i32.const 2000) "127.0.0.1:1")"#;
+    let body = "(loop (br_if 0 (i32.ne (i32.const -7) (call $connect (i32.const 2000) (i32.const 11) (i32.const 50)))))";
+    let host = host();
+    let plugin = host.load(&reporting(2, "stopped", top, body)).unwrap();
+    let mut grants = Grants::default();
+    grants.tcp.push("127.0.0.1:1".parse().unwrap());
+    let outcome = run(&host, &plugin, &[], &grants).await;
+    assert!(matches!(outcome.result, RunResult::Report(_)), "{:?}", outcome.result);
+    assert_eq!(outcome.probes.len(), 64);
+    assert_eq!(outcome.probes[0].answer, "refused");
+}
+
+#[test]
+fn what_is_no_plugin_is_refused_in_words() {
+    let newer = WIT.replace("@0.1.0", "@0.2.0");
+    let bytes = reporting(0, "", "", "");
+    let core = |text: &str| wat::parse_str(text).unwrap();
+    let newer_guest = String::from_utf8(NEWER.as_bytes().to_vec()).unwrap();
+    let table: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("a script", b"#!/bin/sh".to_vec(), "not a WebAssembly file"),
+        ("nothing", Vec::new(), "an empty file"),
+        ("half a module", bytes[..bytes.len() / 2].to_vec(), "damaged or cut off"),
+        ("no metadata", core("(module (func (export \"check\")))"), "no embedded contract metadata"),
+        ("a command", core("(module (func (export \"_start\")))"), "WASI command"),
+        ("an empty component", core("(component)"), "does not export `vouchd:check/checker@0.1.0`; it exports nothing"),
+        ("a newer contract", with_metadata(&newer_guest, &newer), "0.2.0, this daemon offers 0.1.0"),
+        (
+            "a foreign import",
+            core("(component (import \"acme:db/query@1.0.0\" (instance)))"),
+            "needs `acme:db/query@1.0.0`",
+        ),
+        (
+            "an import of a newer contract",
+            core("(component (import \"vouchd:check/http@0.3.0\" (instance)))"),
+            "`vouchd:check/http` 0.3.0, this daemon offers 0.1.0",
+        ),
+        ("too much memory", {
+            let wat = "(module (memory (export \"memory\") 2000) (func (export \"cabi_realloc\") (param i32 i32 i32 i32) (result i32) unreachable)
+                (func (export \"vouchd:check/checker@0.1.0#check\") (param i32 i32 i32 i32 i32) (result i32) unreachable))";
+            with_metadata(wat, WIT)
+        }, "too big"),
+        ("a start that traps", reporting(0, "", "(func $s unreachable) (start $s)", ""), "could not be started"),
+        ("a wrong type", {
+            let wit = WIT.replace("adjust: option<s16>", "adjust: option<s32>");
+            let wat = "(module (memory (export \"memory\") 1) (func (export \"cabi_realloc\") (param i32 i32 i32 i32) (result i32) unreachable)
+                (func (export \"vouchd:check/checker@0.1.0#check\") (param i32 i32 i32 i32 i32) (result i32) unreachable))";
+            with_metadata(wat, &wit)
+        }, "does not fit the contract"),
+    ];
+    let host = host();
+    for (name, bytes, expected) in table {
+        let error = host.load(&bytes).expect_err(name).to_string();
+        assert!(error.contains(expected), "{name}: {error}");
+    }
+}
+
+const NEWER: &str = r#"(module (memory (export "memory") 1)
+    (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable)
+    (func (export "vouchd:check/checker@0.2.0#check") (param i32 i32 i32 i32 i32) (result i32) unreachable))"#;
+
+#[test]
+fn a_start_function_that_never_ends_is_refused() {
+    let host = host();
+    let endless = reporting(0, "", "(func $s (loop (br 0))) (start $s)", "");
+    let error = host.load(&endless).unwrap_err().to_string();
+    assert!(error.contains("not done within"), "{error}");
+}
+
+#[test]
+fn no_prefix_of_a_plugin_brings_the_host_down() {
+    let host = host();
+    let bytes = reporting(0, "fine", LOG, "");
+    for end in (0..bytes.len()).step_by(37) {
+        assert!(host.load(&bytes[..end]).is_err(), "the first {end} bytes of {}", bytes.len());
+    }
+    host.load(&bytes).unwrap();
+}

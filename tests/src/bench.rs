@@ -1,1 +1,292 @@
-//! The comparison with keepalived.
+//! The comparison with keepalived, both in one run on the same machine: time out of service, CPU time of checks, memory.
+
+use std::fmt::{self, Write as _};
+use std::fs;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+
+use crate::client::Client;
+use crate::host::Process;
+use crate::keepalived::{self, Keepalived};
+use crate::nginx::{Answer, Nginx};
+use crate::pair::{Check, Make, Pair, PairPlan, Plan, Probe};
+use crate::site::{Node, Site};
+use crate::vouchd::{self, Files, Vouchd};
+use crate::web::Web;
+
+const MAKES: [Make; 2] = [Make::Vouchd, Make::Keepalived];
+
+/// What to compare, and how thoroughly.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Failovers for each median.
+    pub runs: usize,
+    /// For how long CPU time is measured.
+    pub cpu_time: Duration,
+    pub parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Outage,
+    Cpu,
+    Memory,
+}
+
+impl Part {
+    pub const ALL: [Part; 3] = [Part::Outage, Part::Cpu, Part::Memory];
+
+    /// By its name on a command line.
+    pub fn named(name: &str) -> Option<Part> {
+        match name {
+            "outage" => Some(Part::Outage),
+            "cpu" => Some(Part::Cpu),
+            "memory" => Some(Part::Memory),
+            _ => None,
+        }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { runs: 5, cpu_time: Duration::from_secs(10), parts: Part::ALL.to_vec() }
+    }
+}
+
+/// One line of the comparison.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    pub what: String,
+    pub unit: &'static str,
+    pub vouchd: f64,
+    pub keepalived: f64,
+}
+
+/// The whole comparison; displayed as a table.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Report {
+    pub rows: Vec<Row>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.rows.iter().map(|row| row.what.chars().count()).max().unwrap_or(0);
+        writeln!(f, "{:width$}  {:>10}  {:>10}  {:>5}", "", "vouchd", "keepalived", "ratio")?;
+        for Row { what, unit, vouchd, keepalived } in &self.rows {
+            let ratio = vouchd / keepalived;
+            writeln!(f, "{what:width$}  {vouchd:>10.3}  {keepalived:>10.3}  {ratio:>5.2}  {unit}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs the comparison; says on stderr what it is at.
+///
+/// # Errors
+/// When something needed is missing, or a router does not do what it should.
+pub fn run(options: &Options) -> anyhow::Result<Report> {
+    use crate::Need::{Keepalived, Nginx, Vouchd};
+    let needs = [Keepalived, Nginx, Vouchd];
+    let mut missing = crate::requirements::missing(&needs);
+    missing.extend(crate::requirements::not_built(&needs));
+    ensure!(missing.is_empty(), "can't run here: {}", missing.join("; "));
+    let mut report = Report::default();
+    for part in &options.parts {
+        match part {
+            Part::Outage => outages(options.runs, &mut report)?,
+            Part::Cpu => cpu(options.cpu_time, &mut report)?,
+            Part::Memory => memory(&mut report)?,
+        }
+    }
+    Ok(report)
+}
+
+/// How the service fails.
+#[derive(Debug, Clone, Copy)]
+enum Failure {
+    Stopped,
+    Answers500,
+}
+
+fn outages(runs: usize, report: &mut Report) -> anyhow::Result<()> {
+    let cases = [
+        ("nginx stopped, process check, weight -40, 1 s", Plan::default(), Failure::Stopped),
+        ("nginx answers 500, http check, hard fault", Plan::http(), Failure::Answers500),
+        ("nginx stopped, v3 at 100 ms, hard fault", Plan::fast(), Failure::Stopped),
+    ];
+    for (what, plan, failure) in cases {
+        let mut medians = [0.0; 2];
+        for (make, median) in MAKES.into_iter().zip(&mut medians) {
+            let mut outages = Vec::new();
+            for run in 1..=runs {
+                let outage = failover(PairPlan::new([make; 2], plan.clone()), failure)?;
+                eprintln!("{make:?}, {what}, {run} of {runs}: {:.3} s", outage.as_secs_f64());
+                outages.push(outage.as_secs_f64());
+            }
+            *median = self::median(&mut outages);
+        }
+        let [vouchd, keepalived] = medians;
+        let what = format!("outage: {what}");
+        report.rows.push(Row { what, unit: "s", vouchd, keepalived });
+    }
+    Ok(())
+}
+
+/// What a client goes without when the service fails on the active node.
+fn failover(plan: PairPlan, failure: Failure) -> anyhow::Result<Duration> {
+    let site = Site::new()?;
+    let mut pair = Pair::start(&site, plan)?;
+    let client = Client::start(&site)?;
+    let start = Instant::now();
+    match failure {
+        Failure::Stopped => pair.proxy(Node::Nginx01).stop()?,
+        Failure::Answers500 => pair.proxy(Node::Nginx01).answer_with(Answer::Failure)?,
+    }
+    pair.wait_holder(Node::Nginx02, Duration::from_secs(10))?;
+    client.wait_for_service()?;
+    Ok(client.outage_since(start))
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Checks a second, as so many checks with an interval of one second: the shortest that keepalived has.
+const CHECKS: u32 = 100;
+
+fn cpu(time: Duration, report: &mut Report) -> anyhow::Result<()> {
+    for (what, probe) in
+        [("process check beside `killall -0`", Probe::Process), ("http check beside `curl`", Probe::Http)]
+    {
+        let mut costs = [0.0; 2];
+        for (make, cost) in MAKES.into_iter().zip(&mut costs) {
+            let site = Site::new()?;
+            let _webs = [Web::start(&site, Node::Web01)?, Web::start(&site, Node::Web02)?];
+            let _proxy = Nginx::start_on(&site, Node::Nginx01)?;
+            let idle = busy(&site, make, probe, 1, time)?;
+            let loaded = busy(&site, make, probe, CHECKS, time)?;
+            let checks = f64::from(CHECKS - 1) * time.as_secs_f64();
+            *cost = (loaded.as_secs_f64() - idle.as_secs_f64()) / checks * 1e6;
+            eprintln!("{make:?}, {what}: {cost:.0} µs a check");
+        }
+        let [vouchd, keepalived] = costs;
+        let what = format!("CPU: {what}, {CHECKS} checks a second");
+        report.rows.push(Row { what, unit: "µs a check", vouchd, keepalived });
+    }
+    Ok(())
+}
+
+/// CPU time of a router with so many checks a second, and of all its children.
+fn busy(site: &Site, make: Make, probe: Probe, checks: u32, time: Duration) -> anyhow::Result<Duration> {
+    let plan = Plan { check: Some(Check { probe, weight: Some(-1), ..Check::weighted() }), ..Plan::default() };
+    let measure = |process: &Process| {
+        // The first runs, and with vouchd the compilation of the plugin, are over by then.
+        std::thread::sleep(Duration::from_secs(5));
+        let before = cpu_time(process)?;
+        std::thread::sleep(time);
+        Ok(cpu_time(process)?.saturating_sub(before))
+    };
+    match make {
+        Make::Vouchd => {
+            let config = many(&vouchd::config(Node::Nginx01, &plan), "[check.nginx]", "\n[instance", checks)
+                .replace("checks = [\"nginx\"]", &format!("checks = [{}]", names(checks, "\"", ", ")));
+            let router = Vouchd::start_with(site, Node::Nginx01, Files::new(site, Node::Nginx01)?, &config)?;
+            measure(&router.process)
+        }
+        Make::Keepalived => {
+            let config =
+                many(&keepalived::config(Node::Nginx01, &plan), "vrrp_script check_nginx", "vrrp_instance", checks)
+                    .replace("        check_nginx\n", &names(checks, "", "\n").replace("nginx", "        check_nginx"));
+            let router = Keepalived::start_with(site, Node::Nginx01, &config)?;
+            measure(&router.process)
+        }
+    }
+}
+
+fn names(count: u32, quote: &str, separator: &str) -> String {
+    let mut names = String::new();
+    for number in 0..count {
+        let _ = write!(names, "{quote}nginx{number}{quote}{separator}");
+    }
+    names
+}
+
+/// Repeats the part of a configuration from `head` to `tail`, numbering the heads.
+fn many(config: &str, head: &str, tail: &str, count: u32) -> String {
+    let (before, rest) = config.split_once(head).unwrap_or_default();
+    let (body, after) = rest.split_once(tail).unwrap_or_default();
+    let mut text = before.to_owned();
+    for number in 0..count {
+        let numbered = match head.strip_suffix(']') {
+            Some(table) => format!("{table}{number}]"),
+            None => format!("{head}{number}"),
+        };
+        text += &numbered;
+        text += body;
+        text.push('\n');
+    }
+    text + tail + after
+}
+
+/// User and system time of a process tree, with that of its children that have ended.
+fn cpu_time(process: &Process) -> anyhow::Result<Duration> {
+    // SAFETY: it only reads a number of the system.
+    let per_second = u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) })?;
+    let ticks: u64 = process.tree().into_iter().filter_map(ticks).sum();
+    Ok(Duration::from_millis(ticks * 1000 / per_second))
+}
+
+fn ticks(pid: i32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may have spaces; utime, stime, cutime and cstime are fields 14 to 17 of the line.
+    let (_, fields) = stat.rsplit_once(')')?;
+    Some(fields.split_whitespace().skip(11).take(4).filter_map(|field| field.parse::<u64>().ok()).sum())
+}
+
+fn memory(report: &mut Report) -> anyhow::Result<()> {
+    let mut sizes = [0.0; 2];
+    for (make, size) in MAKES.into_iter().zip(&mut sizes) {
+        let site = Site::new()?;
+        let pair = Pair::start(&site, PairPlan::new([make; 2], Plan::default()))?;
+        let process = pair.router(Node::Nginx01)?.process();
+        let pss = process.tree().into_iter().map(pss).collect::<anyhow::Result<Vec<_>>>()?;
+        *size = pss.into_iter().sum::<u64>() as f64 / 1024.0;
+        eprintln!("{make:?}: {size:.1} MiB");
+    }
+    let [vouchd, keepalived] = sizes;
+    let what = "memory: all processes of an active router, one check (PSS)".to_owned();
+    report.rows.push(Row { what, unit: "MiB", vouchd, keepalived });
+    Ok(())
+}
+
+/// Proportional set size in KiB.
+fn pss(pid: i32) -> anyhow::Result<u64> {
+    let path = format!("/proc/{pid}/smaps_rollup");
+    let text = fs::read_to_string(&path).context(path)?;
+    text.lines()
+        .find_map(|line| line.strip_prefix("Pss:")?.split_whitespace().next()?.parse().ok())
+        .context("no Pss in smaps_rollup")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_is_repeated_check_by_check() {
+        let plan = Plan::default();
+        let ours = many(&vouchd::config(Node::Nginx01, &plan), "[check.nginx]", "\n[instance", 3);
+        assert_eq!(ours.matches("plugin = \"process\"").count(), 3);
+        assert!(ours.contains("[check.nginx2]") && ours.contains("[instance."), "{ours}");
+        let theirs = many(&keepalived::config(Node::Nginx01, &plan), "vrrp_script check_nginx", "vrrp_instance", 3);
+        assert_eq!(theirs.matches("killall -0").count(), 3);
+        assert!(theirs.contains("check_nginx2 {") && theirs.contains("vrrp_instance web"), "{theirs}");
+    }
+
+    #[test]
+    fn the_median_is_the_middle_one() {
+        assert_eq!(median(&mut [3.0, 1.0, 2.0]), 2.0);
+    }
+}

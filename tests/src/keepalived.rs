@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -50,9 +51,9 @@ impl Keepalived {
     ///
     /// # Errors
     /// When it does not end within 5 s.
-    pub fn stop(mut self) -> anyhow::Result<()> {
+    pub fn stop(mut self) -> anyhow::Result<ExitStatus> {
         self.process.signal(Signal::SIGTERM);
-        self.process.wait(Duration::from_secs(5)).map(drop)
+        self.process.wait(Duration::from_secs(5))
     }
 }
 

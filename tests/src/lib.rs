@@ -59,6 +59,9 @@ pub fn system_test(name: &str, needs: &[Need], body: impl FnOnce(&Site) -> anyho
         println!("SKIPPED: {name}: {missing}");
         return;
     }
+    if let Some(not_built) = requirements::not_built(needs) {
+        panic!("{name}: {not_built}");
+    }
     let site = Site::new().unwrap_or_else(|error| panic!("{name}: no site: {error:?}"));
     match catch_unwind(AssertUnwindSafe(|| body(&site))) {
         Ok(Ok(())) => {}

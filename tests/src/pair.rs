@@ -1,8 +1,9 @@
 //! The set-up of the notes: two proxies, two web servers, and a router on each proxy, of either make, from one plan.
 
+use std::process::ExitStatus;
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context, bail, ensure};
 
 use crate::host::Process;
 use crate::keepalived::Keepalived;
@@ -161,22 +162,13 @@ impl Router {
         }
     }
 
-    /// # Errors
-    /// When it is keepalived.
-    pub fn vouchd(&self) -> anyhow::Result<&Vouchd> {
-        match self {
-            Router::Vouchd(vouchd) => Ok(vouchd),
-            Router::Keepalived(_) => anyhow::bail!("this router is keepalived"),
-        }
-    }
-
     /// As the service manager stops it.
     ///
     /// # Errors
     /// When it does not end.
-    pub fn stop(self) -> anyhow::Result<()> {
+    pub fn stop(self) -> anyhow::Result<ExitStatus> {
         match self {
-            Router::Vouchd(vouchd) => vouchd.stop().map(drop),
+            Router::Vouchd(vouchd) => vouchd.stop(),
             Router::Keepalived(keepalived) => keepalived.stop(),
         }
     }
@@ -191,11 +183,10 @@ pub fn peer(node: Node) -> Node {
 #[derive(Debug)]
 pub struct Pair<'s> {
     pub site: &'s Site,
+    plan: PairPlan,
     // Routers go first when it is dropped, as a machine's services do.
-    pub nginx01: Router,
-    pub nginx02: Router,
-    pub proxy01: Nginx<'s>,
-    pub proxy02: Nginx<'s>,
+    routers: [Option<Router>; 2],
+    proxies: [Nginx<'s>; 2],
     _webs: [Web; 2],
 }
 
@@ -206,24 +197,54 @@ impl<'s> Pair<'s> {
     /// When it does not come to that.
     pub fn start(site: &'s Site, plan: PairPlan) -> anyhow::Result<Self> {
         let webs = [Web::start(site, Node::Web01)?, Web::start(site, Node::Web02)?];
-        let proxy01 = Nginx::start_on(site, Node::Nginx01)?;
-        let proxy02 = Nginx::start_on(site, Node::Nginx02)?;
-        let [first, second] = plan.makes;
-        let nginx01 = Router::start(site, Node::Nginx01, first, &plan.of(Node::Nginx01))?;
-        site.holders().wait_for(Node::Nginx01, VIP, Duration::from_secs(15))?;
-        let nginx02 = Router::start(site, Node::Nginx02, second, &plan.of(Node::Nginx02))?;
-        if let Router::Vouchd(vouchd) = &nginx02 {
+        let proxies = [Nginx::start_on(site, Node::Nginx01)?, Nginx::start_on(site, Node::Nginx02)?];
+        let mut pair = Self { site, plan, routers: [None, None], proxies, _webs: webs };
+        pair.start_router(Node::Nginx01)?;
+        pair.wait_holder(Node::Nginx01, Duration::from_secs(15))?;
+        pair.start_router(Node::Nginx02)?;
+        if let Some(Router::Vouchd(vouchd)) = &pair.routers[1] {
             vouchd.wait_state(vouchd::INSTANCE, "backup", Duration::from_secs(5))?;
         }
-        Ok(Self { site, nginx01, nginx02, proxy01, proxy02, _webs: webs })
+        Ok(pair)
     }
 
-    pub fn router(&self, node: Node) -> &Router {
-        if node == Node::Nginx01 { &self.nginx01 } else { &self.nginx02 }
+    /// Starts a node's router, as planned.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_router(&mut self, node: Node) -> anyhow::Result<()> {
+        let make = self.plan.makes[index(node)];
+        let router = Router::start(self.site, node, make, &self.plan.of(node))?;
+        self.routers[index(node)] = Some(router);
+        Ok(())
+    }
+
+    /// Stops a node's router as the service manager does, and gives its exit status.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn stop_router(&mut self, node: Node) -> anyhow::Result<ExitStatus> {
+        let router = self.routers[index(node)].take();
+        router.with_context(|| format!("no router on {}", node.name()))?.stop()
+    }
+
+    /// # Errors
+    /// When it is stopped.
+    pub fn router(&self, node: Node) -> anyhow::Result<&Router> {
+        self.routers[index(node)].as_ref().with_context(|| format!("no router on {}", node.name()))
+    }
+
+    /// # Errors
+    /// When it is stopped, or keepalived.
+    pub fn vouchd(&self, node: Node) -> anyhow::Result<&Vouchd> {
+        match self.router(node)? {
+            Router::Vouchd(vouchd) => Ok(vouchd),
+            Router::Keepalived(_) => bail!("the router on {} is keepalived", node.name()),
+        }
     }
 
     pub fn proxy(&mut self, node: Node) -> &mut Nginx<'s> {
-        if node == Node::Nginx01 { &mut self.proxy01 } else { &mut self.proxy02 }
+        &mut self.proxies[index(node)]
     }
 
     /// Waits until the virtual address is on a node, and only there.
@@ -248,4 +269,9 @@ impl<'s> Pair<'s> {
         );
         Ok(())
     }
+}
+
+/// Of a router's node.
+fn index(node: Node) -> usize {
+    usize::from(node == Node::Nginx02)
 }

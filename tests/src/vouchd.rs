@@ -31,7 +31,7 @@ pub fn builtin_plugins() -> PathBuf {
 }
 
 fn target() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target")
+    Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("target")
 }
 
 /// The files of one daemon.

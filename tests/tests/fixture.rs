@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use vouchd_tests::capture::Capture;
+use vouchd_tests::capture::{Capture, longest_gap};
 use vouchd_tests::client::Client;
+use vouchd_tests::frame::{GROUP, Message, Packet};
+use vouchd_tests::injector::Injector;
 use vouchd_tests::pair::{Make, Pair, PairPlan, Plan, VRID};
 use vouchd_tests::{Need, Node, VIP, system_test};
 
@@ -19,7 +21,7 @@ fn keepalived_moves_the_address_when_its_weighted_script_fails() {
         let capture = Capture::start(site)?;
         let client = Client::start(site)?;
         let start = Instant::now();
-        pair.proxy01.stop()?;
+        pair.proxy(Node::Nginx01).stop()?;
         pair.wait_holder(Node::Nginx02, Duration::from_secs(10))?;
         client.wait_for_service()?;
         client.outage_at_most("keepalived, weight -40", Duration::from_secs(7), start)?;
@@ -40,9 +42,32 @@ fn keepalived_at_100_ms_moves_the_address_on_a_fault() {
         let mut pair = Pair::start(site, plan)?;
         let client = Client::start(site)?;
         let start = Instant::now();
-        pair.proxy01.kill()?;
+        pair.proxy(Node::Nginx01).kill()?;
         pair.wait_holder(Node::Nginx02, Duration::from_secs(10))?;
         client.wait_for_service()?;
         client.outage_at_most("keepalived, v3, 100 ms", Duration::from_millis(2500), start)
+    });
+}
+
+#[test]
+fn keepalived_loses_its_rhythm_under_frames_that_it_discards() {
+    system_test("keepalived, 24 frames with TTL 64", &NEEDS, |site| {
+        let plan = Plan { check: None, ..Plan::default() };
+        let _pair = Pair::start(site, PairPlan::new([Make::Keepalived; 2], plan))?;
+        let capture = Capture::start(site)?;
+        let injector = Injector::new(site)?;
+        let source = Node::Intruder.address();
+        let message = Message::v2_password(VRID, 200, VIP, "1234").bytes(source, GROUP);
+        let packet = Packet { ttl: 64, ..Packet::multicast(source, message) };
+        let start = Instant::now();
+        for frame in 1..=24 {
+            injector.send(&packet)?;
+            std::thread::sleep((start + Duration::from_millis(500) * frame).saturating_duration_since(Instant::now()));
+        }
+        let sent = capture.advertisements(Node::Nginx01, VRID, start);
+        let gap = longest_gap(sent.iter().map(|a| a.at), start, Instant::now());
+        println!("keepalived, bad frames: {} advertisements in 12 s, gap {gap:?}", sent.len());
+        ensure!(sent.len() < 11 && gap > Duration::from_millis(1100), "the frames do not arrive");
+        Ok(())
     });
 }

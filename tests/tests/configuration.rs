@@ -1,0 +1,156 @@
+//! Configurations that are wrong are refused with the place, the value and what was expected.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::ensure;
+use vouchd_tests::site::Site;
+use vouchd_tests::vouchd::{Files, binary};
+use vouchd_tests::{Need, Node, system_test};
+
+const GOOD: &str = r#"
+[check.nginx]
+plugin = "process"
+params = { name = "nginx" }
+interval = "1s"
+weight = -40
+allow = { process = ["nginx"] }
+
+[instance.web]
+interface = "ens33"
+virtual_router_id = 55
+priority = 100
+addresses = ["192.168.175.100"]
+checks = ["nginx"]
+
+[instance.other]
+interface = "ens33"
+virtual_router_id = 56
+addresses = ["192.168.175.99"]
+"#;
+
+/// A change that makes the good configuration bad.
+struct Bad {
+    name: &'static str,
+    change: (&'static str, &'static str),
+    /// Text in the line that the error must name.
+    line: &'static str,
+    /// What the error must say.
+    words: &'static [&'static str],
+}
+
+const BAD: [Bad; 11] = [
+    Bad {
+        name: "an unknown key",
+        change: ("priority = 100", "prioritty = 100"),
+        line: "prioritty",
+        words: &["prioritty", "priority"],
+    },
+    Bad { name: "a wrong type", change: ("priority = 100", "priority = \"high\""), line: "priority", words: &["high"] },
+    Bad { name: "a syntax error", change: ("priority = 100", "priority = = 100"), line: "priority", words: &[] },
+    Bad {
+        name: "the same virtual router twice",
+        change: ("virtual_router_id = 56", "virtual_router_id = 55 # again"),
+        line: "# again",
+        words: &["55", "web"],
+    },
+    Bad {
+        name: "a plugin that is not there",
+        change: ("plugin = \"process\"", "plugin = \"proces\""),
+        line: "plugin",
+        words: &["proces", "process"],
+    },
+    Bad {
+        name: "a bad address",
+        change: ("192.168.175.100", "192.168.175.1000"),
+        line: "192.168.175.1000",
+        words: &["192.168.175.1000"],
+    },
+    Bad {
+        name: "a weight out of range",
+        change: ("weight = -40", "weight = -400"),
+        line: "weight",
+        words: &["-400", "253"],
+    },
+    Bad {
+        name: "virtual router 0",
+        change: ("virtual_router_id = 55", "virtual_router_id = 0"),
+        line: "virtual_router_id = 0",
+        words: &["0", "1", "255"],
+    },
+    Bad {
+        name: "virtual router 256",
+        change: ("virtual_router_id = 55", "virtual_router_id = 256"),
+        line: "256",
+        words: &["256", "1", "255"],
+    },
+    Bad {
+        name: "two families in one instance",
+        change: ("[\"192.168.175.100\"]", "[\"192.168.175.100\", \"fe80::1\"]"),
+        line: "fe80",
+        words: &["fe80::1", "IPv4"],
+    },
+    Bad {
+        name: "a check that is not there",
+        change: ("checks = [\"nginx\"]", "checks = [\"ngnix\"]"),
+        line: "checks",
+        words: &["ngnix", "nginx"],
+    },
+];
+
+/// Exit status and what is said of a configuration.
+fn check(site: &Site, node: Node, rest: &str) -> anyhow::Result<(Option<i32>, String, String)> {
+    let files = Files::new(site, node)?;
+    files.write_config("nginx01", rest)?;
+    let output = Command::new(binary()).args(["config", "check"]).arg(files.config()).output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    Ok((output.status.code(), said, files.config().display().to_string()))
+}
+
+#[test]
+fn a_good_configuration_is_accepted() {
+    system_test("a good configuration", &[Need::Vouchd], |site| {
+        let (code, said, _) = check(site, Node::Nginx01, GOOD)?;
+        ensure!(code == Some(0), "{code:?}: {said}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_bad_configuration_is_refused_with_its_place_and_what_was_expected() {
+    system_test("bad configurations", &[Need::Vouchd], |site| {
+        let mut wrong = Vec::new();
+        for bad in &BAD {
+            let text = GOOD.replacen(bad.change.0, bad.change.1, 1);
+            let (code, said, path) = check(site, Node::Nginx01, &text)?;
+            let file = fs::read_to_string(&path)?;
+            let line = 1 + file.lines().position(|line| line.contains(bad.line)).unwrap_or(0);
+            let place = format!("{path}:{line}:");
+            let column =
+                said.split_once(&place).map(|(_, rest)| rest.split(':').next().unwrap_or_default().parse::<u32>());
+            let is_right =
+                code == Some(2) && matches!(column, Some(Ok(1..))) && bad.words.iter().all(|word| said.contains(word));
+            if !is_right {
+                wrong.push(format!(
+                    "{}: exit {code:?}, expected 2; {place}COLUMN and {:?} expected in:\n{said}",
+                    bad.name, bad.words
+                ));
+            }
+        }
+        ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+        Ok(())
+    });
+}
+
+#[test]
+fn the_daemon_does_not_start_with_a_bad_configuration() {
+    system_test("run with a bad configuration", &[Need::Vouchd], |site| {
+        let files = Files::new(site, Node::Nginx01)?;
+        files.write_config("nginx01", &GOOD.replace("weight = -40", "weight = -400"))?;
+        let output = Command::new(binary()).args(["run", "-c"]).arg(files.config()).output()?;
+        ensure!(output.status.code() == Some(2), "exit status {}", output.status);
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(said.contains("vouchd.toml:") && said.contains("-400"), "{said}");
+        Ok(())
+    });
+}

@@ -1,1 +1,85 @@
-fn main() {}
+//! vouchd: a VRRP daemon whose health checks are sandboxed WebAssembly plugins.
+//!
+//! The binary is three programs: the commands that a person types ([`commands`], [`demo`]), the router ([`router`]) and
+//! the checker ([`checker`]), which the router starts from the same file.
+
+mod checker;
+mod commands;
+mod demo;
+mod logging;
+mod pipe;
+mod privileges;
+mod router;
+mod status;
+mod table;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "vouchd", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the daemon in the foreground
+    Run {
+        /// The main configuration file; drop-ins are read from conf.d beside it
+        #[arg(short, long, value_name = "FILE", default_value = commands::config::DEFAULT_FILE)]
+        config: PathBuf,
+    },
+    /// Looks at configuration files
+    #[command(subcommand)]
+    Config(commands::config::ConfigCommand),
+    /// Shows what the running daemon is and does
+    Status(commands::status::StatusArgs),
+    /// Says why an instance is in its state, its priority term by term, and who would win
+    Explain(commands::status::ExplainArgs),
+    /// Works with plugins
+    #[command(subcommand)]
+    Plugin(commands::plugin::PluginCommand),
+    /// Two routers and a service in namespaces of their own: kills the service and shows the failover
+    Demo(demo::DemoArgs),
+    /// Started by `run`: runs the plugins
+    #[command(hide = true)]
+    Checker {
+        #[arg(long)]
+        uid: u32,
+        #[arg(long)]
+        gid: u32,
+    },
+}
+
+fn main() -> ExitCode {
+    // Usage errors end here, with exit status 2.
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Run { config } => router::run(&config),
+        Command::Config(command) => commands::config::run(&command),
+        Command::Status(args) => commands::status::status(&args),
+        Command::Explain(args) => commands::status::explain(&args),
+        Command::Plugin(command) => commands::plugin::run(command),
+        Command::Demo(args) => demo::run(args),
+        Command::Checker { uid, gid } => run_checker(uid, gid),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("vouchd: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run_checker(uid: u32, gid: u32) -> anyhow::Result<ExitCode> {
+    // Before anything else, threads above all.
+    let warning = privileges::become_checker(uid, gid)?;
+    let _log = logging::start();
+    if let Some(warning) = warning {
+        tracing::warn!("{warning}");
+    }
+    checker::main()?;
+    Ok(ExitCode::SUCCESS)
+}

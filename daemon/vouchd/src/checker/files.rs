@@ -55,9 +55,9 @@ pub struct Candidate {
 }
 
 /// The plugin's name if the file name is that of a plugin: ends in `.wasm` and does not begin with a dot.
-pub fn plugin_name(path: &Path) -> Option<String> {
+pub fn plugin_name(path: &Path) -> Option<&str> {
     let file = path.file_name()?.to_str()?;
-    if file.starts_with('.') { None } else { file.strip_suffix(".wasm").map(str::to_owned) }
+    if file.starts_with('.') { None } else { file.strip_suffix(".wasm") }
 }
 
 /// The plugin files of one directory by plugin name. Symbolic links count as what they point to; a dangling one, like a
@@ -78,7 +78,7 @@ pub fn list(directory: &Path) -> io::Result<BTreeMap<String, Candidate>> {
             Err(error) => return Err(error),
         };
         if data.is_file() {
-            found.insert(name, Candidate { stamp: Stamp::of(&data), path });
+            found.insert(name.to_owned(), Candidate { stamp: Stamp::of(&data), path });
         }
     }
     Ok(found)
@@ -135,7 +135,7 @@ mod tests {
             ("/p/nginx", None),
             ("/p/nginx.WASM", None),
         ] {
-            assert_eq!(plugin_name(Path::new(path)).as_deref(), name, "{path}");
+            assert_eq!(plugin_name(Path::new(path)), name, "{path}");
         }
     }
 

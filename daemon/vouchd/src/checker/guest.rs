@@ -23,7 +23,13 @@ pub fn start(init: &Init, checks: &[Check]) -> anyhow::Result<(Loader, Guests)> 
     let default = HostSettings::default();
     let memory = checks.iter().map(|check| check.limits.memory).fold(default.max_memory, u64::max);
     let host = Host::new(HostSettings { cache_dir: init.cache_dir.clone(), max_memory: memory, ..default })?;
-    Ok((Loader(host.clone()), Guests { host, memory }))
+    Ok((Loader::new(host.clone()), Guests { host, memory }))
+}
+
+impl Loader {
+    pub fn new(host: Host) -> Self {
+        Loader(host)
+    }
 }
 
 impl Load for Loader {

@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use vouchd_config::{Grants, Limits};
+use vouchd_config::{Grants, Limits, ProcessGrant};
 use vouchd_health::{Counting, Influence, OnError, Report, RunResult, Verdict};
 
 use super::runner::Ended;
@@ -101,6 +101,7 @@ impl Router {
         (Channel::new(theirs).unwrap(), super::watch::register(ours, interest).unwrap())
     }
 
+    /// A checker with made-up plugins.
     async fn start(fake: Fake, plugins: &[(&str, &str)], checks: Vec<Check>) -> Self {
         let (channel, socket) = Self::connect();
         let checker = tokio::spawn(serve(channel, move |_, _| Ok((load, fake))));
@@ -108,6 +109,17 @@ impl Router {
         for (name, text) in plugins {
             fs::write(router.directory.path().join(name), text).unwrap();
         }
+        router.begin(router.directory.path(), checks);
+        router
+    }
+
+    /// The checker as it is, with a copy of this plugin.
+    async fn start_real(plugin: &Path, checks: Vec<Check>) -> Self {
+        let (channel, socket) = Self::connect();
+        let checker = tokio::spawn(serve(channel, guest::start));
+        let router = Router { socket, checker, directory: tempfile::tempdir().unwrap() };
+        let name = plugin.file_name().unwrap();
+        fs::copy(plugin, router.directory.path().join(name)).unwrap();
         router.begin(router.directory.path(), checks);
         router
     }
@@ -302,4 +314,50 @@ async fn what_the_checker_can_not_go_on_with_ends_it() {
         let error = format!("{:#}", ended.unwrap_err());
         assert!(error.contains(expected), "{error}");
     }
+}
+
+/// The built plugin, if `cargo xtask plugins` was run.
+fn built(file: &str) -> Option<PathBuf> {
+    let directory = std::env::var_os("VOUCHD_PLUGINS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/plugins"), PathBuf::from);
+    Some(directory.join(file)).filter(|path| path.is_file())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_process_plugin_tells_at_once_that_its_process_has_died() {
+    let Some(plugin) = built("process.wasm") else {
+        eprintln!(
+            "skipped: the_process_plugin_tells_at_once_that_its_process_has_died: no process.wasm in target/plugins or \
+             $VOUCHD_PLUGINS; build it with `cargo xtask plugins`"
+        );
+        return;
+    };
+    let programs = tempfile::tempdir().unwrap();
+    let program = programs.path().join("vouchd-watched");
+    fs::copy("/bin/sleep", &program).unwrap();
+    let mut child = std::process::Command::new(&program).arg("60").spawn().unwrap();
+
+    let mut watched = check("c", "process", HOUR);
+    watched.params.push(("name".to_owned(), "vouchd-watched".to_owned()));
+    watched.grants.process = ProcessGrant::All;
+    let mut denied = check("denied", "process", HOUR);
+    denied.params = watched.params.clone();
+    let router = Router::start_real(&plugin, vec![watched, denied]).await;
+
+    for _ in 0..2 {
+        let done = router.run().await;
+        match (done.check.as_str(), &done.result) {
+            ("c", RunResult::Report(report)) => assert_eq!(report.verdict, Verdict::Pass, "{done:?}"),
+            ("denied", RunResult::Error { reason }) => assert!(reason.contains("allow"), "{done:?}"),
+            _ => panic!("{done:?}"),
+        }
+    }
+    child.kill().unwrap();
+    let died = std::time::Instant::now();
+    let done = router.run().await;
+    let took = died.elapsed();
+    assert!(matches!(&done.result, RunResult::Report(report) if report.verdict == Verdict::Fail), "{done:?}");
+    assert!(took < Duration::from_millis(500), "told after {took:?}");
+    child.wait().unwrap();
+    router.ended().await.unwrap();
 }

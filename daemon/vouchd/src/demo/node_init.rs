@@ -224,3 +224,19 @@ pub fn itself() -> Command {
 fn say(what: &str) -> anyhow::Result<()> {
     writeln!(io::stdout(), "{what}").context("telling the demo")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_of_each_node_is_one_that_the_daemon_takes() {
+        for node in NodeId::ALL {
+            let files = vec![(PathBuf::from("vouchd.toml"), config(node))];
+            let resolved = vouchd_config::resolve(files).unwrap_or_else(|errors| panic!("{errors}"));
+            assert!(resolved.warnings.is_empty(), "{:?}", resolved.warnings);
+            assert_eq!(resolved.daemon.name, node.name());
+            resolved.check_plugins(&["process".to_owned()]).unwrap();
+        }
+    }
+}

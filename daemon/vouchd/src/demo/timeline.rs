@@ -122,7 +122,8 @@ impl<W: Write> Timeline<W> {
     }
 }
 
-/// A line of the daemon's log as the timeline shows it; none if it is too detailed to be shown.
+/// A line of the daemon's log as the timeline shows it: the message, which can be read alone. None if it is too detailed
+/// to be shown.
 pub fn log_line(line: &str) -> Option<String> {
     let Ok(Value::Object(record)) = serde_json::from_str(line) else {
         return Some(line.to_owned());
@@ -133,14 +134,8 @@ pub fn log_line(line: &str) -> Option<String> {
         Some("WARN") => "warning: ",
         _ => "",
     };
-    let fields = record.get("fields").and_then(Value::as_object)?;
-    let message = fields.get("message").and_then(Value::as_str).unwrap_or("");
-    let mut text = format!("{level}{message}");
-    for (name, value) in fields.iter().filter(|(name, _)| *name != "message") {
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        text.push_str(&format!(" {name}={value}"));
-    }
-    Some(text)
+    let message = record.get("fields")?.get("message")?.as_str()?;
+    Some(format!("{level}{message}"))
 }
 
 #[cfg(test)]
@@ -172,13 +167,10 @@ mod tests {
     }
 
     #[test]
-    fn log_lines_become_text_with_their_level_and_fields() {
+    fn log_lines_become_their_message_and_a_level_that_matters() {
         let cases = [
-            (r#"{"level":"INFO","fields":{"message":"active","instance":"demo"}}"#, Some("active instance=demo")),
-            (
-                r#"{"level":"WARN","fields":{"message":"no memory lock","code":1}}"#,
-                Some("warning: no memory lock code=1"),
-            ),
+            (r#"{"level":"INFO","fields":{"message":"active","instance":"demo"}}"#, Some("active")),
+            (r#"{"level":"WARN","fields":{"message":"no memory lock","code":1}}"#, Some("warning: no memory lock")),
             (r#"{"level":"DEBUG","fields":{"message":"sent"}}"#, None),
             ("thread panicked", Some("thread panicked")),
         ];

@@ -1,0 +1,70 @@
+//! `vouchd config check`, and loading a configuration for the other commands.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use vouchd_config::{Config, Errors};
+
+use crate::checker::files::plugin_name;
+
+/// Where the configuration is unless told otherwise.
+pub const DEFAULT_FILE: &str = "/etc/vouchd/vouchd.toml";
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Says what is wrong with a configuration, with file, line and column
+    Check(CheckArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The main file; the drop-ins in conf.d beside it are read too
+    #[arg(default_value = DEFAULT_FILE)]
+    file: PathBuf,
+}
+
+pub fn run(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        ConfigCommand::Check(args) => Ok(check(&args.file)),
+    }
+}
+
+fn check(file: &Path) -> ExitCode {
+    let config = vouchd_config::load(file).and_then(|config| {
+        config.check_plugins(&available_plugins(&config))?;
+        Ok(config)
+    });
+    match config {
+        Ok(config) => {
+            for warning in &config.warnings {
+                println!("warning: {warning}");
+            }
+            println!("{}: {} instances, {} checks, no errors", file.display(), config.instances.len(), config.checks.len());
+            ExitCode::SUCCESS
+        }
+        Err(errors) => {
+            eprint!("{errors}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Loads a configuration for a command that needs a value of it.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn load(file: &Path) -> anyhow::Result<Config> {
+    vouchd_config::load(file).map_err(|errors: Errors| anyhow::anyhow!("{errors}"))
+}
+
+/// The plugins that are there, by name.
+pub fn available_plugins(config: &Config) -> Vec<String> {
+    [&config.daemon.plugin_dir, &config.daemon.builtin_plugin_dir]
+        .into_iter()
+        // A directory that can't be read holds no plugin that could be used.
+        .filter_map(|directory| std::fs::read_dir(directory).ok())
+        .flatten()
+        .filter_map(|entry| plugin_name(&entry.ok()?.path()).map(str::to_owned))
+        .collect()
+}

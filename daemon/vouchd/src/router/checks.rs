@@ -1,0 +1,309 @@
+//! What the router believes of its checks: runs counted, standings kept, fitness of each instance worked out.
+//!
+//! Lives in the router, not in the checker, so that a checker that dies takes no knowledge with it. No I/O here.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime};
+
+use tracing::{debug, error, info, warn};
+use vouchd_config::{Check, Config, Instance};
+use vouchd_health::{Counter, Effect, Fitness, Influence, RunResult, Standing, Term, Verdict, fitness};
+use vouchd_vrrp::Health;
+
+use crate::pipe::{LogLine, PluginState, RunDone, ToChecker};
+use crate::status;
+
+/// All checks, the instances that list them, and the plugins that the checker has told of.
+pub struct Checks {
+    checks: BTreeMap<String, CheckState>,
+    instances: BTreeMap<String, InstanceChecks>,
+    plugins: BTreeMap<String, PluginState>,
+}
+
+struct CheckState {
+    spec: Check,
+    counter: Counter,
+    since: SystemTime,
+    last: Option<LastRun>,
+    /// When a result last came, or was first expected.
+    heard: Instant,
+    runs: u64,
+    failures: u64,
+    skipped: u64,
+    fast: bool,
+}
+
+struct LastRun {
+    at: SystemTime,
+    done: RunDone,
+}
+
+struct InstanceChecks {
+    base: u8,
+    uses: Vec<(String, Influence)>,
+    /// What the protocol was told last.
+    told: Option<Health>,
+}
+
+impl Checks {
+    pub fn new() -> Self {
+        Checks { checks: BTreeMap::new(), instances: BTreeMap::new(), plugins: BTreeMap::new() }
+    }
+
+    /// Takes over a configuration: what is unchanged keeps its standing and counts. Returns what the checker must be told.
+    pub fn configure(&mut self, config: &Config) -> Vec<ToChecker> {
+        let mut messages = Vec::new();
+        self.checks.retain(|name, _| {
+            let kept = config.checks.iter().any(|check| check.name == *name);
+            if !kept {
+                messages.push(ToChecker::Forget { check: name.clone() });
+            }
+            kept
+        });
+        for spec in &config.checks {
+            if self.checks.get(&spec.name).is_some_and(|known| known.spec == *spec) {
+                continue;
+            }
+            messages.push(ToChecker::Check(Box::new(spec.clone())));
+            self.checks.insert(spec.name.clone(), CheckState::new(spec.clone()));
+        }
+        self.instances.retain(|name, _| config.instances.iter().any(|instance| instance.name == *name));
+        for instance in &config.instances {
+            let told = self.instances.remove(&instance.name).and_then(|known| known.told);
+            self.instances.insert(instance.name.clone(), InstanceChecks::new(instance, told));
+        }
+        messages
+    }
+
+    /// Everything that a checker which has just started must be told.
+    pub fn all(&self) -> impl Iterator<Item = ToChecker> + '_ {
+        let checks = self.checks.values().map(|check| ToChecker::Check(Box::new(check.spec.clone())));
+        let paces = self.checks.iter().filter(|(_, check)| check.fast);
+        checks.chain([ToChecker::Start]).chain(paces.map(|(name, _)| ToChecker::Pace { check: name.clone(), fast: true }))
+    }
+
+    /// Counts a run that has ended. Returns a message if the check's pace changes.
+    pub fn record(&mut self, done: RunDone) -> Option<ToChecker> {
+        let Some(check) = self.checks.get_mut(&done.check) else {
+            debug!(check = done.check, "a run of a check that is no longer configured");
+            return None;
+        };
+        check.record(done)
+    }
+
+    /// The checker is gone for longer than its grace: no check can vouch for anything.
+    pub fn lost_all(&mut self, reason: &str) {
+        for check in self.checks.values_mut() {
+            check.lost(reason);
+        }
+    }
+
+    /// Checks that the checker owes a result for too long: it runs, yet says nothing of them.
+    pub fn lose_overdue(&mut self, now: Instant, grace: Duration) {
+        for check in self.checks.values_mut() {
+            let due = check.spec.interval + check.spec.timeout + grace;
+            let silent = now.saturating_duration_since(check.heard);
+            if silent > due {
+                check.lost(&format!("no result for {:.1} s", silent.as_secs_f64()));
+                check.heard = now;
+            }
+        }
+    }
+
+    /// Nothing was expected until now, because the checker was just started.
+    pub fn expect_from(&mut self, now: Instant) {
+        for check in self.checks.values_mut() {
+            check.heard = now;
+        }
+    }
+
+    pub fn plugin(&mut self, state: PluginState) {
+        match (&state.loaded, &state.error) {
+            (Some(loaded), None) => info!(
+                plugin = state.name,
+                kind = loaded.kind,
+                sha256 = loaded.sha256,
+                "plugin {} loaded from {}",
+                state.name,
+                state.source.display()
+            ),
+            (Some(_), Some(error)) => warn!(
+                plugin = state.name,
+                "plugin {}: the new file can't be used, the previous version goes on: {error}",
+                state.name
+            ),
+            (None, Some(error)) => error!(plugin = state.name, "plugin {} can't be used: {error}", state.name),
+            (None, None) => info!(plugin = state.name, "plugin {} is gone", state.name),
+        }
+        if state.loaded.is_none() && state.error.is_none() {
+            self.plugins.remove(&state.name);
+        } else {
+            self.plugins.insert(state.name.clone(), state);
+        }
+    }
+
+    /// The instances whose fitness is not what the protocol was told last; they count as told.
+    pub fn news(&mut self) -> Vec<(String, Health)> {
+        let mut news = Vec::new();
+        for (name, instance) in &mut self.instances {
+            let health = health(instance.fitness(&self.checks));
+            if instance.told.as_ref() != Some(&health) {
+                instance.told = Some(health.clone());
+                news.push((name.clone(), health));
+            }
+        }
+        news
+    }
+
+    /// The checks, the plugins, and each instance's terms, for `status`.
+    pub fn snapshot(&self, now: SystemTime) -> (Vec<status::Check>, Vec<status::Plugin>, BTreeMap<String, Vec<Term>>) {
+        let checks = self.checks.iter().map(|(name, check)| check.status(name, now)).collect();
+        let plugins = self.plugins.values().map(status::Plugin::from).collect();
+        let terms = self.instances.iter().map(|(name, instance)| (name.clone(), instance.terms(&self.checks))).collect();
+        (checks, plugins, terms)
+    }
+}
+
+impl CheckState {
+    fn new(spec: Check) -> Self {
+        CheckState {
+            counter: Counter::new(spec.counting),
+            spec,
+            since: SystemTime::now(),
+            last: None,
+            heard: Instant::now(),
+            runs: 0,
+            failures: 0,
+            skipped: 0,
+            fast: false,
+        }
+    }
+
+    fn record(&mut self, done: RunDone) -> Option<ToChecker> {
+        self.heard = Instant::now();
+        self.runs += 1;
+        self.skipped += done.skipped;
+        if !matches!(&done.result, RunResult::Report(report) if matches!(report.verdict, Verdict::Pass | Verdict::Warn)) {
+            self.failures += 1;
+        }
+        for LogLine { level, message } in &done.log {
+            debug!(check = done.check, plugin = self.spec.plugin, level, "{message}");
+        }
+        let before = self.counter.standing().clone();
+        if self.counter.record(&done.result) {
+            self.changed(&before);
+        }
+        let check = done.check.clone();
+        self.last = Some(LastRun { at: SystemTime::now(), done });
+        let fast = self.counter.is_changing();
+        (fast != self.fast).then(|| {
+            self.fast = fast;
+            ToChecker::Pace { check, fast }
+        })
+    }
+
+    fn lost(&mut self, reason: &str) {
+        let before = self.counter.standing().clone();
+        if self.counter.lost(reason) {
+            self.changed(&before);
+        }
+    }
+
+    fn changed(&mut self, before: &Standing) {
+        self.since = SystemTime::now();
+        let (from, _) = status::verdict(before);
+        let (to, message) = status::verdict(self.counter.standing());
+        let name = &self.spec.name;
+        match self.counter.standing() {
+            Standing::Waiting | Standing::Verdict { verdict: Verdict::Pass, .. } => {
+                info!(check = name, from, to, "check {name}: {from} -> {to}: {message}");
+            }
+            Standing::Verdict { .. } | Standing::Error { .. } => {
+                warn!(check = name, from, to, "check {name}: {from} -> {to}: {message}");
+            }
+        }
+    }
+
+    fn status(&self, name: &str, now: SystemTime) -> status::Check {
+        let (verdict, message) = status::verdict(self.counter.standing());
+        status::Check {
+            name: name.to_owned(),
+            plugin: self.spec.plugin.clone(),
+            verdict: verdict.to_owned(),
+            message,
+            since: status::time(self.since),
+            last_run: self.last.as_ref().map(|last| last.status()),
+            runs: self.runs,
+            failures: self.failures,
+            skipped: self.skipped,
+            next_run: self.last.as_ref().map(|last| status::time((last.at + last.done.next_in).max(now))),
+        }
+    }
+}
+
+impl LastRun {
+    fn status(&self) -> status::LastRun {
+        let (verdict, message, metrics, error) = match &self.done.result {
+            RunResult::Report(report) => {
+                (Some(report.verdict.to_string()), report.message.clone(), report.metrics.clone(), None)
+            }
+            RunResult::TimedOut { after } => {
+                (Some("fail".to_owned()), format!("timed out after {} ms", after.as_millis()), Vec::new(), None)
+            }
+            RunResult::Error { reason } => (None, String::new(), Vec::new(), Some(reason.clone())),
+        };
+        status::LastRun {
+            at: status::time(self.at),
+            duration: self.done.duration.as_secs_f64(),
+            cpu: self.done.cpu.as_secs_f64(),
+            memory: self.done.memory,
+            verdict,
+            message,
+            error,
+            metrics,
+        }
+    }
+}
+
+impl InstanceChecks {
+    fn new(instance: &Instance, told: Option<Health>) -> Self {
+        InstanceChecks {
+            base: instance.priority.get(),
+            uses: instance.checks.iter().map(|used| (used.check.clone(), used.influence)).collect(),
+            told,
+        }
+    }
+
+    fn fitness(&self, checks: &BTreeMap<String, CheckState>) -> Fitness {
+        fitness(
+            self.base,
+            self.uses.iter().filter_map(|(name, influence)| {
+                let check = checks.get(name)?;
+                Some((name.as_str(), check.counter.standing(), influence))
+            }),
+        )
+    }
+
+    fn terms(&self, checks: &BTreeMap<String, CheckState>) -> Vec<Term> {
+        match self.fitness(checks) {
+            Fitness::Fit { terms, .. } | Fitness::Fault { terms, .. } | Fitness::Waiting { terms, .. } => terms,
+        }
+    }
+}
+
+fn health(fitness: Fitness) -> Health {
+    match fitness {
+        Fitness::Waiting { checks, .. } => {
+            Health::Waiting { reason: format!("waits for the first result of {}", checks.join(", ")) }
+        }
+        Fitness::Fit { priority, terms } => {
+            let reasons: Vec<_> =
+                terms.iter().filter(|term| term.effect != Effect::Add || term.value != 0).map(Term::to_string).collect();
+            Health::Fit {
+                priority: vouchd_wire::Priority::new(priority),
+                reason: if reasons.is_empty() { "all checks pass".to_owned() } else { reasons.join("; ") },
+            }
+        }
+        Fitness::Fault { reason, .. } => Health::Fault { reason },
+    }
+}

@@ -1,0 +1,151 @@
+//! The control socket: a client writes one line, the router answers with one JSON document and closes.
+//!
+//! Its thread asks the others for their part; nobody waits for it, and a client that dawdles is dropped.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context;
+use tracing::{debug, warn};
+use vouchd_net::Notifier;
+
+use super::{protocol, supervisor};
+use crate::status;
+
+/// The only request there is so far.
+pub const STATUS: &str = "status";
+
+/// How long a client may take, and how long the other threads may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What `status` says beside what the protocol and the health thread know.
+pub struct Daemon {
+    pub name: String,
+    pub since: String,
+    /// Set by the main thread when it loads a configuration.
+    pub config: Arc<Mutex<status::ConfigState>>,
+}
+
+/// The socket file; removed when dropped.
+pub struct Control {
+    path: PathBuf,
+}
+
+impl Control {
+    /// Binds the socket and starts its thread. A socket file left by a daemon that is gone is replaced.
+    ///
+    /// # Errors
+    /// When a daemon already answers there, or the path can't be bound.
+    pub fn start(
+        path: &Path,
+        daemon: Daemon,
+        protocol: Notifier<protocol::Command>,
+        health: Notifier<supervisor::Command>,
+    ) -> anyhow::Result<Self> {
+        if UnixStream::connect(path).is_ok() {
+            anyhow::bail!("{}: another vouchd answers there; stop it, or set daemon.control", path.display());
+        }
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("replacing {}", path.display()));
+            }
+            Ok(()) | Err(_) => {}
+        }
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).with_context(|| format!("creating {}", parent.display()))?;
+        }
+        let listener = UnixListener::bind(path).with_context(|| format!("binding {}", path.display()))?;
+        // Reading the status needs no root, but is not for everybody either: the group may.
+        fs::set_permissions(path, fs::Permissions::from_mode(0o660)).context("permissions of the control socket")?;
+        let server = Server { daemon, protocol, health };
+        thread::Builder::new().name("control".to_owned()).spawn(move || server.serve(&listener))?;
+        Ok(Control { path: path.to_owned() })
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        // The file of a socket that nobody listens on harms nobody.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+struct Server {
+    daemon: Daemon,
+    protocol: Notifier<protocol::Command>,
+    health: Notifier<supervisor::Command>,
+}
+
+impl Server {
+    fn serve(&self, listener: &UnixListener) {
+        for client in listener.incoming() {
+            let answered = client.map_err(anyhow::Error::from).and_then(|client| self.answer(client));
+            if let Err(error) = answered {
+                debug!("control: {error:#}");
+            }
+        }
+    }
+
+    fn answer(&self, mut client: UnixStream) -> anyhow::Result<()> {
+        client.set_read_timeout(Some(PATIENCE))?;
+        client.set_write_timeout(Some(PATIENCE))?;
+        let mut request = String::new();
+        BufReader::new((&client).take(256)).read_line(&mut request)?;
+        match request.trim_end() {
+            STATUS => {
+                serde_json::to_writer(&client, &self.status()?)?;
+                client.write_all(b"\n")?;
+            }
+            other => warn!("control: unknown request {other:?}, expected {STATUS:?}"),
+        }
+        Ok(())
+    }
+
+    fn status(&self) -> anyhow::Result<status::Status> {
+        let (to_protocol, from_protocol) = mpsc::channel();
+        let (to_health, from_health) = mpsc::channel();
+        self.protocol.send(protocol::Command::Snapshot(to_protocol))?;
+        self.health.send(supervisor::Command::Snapshot(to_health))?;
+        let health = from_health.recv_timeout(PATIENCE).context("the health thread does not answer")?;
+        let mut protocol = from_protocol.recv_timeout(PATIENCE).context("the protocol thread does not answer")?;
+        for instance in &mut protocol.instances {
+            instance.priority.terms = health.terms.get(&instance.name).cloned().unwrap_or_default();
+        }
+        let config = match self.daemon.config.lock() {
+            Ok(config) => config.clone(),
+            Err(poisoned) => poisoned.into_inner().clone(),
+        };
+        Ok(status::Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            name: self.daemon.name.clone(),
+            pid: std::process::id(),
+            since: self.daemon.since.clone(),
+            config,
+            checker: health.checker,
+            instances: protocol.instances,
+            interfaces: protocol.interfaces,
+            checks: health.checks,
+            plugins: health.plugins,
+        })
+    }
+}
+
+/// Asks the daemon at `path` for its status.
+///
+/// # Errors
+/// When no daemon answers there, or it answers something else.
+pub fn ask_status(path: &Path) -> anyhow::Result<status::Status> {
+    let mut stream = UnixStream::connect(path)
+        .with_context(|| format!("{}: no vouchd answers there; is it running, and may you use the socket?", path.display()))?;
+    stream.set_read_timeout(Some(2 * PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    writeln!(stream, "{STATUS}")?;
+    serde_json::from_reader(BufReader::new(stream)).context("the daemon's answer can't be read: another version?")
+}

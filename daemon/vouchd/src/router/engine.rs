@@ -1,0 +1,236 @@
+//! The virtual routers of this host: hands each what concerns it and carries out what it answers.
+//!
+//! No clock and no socket of its own: time comes in, and [`Network`] does the rest, so that tests can look on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use tracing::{debug, error, warn};
+use vouchd_config::Instance;
+use vouchd_net::{InstanceKey, LinkState, Network, Received, Report, Time, Watched};
+use vouchd_vrrp::{Health, Input, Link, Packet};
+
+use super::virtual_router::VirtualRouter;
+use crate::status;
+
+pub struct Engine<N> {
+    network: N,
+    routers: BTreeMap<String, VirtualRouter>,
+    interfaces: BTreeMap<String, Interface>,
+    /// What the health thread said last, by instance; also of instances that are not there yet.
+    health: BTreeMap<String, Health>,
+}
+
+struct Interface {
+    state: Option<LinkState>,
+    /// Packets of virtual routers that are not configured here.
+    other_virtual_routers: u64,
+}
+
+impl<N: Network> Engine<N> {
+    pub fn new(network: N) -> Self {
+        Engine { network, routers: BTreeMap::new(), interfaces: BTreeMap::new(), health: BTreeMap::new() }
+    }
+
+    pub fn network(&mut self) -> &mut N {
+        &mut self.network
+    }
+
+    pub fn network_ref(&self) -> &N {
+        &self.network
+    }
+
+    pub fn into_network(self) -> N {
+        self.network
+    }
+
+    /// When to call [`Engine::timers`].
+    pub fn deadline(&self) -> Option<Time> {
+        self.routers.values().filter_map(VirtualRouter::deadline).min()
+    }
+
+    /// Makes these the instances: what is unchanged goes on untouched, what can change while it runs does, the rest
+    /// resigns and starts again.
+    pub fn configure(&mut self, now: Time, instances: &[Instance]) {
+        let names: BTreeSet<_> = instances.iter().map(|instance| instance.name.as_str()).collect();
+        let gone: Vec<_> = self.routers.keys().filter(|name| !names.contains(name.as_str())).cloned().collect();
+        for name in gone {
+            self.health.remove(&name);
+            self.resign(now, &name);
+        }
+        for instance in instances {
+            let known = self.routers.get_mut(&instance.name);
+            if known.is_some_and(|router| router.reconfigure(now, instance, &mut self.network)) {
+                continue;
+            }
+            self.resign(now, &instance.name);
+            self.start(now, instance);
+        }
+        let used: BTreeSet<_> = instances.iter().map(|instance| instance.interface.clone()).collect();
+        self.interfaces.retain(|name, _| used.contains(name));
+        for name in used {
+            self.interfaces.entry(name).or_insert(Interface { state: None, other_virtual_routers: 0 });
+        }
+    }
+
+    fn start(&mut self, now: Time, instance: &Instance) {
+        let name = &instance.name;
+        let mut router = match VirtualRouter::new(now, instance) {
+            Ok(router) => router,
+            Err(error) => return error!(instance = name, "instance {name} can't run: {error}"),
+        };
+        if let Some(state) = self.interfaces.get(&instance.interface).and_then(|interface| interface.state.as_ref()) {
+            let link = router.link(state);
+            router.handle(now, Input::Link(link), &mut self.network);
+        }
+        if let Some(health) = self.health.get(name) {
+            router.handle(now, Input::Health(health.clone()), &mut self.network);
+        }
+        self.routers.insert(name.clone(), router);
+    }
+
+    fn resign(&mut self, now: Time, name: &str) {
+        if let Some(mut router) = self.routers.remove(name) {
+            router.handle(now, Input::Shutdown, &mut self.network);
+        }
+    }
+
+    /// Priority 0 and no addresses, for all of them, for ever.
+    pub fn shutdown(&mut self, now: Time) {
+        for router in self.routers.values_mut() {
+            router.handle(now, Input::Shutdown, &mut self.network);
+        }
+    }
+
+    pub fn link(&mut self, now: Time, name: &str, state: LinkState) {
+        for router in self.routers.values_mut().filter(|router| router.interface() == name) {
+            let link = router.link(&state);
+            router.handle(now, Input::Link(link), &mut self.network);
+        }
+        if let Some(interface) = self.interfaces.get_mut(name) {
+            interface.state = Some(state);
+        }
+    }
+
+    /// The interface can't be used although it is up, because its socket could not be opened.
+    pub fn link_unusable(&mut self, now: Time, name: &str, reason: &str) {
+        for router in self.routers.values_mut().filter(|router| router.interface() == name) {
+            router.handle(now, Input::Link(Link::Down { reason: reason.to_owned() }), &mut self.network);
+        }
+    }
+
+    /// A packet that arrived on the interface, `buffer` as it came from the socket.
+    pub fn packet(&mut self, now: Time, interface: &str, received: &Received, buffer: &[u8]) {
+        let payload = buffer.get(received.payload.clone()).unwrap_or_default();
+        let packet = Packet {
+            source: IpAddr::V4(received.source),
+            destination: IpAddr::V4(received.destination),
+            ttl: received.ttl,
+            payload,
+        };
+        // Too short for a virtual router id: everybody on the interface discards it, and counts it.
+        let vrid = payload.get(1).copied();
+        let mut known = false;
+        for router in self.routers.values_mut().filter(|router| router.interface() == interface) {
+            if vrid.is_none_or(|vrid| vrid == router.vrid()) {
+                known = true;
+                router.handle(now, Input::Packet(packet), &mut self.network);
+            }
+        }
+        if !known && let Some(interface) = self.interfaces.get_mut(interface) {
+            interface.other_virtual_routers += 1;
+        }
+    }
+
+    pub fn health(&mut self, now: Time, instance: &str, health: Health) {
+        if let Some(router) = self.routers.get_mut(instance) {
+            router.handle(now, Input::Health(health.clone()), &mut self.network);
+        }
+        self.health.insert(instance.to_owned(), health);
+    }
+
+    /// What became of an order to the keeper of the addresses.
+    pub fn report(&mut self, now: Time, report: Report) {
+        let instance = subject(&report).as_str().to_owned();
+        match self.routers.get_mut(&instance) {
+            Some(router) => router.report(now, report, &mut self.network),
+            None => debug!(instance, "a report for an instance that is gone: {report:?}"),
+        }
+    }
+
+    pub fn address_gone(&mut self, now: Time, interface: &str, address: Ipv4Addr) {
+        for router in self.routers.values_mut().filter(|router| router.interface() == interface) {
+            router.address_gone(now, address, &mut self.network);
+        }
+    }
+
+    /// To be called after all packets that have arrived were handed over.
+    pub fn timers(&mut self, now: Time) {
+        for router in self.routers.values_mut() {
+            // Once for each timer that is due; bounded, should one of them never be satisfied.
+            for _ in 0..4 {
+                if router.deadline().is_none_or(|deadline| deadline > now) {
+                    break;
+                }
+                router.handle(now, Input::Timer, &mut self.network);
+            }
+        }
+    }
+
+    /// The interfaces in use and the virtual addresses on them.
+    pub fn watched(&self) -> Vec<Watched> {
+        let addresses_on = |name: &str| {
+            self.routers.values().filter(|router| router.interface() == name).flat_map(VirtualRouter::addresses).collect()
+        };
+        self.interfaces
+            .keys()
+            .map(|name| Watched { interface: name.clone(), addresses: addresses_on(name) })
+            .collect()
+    }
+
+    /// Whether any instance on the interface uses multicast.
+    pub fn uses_multicast(&self, interface: &str) -> bool {
+        self.routers.values().any(|router| router.interface() == interface && router.uses_multicast())
+    }
+
+    /// What is known of the interfaces in use.
+    pub fn known_links(&self) -> Vec<(String, LinkState)> {
+        let known = self.interfaces.iter().filter_map(|(name, interface)| Some((name.clone(), interface.state.clone()?)));
+        known.collect()
+    }
+
+    pub fn snapshot(&self, now: Time) -> (Vec<status::Instance>, Vec<status::Interface>) {
+        let instances = self.routers.values().map(|router| router.status(now)).collect();
+        let interfaces = self
+            .interfaces
+            .iter()
+            .map(|(name, interface)| status::Interface {
+                name: name.clone(),
+                state: interface.state.as_ref().map_or("not looked at yet".to_owned(), ToString::to_string),
+                source: match &interface.state {
+                    Some(LinkState::Up { source, .. }) => Some(source.to_string()),
+                    Some(LinkState::NoAddress { .. } | LinkState::Down { .. } | LinkState::Missing) | None => None,
+                },
+                other_virtual_routers: interface.other_virtual_routers,
+            })
+            .collect();
+        (instances, interfaces)
+    }
+}
+
+fn subject(report: &Report) -> &InstanceKey {
+    match report {
+        Report::Installed { instance, .. }
+        | Report::InstallFailed { instance, .. }
+        | Report::Removed { instance, .. }
+        | Report::RemoveFailed { instance, .. }
+        | Report::Announced { instance, .. }
+        | Report::AnnounceFailed { instance, .. }
+        | Report::Late { instance, .. } => instance,
+    }
+}
+
+/// For the log: an order that the keeper did not take is made good by the next one, or by the lease.
+pub fn warn_refused(instance: &str, refused: vouchd_net::CommandRefused) {
+    warn!(instance, "instance {instance}: {refused}");
+}

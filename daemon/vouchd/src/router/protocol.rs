@@ -1,0 +1,246 @@
+//! The protocol thread: waits for packets, news and deadlines, and hands them to the [`Engine`].
+//!
+//! It waits in one place only (`ppoll`) and never for anybody: no file, no lock, no answer. Sockets are drained before
+//! timers fire, so that after a stall what the others said meanwhile is known first.
+
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
+use tracing::{error, info, warn};
+use vouchd_config::{Config, Instance};
+use vouchd_net::{
+    AddressKeeper, Groups, Kernel, LinkEvent, LinkState, LinkWatcher, MAX_PACKET, Receiver, Report, Time, sweep,
+};
+use vouchd_vrrp::Health;
+
+use super::engine::Engine;
+use crate::status;
+
+/// What the protocol thread can be told.
+pub enum Command {
+    Health { instance: String, health: Health },
+    Configure(Vec<Instance>),
+    Snapshot(mpsc::Sender<Snapshot>),
+    /// Priority 0, addresses gone, end of the thread.
+    Shutdown,
+}
+
+/// Its part of `status`.
+pub struct Snapshot {
+    pub instances: Vec<status::Instance>,
+    pub interfaces: Vec<status::Interface>,
+}
+
+/// Tells the main thread that the protocol thread is alive.
+#[derive(Default)]
+pub struct Pulse {
+    beats: AtomicU64,
+    seen: AtomicU64,
+}
+
+impl Pulse {
+    /// The longest time between two beats.
+    const PERIOD: Duration = Duration::from_secs(1);
+
+    fn beat(&self) {
+        self.beats.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether there was a beat since the last call.
+    pub fn is_beating(&self) -> bool {
+        let beats = self.beats.load(Ordering::Relaxed);
+        self.seen.swap(beats, Ordering::Relaxed) != beats
+    }
+}
+
+/// Of SCHED_RR: before everything ordinary, behind the kernel's own threads.
+pub const PRIORITY: u8 = 10;
+
+/// Packets taken from one socket before timers are looked at again; far more than a queue holds without a flood.
+const DRAIN: usize = 4096;
+
+/// How long the addresses may take to go when stopping.
+const FINISH: Duration = Duration::from_secs(2);
+
+pub struct Protocol {
+    engine: Engine<Kernel>,
+    commands: Receiver<Command>,
+    reports: Receiver<Report>,
+    links: Receiver<LinkEvent>,
+    watcher: LinkWatcher,
+    /// By interface: the index and the groups with which its socket was opened.
+    opened: std::collections::BTreeMap<String, (u32, bool)>,
+    pulse: Arc<Pulse>,
+    buffer: Vec<u8>,
+}
+
+impl Protocol {
+    /// Removes what an earlier run left on the interfaces, and starts the threads that serve the protocol.
+    pub fn new(config: &Config, commands: Receiver<Command>, pulse: Arc<Pulse>) -> anyhow::Result<Self> {
+        let interfaces: Vec<_> = config.instances.iter().map(|instance| instance.interface.as_str()).collect();
+        for address in sweep(Some(&interfaces))? {
+            info!("removed {address}, which an earlier run left behind");
+        }
+        // As much in time as the protocol thread: an address whose lease is not renewed is gone.
+        let (keeper, reports) =
+            if config.daemon.realtime { AddressKeeper::start_real_time(PRIORITY)? } else { AddressKeeper::start()? };
+        let mut engine = Engine::new(Kernel::new(keeper));
+        engine.configure(Time::now(), &config.instances);
+        let (watcher, links) = LinkWatcher::start(engine.watched())?;
+        Ok(Protocol {
+            engine,
+            commands,
+            reports,
+            links,
+            watcher,
+            opened: Default::default(),
+            pulse,
+            buffer: vec![0; MAX_PACKET],
+        })
+    }
+
+    /// Until told to shut down.
+    pub fn run(mut self) {
+        loop {
+            self.pulse.beat();
+            self.wait();
+            self.take_links();
+            self.take_packets();
+            self.take_reports();
+            if !self.obey() {
+                break;
+            }
+            self.engine.timers(Time::now());
+        }
+        self.engine.shutdown(Time::now());
+        if !self.engine.into_network().finish(FINISH) {
+            error!("the kernel did not remove the addresses within {FINISH:?}; their leases end them");
+        }
+    }
+
+    fn wait(&mut self) {
+        let now = Time::now();
+        let timeout = self.engine.deadline().map_or(Pulse::PERIOD, |deadline| deadline.saturating_since(now));
+        let timeout = TimeSpec::from(timeout.min(Pulse::PERIOD));
+        let mut fds = vec![
+            PollFd::new(self.commands.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.reports.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.links.as_fd(), PollFlags::POLLIN),
+        ];
+        let sockets = self.engine.network_ref().sockets();
+        fds.extend(sockets.map(|(_, socket)| PollFd::new(socket.as_fd(), PollFlags::POLLIN)));
+        match ppoll(&mut fds, Some(timeout), None) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => panic!("ppoll of the protocol thread: {error}"),
+        }
+    }
+
+    fn take_links(&mut self) {
+        // A watcher that is gone has said why; what is known of the links stands.
+        for event in self.links.drain().unwrap_or_default() {
+            match event {
+                LinkEvent::State { interface, state } => {
+                    info!(interface, "interface {interface}: {state}");
+                    let opened = self.open_socket(&interface, &state);
+                    self.engine.link(Time::now(), &interface, state);
+                    if let Err(error) = opened {
+                        let reason = format!("no socket on {interface}: {error}");
+                        error!(interface, "{reason}");
+                        self.engine.link_unusable(Time::now(), &interface, &reason);
+                    }
+                }
+                LinkEvent::AddressGone { interface, address } => {
+                    self.engine.address_gone(Time::now(), &interface, address);
+                }
+            }
+        }
+    }
+
+    /// A socket lives as long as its interface: another index is another interface.
+    fn open_socket(&mut self, interface: &str, state: &LinkState) -> std::io::Result<()> {
+        match state {
+            LinkState::Up { index, .. } | LinkState::NoAddress { index, .. } | LinkState::Down { index, .. } => {
+                let wanted = (*index, self.engine.uses_multicast(interface));
+                if self.opened.get(interface) == Some(&wanted) {
+                    return Ok(());
+                }
+                self.opened.remove(interface);
+                let groups = if wanted.1 { Groups::Vrrp } else { Groups::None };
+                self.engine.network().open(interface, groups)?;
+                self.opened.insert(interface.to_owned(), wanted);
+            }
+            LinkState::Missing => {
+                self.opened.remove(interface);
+                self.engine.network().close(interface);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_packets(&mut self) {
+        for interface in self.opened.keys() {
+            for _ in 0..DRAIN {
+                let Some(socket) = self.engine.network_ref().socket(interface) else { break };
+                match socket.receive(&mut self.buffer) {
+                    Ok(Some(received)) => self.engine.packet(Time::now(), interface, &received, &self.buffer),
+                    Ok(None) => break,
+                    // Told by the link watcher too, in better words.
+                    Err(error) => {
+                        warn!(interface, "receiving on {interface}: {error}");
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_reports(&mut self) {
+        for report in self.reports.drain().unwrap_or_default() {
+            self.engine.report(Time::now(), report);
+        }
+    }
+
+    /// False: shut down.
+    fn obey(&mut self) -> bool {
+        // When everybody else is gone, so is the daemon.
+        let Ok(commands) = self.commands.drain() else { return false };
+        for command in commands {
+            let now = Time::now();
+            match command {
+                Command::Health { instance, health } => self.engine.health(now, &instance, health),
+                Command::Configure(instances) => self.configure(now, &instances),
+                Command::Snapshot(reply) => {
+                    let (instances, interfaces) = self.engine.snapshot(now);
+                    // Whoever asked may have given up.
+                    let _ = reply.send(Snapshot { instances, interfaces });
+                }
+                Command::Shutdown => return false,
+            }
+        }
+        true
+    }
+
+    fn configure(&mut self, now: Time, instances: &[Instance]) {
+        self.engine.configure(now, instances);
+        let watched = self.engine.watched();
+        self.opened.retain(|name, (_, multicast)| {
+            let used = watched.iter().any(|watched| watched.interface == *name);
+            if !used {
+                self.engine.network().close(name);
+            }
+            used && *multicast == self.engine.uses_multicast(name)
+        });
+        // An interface that is watched already is not told again, so its socket is opened anew here.
+        for (interface, state) in self.engine.known_links() {
+            if let Err(error) = self.open_socket(&interface, &state) {
+                error!(interface, "no socket on {interface}: {error}");
+            }
+        }
+        self.watcher.watch(watched);
+    }
+}

@@ -1,0 +1,247 @@
+//! `vouchd run`: starts the router's threads, tells systemd, waits for signals and for changed configuration files.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Context;
+use sd_notify::NotifyState;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use tracing::{error, info, warn};
+use vouchd_config::Config;
+use vouchd_net::{Notifier, channel, realtime};
+
+use super::checker_process::Identity;
+use super::control::{Control, Daemon};
+use super::protocol::{self, Protocol, Pulse};
+use super::supervisor::{self, Supervisor};
+use super::config_watch;
+use crate::{commands, logging, privileges, status};
+
+/// Longest time to give up all addresses when stopping.
+const STOP: Duration = Duration::from_secs(3);
+
+/// What wakes the main thread.
+pub enum Event {
+    Signal(i32),
+    /// A file of the configuration has changed.
+    ConfigChanged,
+    /// The protocol thread has ended without being told to.
+    ProtocolEnded,
+}
+
+/// Runs until SIGTERM or SIGINT. Exit status 0 then; an error if it can't start.
+///
+/// # Errors
+/// When the configuration can't be used, or the machine does not give what is needed.
+pub fn run(config_file: &Path) -> anyhow::Result<ExitCode> {
+    let config = match vouchd_config::load(config_file) {
+        Ok(config) => config,
+        Err(errors) => {
+            eprint!("{errors}");
+            return Ok(ExitCode::from(2));
+        }
+    };
+    // Capabilities belong to threads, so before the first one is started.
+    privileges::limit_router()?;
+    let identity = Identity::find(config.daemon.checker_user.as_deref())?;
+    let _log = logging::start();
+    warn_about(&config);
+    let name = config.daemon.name.clone().unwrap_or_else(host_name);
+    info!("vouchd {} starts as {name} with {}", env!("CARGO_PKG_VERSION"), config_file.display());
+
+    let (events, wakeups) = mpsc::channel();
+    watch_signals(events.clone())?;
+    let _watch = config_watch::start(config_file, events.clone())?;
+
+    let pulse = Arc::new(Pulse::default());
+    let (to_protocol, protocol_commands) = channel()?;
+    let (to_health, health_commands) = channel()?;
+    let protocol = Protocol::new(&config, protocol_commands, Arc::clone(&pulse))?;
+    let realtime = config.daemon.realtime;
+    let protocol = spawn_protocol(protocol, realtime, events)?;
+    let supervisor = Supervisor::new(&config, identity, health_commands, to_protocol.clone());
+    let health = thread::Builder::new().name("health".to_owned()).spawn(move || supervisor.run())?;
+
+    let shown = Arc::new(Mutex::new(config_state(&config)));
+    let daemon = Daemon { name, since: status::time(SystemTime::now()), config: Arc::clone(&shown) };
+    let control = Control::start(&config.daemon.control, daemon, to_protocol.clone(), to_health.clone())?;
+
+    notify(&[NotifyState::Ready]);
+    let mut main = Main { config_file: config_file.to_owned(), config, shown, to_protocol, to_health };
+    let code = main.wait(&wakeups, &pulse);
+    drop(control);
+    main.stop(protocol, health);
+    info!("vouchd has stopped");
+    Ok(code)
+}
+
+struct Main {
+    config_file: PathBuf,
+    config: Config,
+    shown: Arc<Mutex<status::ConfigState>>,
+    to_protocol: Notifier<protocol::Command>,
+    to_health: Notifier<supervisor::Command>,
+}
+
+impl Main {
+    /// Until a signal says stop, or the protocol thread has ended.
+    fn wait(&mut self, wakeups: &mpsc::Receiver<Event>, pulse: &Pulse) -> ExitCode {
+        let watchdog = sd_notify::watchdog_enabled().map(|interval| interval / 3);
+        loop {
+            let event = match watchdog {
+                None => wakeups.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+                Some(interval) => wakeups.recv_timeout(interval),
+            };
+            match event {
+                Ok(Event::Signal(SIGHUP)) => self.reload("SIGHUP"),
+                Ok(Event::ConfigChanged) => self.reload("a changed file"),
+                Ok(Event::Signal(_)) => return ExitCode::SUCCESS,
+                Ok(Event::ProtocolEnded) | Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    error!("the protocol thread has ended");
+                    return ExitCode::FAILURE;
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+            }
+            // Only the protocol thread's life counts: systemd is to restart a router that does not advertise.
+            if watchdog.is_some() && pulse.is_beating() {
+                notify(&[NotifyState::Watchdog]);
+            }
+        }
+    }
+
+    /// Takes over a changed configuration, or leaves everything as it is.
+    fn reload(&mut self, why: &str) {
+        let config = match vouchd_config::load(&self.config_file) {
+            Ok(config) => config,
+            Err(errors) => {
+                error!("the configuration can't be used ({why}); what runs goes on:\n{errors}");
+                self.show(|shown| shown.error = Some(errors.to_string()));
+                return;
+            }
+        };
+        let same = config.checks == self.config.checks && config.instances == self.config.instances;
+        if config.daemon != self.config.daemon {
+            warn!("[daemon] has changed: that takes effect at the next start");
+        }
+        let state = config_state(&config);
+        self.show(|shown| *shown = state);
+        if same {
+            return;
+        }
+        info!("configuration loaded again ({why})");
+        warn_about(&config);
+        // Health first, so that an instance that is new finds its priority.
+        let told = self
+            .to_health
+            .send(supervisor::Command::Configure(Box::new(config.clone())))
+            .and_then(|()| self.to_protocol.send(protocol::Command::Configure(config.instances.clone())));
+        if told.is_err() {
+            error!("a thread has ended; the configuration is not taken over");
+        }
+        self.config = config;
+    }
+
+    fn show(&self, change: impl FnOnce(&mut status::ConfigState)) {
+        match self.shown.lock() {
+            Ok(mut shown) => change(&mut shown),
+            Err(poisoned) => change(&mut poisoned.into_inner()),
+        }
+    }
+
+    /// Priority 0, addresses gone, then the threads.
+    fn stop(self, protocol: JoinHandle<()>, health: JoinHandle<()>) {
+        notify(&[NotifyState::Stopping]);
+        // A thread that can't be told has ended already.
+        let _ = self.to_protocol.send(protocol::Command::Shutdown);
+        let _ = self.to_health.send(supervisor::Command::Shutdown);
+        let deadline = Instant::now() + STOP;
+        for (thread, name) in [(protocol, "protocol"), (health, "health")] {
+            while !thread.is_finished() && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(2));
+            }
+            if !thread.is_finished() {
+                warn!("the {name} thread does not end; left behind");
+            } else if thread.join().is_err() {
+                error!("the {name} thread has panicked");
+            }
+        }
+    }
+}
+
+fn spawn_protocol(
+    protocol: Protocol,
+    realtime: bool,
+    events: mpsc::Sender<Event>,
+) -> anyhow::Result<JoinHandle<()>> {
+    let thread = thread::Builder::new().name("protocol".to_owned()).spawn(move || {
+        if realtime {
+            be_on_time();
+        }
+        // Also when it panics.
+        let _ended = Ended(events);
+        protocol.run();
+    })?;
+    Ok(thread)
+}
+
+struct Ended(mpsc::Sender<Event>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // Nobody listens any more when the daemon stops.
+        let _ = self.0.send(Event::ProtocolEnded);
+    }
+}
+
+/// Real-time scheduling for this thread, locked memory for the process; a warning where it is not permitted.
+fn be_on_time() {
+    for refused in [realtime::lock_memory(), realtime::real_time(protocol::PRIORITY)].into_iter().filter_map(Result::err) {
+        warn!("{refused}");
+    }
+}
+
+fn watch_signals(events: mpsc::Sender<Event>) -> anyhow::Result<()> {
+    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP]).context("signal handlers")?;
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for signal in signals.forever() {
+            if events.send(Event::Signal(signal)).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(())
+}
+
+/// To systemd; does nothing where nobody listens.
+fn notify(states: &[NotifyState]) {
+    if let Err(error) = sd_notify::notify(states) {
+        warn!("telling systemd: {error}");
+    }
+}
+
+fn warn_about(config: &Config) {
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
+    // The file may come later, and until then the check is an error that is handled: no reason not to start.
+    if let Err(missing) = config.check_plugins(&commands::config::available_plugins(config)) {
+        warn!("{missing}");
+    }
+}
+
+fn config_state(config: &Config) -> status::ConfigState {
+    status::ConfigState {
+        files: config.files.iter().map(|file| file.display().to_string()).collect(),
+        loaded_at: status::time(SystemTime::now()),
+        error: None,
+        warnings: config.warnings.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn host_name() -> String {
+    nix::unistd::gethostname().map_or_else(|_| "vouchd".to_owned(), |name| name.to_string_lossy().into_owned())
+}

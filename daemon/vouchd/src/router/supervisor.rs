@@ -1,0 +1,277 @@
+//! The health thread: keeps a checker running, counts what it reports, tells the protocol thread what changed.
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::sync::mpsc;
+use std::time::{Duration, Instant, SystemTime};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tracing::{error, info, warn};
+use vouchd_config::Config;
+use vouchd_health::Term;
+use vouchd_net::{Closed, Notifier, Receiver};
+
+use super::checker_process::{CheckerProcess, Identity, Received};
+use super::checks::Checks;
+use super::protocol;
+use crate::pipe::{FromChecker, HEARTBEAT, Init, ToChecker};
+use crate::status;
+
+/// A checker that says nothing for so long hangs, and is killed.
+const SILENCE: Duration = Duration::from_millis(HEARTBEAT.as_millis() as u64 * 8);
+
+/// A checker that lived shorter than this is started again only after a delay, doubled each time.
+const SHORT_LIFE: Duration = Duration::from_millis(250);
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+const LONGEST_DELAY: Duration = Duration::from_secs(5);
+
+/// What the health thread can be told.
+pub enum Command {
+    Configure(Box<Config>),
+    Snapshot(mpsc::Sender<Snapshot>),
+    Shutdown,
+}
+
+/// Its part of `status`.
+pub struct Snapshot {
+    pub checker: status::Checker,
+    pub checks: Vec<status::Check>,
+    pub plugins: Vec<status::Plugin>,
+    pub terms: BTreeMap<String, Vec<Term>>,
+}
+
+pub struct Supervisor {
+    identity: Identity,
+    init: Init,
+    error_grace: Duration,
+    checks: Checks,
+    commands: Receiver<Command>,
+    protocol: Notifier<protocol::Command>,
+    checker: CheckerState,
+    /// Since when no run has ended because checkers were lost; a checker that dies again and again does not reset it.
+    missing: Option<Missing>,
+    restarts: u64,
+    last_error: Option<String>,
+    /// The next start's delay if the checker dies young.
+    delay: Duration,
+}
+
+enum CheckerState {
+    Running { process: CheckerProcess, started: Instant, heard: Instant },
+    Gone { start_at: Instant },
+}
+
+struct Missing {
+    since: Instant,
+    /// The grace is over and the checks have been told.
+    told: bool,
+}
+
+impl Supervisor {
+    pub fn new(
+        config: &Config,
+        identity: Identity,
+        commands: Receiver<Command>,
+        protocol: Notifier<protocol::Command>,
+    ) -> Self {
+        let mut checks = Checks::new();
+        checks.configure(config);
+        let now = Instant::now();
+        Supervisor {
+            identity,
+            init: Init {
+                plugin_dir: config.daemon.plugin_dir.clone(),
+                builtin_plugin_dir: config.daemon.builtin_plugin_dir.clone(),
+                cache_dir: config.daemon.cache_dir.clone(),
+            },
+            error_grace: config.daemon.error_grace,
+            checks,
+            commands,
+            protocol,
+            checker: CheckerState::Gone { start_at: now },
+            missing: None,
+            restarts: 0,
+            last_error: None,
+            delay: FIRST_DELAY,
+        }
+    }
+
+    /// Until told to shut down, or until the daemon's other threads are gone.
+    pub fn run(mut self) {
+        loop {
+            self.tell_protocol();
+            self.wait();
+            match self.obey() {
+                Ok(true) => {}
+                Ok(false) | Err(Closed) => return,
+            }
+            self.listen();
+            self.look_after();
+        }
+    }
+
+    fn tell_protocol(&mut self) {
+        for (instance, health) in self.checks.news() {
+            // A protocol thread that is gone ends the daemon; nothing to do here.
+            let _ = self.protocol.send(protocol::Command::Health { instance, health });
+        }
+    }
+
+    fn wait(&self) {
+        let now = Instant::now();
+        let mut until = match &self.checker {
+            CheckerState::Running { heard, .. } => *heard + SILENCE,
+            CheckerState::Gone { start_at } => *start_at,
+        };
+        if let Some(Missing { since, told: false }) = &self.missing {
+            until = until.min(*since + self.error_grace);
+        }
+        // At least once a second, to notice checks that are overdue.
+        let timeout = until.saturating_duration_since(now).min(Duration::from_secs(1)) + Duration::from_millis(1);
+        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
+        let mut fds = vec![PollFd::new(self.commands.as_fd(), PollFlags::POLLIN)];
+        if let CheckerState::Running { process, .. } = &self.checker {
+            fds.push(PollFd::new(process.as_fd(), PollFlags::POLLIN));
+        }
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => panic!("poll of the health thread: {error}"),
+        }
+    }
+
+    /// False: shut down.
+    fn obey(&mut self) -> Result<bool, Closed> {
+        for command in self.commands.drain()? {
+            match command {
+                Command::Configure(config) => {
+                    for message in self.checks.configure(&config) {
+                        self.send(&message);
+                    }
+                }
+                Command::Snapshot(reply) => {
+                    // Whoever asked may have given up.
+                    let _ = reply.send(self.snapshot());
+                }
+                Command::Shutdown => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    fn listen(&mut self) {
+        loop {
+            let CheckerState::Running { process, heard, .. } = &mut self.checker else { return };
+            let message = match process.receive() {
+                Ok(Received::Nothing) => return,
+                Ok(Received::Closed) => return self.gone(None),
+                Ok(Received::Message(message)) => message,
+                Err(error) => return self.gone(Some(format!("sent something that is not a message: {error}"))),
+            };
+            *heard = Instant::now();
+            match message {
+                FromChecker::Heartbeat => {}
+                FromChecker::Run(done) => {
+                    self.missing = None;
+                    if let Some(pace) = self.checks.record(done) {
+                        self.send(&pace);
+                    }
+                    self.tell_protocol();
+                }
+                FromChecker::Plugin(state) => self.checks.plugin(state),
+            }
+        }
+    }
+
+    fn look_after(&mut self) {
+        let now = Instant::now();
+        match &mut self.checker {
+            CheckerState::Running { heard, .. } if now.duration_since(*heard) > SILENCE => {
+                let silent = now.duration_since(*heard).as_secs_f64();
+                self.gone(Some(format!("said nothing for {silent:.1} s; killed")));
+            }
+            CheckerState::Running { .. } => self.checks.lose_overdue(now, self.error_grace),
+            CheckerState::Gone { start_at } => {
+                if now >= *start_at {
+                    self.start(now);
+                }
+            }
+        }
+        if let Some(Missing { since, told: told @ false }) = &mut self.missing
+            && now.duration_since(*since) > self.error_grace
+        {
+            *told = true;
+            let reason = self.last_error.as_deref().unwrap_or_default();
+            let silent = now.duration_since(*since).as_secs_f64();
+            self.checks.lost_all(&format!("no checker for {silent:.1} s: {reason}"));
+        }
+    }
+
+    fn start(&mut self, now: Instant) {
+        let started = CheckerProcess::spawn(self.identity).and_then(|process| {
+            process.send(&ToChecker::Init(self.init.clone()))?;
+            for message in self.checks.all() {
+                process.send(&message)?;
+            }
+            Ok(process)
+        });
+        match started {
+            Ok(process) => {
+                info!(pid = process.pid(), "checker started");
+                self.checks.expect_from(now);
+                self.checker = CheckerState::Running { process, started: now, heard: now };
+            }
+            Err(error) => {
+                error!("the checker can't be started: {error:#}");
+                self.last_error = Some(format!("{error:#}"));
+                self.missing.get_or_insert(Missing { since: now, told: false });
+                if let CheckerState::Gone { start_at } = &mut self.checker {
+                    *start_at = now + self.delay;
+                }
+                self.delay = (self.delay * 2).min(LONGEST_DELAY);
+            }
+        }
+    }
+
+    fn send(&mut self, message: &ToChecker) {
+        if let CheckerState::Running { process, .. } = &self.checker
+            && let Err(error) = process.send(message)
+        {
+            self.gone(Some(format!("does not take messages: {error}")));
+        }
+    }
+
+    /// The checker is lost, or given up for the reason told. Its checks stand until the grace is over.
+    fn gone(&mut self, reason: Option<String>) {
+        let now = Instant::now();
+        let gone = CheckerState::Gone { start_at: now };
+        let CheckerState::Running { process, started, .. } = std::mem::replace(&mut self.checker, gone) else { return };
+        let pid = process.pid();
+        let reason = match reason {
+            Some(reason) => reason,
+            None => process.end(),
+        };
+        warn!(pid, "checker lost: {reason}; starting another");
+        self.last_error = Some(reason);
+        self.restarts += 1;
+        self.missing.get_or_insert(Missing { since: now, told: false });
+        if now.duration_since(started) >= SHORT_LIFE {
+            self.delay = FIRST_DELAY;
+        } else {
+            if let CheckerState::Gone { start_at } = &mut self.checker {
+                *start_at = now + self.delay;
+            }
+            self.delay = (self.delay * 2).min(LONGEST_DELAY);
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let (checks, plugins, terms) = self.checks.snapshot(SystemTime::now());
+        let pid = match &self.checker {
+            CheckerState::Running { process, .. } => Some(process.pid()),
+            CheckerState::Gone { .. } => None,
+        };
+        let checker = status::Checker { pid, restarts: self.restarts, error: self.last_error.clone() };
+        Snapshot { checker, checks, plugins, terms }
+    }
+}

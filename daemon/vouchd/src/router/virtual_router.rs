@@ -1,0 +1,351 @@
+//! One virtual router: the state machine, its configuration, and what the kernel did for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tracing::{debug, error, info, warn};
+use vouchd_config::Instance;
+use vouchd_net::{AddressCommand, CommandKind, InstanceKey, Lifetime, LinkState, Network, Report, Time, VirtualAddress};
+use vouchd_vrrp::{Action, Announcements, ConfigError, Discard, Event, Input, Instant, Link, Router, State, Why};
+use vouchd_wire::{Advertisement, Priority};
+
+use super::engine::warn_refused;
+use crate::status;
+
+pub struct VirtualRouter {
+    config: Instance,
+    router: Router,
+    key: InstanceKey,
+    /// The virtual addresses, without those that an owner (priority 255) has anyway: these are the host's, not ours to
+    /// lease or to take away.
+    addresses: Arc<[VirtualAddress]>,
+    /// What the interface has beside our addresses.
+    host_addresses: Vec<Ipv4Addr>,
+    /// Those that the kernel holds because of us, as far as reported.
+    installed: BTreeSet<Ipv4Addr>,
+    address_errors: BTreeMap<Ipv4Addr, String>,
+    send_errors: u64,
+    /// The last error of sending, so that it is logged once.
+    send_error: Option<String>,
+}
+
+impl VirtualRouter {
+    pub fn new(now: Time, config: &Instance) -> Result<Self, ConfigError> {
+        Ok(VirtualRouter {
+            router: Router::new(instant(now), protocol_config(config))?,
+            key: InstanceKey::from(config.name.as_str()),
+            addresses: virtual_addresses(config, &[]),
+            host_addresses: Vec::new(),
+            config: config.clone(),
+            installed: BTreeSet::new(),
+            address_errors: BTreeMap::new(),
+            send_errors: 0,
+            send_error: None,
+        })
+    }
+
+    pub fn interface(&self) -> &str {
+        &self.config.interface
+    }
+
+    pub fn vrid(&self) -> u8 {
+        self.config.vrid.get()
+    }
+
+    pub fn uses_multicast(&self) -> bool {
+        self.config.unicast.is_none()
+    }
+
+    pub fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
+        self.addresses.iter().map(|address| address.address)
+    }
+
+    pub fn deadline(&self) -> Option<Time> {
+        self.router.deadline().map(|deadline| Time::from_nanos(deadline.as_nanos()))
+    }
+
+    /// Goes on with another configuration. False if that takes a new router.
+    pub fn reconfigure(&mut self, now: Time, config: &Instance, network: &mut impl Network) -> bool {
+        if self.config == *config {
+            return true;
+        }
+        // Another source or interface is another link; that it is up is not known yet.
+        let source = |config: &Instance| config.unicast.as_ref().map(|unicast| unicast.source);
+        if self.config.interface != config.interface || source(&self.config) != source(config) {
+            return false;
+        }
+        let Ok(actions) = self.router.reconfigure(instant(now), protocol_config(config)) else { return false };
+        info!(instance = config.name, "instance {}: configuration changed", config.name);
+        self.config = config.clone();
+        let before = std::mem::replace(&mut self.addresses, virtual_addresses(config, &self.host_addresses));
+        self.carry_out(now, actions, &before, network);
+        true
+    }
+
+    pub fn handle(&mut self, now: Time, input: Input<'_>, network: &mut impl Network) {
+        let actions = self.router.handle(instant(now), input);
+        let addresses = Arc::clone(&self.addresses);
+        self.carry_out(now, actions, &addresses, network);
+    }
+
+    /// What an interface's state means for this router.
+    pub fn link(&mut self, state: &LinkState) -> Link {
+        let LinkState::Up { source, addresses, .. } = state else { return Link::Down { reason: state.to_string() } };
+        self.host_addresses.clone_from(addresses);
+        self.addresses = virtual_addresses(&self.config, addresses);
+        match self.config.unicast.as_ref().map(|unicast| unicast.source) {
+            None => Link::Up { source: IpAddr::V4(*source) },
+            Some(IpAddr::V4(wanted)) if addresses.contains(&wanted) => Link::Up { source: IpAddr::V4(wanted) },
+            Some(wanted) => {
+                Link::Down { reason: format!("{} does not have the address {wanted}", self.config.interface) }
+            }
+        }
+    }
+
+    /// `before`: the addresses as they were until now, which is where withdrawn ones are found.
+    fn carry_out(&mut self, now: Time, actions: Vec<Action>, before: &Arc<[VirtualAddress]>, network: &mut impl Network) {
+        for action in actions {
+            match action {
+                Action::Send(advertisement) => self.send(&advertisement, network),
+                Action::Install { lease } => {
+                    let lifetime = match lease {
+                        Some(lease) => Lifetime::Until(now + lease),
+                        None => Lifetime::Forever { start_before: now + self.router.down_interval() },
+                    };
+                    let (instance, addresses) = self.subject();
+                    self.order(AddressCommand::Install { instance, addresses, lifetime }, network);
+                }
+                Action::Remove => {
+                    let (instance, addresses) = self.subject();
+                    self.order(AddressCommand::Remove { instance, addresses }, network);
+                }
+                Action::Withdraw { addresses } => {
+                    let withdrawn = before.iter().filter(|known| addresses.contains(&IpAddr::V4(known.address)));
+                    let (instance, addresses) = (self.key.clone(), withdrawn.cloned().collect());
+                    self.order(AddressCommand::Remove { instance, addresses }, network);
+                }
+                Action::Announce { repeat } => {
+                    let (instance, addresses) = self.subject();
+                    let not_after = now + self.router.down_interval();
+                    self.order(AddressCommand::Announce { instance, addresses, repeat, not_after }, network);
+                }
+                Action::Event(event) => self.log(&event),
+            }
+        }
+    }
+
+    fn subject(&self) -> (InstanceKey, Arc<[VirtualAddress]>) {
+        (self.key.clone(), Arc::clone(&self.addresses))
+    }
+
+    fn order(&self, command: AddressCommand, network: &mut impl Network) {
+        if let Err(refused) = network.address(command) {
+            warn_refused(&self.config.name, refused);
+        }
+    }
+
+    fn send(&mut self, advertisement: &Advertisement, network: &mut impl Network) {
+        let Some(IpAddr::V4(source)) = self.router.source() else { return };
+        for (destination, bytes) in self.router.packets(advertisement) {
+            let IpAddr::V4(destination) = destination else { continue };
+            let error = network.send(&self.config.interface, source, destination, &bytes).err();
+            let error = error.map(|error| format!("an advertisement to {destination}: {error}"));
+            if let Some(error) = &error {
+                self.send_errors += 1;
+                if self.send_error.as_ref() != Some(error) {
+                    warn!(instance = self.config.name, "instance {}: could not send {error}", self.config.name);
+                }
+            }
+            self.send_error = error;
+        }
+    }
+
+    pub fn report(&mut self, now: Time, report: Report, network: &mut impl Network) {
+        let name = self.config.name.clone();
+        match report {
+            Report::Installed { new, taken_over, failed: _, .. } => {
+                for address in new.iter().chain(&taken_over) {
+                    info!(instance = name, "instance {name}: holds {address}");
+                    self.address_errors.remove(&address.address);
+                    self.installed.insert(address.address);
+                }
+                for address in &taken_over {
+                    warn!(instance = name, "instance {name}: {address} was there already; it is vouchd's now");
+                }
+            }
+            Report::InstallFailed { address, error, .. } => {
+                error!(instance = name, "instance {name}: {address} could not be installed: {error}");
+                self.address_errors.insert(address.address, error.to_string());
+                // One that is there already only was not renewed; the next advertisement tries again.
+                if !self.installed.contains(&address.address) {
+                    let reason = format!("{address}: {error}");
+                    self.handle(now, Input::AddressesFailed { reason }, network);
+                }
+            }
+            Report::Removed { failed: 0, .. } => {
+                for address in std::mem::take(&mut self.installed) {
+                    info!(instance = name, "instance {name}: gave up {address}");
+                }
+            }
+            Report::Removed { .. } => {}
+            Report::RemoveFailed { address, error, .. } => {
+                error!(instance = name, "instance {name}: {address} could not be removed: {error}; its lease ends it");
+                self.address_errors.insert(address.address, error.to_string());
+            }
+            Report::Announced { frames, .. } => debug!(instance = name, frames, "instance {name}: announced"),
+            Report::AnnounceFailed { address, error, .. } => {
+                warn!(instance = name, "instance {name}: {address} could not be announced: {error}");
+            }
+            Report::Late { command, late, .. } => {
+                let what = match command {
+                    CommandKind::Install => "installing the addresses",
+                    CommandKind::Announce => "announcing the addresses",
+                };
+                warn!(instance = name, "instance {name}: not {what}: {late}");
+            }
+        }
+    }
+
+    /// An address went from the interface: by our order, by the end of its lease, or by somebody's hand. While this
+    /// router is active it puts it back.
+    pub fn address_gone(&mut self, now: Time, address: Ipv4Addr, network: &mut impl Network) {
+        if !self.installed.remove(&address) {
+            return;
+        }
+        let name = &self.config.name;
+        match self.router.state() {
+            State::Initialize | State::Backup => info!(instance = name, "instance {name}: {address} is gone"),
+            State::Active => {
+                warn!(instance = name, "instance {name}: somebody removed {address}; putting it back");
+                let lease = self.config.lease.then(|| vouchd_vrrp::lease(self.config.advert_interval));
+                let actions = vec![Action::Install { lease }, Action::Announce { repeat: 1 }];
+                let addresses = Arc::clone(&self.addresses);
+                self.carry_out(now, actions, &addresses, network);
+            }
+        }
+    }
+
+    fn log(&self, event: &Event) {
+        let name = &self.config.name;
+        match event {
+            Event::Transition { from, to, why } => {
+                let (from, to) = (from.name(), to.name());
+                info!(instance = name, from, to, "instance {name}: {event}");
+                if let Why::HealthFault(reason) = why {
+                    warn!(instance = name, "instance {name}: hard fault: {reason}");
+                }
+            }
+            Event::Held { .. } | Event::Priority { .. } | Event::ElectionCalled { .. } | Event::ElectionWon { .. } => {
+                info!(instance = name, "instance {name}: {event}");
+            }
+            Event::Discarded { .. }
+            | Event::OtherActive { .. }
+            | Event::Stalled { .. }
+            | Event::PeerInterval { .. }
+            | Event::PeerChecksum { .. }
+            | Event::PeerAddresses { .. } => warn!(instance = name, "instance {name}: {event}"),
+        }
+    }
+
+    pub fn status(&self, now: Time) -> status::Instance {
+        let Instance { name, interface, version, priority, preempt, .. } = &self.config;
+        let counters = self.router.counters();
+        let state = self.router.state();
+        let since = SystemTime::now() - now.saturating_since(Time::from_nanos(self.router.since().as_nanos()));
+        let discarded = Discard::ALL
+            .into_iter()
+            .map(|reason| (reason.name().to_owned(), counters.discarded(reason)))
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        status::Instance {
+            name: name.clone(),
+            interface: interface.clone(),
+            virtual_router_id: self.vrid(),
+            version: version.number(),
+            state: state.name().to_owned(),
+            reason: self.router.why().to_string(),
+            since: status::time(since),
+            preempt: *preempt,
+            priority: status::Priority {
+                base: priority.get(),
+                effective: (state != State::Initialize).then(|| self.router.priority().get()),
+                terms: Vec::new(),
+            },
+            active: self.active_router(state),
+            addresses: self.addresses.iter().map(|address| self.address_status(address)).collect(),
+            advertisements: status::Advertisements {
+                sent: counters.sent,
+                sent_priority_zero: counters.priority_zero_sent,
+                send_errors: self.send_errors,
+                received: counters.received,
+                received_priority_zero: counters.priority_zero_received,
+                discarded,
+            },
+            transitions: counters.transitions,
+            elections_called: counters.elections,
+        }
+    }
+
+    fn active_router(&self, state: State) -> Option<status::Active> {
+        match state {
+            State::Active => Some(status::Active {
+                address: self.router.source()?.to_string(),
+                priority: self.router.priority().get(),
+                checksum: None,
+            }),
+            State::Initialize | State::Backup => self.router.active_peer().map(|peer| status::Active {
+                address: peer.address.to_string(),
+                priority: peer.priority.get(),
+                checksum: peer.checksum_form.map(|form| form.name().to_owned()),
+            }),
+        }
+    }
+
+    fn address_status(&self, address: &VirtualAddress) -> status::Address {
+        status::Address {
+            address: address.address.to_string(),
+            installed: self.installed.contains(&address.address),
+            error: self.address_errors.get(&address.address).cloned(),
+        }
+    }
+}
+
+fn instant(time: Time) -> Instant {
+    Instant::from_nanos(time.as_nanos())
+}
+
+fn protocol_config(instance: &Instance) -> vouchd_vrrp::Config {
+    vouchd_vrrp::Config {
+        vrid: instance.vrid,
+        version: instance.version,
+        priority: instance.priority,
+        interval: instance.advert_interval,
+        preempt: instance.preempt,
+        addresses: instance.addresses.iter().map(|address| address.ip).collect(),
+        auth: instance.auth,
+        peers: instance.unicast.as_ref().map(|unicast| unicast.peers.clone()),
+        checksum: instance.checksum,
+        lease: instance.lease,
+        announce: Announcements {
+            repeat: instance.garp.repeat,
+            delay: instance.garp.delay,
+            refresh: instance.garp.refresh,
+            refresh_repeat: instance.garp.refresh_repeat,
+        },
+    }
+}
+
+/// What the kernel is to hold for this instance; an owner's own addresses are there without us. The configuration has only
+/// IPv4 addresses so far.
+fn virtual_addresses(instance: &Instance, host_addresses: &[Ipv4Addr]) -> Arc<[VirtualAddress]> {
+    let interface: Arc<str> = instance.interface.as_str().into();
+    let is_owner = instance.priority == Priority::OWNER;
+    let v4 = instance.addresses.iter().filter_map(|address| match address.ip {
+        IpAddr::V4(ip) if is_owner && host_addresses.contains(&ip) => None,
+        IpAddr::V4(ip) => Some(VirtualAddress { interface: Arc::clone(&interface), address: ip, prefix: address.prefix }),
+        IpAddr::V6(_) => None,
+    });
+    v4.collect()
+}

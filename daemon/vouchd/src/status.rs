@@ -1,0 +1,190 @@
+//! What `vouchd status --json` prints: the document that the router sends over its control socket.
+//!
+//! Times are RFC 3339 in UTC, durations are seconds. Fields are added, never renamed.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+use vouchd_health::{Metric, Standing, Term};
+
+use crate::pipe::PluginState;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the daemon.
+    pub version: String,
+    /// The router's name, `daemon.name`.
+    pub name: String,
+    pub pid: u32,
+    pub since: String,
+    pub config: ConfigState,
+    pub checker: Checker,
+    pub instances: Vec<Instance>,
+    pub interfaces: Vec<Interface>,
+    pub checks: Vec<Check>,
+    pub plugins: Vec<Plugin>,
+}
+
+/// The configuration that runs, and what is wrong with a newer one on disk.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConfigState {
+    pub files: Vec<String>,
+    pub loaded_at: String,
+    /// The files on disk can't be used; what runs is what was loaded before.
+    pub error: Option<String>,
+    pub warnings: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Checker {
+    /// None: not running at the moment.
+    pub pid: Option<u32>,
+    /// Times that it had to be started again.
+    pub restarts: u64,
+    /// Why it ended last.
+    pub error: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Instance {
+    pub name: String,
+    pub interface: String,
+    pub virtual_router_id: u8,
+    pub version: u8,
+    /// `initialize`, `backup` or `active`.
+    pub state: String,
+    /// Why it is in this state, in words.
+    pub reason: String,
+    pub since: String,
+    pub preempt: bool,
+    pub priority: Priority,
+    /// The active router, as far as known; this router itself while it is active.
+    pub active: Option<Active>,
+    pub addresses: Vec<Address>,
+    pub advertisements: Advertisements,
+    /// Changes of state since the start.
+    pub transitions: u64,
+    /// Elections that this router has called by yielding.
+    pub elections_called: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Priority {
+    pub base: u8,
+    /// None while it takes no part in elections.
+    pub effective: Option<u8>,
+    pub terms: Vec<Term>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Active {
+    pub address: String,
+    pub priority: u8,
+    /// The form of the peer's checksum (v3 over IPv4): `pseudo-header` or `message-only`.
+    pub checksum: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Address {
+    pub address: String,
+    /// Whether the kernel has it on the interface, because of us.
+    pub installed: bool,
+    /// Why it could not be installed.
+    pub error: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Advertisements {
+    pub sent: u64,
+    /// Of those, with priority 0.
+    pub sent_priority_zero: u64,
+    /// Could not be sent.
+    pub send_errors: u64,
+    pub received: u64,
+    pub received_priority_zero: u64,
+    /// By reason.
+    pub discarded: BTreeMap<String, u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Interface {
+    pub name: String,
+    /// `up`, or why it can't be used.
+    pub state: String,
+    pub source: Option<String>,
+    /// Packets of virtual routers that are not configured here.
+    pub other_virtual_routers: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    pub name: String,
+    pub plugin: String,
+    /// `waiting`, `pass`, `warn`, `fail`, `fault`, or `error`.
+    pub verdict: String,
+    pub message: String,
+    pub since: String,
+    pub last_run: Option<LastRun>,
+    pub runs: u64,
+    /// Runs that ended neither `pass` nor `warn`.
+    pub failures: u64,
+    /// Runs that were due while one was still in flight.
+    pub skipped: u64,
+    pub next_run: Option<String>,
+}
+
+/// The newest run, which need not have decided anything yet (`rise`, `fall`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LastRun {
+    pub at: String,
+    pub duration: f64,
+    pub cpu: f64,
+    /// Peak of the plugin's memory in bytes.
+    pub memory: u64,
+    /// None: the check could not be carried out, see `error`.
+    pub verdict: Option<String>,
+    pub message: String,
+    pub error: Option<String>,
+    pub metrics: Vec<Metric>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plugin {
+    pub name: String,
+    /// `component` or `module`; none while no version could be loaded.
+    pub kind: Option<String>,
+    pub sha256: Option<String>,
+    pub source: String,
+    pub loaded_at: Option<String>,
+    pub error: Option<String>,
+}
+
+impl From<&PluginState> for Plugin {
+    fn from(state: &PluginState) -> Self {
+        let loaded = state.loaded.as_ref();
+        Plugin {
+            name: state.name.clone(),
+            kind: loaded.map(|loaded| loaded.kind.clone()),
+            sha256: loaded.map(|loaded| loaded.sha256.clone()),
+            source: state.source.display().to_string(),
+            loaded_at: loaded
+                .map(|loaded| time(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(loaded.loaded_at))),
+            error: state.error.clone(),
+        }
+    }
+}
+
+/// A time as the document has it.
+pub fn time(at: SystemTime) -> String {
+    humantime::format_rfc3339_millis(at).to_string()
+}
+
+/// A standing as the document has it: the verdict's word, and the message.
+pub fn verdict(standing: &Standing) -> (&'static str, String) {
+    match standing {
+        Standing::Waiting => ("waiting", "no result yet".to_owned()),
+        Standing::Verdict { verdict, message, .. } => (verdict.as_str(), message.clone()),
+        Standing::Error { reason, .. } => ("error", reason.clone()),
+    }
+}

@@ -235,7 +235,7 @@ mod tests {
             let files = vec![(PathBuf::from("vouchd.toml"), config(node))];
             let resolved = vouchd_config::resolve(files).unwrap_or_else(|errors| panic!("{errors}"));
             assert!(resolved.warnings.is_empty(), "{:?}", resolved.warnings);
-            assert_eq!(resolved.daemon.name, node.name());
+            assert_eq!(resolved.daemon.name.as_deref(), Some(node.name()));
             resolved.check_plugins(&["process".to_owned()]).unwrap();
         }
     }

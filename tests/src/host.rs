@@ -96,6 +96,7 @@ impl Host {
         args: impl IntoIterator<Item = S>,
     ) -> anyhow::Result<Process> {
         let log = self.dir.join(format!("{}.{what}.log", self.name));
+        let log_start = fs::metadata(&log).map_or(0, |file| usize::try_from(file.len()).unwrap_or(0));
         let mut wrapper = self
             .nsenter(program)
             .args(args)
@@ -106,7 +107,7 @@ impl Host {
             .context("nsenter")?;
         let pid = child_of(&mut wrapper)
             .with_context(|| format!("{what} on {}: {}", self.name, fs::read_to_string(&log).unwrap_or_default()))?;
-        Ok(Process { what: format!("{what} on {}", self.name), wrapper, pid, log })
+        Ok(Process { what: format!("{what} on {}", self.name), wrapper, pid, log, log_start })
     }
 
     /// Runs `work` on a thread of its own whose sockets are in this host's network.
@@ -138,6 +139,8 @@ pub struct Process {
     wrapper: Child,
     pid: i32,
     log: PathBuf,
+    /// Where its own output begins; an earlier daemon of that name wrote to the same file.
+    log_start: usize,
 }
 
 impl Process {
@@ -156,8 +159,10 @@ impl Process {
         tree
     }
 
+    /// Its output so far.
     pub fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
+        let log = fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(log.get(self.log_start..).unwrap_or_default()).into_owned()
     }
 
     pub fn is_running(&mut self) -> bool {

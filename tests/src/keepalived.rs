@@ -37,6 +37,10 @@ impl Keepalived {
         let file = dir.join("keepalived.conf");
         fs::write(&file, config)?;
         let (pid, vrrp) = (dir.join("main.pid"), dir.join("vrrp.pid"));
+        for leftover in [&pid, &vrrp] {
+            // Of one that was killed; the number may be another process by now.
+            let _ = fs::remove_file(leftover);
+        }
         let args: [&Path; 7] =
             [Path::new("-nlDP"), Path::new("-f"), &file, Path::new("-p"), &pid, Path::new("-r"), &vrrp];
         let mut process = site.host(node).daemon("keepalived", Path::new("/usr/sbin/keepalived"), args)?;

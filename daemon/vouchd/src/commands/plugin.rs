@@ -181,8 +181,8 @@ fn requested(args: &TestArgs) -> anyhow::Result<Check> {
     let Some(name) = &args.check else {
         return Ok(Check { params: args.params.clone(), ..given });
     };
-    let mut check = the_check(super::config::load(&args.config)?, name)
-        .with_context(|| format!("in {}", args.config.display()))?;
+    let mut check =
+        the_check(super::config::load(&args.config)?, name).with_context(|| format!("in {}", args.config.display()))?;
     check.params.retain(|(key, _)| args.params.iter().all(|(replaced, _)| replaced != key));
     check.params.extend(args.params.iter().cloned());
     if args.allow.is_some() {
@@ -363,7 +363,8 @@ warn: slow [2J
 
     #[test]
     fn only_pass_and_warn_serve() {
-        let report = |verdict| RunResult::Report(Report { verdict, message: String::new(), adjust: None, metrics: vec![] });
+        let report =
+            |verdict| RunResult::Report(Report { verdict, message: String::new(), adjust: None, metrics: vec![] });
         for (result, expected) in [
             (report(Verdict::Pass), true),
             (report(Verdict::Warn), true),

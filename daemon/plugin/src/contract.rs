@@ -44,8 +44,7 @@ mod tests {
 
     #[test]
     fn only_the_same_minor_version_is_compatible() {
-        let table =
-            [("0.1.0", true), ("0.1.7", true), ("0.2.0", false), ("1.1.0", false), ("", false), ("x.y", false)];
+        let table = [("0.1.0", true), ("0.1.7", true), ("0.2.0", false), ("1.1.0", false), ("", false), ("x.y", false)];
         for (version, expected) in table {
             assert_eq!(is_compatible(version), expected, "{version:?}");
         }

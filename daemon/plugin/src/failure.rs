@@ -33,6 +33,11 @@ pub(crate) fn describe(error: &wasmtime::Error, limit_hit: Option<&LimitHit>, la
     }
 }
 
+/// Whether an instance could not be made because its types are not those of the contract: nothing of it has run.
+pub(crate) fn is_mismatch(error: &wasmtime::Error) -> bool {
+    !(error.is::<LimitHit>() || error.is::<PoolConcurrencyLimitError>() || error.is::<I32Exit>() || error.is::<Trap>())
+}
+
 /// The reason of a run that computed for longer than its limit.
 pub(crate) fn cpu_exceeded(limits: &Limits) -> String {
     format!(

@@ -113,8 +113,7 @@ impl Host {
     pub fn new(settings: HostSettings) -> Result<Host, HostError> {
         let failed = |e: wasmtime::Error| HostError(format!("{e:#}"));
         let slots = settings.slots.clamp(1, 10_000);
-        let engine =
-            engine::build(settings.cache_dir.as_deref(), settings.max_memory, slots).map_err(failed)?;
+        let engine = engine::build(settings.cache_dir.as_deref(), settings.max_memory, slots).map_err(failed)?;
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(failed)?;
         Bindings::add_to_linker::<RunState, HasSelf<RunState>>(&mut linker, |state| state).map_err(failed)?;
@@ -149,12 +148,10 @@ impl Host {
 
     fn load_here(&self, bytes: &[u8]) -> Result<Plugin, LoadError> {
         let (kind, component) = load::componentize(bytes)?;
-        let component =
-            Component::from_binary(&self.0.engine, &component).map_err(|e| compile_error(&e))?;
+        let component = Component::from_binary(&self.0.engine, &component).map_err(|e| compile_error(&e))?;
         let imports = load::check_contract(&component)?;
-        let contract = |e: wasmtime::Error| {
-            LoadError::Contract(format!("`vouchd:check` {}: {:#}", offered_version(), e))
-        };
+        let contract =
+            |e: wasmtime::Error| LoadError::Contract(format!("`vouchd:check` {}: {:#}", offered_version(), e));
         let pre = self.0.linker.instantiate_pre(&component).map_err(contract)?;
         let pre = PluginPre::new(pre).map_err(contract)?;
         self.try_start(&pre)?;
@@ -178,9 +175,9 @@ impl Host {
             runtime.block_on(async { tokio::time::timeout(START_TIME, pre.instantiate_async(&mut store)).await });
         match started {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => {
-                Err(LoadError::Start(failure::describe(&error, store.data().limiter.hit(), None)))
-            }
+            // Types are compared when an instance is made.
+            Ok(Err(error)) if failure::is_mismatch(&error) => Err(LoadError::Contract(error.root_cause().to_string())),
+            Ok(Err(error)) => Err(LoadError::Start(failure::describe(&error, store.data().limiter.hit(), None))),
             Err(_) => Err(LoadError::Start(format!("not done within {} s", START_TIME.as_secs()))),
         }
     }
@@ -321,7 +318,10 @@ fn clean(report: types::Report) -> Report {
 /// Wasmtime checks the pool's bounds while compiling.
 fn compile_error(error: &wasmtime::Error) -> LoadError {
     let text = format!("{error:#}");
-    if text.contains("exceeds the limit") || text.contains("exceeds the configured maximum") || text.contains("minimum size") {
+    if text.contains("exceeds the limit")
+        || text.contains("exceeds the configured maximum")
+        || text.contains("minimum size")
+    {
         LoadError::TooBig(text)
     } else {
         LoadError::Invalid(text)

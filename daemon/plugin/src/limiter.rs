@@ -54,12 +54,7 @@ impl Limiter {
 }
 
 impl ResourceLimiter for Limiter {
-    fn memory_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let wanted = self.memory.saturating_add(desired.saturating_sub(current) as u64);
         if wanted > self.memory_limit {
             return Err(self.refuse(LimitHit::Memory { wanted, allowed: self.memory_limit }));
@@ -72,12 +67,7 @@ impl ResourceLimiter for Limiter {
         Err(error)
     }
 
-    fn table_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let wanted = self.elements.saturating_add(desired.saturating_sub(current) as u64);
         if wanted > self.table_limit {
             return Err(self.refuse(LimitHit::Table { wanted, allowed: self.table_limit }));

@@ -129,8 +129,7 @@ fn outline(bytes: &[u8]) -> Result<Outline, LoadError> {
             }
             Payload::ImportSection(imports) => {
                 for import in imports.into_imports() {
-                    outline.imports_preview1 |=
-                        import.map_err(invalid)?.module == WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME;
+                    outline.imports_preview1 |= import.map_err(invalid)?.module == WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME;
                 }
             }
             _ => {}

@@ -15,8 +15,7 @@ async fn a_report_arrives_as_it_was_given() {
     let plugin = host.load(&reporting(2, "HTTP 500", "", "")).unwrap();
     assert_eq!(plugin.kind(), Kind::Module);
     let outcome = run(&host, &plugin, &[], &Grants::default()).await;
-    let expected =
-        Report { verdict: Verdict::Fail, message: "HTTP 500".to_owned(), adjust: None, metrics: Vec::new() };
+    let expected = Report { verdict: Verdict::Fail, message: "HTTP 500".to_owned(), adjust: None, metrics: Vec::new() };
     assert_eq!(outcome.result, RunResult::Report(expected));
     assert_eq!(outcome.memory, 2 * 65536);
 }
@@ -154,7 +153,8 @@ async fn a_denied_probe_is_an_error_whatever_the_plugin_reports() {
 async fn a_run_has_only_so_many_probes() {
     let top = r#"(import "vouchd:check/simple@0.1.0" "tcp-connect" (func $connect (param i32 i32 i32) (result i32)))
         (data (i32.const 2000) "127.0.0.1:1")"#;
-    let body = "(loop (br_if 0 (i32.ne (i32.const -7) (call $connect (i32.const 2000) (i32.const 11) (i32.const 50)))))";
+    let body =
+        "(loop (br_if 0 (i32.ne (i32.const -7) (call $connect (i32.const 2000) (i32.const 11) (i32.const 50)))))";
     let host = host();
     let plugin = host.load(&reporting(2, "stopped", top, body)).unwrap();
     let mut grants = Grants::default();
@@ -189,18 +189,26 @@ fn what_is_no_plugin_is_refused_in_words() {
             core("(component (import \"vouchd:check/http@0.3.0\" (instance)))"),
             "`vouchd:check/http` 0.3.0, this daemon offers 0.1.0",
         ),
-        ("too much memory", {
-            let wat = "(module (memory (export \"memory\") 2000) (func (export \"cabi_realloc\") (param i32 i32 i32 i32) (result i32) unreachable)
+        (
+            "too much memory",
+            {
+                let wat = "(module (memory (export \"memory\") 2000) (func (export \"cabi_realloc\") (param i32 i32 i32 i32) (result i32) unreachable)
                 (func (export \"vouchd:check/checker@0.1.0#check\") (param i32 i32 i32 i32 i32) (result i32) unreachable))";
-            with_metadata(wat, WIT)
-        }, "too big"),
+                with_metadata(wat, WIT)
+            },
+            "too big",
+        ),
         ("a start that traps", reporting(0, "", "(func $s unreachable) (start $s)", ""), "could not be started"),
-        ("a wrong type", {
-            let wit = WIT.replace("adjust: option<s16>", "adjust: option<s32>");
-            let wat = "(module (memory (export \"memory\") 1) (func (export \"cabi_realloc\") (param i32 i32 i32 i32) (result i32) unreachable)
+        (
+            "a wrong type",
+            {
+                let wit = WIT.replace("adjust: option<s16>", "adjust: option<s32>");
+                let wat = "(module (memory (export \"memory\") 1) (func (export \"cabi_realloc\") (param i32 i32 i32 i32) (result i32) unreachable)
                 (func (export \"vouchd:check/checker@0.1.0#check\") (param i32 i32 i32 i32 i32) (result i32) unreachable))";
-            with_metadata(wat, &wit)
-        }, "does not fit the contract"),
+                with_metadata(wat, &wit)
+            },
+            "does not fit the contract",
+        ),
     ];
     let host = host();
     for (name, bytes, expected) in table {

@@ -50,8 +50,7 @@ impl Http {
 
     async fn follow(&self, check: &str, grants: &Grants, request: Request) -> Result<Response, ProbeError> {
         let started = Instant::now();
-        let mut url =
-            Url::parse(&request.url).map_err(|e| invalid(format!("{:?} is not a URL: {e}", request.url)))?;
+        let mut url = Url::parse(&request.url).map_err(|e| invalid(format!("{:?} is not a URL: {e}", request.url)))?;
         let mut method = Method::from_bytes(request.method.as_bytes())
             .map_err(|_| invalid(format!("{:?} is not an HTTP method", request.method)))?;
         let mut headers = headers(&request.headers)?;
@@ -59,7 +58,8 @@ impl Http {
         let mut sni = request.sni;
         let mut left = request.follow_redirects;
         loop {
-            let hop = Hop { url: &url, sni: sni.as_deref(), verify: request.tls_verify, keep: request.reuse_connection };
+            let hop =
+                Hop { url: &url, sni: sni.as_deref(), verify: request.tls_verify, keep: request.reuse_connection };
             let client = self.client(check, grants, &hop).await?;
             let (target, host) = hop.target()?;
             let mut sent = headers.clone();
@@ -76,7 +76,8 @@ impl Http {
             {
                 left -= 1;
                 let status = response.status();
-                if status == StatusCode::SEE_OTHER || (status != StatusCode::TEMPORARY_REDIRECT && method == Method::POST)
+                if status == StatusCode::SEE_OTHER
+                    || (status != StatusCode::TEMPORARY_REDIRECT && method == Method::POST)
                 {
                     method = Method::GET;
                     body.clear();
@@ -118,7 +119,9 @@ impl Http {
             ("http", _) => Trust::Bare,
             ("https", true) => Trust::Verified,
             ("https", false) => Trust::Unverified,
-            (scheme, _) => return Err(invalid(format!("{scheme}: expected a URL that begins with http:// or https://"))),
+            (scheme, _) => {
+                return Err(invalid(format!("{scheme}: expected a URL that begins with http:// or https://")));
+            }
         };
         grants.permits_http(hop.url).map_err(|refusal| ProbeError::Denied(refusal.to_string()))?;
         let host = hop.url.host_str().ok_or_else(|| invalid(format!("{}: no host", hop.url)))?;
@@ -186,7 +189,8 @@ impl Hop<'_> {
 fn headers(pairs: &[(String, String)]) -> Result<HeaderMap, ProbeError> {
     let mut headers = HeaderMap::new();
     for (name, value) in pairs {
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid(format!("{name:?} is not a header name")))?;
+        let name =
+            HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid(format!("{name:?} is not a header name")))?;
         let value =
             HeaderValue::from_str(value).map_err(|_| invalid(format!("header {name}: {value:?} can't be sent")))?;
         headers.append(name, value);

@@ -50,11 +50,7 @@ struct Entry {
 
 impl Processes {
     /// Blocks while it reads `/proc`.
-    pub(crate) fn find(
-        &self,
-        grants: &Grants,
-        query: &Query,
-    ) -> Result<(Vec<Info>, Vec<ProcessHandle>), ProbeError> {
+    pub(crate) fn find(&self, grants: &Grants, query: &Query) -> Result<(Vec<Info>, Vec<ProcessHandle>), ProbeError> {
         if query.name.is_none() && query.cmdline.is_none() && query.pid_file.is_none() {
             return Err(ProbeError::Invalid("look for which process? expected a name, cmdline or pid-file".to_owned()));
         }

@@ -42,9 +42,9 @@ impl Tls {
                 let verifier = Arc::new(AnyCertificate(Arc::new(ring::default_provider())));
                 Ok(builder()?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
             }),
-            Trust::Bare => self.bare.get_or_init(|| {
-                Ok(builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
-            }),
+            Trust::Bare => self
+                .bare
+                .get_or_init(|| Ok(builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())),
         }
         .clone()
     }

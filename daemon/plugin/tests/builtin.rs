@@ -1,0 +1,283 @@
+//! The plugins that ship, as compiled, against real processes and local servers.
+//!
+//! They are looked for in `VOUCHD_PLUGINS`, else in `target/plugins`, where `cargo xtask` puts them.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use common::{host, reason, run, run_with};
+use vouchd_config::Limits;
+use vouchd_config::grants::{Grants, ProcessGrant};
+use vouchd_health::{Report, RunResult, Verdict};
+use vouchd_plugin::{Host, Kind, Outcome, Plugin};
+
+/// The named plugin, loaded; none, and said so, where the plugins were not built.
+fn builtin(host: &Host, name: &str) -> Option<Plugin> {
+    let dir = std::env::var_os("VOUCHD_PLUGINS")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/plugins")), PathBuf::from);
+    let path = dir.join(format!("{name}.wasm"));
+    match std::fs::read(&path) {
+        Ok(bytes) => Some(host.load(&bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()))),
+        Err(error) => {
+            eprintln!("SKIPPED: {}: {error}; `cargo xtask build` makes it", path.display());
+            None
+        }
+    }
+}
+
+fn report(outcome: &Outcome) -> &Report {
+    match &outcome.result {
+        RunResult::Report(report) => report,
+        other => panic!("expected a report, found {other:?}"),
+    }
+}
+
+fn found(outcome: &Outcome) -> (Verdict, &str) {
+    let report = report(outcome);
+    (report.verdict, &report.message)
+}
+
+/// A process with a name that no other test has: a copy of `sleep`.
+struct Sleeper {
+    child: Child,
+    name: String,
+    _dir: tempfile::TempDir,
+}
+
+impl Sleeper {
+    fn start(name: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(name);
+        std::fs::copy("/bin/sleep", &path).unwrap();
+        let child = Command::new(&path).arg("60").stdin(Stdio::null()).spawn().unwrap();
+        // Until it has become what it is called.
+        let cmdline = format!("/proc/{}/cmdline", child.id());
+        while !std::fs::read_to_string(&cmdline).unwrap().contains(name) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        Sleeper { child, name: name.to_owned(), _dir: dir }
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn processes(names: &[&str]) -> Grants {
+    let names = names.iter().map(|n| (*n).to_owned()).collect();
+    Grants { process: ProcessGrant::Names(names), ..Grants::default() }
+}
+
+#[tokio::test]
+async fn a_running_process_passes_and_a_dead_one_fails_at_once_even_unreaped() {
+    let host = host();
+    let Some(plugin) = builtin(&host, "process") else { return };
+    assert_eq!(plugin.kind(), Kind::Module);
+    assert_eq!(plugin.metadata().version.as_deref(), Some("0.1.0"));
+    assert_eq!(plugin.metadata().description.as_deref(), Some("Are enough processes running?"));
+    let mut sleeper = Sleeper::start("vouchd-t-alive");
+    let grants = processes(&[&sleeper.name]);
+    let params = [("name", "vouchd-t-alive")];
+    let outcome = run(&host, &plugin, &params, &grants).await;
+    assert_eq!(found(&outcome), (Verdict::Pass, "1 process named vouchd-t-alive"));
+    assert_eq!(outcome.watch.processes.len(), 1);
+    assert_eq!(outcome.watch.processes[0].pid, sleeper.child.id());
+    assert_eq!(outcome.probes[0].what, "process vouchd-t-alive");
+
+    sleeper.child.kill().unwrap();
+    let raw = outcome.watch.processes[0].fd.as_raw_fd();
+    wait_readable(raw);
+    // Not reaped: the next look finds a zombie, also within the age of a snapshot.
+    let outcome = run(&host, &plugin, &params, &grants).await;
+    assert_eq!(found(&outcome), (Verdict::Fail, "no process named vouchd-t-alive"));
+}
+
+fn wait_readable(raw: i32) {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    // SAFETY: the descriptor belongs to the outcome, which the caller holds.
+    let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(raw) };
+    let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
+    assert_eq!(poll(&mut fds, PollTimeout::from(5000u16)).unwrap(), 1, "the pidfd shows the end");
+}
+
+#[tokio::test]
+async fn a_process_is_found_by_long_name_command_line_and_pid_file() {
+    let host = host();
+    let Some(plugin) = builtin(&host, "process") else { return };
+    let sleeper = Sleeper::start("vouchd-test-with-a-long-name");
+    let grants = processes(&[&sleeper.name]);
+    let dir = tempfile::tempdir().unwrap();
+    let pid_file = dir.path().join("pid");
+    std::fs::write(&pid_file, format!("{}\n", sleeper.child.id())).unwrap();
+    let pid_file = pid_file.to_str().unwrap();
+    let table: [(&[(&str, &str)], Verdict); 6] = [
+        (&[("name", "vouchd-test-with-a-long-name")], Verdict::Pass),
+        (&[("cmdline", "a-long-name 60$")], Verdict::Pass),
+        (&[("cmdline", "a-long-name 61$")], Verdict::Fail),
+        (&[("pid_file", pid_file)], Verdict::Pass),
+        (&[("pid_file", "/nonexistent/pid")], Verdict::Fail),
+        (&[("name", "vouchd-test-with-a-long-name"), ("min", "2")], Verdict::Fail),
+    ];
+    for (params, verdict) in table {
+        let outcome = run(&host, &plugin, params, &grants).await;
+        assert_eq!(found(&outcome).0, verdict, "{params:?}: {:?}", outcome.result);
+    }
+    let owner = nix::unistd::getuid().to_string();
+    for (user, verdict) in [(owner.as_str(), Verdict::Pass), ("4000000000", Verdict::Fail)] {
+        let params = [("name", "vouchd-test-with-a-long-name"), ("user", user)];
+        let outcome = run(&host, &plugin, &params, &grants).await;
+        assert_eq!(found(&outcome).0, verdict, "{user}: {:?}", outcome.result);
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_granted_names_the_line_to_add() {
+    let host = host();
+    let table: [(&str, &[(&str, &str)], &str); 5] = [
+        ("process", &[("name", "sshd")], "allow = { process = [\"sshd\"] }"),
+        ("process", &[("cmdline", "sshd")], "allow = { process = true }"),
+        ("tcp", &[("address", "127.0.0.1:1")], "allow = { tcp = [\"127.0.0.1:1\"] }"),
+        ("http", &[("url", "http://127.0.0.1:1/x")], "allow = { http = [\"http://127.0.0.1:1/x\"] }"),
+        ("http", &[("url", "file:///etc/passwd")], "http:// or https://"),
+    ];
+    for (name, params, line) in table {
+        let Some(plugin) = builtin(&host, name) else { return };
+        let outcome = run(&host, &plugin, params, &Grants::default()).await;
+        assert!(reason(&outcome).contains(line), "{name} {params:?}: {}", reason(&outcome));
+    }
+}
+
+/// Answers each connection with what `respond` makes of the request; ends with the test process.
+fn serve(respond: impl Fn(&str) -> Option<String> + Send + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut held = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut buffer = [0; 4096];
+            let n = stream.read(&mut buffer).unwrap_or(0);
+            match respond(&String::from_utf8_lossy(&buffer[..n])) {
+                Some(response) => drop(stream.write_all(response.as_bytes())),
+                None => held.push(stream),
+            }
+        }
+    });
+    address
+}
+
+fn http_response(status: &str, headers: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n{body}", body.len())
+}
+
+fn http_server() -> SocketAddr {
+    serve(|request| {
+        let path = request.split_whitespace().nth(1).unwrap_or_default();
+        let host = request.lines().find_map(|l| l.strip_prefix("host: ")).unwrap_or_default().to_owned();
+        match path {
+            "/" => Some(http_response("200 OK", "", &format!("welcome to {host}"))),
+            "/broken" => Some(http_response("500 Internal Server Error", "", "")),
+            "/moved" => Some(http_response("302 Found", "Location: /\r\n", "")),
+            "/away" => Some(http_response("302 Found", "Location: http://127.0.0.2:9/secret\r\n", "")),
+            "/loop" => Some(http_response("302 Found", "Location: /loop\r\n", "")),
+            "/rude" => Some(String::new()),
+            "/hang" => None,
+            _ => Some(http_response("404 Not Found", "", "")),
+        }
+    })
+}
+
+#[tokio::test]
+async fn http_answers_decide() {
+    let host = host();
+    let Some(plugin) = builtin(&host, "http") else { return };
+    let server = http_server();
+    let mut grants = Grants::default();
+    grants.http.push(format!("http://{server}/*").parse().unwrap());
+    let table: [(&str, &[(&str, &str)], Verdict, &str); 11] = [
+        ("/", &[], Verdict::Pass, "HTTP 200 in "),
+        ("/", &[("contains", "welcome")], Verdict::Pass, "HTTP 200 in "),
+        ("/", &[("host", "www.example.com"), ("contains", "to www.example.com")], Verdict::Pass, "HTTP 200 in "),
+        ("/", &[("headers.host", "a.example"), ("matches", "^welcome to a\\.")], Verdict::Pass, "HTTP 200 in "),
+        ("/", &[("contains", "goodbye")], Verdict::Fail, "HTTP 200, but the body does not contain"),
+        ("/broken", &[], Verdict::Fail, "HTTP 500, expected 200-399"),
+        ("/moved", &[("status", "200")], Verdict::Fail, "HTTP 302, expected 200"),
+        ("/moved", &[("status", "200"), ("redirects", "1")], Verdict::Pass, "HTTP 200 in "),
+        ("/loop", &[("status", "200"), ("redirects", "3")], Verdict::Fail, "HTTP 302, expected 200"),
+        ("/rude", &[], Verdict::Fail, "connection closed before message completed"),
+        ("/hang", &[("timeout", "100ms")], Verdict::Fail, "no answer in time"),
+    ];
+    for (path, params, verdict, message) in table {
+        let url = format!("http://{server}{path}");
+        let mut all = vec![("url", url.as_str())];
+        all.extend(params);
+        let outcome = run(&host, &plugin, &all, &grants).await;
+        let (got, text) = found(&outcome);
+        assert_eq!(got, verdict, "{path} {params:?}: {text}");
+        assert!(text.contains(message), "{path} {params:?}: {text}");
+    }
+    let away = format!("http://{server}/away");
+    let outcome = run(&host, &plugin, &[("url", &away), ("redirects", "1")], &grants).await;
+    assert!(reason(&outcome).contains("http://127.0.0.2:9/secret"), "{}", reason(&outcome));
+}
+
+#[tokio::test]
+async fn a_probe_ends_before_its_run_so_that_the_plugin_can_say_what_it_waited_for() {
+    let host = host();
+    let Some(plugin) = builtin(&host, "http") else { return };
+    let server = http_server();
+    let mut grants = Grants::default();
+    grants.http.push(format!("http://{server}/*").parse().unwrap());
+    let url = format!("http://{server}/hang");
+    let timeout = Duration::from_millis(200);
+    let outcome = run_with(&host, &plugin, &[("url", &url)], &grants, &Limits::default(), timeout).await;
+    assert_eq!(found(&outcome), (Verdict::Fail, format!("{url}: no answer in time").as_str()));
+    assert!(outcome.duration < Duration::from_millis(400), "{:?}", outcome.duration);
+}
+
+#[tokio::test]
+async fn tcp_answers_decide() {
+    let host = host();
+    let Some(plugin) = builtin(&host, "tcp") else { return };
+    let server = serve(|request| (request == "PING\r\n").then(|| "+PONG\r\n".to_owned()));
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut grants = Grants::default();
+    grants.tcp.push("127.0.0.0/8:*".parse().unwrap());
+    let (server, closed) = (server.to_string(), closed.to_string());
+    let table: [(&str, &[(&str, &str)], Verdict, &str); 5] = [
+        (&server, &[], Verdict::Pass, "accepts connections"),
+        (&server, &[("send", "PING\r\n"), ("expect", "+PONG")], Verdict::Pass, "answers \"+PONG\""),
+        (&server, &[("send", "PING\r\n"), ("expect", "-ERR")], Verdict::Fail, "expected \"-ERR\""),
+        (&server, &[("send", "HELLO"), ("expect", "x"), ("timeout", "100ms")], Verdict::Fail, "no answer in time"),
+        (&closed, &[], Verdict::Fail, "connection refused"),
+    ];
+    for (address, params, verdict, message) in table {
+        let mut all = vec![("address", address)];
+        all.extend(params);
+        let outcome = run(&host, &plugin, &all, &grants).await;
+        let (got, text) = found(&outcome);
+        assert_eq!(got, verdict, "{params:?}: {text}");
+        assert!(text.contains(message), "{params:?}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_parameter_is_an_error_that_names_it() {
+    let host = host();
+    for (name, known) in [("process", "`name`, `cmdline`"), ("http", "`url`, `method`"), ("tcp", "`address`, `send`")] {
+        let Some(plugin) = builtin(&host, name) else { return };
+        let outcome = run(&host, &plugin, &[("colour", "blue")], &Grants::default()).await;
+        assert!(reason(&outcome).contains("unknown parameter `colour`"), "{}", reason(&outcome));
+        assert!(reason(&outcome).contains(known), "{}", reason(&outcome));
+    }
+}

@@ -1,0 +1,200 @@
+//! The built-in check `http`: does a URL answer as expected?
+
+mod status;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use regex_lite::Regex;
+use serde::Deserialize;
+use vouchd_check::{Context, Error, HttpRequest, OneOrMany, Report, Result};
+
+use status::Accepted;
+
+/// This much of the body is looked at.
+const MAX_BODY: u32 = 256 << 10;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Params {
+    url: String,
+    #[serde(default = "get")]
+    method: String,
+    #[serde(default)]
+    headers: BTreeMap<String, OneOrMany<String>>,
+    #[serde(default)]
+    body: String,
+    /// Codes, classes and ranges that are good.
+    #[serde(default)]
+    status: OneOrMany<String>,
+    /// Has to be in the body.
+    contains: Option<String>,
+    /// Regular expression that has to match somewhere in the body.
+    matches: Option<String>,
+    #[serde(default = "yes")]
+    tls_verify: bool,
+    /// `Host` header.
+    host: Option<String>,
+    /// Server name for TLS.
+    sni: Option<String>,
+    /// How many redirects to follow.
+    #[serde(default)]
+    redirects: u8,
+    /// Keep the connection for the next run.
+    #[serde(default)]
+    reuse: bool,
+    /// Default: what is left of the run.
+    #[serde(default, deserialize_with = "vouchd_check::optional_duration")]
+    timeout: Option<Duration>,
+}
+
+fn get() -> String {
+    "GET".to_owned()
+}
+
+fn yes() -> bool {
+    true
+}
+
+pub fn check(ctx: &Context) -> Result<Report> {
+    let params: Params = ctx.params()?;
+    let accepted = Accepted::parse(&params.status)?;
+    let pattern = params.matches.as_deref().map(compile).transpose()?;
+    let mut headers: Vec<(String, String)> = params
+        .headers
+        .iter()
+        .flat_map(|(name, values)| values.iter().map(move |value| (name.clone(), value.clone())))
+        .collect();
+    headers.extend(params.host.as_ref().map(|host| ("host".to_owned(), host.clone())));
+    let request = HttpRequest {
+        method: params.method.to_ascii_uppercase(),
+        url: params.url.clone(),
+        headers,
+        body: params.body.into_bytes(),
+        timeout: params.timeout,
+        max_body: if params.contains.is_some() || pattern.is_some() { MAX_BODY } else { 0 },
+        tls_verify: params.tls_verify,
+        sni: params.sni,
+        follow_redirects: params.redirects,
+        reuse_connection: params.reuse,
+    };
+    let response = match ctx.http(&request) {
+        Ok(response) => response,
+        Err(error) => return error.or_fail(&params.url),
+    };
+    let body = String::from_utf8_lossy(&response.body);
+    let status = response.status;
+    let report = if !accepted.accepts(status) {
+        Report::fail(format!("HTTP {status}, expected {}", accepted.text()))
+    } else if let Some(text) = params.contains.as_ref().filter(|text| !body.contains(text.as_str())) {
+        Report::fail(format!("HTTP {status}, but the body does not contain {text:?}"))
+    } else if let Some(pattern) = pattern.as_ref().filter(|pattern| !pattern.is_match(&body)) {
+        Report::fail(format!("HTTP {status}, but the body does not match {:?}", pattern.as_str()))
+    } else {
+        Report::pass(format!("HTTP {status} in {} ms", response.total.as_millis()))
+    };
+    Ok(report.metric("time", response.total.as_secs_f64(), "s"))
+}
+
+fn compile(pattern: &str) -> Result<Regex> {
+    Regex::new(pattern)
+        .map_err(|error| Error::new(format!("parameter `matches`: {pattern:?} is not a regular expression: {error}")))
+}
+
+vouchd_check::check!(check);
+
+#[cfg(test)]
+mod tests {
+    use vouchd_check::testing::FakeHost;
+    use vouchd_check::{HttpResponse, ProbeError, Verdict};
+
+    use super::*;
+
+    const URL: &str = "http://127.0.0.1/";
+
+    fn answering(status: u16, body: &'static str) -> FakeHost {
+        FakeHost::new().on_http(move |request| {
+            let most = usize::try_from(request.max_body).unwrap().min(body.len());
+            Ok(HttpResponse {
+                status,
+                headers: Vec::new(),
+                body: body.as_bytes()[..most].to_vec(),
+                total: Duration::from_millis(3),
+            })
+        })
+    }
+
+    #[test]
+    fn status_and_body_decide() {
+        type Row = (u16, &'static [(&'static str, &'static str)], Verdict, &'static str);
+        let table: [Row; 8] = [
+            (200, &[], Verdict::Pass, "HTTP 200 in 3 ms"),
+            (302, &[], Verdict::Pass, "HTTP 302 in 3 ms"),
+            (500, &[], Verdict::Fail, "HTTP 500, expected 200-399"),
+            (302, &[("status", "200")], Verdict::Fail, "HTTP 302, expected 200"),
+            (204, &[("status", "200"), ("status", "204")], Verdict::Pass, "HTTP 204 in 3 ms"),
+            (200, &[("contains", "welcome")], Verdict::Pass, "HTTP 200 in 3 ms"),
+            (200, &[("contains", "bye")], Verdict::Fail, "HTTP 200, but the body does not contain \"bye\""),
+            (200, &[("matches", "^wel+$")], Verdict::Fail, "HTTP 200, but the body does not match \"^wel+$\""),
+        ];
+        for (status, params, verdict, message) in table {
+            let mut all = vec![("url", URL)];
+            all.extend(params);
+            let report = answering(status, "welcome home").run(check, &all).unwrap();
+            assert_eq!((report.verdict, report.message.as_str()), (verdict, message), "{params:?}");
+        }
+    }
+
+    #[test]
+    fn no_answer_is_a_failure_and_a_refusal_to_probe_an_error() {
+        let host = FakeHost::new().on_http(|_| Err(ProbeError::Timeout));
+        let report = host.run(check, &[("url", URL)]).unwrap();
+        assert_eq!((report.verdict, report.message.as_str()), (Verdict::Fail, "http://127.0.0.1/: no answer in time"));
+        let host = FakeHost::new().on_http(|_| Err(ProbeError::Denied("add this".to_owned())));
+        assert_eq!(host.run(check, &[("url", URL)]).unwrap_err().to_string(), "add this");
+    }
+
+    #[test]
+    fn the_request_is_what_the_parameters_say() {
+        let host = FakeHost::new().on_http(|request| {
+            let expected = HttpRequest {
+                method: "POST".to_owned(),
+                url: "https://127.0.0.1/health".to_owned(),
+                headers: vec![
+                    ("accept".to_owned(), "text/plain".to_owned()),
+                    ("host".to_owned(), "www.example.com".to_owned()),
+                ],
+                body: b"ping".to_vec(),
+                timeout: Some(Duration::from_secs(1)),
+                max_body: 0,
+                tls_verify: false,
+                sni: Some("www.example.com".to_owned()),
+                follow_redirects: 2,
+                reuse_connection: true,
+            };
+            assert_eq!(*request, expected);
+            Err(ProbeError::Refused)
+        });
+        let params = [
+            ("url", "https://127.0.0.1/health"),
+            ("method", "post"),
+            ("headers.accept", "text/plain"),
+            ("host", "www.example.com"),
+            ("sni", "www.example.com"),
+            ("body", "ping"),
+            ("tls_verify", "false"),
+            ("redirects", "2"),
+            ("reuse", "true"),
+            ("timeout", "1s"),
+        ];
+        assert_eq!(host.run(check, &params).unwrap().verdict, Verdict::Fail);
+    }
+
+    #[test]
+    fn a_bad_pattern_or_status_is_an_error() {
+        for (name, value) in [("matches", "("), ("status", "ok"), ("redirects", "many")] {
+            let error = answering(200, "").run(check, &[("url", URL), (name, value)]).unwrap_err().to_string();
+            assert!(error.contains(&format!("`{name}`")), "{error}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The built-in check `tcp`: does a service accept connections, and does it answer as expected?
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use vouchd_check::{Context, Report, Result, TcpRequest};
+
+/// An expected text has to come within this much.
+const MAX_REPLY: u32 = 64 << 10;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Params {
+    /// `host:port`.
+    address: String,
+    /// Sent after connecting.
+    send: Option<String>,
+    /// Has to appear in the answer.
+    expect: Option<String>,
+    /// Default: what is left of the run.
+    #[serde(default, deserialize_with = "vouchd_check::optional_duration")]
+    timeout: Option<Duration>,
+}
+
+pub fn check(ctx: &Context) -> Result<Report> {
+    let params: Params = ctx.params()?;
+    let expect = params.expect.filter(|text| !text.is_empty());
+    let request = TcpRequest {
+        addr: params.address.clone(),
+        send: params.send.unwrap_or_default().into_bytes(),
+        until: expect.as_ref().map(|text| text.clone().into_bytes()),
+        max_bytes: if expect.is_some() { MAX_REPLY } else { 0 },
+        timeout: params.timeout,
+    };
+    let reply = match ctx.tcp(&request) {
+        Ok(reply) => reply,
+        Err(error) => return error.or_fail(&params.address),
+    };
+    let connect = reply.connect.as_secs_f64();
+    let report = match expect {
+        None => Report::pass(format!("{} accepts connections", params.address)),
+        Some(text) if contains(&reply.data, text.as_bytes()) => {
+            Report::pass(format!("{} answers {text:?}", params.address))
+        }
+        Some(text) => Report::fail(format!("{} answers {}, expected {text:?}", params.address, excerpt(&reply.data))),
+    };
+    Ok(report.metric("connect", connect, "s"))
+}
+
+fn contains(data: &[u8], part: &[u8]) -> bool {
+    data.windows(part.len()).any(|window| window == part)
+}
+
+fn excerpt(data: &[u8]) -> String {
+    if data.is_empty() {
+        return "nothing".to_owned();
+    }
+    format!("{:?}", String::from_utf8_lossy(&data[..data.len().min(60)]))
+}
+
+vouchd_check::check!(check);
+
+#[cfg(test)]
+mod tests {
+    use vouchd_check::testing::FakeHost;
+    use vouchd_check::{ProbeError, TcpReply, Verdict};
+
+    use super::*;
+
+    #[test]
+    fn the_answer_decides() {
+        type Row = (&'static [(&'static str, &'static str)], &'static [u8], Verdict, &'static str);
+        let table: [Row; 4] = [
+            (&[], b"", Verdict::Pass, "[::1]:25 accepts connections"),
+            (&[("expect", "220")], b"220 mail\r\n", Verdict::Pass, "[::1]:25 answers \"220\""),
+            (&[("expect", "220")], b"554 no\r\n", Verdict::Fail, "[::1]:25 answers \"554 no\\r\\n\", expected \"220\""),
+            (&[("expect", "220")], b"", Verdict::Fail, "[::1]:25 answers nothing, expected \"220\""),
+        ];
+        for (params, data, verdict, message) in table {
+            let host = FakeHost::new()
+                .on_tcp(move |_| Ok(TcpReply { connect: Duration::from_millis(2), data: data.to_vec() }));
+            let mut all = vec![("address", "[::1]:25")];
+            all.extend(params);
+            let report = host.run(check, &all).unwrap();
+            assert_eq!((report.verdict, report.message.as_str()), (verdict, message), "{params:?}");
+        }
+    }
+
+    #[test]
+    fn no_connection_is_a_failure_and_a_refusal_to_probe_an_error() {
+        let params = [("address", "127.0.0.1:3306")];
+        let host = FakeHost::new().on_tcp(|_| Err(ProbeError::Refused));
+        let report = host.run(check, &params).unwrap();
+        assert_eq!((report.verdict, report.message.as_str()), (Verdict::Fail, "127.0.0.1:3306: connection refused"));
+        let host = FakeHost::new().on_tcp(|_| Err(ProbeError::Denied("add this".to_owned())));
+        assert_eq!(host.run(check, &params).unwrap_err().to_string(), "add this");
+    }
+
+    #[test]
+    fn the_request_is_what_the_parameters_say() {
+        let host = FakeHost::new().on_tcp(|request| {
+            let expected = TcpRequest {
+                addr: "127.0.0.1:6379".to_owned(),
+                send: b"PING\r\n".to_vec(),
+                until: Some(b"+PONG".to_vec()),
+                max_bytes: MAX_REPLY,
+                timeout: Some(Duration::from_millis(200)),
+            };
+            assert_eq!(*request, expected);
+            Ok(TcpReply { connect: Duration::ZERO, data: b"+PONG\r\n".to_vec() })
+        });
+        let params = [("address", "127.0.0.1:6379"), ("send", "PING\r\n"), ("expect", "+PONG"), ("timeout", "200ms")];
+        assert_eq!(host.run(check, &params).unwrap().verdict, Verdict::Pass);
+    }
+}

@@ -38,14 +38,41 @@ fn v6() -> Advertisement {
     }
 }
 
-/// Every golden frame with what it says and how it travels.
-fn golden() -> [(&'static str, Advertisement, IpAddr, IpAddr, ChecksumForm, Option<ChecksumForm>); 4] {
+/// A golden frame with what it says and how it travels.
+#[derive(Clone)]
+struct Golden {
+    hex: &'static str,
+    advertisement: Advertisement,
+    source: IpAddr,
+    destination: IpAddr,
+    /// The form to encode it with; what does not matter is the other one.
+    form: ChecksumForm,
+    /// The form that parsing tells.
+    told: Option<ChecksumForm>,
+}
+
+fn golden() -> [Golden; 4] {
     use ChecksumForm::{MessageOnly, PseudoHeader};
+    let over_v4 = |hex, version, form, told| Golden {
+        hex,
+        advertisement: v4(version),
+        source: V4_SOURCE,
+        destination: V4_GROUP,
+        form,
+        told,
+    };
     [
-        (V2, v4(Version::V2), V4_SOURCE, V4_GROUP, PseudoHeader, None),
-        (V3_MESSAGE_ONLY, v4(Version::V3), V4_SOURCE, V4_GROUP, MessageOnly, Some(MessageOnly)),
-        (V3_PSEUDO_HEADER, v4(Version::V3), V4_SOURCE, V4_GROUP, PseudoHeader, Some(PseudoHeader)),
-        (V3_IPV6, v6(), V6_SOURCE, V6_GROUP, MessageOnly, None),
+        over_v4(V2, Version::V2, PseudoHeader, None),
+        over_v4(V3_MESSAGE_ONLY, Version::V3, MessageOnly, Some(MessageOnly)),
+        over_v4(V3_PSEUDO_HEADER, Version::V3, PseudoHeader, Some(PseudoHeader)),
+        Golden {
+            hex: V3_IPV6,
+            advertisement: v6(),
+            source: V6_SOURCE,
+            destination: V6_GROUP,
+            form: MessageOnly,
+            told: None,
+        },
     ]
 }
 
@@ -69,21 +96,21 @@ fn parse_v4(packet: &[u8]) -> Result<Parsed, ParseError> {
 
 #[test]
 fn rows_5_to_8_encoding_gives_the_golden_frames() {
-    for (hex, advertisement, source, destination, form, _) in golden() {
+    for Golden { hex, advertisement, source, destination, form, .. } in golden() {
         assert_eq!(advertisement.encode(source, destination, form), Ok(bytes(hex)));
     }
 }
 
 #[test]
 fn row_22_the_golden_frames_parse_and_tell_their_checksum_form() {
-    for (hex, advertisement, source, destination, _, checksum_form) in golden() {
+    for Golden { hex, advertisement, source, destination, told: checksum_form, .. } in golden() {
         assert_eq!(parse(&bytes(hex), source, destination), Ok(Parsed { advertisement, checksum_form }));
     }
 }
 
 #[test]
 fn row_21_every_single_bit_flip_of_a_golden_frame_is_refused() {
-    for (hex, _, source, destination, _, _) in golden() {
+    for Golden { hex, source, destination, .. } in golden() {
         let packet = bytes(hex);
         for bit in 0..packet.len() * 8 {
             let mut flipped = packet.clone();
@@ -95,7 +122,7 @@ fn row_21_every_single_bit_flip_of_a_golden_frame_is_refused() {
 
 #[test]
 fn row_19_a_frame_cut_at_any_length_is_refused() {
-    for (hex, _, source, destination, _, _) in golden() {
+    for Golden { hex, source, destination, .. } in golden() {
         let packet = bytes(hex);
         for length in 0..packet.len() {
             let error = parse(&packet[..length], source, destination).expect_err("cut");
@@ -324,7 +351,7 @@ proptest! {
         edits in prop::collection::vec((0..40usize, any::<u8>()), 0..4),
         which in 0..4usize,
     ) {
-        let (hex, _, source, destination, _, _) = golden()[which].clone();
+        let Golden { hex, source, destination, .. } = golden()[which].clone();
         let packet = edited(hex, source, destination, |p| {
             for (at, value) in edits {
                 let length = p.len();

@@ -1,0 +1,263 @@
+//! Rows 54 to 59, 66 to 68, 33 and 37: the rules of Active.
+
+use std::time::Duration;
+
+use vouchd_vrrp::wire::{Advertisement, Priority};
+use vouchd_vrrp::{Action, Announcements, Config, Event, Input, Instant, State, Why};
+
+use crate::bench::*;
+
+fn sent_at(bench: &mut Bench, duration: Duration) -> Vec<Instant> {
+    let end = bench.now + duration;
+    let mut times = Vec::new();
+    while let Some(deadline) = bench.router.deadline().filter(|deadline| *deadline <= end) {
+        bench.now = deadline;
+        let sent = done(&bench.timer()).iter().filter(|word| word.starts_with("send")).count();
+        times.extend(std::iter::repeat_n(bench.now, sent));
+    }
+    bench.now = end;
+    times
+}
+
+#[test]
+fn row_54_advertisements_come_at_the_interval_without_drift() {
+    let mut bench = Bench::active(config(100));
+    let start = bench.now;
+    for _ in 0..100 {
+        // Late each time, as a scheduler is; within this the due time is what counts.
+        bench.wait(bench.until_deadline() + millis(20));
+        bench.timer();
+    }
+    let next = bench.router.deadline().expect("a deadline");
+    assert_eq!(next.since(start), seconds(101.0));
+}
+
+#[test]
+fn every_advertisement_renews_the_lease() {
+    let mut bench = Bench::active(config(100));
+    let actions = done(&bench.run_to_deadline());
+    assert_eq!(actions, ["send 100", "install for 3"]);
+    let mut bench = Bench::active(Config { lease: false, ..config(100) });
+    assert_eq!(done(&bench.run_to_deadline()), ["send 100", "install"]);
+}
+
+#[test]
+fn row_55_priority_0_is_answered_at_once_and_restarts_the_timer() {
+    let mut bench = Bench::active(config(100));
+    bench.wait(seconds(0.9));
+    assert_eq!(done(&bench.hear(HIGHER, 0)), ["send 100"]);
+    assert_eq!(bench.until_deadline(), seconds(1.0));
+}
+
+#[test]
+fn row_56_a_better_router_is_given_way_to_without_a_word() {
+    for (config, source, priority) in [
+        (config(100), LOWER, 101),
+        (config(100), HIGHER, 100),
+        (Config { preempt: false, ..config(100) }, LOWER, 101),
+        (v2(100), LOWER, 255),
+    ] {
+        let mut bench = Bench::active(config);
+        let actions = bench.hear(source, priority);
+        assert_eq!(done(&actions), ["remove"]);
+        let why = Why::Better { peer: source, priority: Priority::new(priority) };
+        assert_eq!(transitions(&actions), [(State::Active, State::Backup, why)]);
+        assert_eq!(bench.until_deadline(), seconds(3.609_375));
+    }
+}
+
+#[test]
+fn row_56_addresses_are_compared_as_unsigned_numbers_in_network_order() {
+    for (own, peer, gives_way) in [
+        ("10.0.0.9", "10.0.0.10", true),
+        ("10.0.0.10", "10.0.0.9", false),
+        ("127.0.0.1", "128.0.0.1", true),
+        ("128.0.0.1", "127.255.255.255", false),
+        ("1.0.0.2", "2.0.0.1", true),
+        ("2.0.0.1", "1.0.0.2", false),
+    ] {
+        let mut bench = Bench::active(config(100));
+        bench.link_up(own.parse().expect("an address"));
+        bench.hear(peer.parse().expect("an address"), 100);
+        assert_eq!(bench.state() == State::Backup, gives_way, "{own} hears {peer}");
+    }
+}
+
+#[test]
+fn row_56_ipv6_routers_compare_their_addresses_too() {
+    let group = "ff02::12".parse().expect("an address");
+    let address = |text: &str| text.parse::<std::net::IpAddr>().expect("an address");
+    for (peer, gives_way) in [("fe80::c9", true), ("fe80::c7", false)] {
+        let config = Config { addresses: vec![address("fe80::1"), address("2001:db8::1")], ..config(100) };
+        let mut bench = Bench::new(config);
+        bench.link_up(address("fe80::c8"));
+        bench.fit(100);
+        bench.run_to_deadline();
+        let advertisement = bench.advertisement(100);
+        let bytes = advertisement.encode(address(peer), group, bench.router.config().checksum).expect("encodes");
+        bench.hear_bytes(address(peer), group, 255, &bytes);
+        assert_eq!(bench.state() == State::Backup, gives_way, "{peer}");
+    }
+}
+
+#[test]
+fn row_56_the_interval_of_the_better_router_is_learned() {
+    let mut bench = Bench::active(config(100));
+    let slow = Advertisement { interval: interval(300), ..bench.advertisement(200) };
+    bench.hear_this(HIGHER, &slow);
+    assert_eq!(bench.until_deadline(), seconds(9.0 + 1.828_125));
+}
+
+#[test]
+fn row_57_a_worse_router_is_answered_at_once_and_the_timer_is_left_alone() {
+    for (source, priority) in [(HIGHER, 99), (LOWER, 100), (HIGHER, 1)] {
+        let mut bench = Bench::active(config(100));
+        bench.wait(seconds(0.4));
+        let actions = bench.hear(source, priority);
+        // Row 81: it has announced itself, so the winner announces again.
+        assert_eq!(done(&actions), ["send 100", "announce 5"]);
+        assert_eq!(bench.until_deadline(), seconds(0.6));
+        assert_eq!(done(&bench.hear(source, priority)), ["send 100"], "announced once an interval");
+    }
+}
+
+#[test]
+fn row_37_a_flood_of_worse_advertisements_gets_few_answers_and_changes_no_cadence() {
+    let mut bench = Bench::active(config(100));
+    let (mut sent, mut announced) = (0, 0);
+    let mut regular = Vec::new();
+    for _ in 0..20_000 {
+        if bench.until_deadline() == Duration::ZERO {
+            let actions = done(&bench.timer());
+            regular.extend(actions.iter().any(|word| word == "send 100").then_some(bench.now));
+        }
+        let actions = done(&bench.hear(HIGHER, 50));
+        sent += actions.iter().filter(|word| *word == "send 100").count();
+        announced += actions.iter().filter(|word| *word == "announce 5").count();
+        bench.wait(Duration::from_micros(500));
+    }
+    assert!(sent <= 10 * 11, "{sent} answers in 10 s");
+    assert!(announced <= 11, "{announced} announcements in 10 s");
+    assert_eq!(regular.len(), 9);
+    assert!(regular.windows(2).all(|pair| pair[1].since(pair[0]) == seconds(1.0)));
+}
+
+#[test]
+fn a_flood_of_priority_0_neither_silences_nor_speeds_up_the_advertisements() {
+    let mut bench = Bench::active(config(100));
+    let mut sent = vec![bench.now];
+    for _ in 0..10_000 {
+        let mut actions = done(&bench.hear(HIGHER, 0));
+        if bench.until_deadline() == Duration::ZERO {
+            actions.extend(done(&bench.timer()));
+        }
+        sent.extend(actions.iter().any(|word| word == "send 100").then_some(bench.now));
+        bench.wait(millis(1));
+    }
+    assert!(sent.len() <= 112, "{}", sent.len());
+    assert!(sent.windows(2).all(|pair| pair[1].since(pair[0]) <= seconds(1.0)));
+}
+
+#[test]
+fn row_58_a_packet_from_our_own_address_changes_nothing() {
+    let mut bench = Bench::active(config(100));
+    let actions = bench.hear(OWN, 200);
+    assert_eq!(done(&actions), Vec::<String>::new());
+    assert!(matches!(events(&actions)[..], [Event::Discarded { .. }]));
+    assert_eq!(bench.state(), State::Active);
+}
+
+#[test]
+fn row_59_shutdown_says_priority_0_before_the_addresses_go() {
+    let mut bench = Bench::active(config(100));
+    let actions = bench.input(Input::Shutdown);
+    assert_eq!(done(&actions), ["send 0", "remove"]);
+    assert_eq!((bench.router.why(), bench.router.deadline()), (&Why::ShutDown, None));
+}
+
+#[test]
+fn row_67_a_restored_priority_takes_the_addresses_back() {
+    let mut bench = Bench::active(config(100));
+    bench.fit(60);
+    bench.hear(LOWER, 80);
+    assert_eq!(bench.state(), State::Backup);
+    bench.fit(100);
+    // The other one goes on at 80; its advertisements are not heard any more.
+    for _ in 0..3 {
+        bench.wait(seconds(1.0));
+        bench.hear(LOWER, 80);
+    }
+    assert_eq!(bench.until_deadline(), seconds(0.609_375));
+    bench.run_to_deadline();
+    assert_eq!(bench.state(), State::Active);
+}
+
+#[test]
+fn row_68_a_hard_fault_resigns_and_recovers_through_backup() {
+    let mut bench = Bench::active(config(100));
+    let actions = bench.fault();
+    assert_eq!(done(&actions), ["send 0", "remove"]);
+    assert_eq!(bench.router.why(), &Why::HealthFault("nginx is gone".to_owned()));
+    assert!(bench.hear(HIGHER, 0).is_empty(), "no part in elections");
+    bench.fit(100);
+    assert_eq!((bench.state(), bench.until_deadline()), (State::Backup, seconds(3.609_375)));
+}
+
+#[test]
+fn row_33_two_owners_elect_by_address() {
+    let mut bench = Bench::active(config(255));
+    assert_eq!(done(&bench.hear(LOWER, 255)), ["send 255", "announce 5"]);
+    assert_eq!(done(&bench.hear(HIGHER, 255)), ["remove"]);
+}
+
+#[test]
+fn the_checks_of_an_owner_move_no_priority_but_a_fault_counts() {
+    let mut bench = Bench::active(config(255));
+    assert!(bench.fit(60).is_empty());
+    assert_eq!(bench.router.priority(), Priority::OWNER);
+    assert_eq!(done(&bench.fault()), ["send 0", "remove"]);
+    bench.fit(60);
+    assert_eq!(bench.state(), State::Active, "an owner is active as soon as it can be");
+}
+
+#[test]
+fn an_effective_priority_stays_between_1_and_254() {
+    let mut bench = Bench::started(config(100));
+    for (told, effective) in [(0, 1), (255, 254), (1, 1), (254, 254)] {
+        bench.fit(told);
+        assert_eq!(bench.router.priority().get(), effective);
+    }
+}
+
+#[test]
+fn addresses_are_announced_again_after_the_delay_and_at_every_refresh() {
+    let announce = Announcements { repeat: 3, delay: seconds(2.5), refresh: seconds(10.0), refresh_repeat: 2 };
+    let mut bench = Bench::active(Config { announce, ..config(100) });
+    let start = bench.now;
+    let mut announced = Vec::new();
+    while bench.now.since(start) < seconds(33.0) {
+        for action in bench.run_to_deadline() {
+            if let Action::Announce { repeat } = action {
+                announced.push((bench.now.since(start), repeat));
+            }
+        }
+    }
+    let expected = [(2.5, 3), (12.5, 2), (22.5, 2), (32.5, 2)].map(|(at, repeat)| (seconds(at), repeat));
+    assert_eq!(announced, expected);
+    let never = Announcements { delay: Duration::ZERO, ..Announcements::default() };
+    let mut bench = Bench::active(Config { announce: never, ..config(100) });
+    assert!(!done(&bench.run(seconds(60.0))).iter().any(|word| word.starts_with("announce")));
+}
+
+#[test]
+fn row_36_discarded_packets_leave_the_advertisements_as_they_are() {
+    let mut quiet = Bench::active(config(100));
+    let expected: Vec<_> = sent_at(&mut quiet, seconds(12.0));
+    let mut bench = Bench::active(config(100));
+    let mut found = Vec::new();
+    for _ in 0..24 {
+        bench.hear_bytes(HIGHER, GROUP, 64, b"junk");
+        found.extend(sent_at(&mut bench, millis(500)));
+    }
+    assert_eq!((found.len(), &found), (12, &expected));
+}

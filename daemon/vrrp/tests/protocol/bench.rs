@@ -1,0 +1,190 @@
+//! One router on a bench: a clock to turn, packets to throw at it, and short words for what it did.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use vouchd_vrrp::wire::{AdvertInterval, Advertisement, Auth, ChecksumForm, GROUP_V4, Priority, Version, Vrid};
+use vouchd_vrrp::{Action, Announcements, Config, Event, Health, Input, Instant, Link, Packet, Router, State, Why};
+
+/// Where the router under test sends from.
+pub const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10));
+/// A peer with a lower address.
+pub const LOWER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9));
+/// A peer with a higher address.
+pub const HIGHER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 11));
+pub const GROUP: IpAddr = IpAddr::V4(GROUP_V4);
+pub const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 100));
+
+pub fn seconds(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds)
+}
+
+pub fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// Version 3, one second, preempting, leased.
+pub fn config(priority: u8) -> Config {
+    Config {
+        vrid: Vrid::new(51).expect("not 0"),
+        version: Version::V3,
+        priority: Priority::new(priority),
+        interval: AdvertInterval::ONE_SECOND,
+        preempt: true,
+        addresses: vec![VIP],
+        auth: Auth::None,
+        peers: None,
+        checksum: ChecksumForm::PseudoHeader,
+        lease: true,
+        announce: Announcements::default(),
+    }
+}
+
+pub fn v2(priority: u8) -> Config {
+    Config { version: Version::V2, ..config(priority) }
+}
+
+pub fn interval(centiseconds: u16) -> AdvertInterval {
+    AdvertInterval::from_centiseconds(centiseconds).expect("in range")
+}
+
+pub struct Bench {
+    pub router: Router,
+    pub now: Instant,
+}
+
+impl Bench {
+    /// In Initialize, with nothing known.
+    pub fn new(config: Config) -> Self {
+        let now = Instant::from_nanos(1_000_000_000_000);
+        Self { router: Router::new(now, config).expect("a good configuration"), now }
+    }
+
+    /// Link up and fit: Backup, or Active for an owner.
+    pub fn started(config: Config) -> Self {
+        let mut bench = Self::new(config);
+        bench.link_up(OWN);
+        bench.fit(bench.router.config().priority.get());
+        bench
+    }
+
+    /// Active, after a down interval of silence.
+    pub fn active(config: Config) -> Self {
+        let mut bench = Self::started(config);
+        if bench.state() == State::Backup {
+            bench.run_to_deadline();
+        }
+        assert_eq!(bench.state(), State::Active);
+        bench
+    }
+
+    pub fn state(&self) -> State {
+        self.router.state()
+    }
+
+    pub fn input(&mut self, input: Input<'_>) -> Vec<Action> {
+        self.router.handle(self.now, input)
+    }
+
+    pub fn link_up(&mut self, source: IpAddr) -> Vec<Action> {
+        self.input(Input::Link(Link::Up { source }))
+    }
+
+    pub fn fit(&mut self, priority: u8) -> Vec<Action> {
+        self.input(Input::Health(Health::Fit { priority: Priority::new(priority), reason: "checks".to_owned() }))
+    }
+
+    pub fn fault(&mut self) -> Vec<Action> {
+        self.input(Input::Health(Health::Fault { reason: "nginx is gone".to_owned() }))
+    }
+
+    pub fn wait(&mut self, duration: Duration) {
+        self.now = self.now + duration;
+    }
+
+    pub fn timer(&mut self) -> Vec<Action> {
+        self.input(Input::Timer)
+    }
+
+    pub fn until_deadline(&self) -> Duration {
+        self.router.deadline().expect("a deadline").since(self.now)
+    }
+
+    /// To the deadline, and over it.
+    pub fn run_to_deadline(&mut self) -> Vec<Action> {
+        self.wait(self.until_deadline());
+        self.timer()
+    }
+
+    /// For this long, on time at every deadline.
+    pub fn run(&mut self, duration: Duration) -> Vec<Action> {
+        let end = self.now + duration;
+        let mut all = Vec::new();
+        while let Some(deadline) = self.router.deadline().filter(|deadline| *deadline <= end) {
+            self.now = deadline.max(self.now);
+            all.extend(self.timer());
+        }
+        self.now = end;
+        all
+    }
+
+    /// What a peer with the same configuration but this priority would advertise.
+    pub fn advertisement(&self, priority: u8) -> Advertisement {
+        let config = self.router.config();
+        Advertisement {
+            version: config.version,
+            vrid: config.vrid,
+            priority: Priority::new(priority),
+            interval: config.interval,
+            addresses: config.addresses.clone(),
+            auth: config.auth,
+        }
+    }
+
+    pub fn hear(&mut self, source: IpAddr, priority: u8) -> Vec<Action> {
+        let advertisement = self.advertisement(priority);
+        self.hear_this(source, &advertisement)
+    }
+
+    pub fn hear_this(&mut self, source: IpAddr, advertisement: &Advertisement) -> Vec<Action> {
+        let payload = advertisement.encode(source, GROUP, ChecksumForm::PseudoHeader).expect("encodes");
+        self.hear_bytes(source, GROUP, 255, &payload)
+    }
+
+    pub fn hear_bytes(&mut self, source: IpAddr, destination: IpAddr, ttl: u8, payload: &[u8]) -> Vec<Action> {
+        self.input(Input::Packet(Packet { source, destination, ttl, payload }))
+    }
+}
+
+/// The actions but for events, in short words.
+pub fn done(actions: &[Action]) -> Vec<String> {
+    let word = |action: &Action| match action {
+        Action::Send(advertisement) => Some(format!("send {}", advertisement.priority)),
+        Action::Install { lease: Some(lease) } => Some(format!("install for {}", lease.as_secs())),
+        Action::Install { lease: None } => Some("install".to_owned()),
+        Action::Remove => Some("remove".to_owned()),
+        Action::Withdraw { addresses } => Some(format!("withdraw {addresses:?}")),
+        Action::Announce { repeat } => Some(format!("announce {repeat}")),
+        Action::Event(_) => None,
+    };
+    actions.iter().filter_map(word).collect()
+}
+
+pub fn events(actions: &[Action]) -> Vec<&Event> {
+    fn event(action: &Action) -> Option<&Event> {
+        match action {
+            Action::Event(event) => Some(event),
+            _ => None,
+        }
+    }
+    actions.iter().filter_map(event).collect()
+}
+
+/// The transitions among `actions`.
+pub fn transitions(actions: &[Action]) -> Vec<(State, State, Why)> {
+    let transition = |event: &Event| match event {
+        Event::Transition { from, to, why } => Some((*from, *to, why.clone())),
+        _ => None,
+    };
+    events(actions).into_iter().filter_map(transition).collect()
+}

@@ -1,0 +1,198 @@
+//! "Yield, not only advertise": what an active router does when its own checks lower its priority.
+
+use vouchd_vrrp::wire::{Priority, Version};
+use vouchd_vrrp::{Action, Config, Event, Instant, State, Why, election_wait};
+
+use crate::bench::*;
+
+const DOWN_60: f64 = 3.765_625;
+
+fn called(actions: &[Action]) -> bool {
+    events(actions).iter().any(|event| matches!(event, Event::ElectionCalled { .. }))
+}
+
+/// When elections were called in `duration`, since `start`.
+fn calls(bench: &mut Bench, start: Instant, duration: std::time::Duration) -> Vec<std::time::Duration> {
+    let end = bench.now + duration;
+    let mut calls = Vec::new();
+    while let Some(deadline) = bench.router.deadline().filter(|deadline| *deadline <= end) {
+        bench.now = deadline;
+        calls.extend(called(&bench.timer()).then(|| bench.now.since(start)));
+    }
+    bench.now = end;
+    calls
+}
+
+#[test]
+fn a_lowered_priority_is_advertised_then_resigned_and_the_addresses_are_kept() {
+    for (config, wait) in [
+        (config(100), 0.765_625 + 0.001_953_125),
+        (v2(100), 0.765_625 + 0.001_953_125),
+        (Config { interval: interval(10), ..config(100) }, 0.076_562_5 + 0.000_195_312),
+    ] {
+        let lease = vouchd_vrrp::lease(config.interval).as_secs();
+        let mut bench = Bench::active(config);
+        bench.wait(millis(30));
+        let actions = bench.fit(60);
+        assert_eq!(done(&actions), ["send 60".to_owned(), "send 0".to_owned(), format!("install for {lease}")]);
+        assert_eq!(bench.state(), State::Active);
+        assert!(bench.until_deadline().abs_diff(seconds(wait)) < std::time::Duration::from_micros(1));
+    }
+}
+
+#[test]
+fn a_lone_router_takes_its_turn_and_never_lets_go_of_the_addresses() {
+    let mut bench = Bench::active(config(100));
+    let mut all = bench.fit(60);
+    all.extend(bench.run(seconds(600.0)));
+    assert!(!done(&all).contains(&"remove".to_owned()));
+    assert!(transitions(&all).is_empty());
+    assert!(events(&all).contains(&&Event::ElectionWon { against: None }));
+    // Its lease never runs out either.
+    assert_eq!(bench.state(), State::Active);
+}
+
+#[test]
+fn the_lease_is_renewed_in_time_all_through_an_election() {
+    let mut bench = Bench::active(config(100));
+    let mut installed = bench.now;
+    let mut longest = std::time::Duration::ZERO;
+    bench.run(millis(900));
+    bench.fit(1);
+    for _ in 0..200 {
+        let actions = bench.run_to_deadline();
+        if done(&actions).iter().any(|word| word.starts_with("install")) {
+            longest = longest.max(bench.now.since(installed));
+            installed = bench.now;
+        }
+    }
+    assert!(longest <= seconds(1.9), "{longest:?}");
+}
+
+#[test]
+fn a_better_router_that_is_heard_first_takes_over() {
+    for (source, priority) in [(LOWER, 61), (HIGHER, 60), (HIGHER, 254)] {
+        let mut bench = Bench::active(config(100));
+        bench.fit(60);
+        bench.wait(seconds(0.76));
+        let actions = bench.hear(source, priority);
+        assert_eq!(done(&actions), ["remove"]);
+        let why = Why::Better { peer: source, priority: Priority::new(priority) };
+        assert_eq!(transitions(&actions), [(State::Active, State::Backup, why)]);
+    }
+}
+
+#[test]
+fn a_worse_router_that_took_over_is_answered_and_the_election_is_won() {
+    let mut bench = Bench::active(config(100));
+    bench.fit(60);
+    bench.wait(seconds(0.76));
+    let actions = bench.hear(HIGHER, 40);
+    // It has announced itself, so the addresses are announced again.
+    assert_eq!(done(&actions), ["send 60", "announce 5"]);
+    assert!(events(&actions).contains(&&Event::ElectionWon { against: Some(HIGHER) }));
+    assert_eq!(bench.until_deadline(), seconds(1.0), "the usual rhythm again");
+}
+
+#[test]
+fn the_own_turn_comes_after_that_of_every_better_router_and_before_that_of_every_worse_one() {
+    for version in [Version::V2, Version::V3] {
+        for cs in [100, 200, 4000] {
+            for own in 2..=253 {
+                let wait = |priority| election_wait(version, Priority::new(priority), interval(cs));
+                let skew = |priority| vouchd_vrrp::skew(version, Priority::new(priority), interval(cs));
+                assert!(skew(own + 1) < skew(own) && skew(own) < wait(own) && wait(own) < skew(own - 1));
+            }
+        }
+    }
+}
+
+#[test]
+fn at_most_one_election_is_called_in_a_down_interval_and_a_second_fall_is_remembered() {
+    let mut bench = Bench::active(config(100));
+    let start = bench.now;
+    bench.fit(60);
+    bench.wait(seconds(1.0));
+    bench.timer();
+    assert!(!called(&bench.fit(30)), "too early");
+    // At priority 30 the down interval is 3 s + 226/256 s.
+    let found = calls(&mut bench, start, seconds(3.0));
+    assert_eq!(found, [seconds(3.882_812_5)]);
+}
+
+#[test]
+fn a_check_that_flaps_calls_no_more_than_one_election_in_a_down_interval() {
+    let mut bench = Bench::active(config(100));
+    let mut called_at = Vec::new();
+    for turn in 0..400u32 {
+        let actions = bench.fit(if turn.is_multiple_of(2) { 60 } else { 100 });
+        called_at.extend(called(&actions).then_some(bench.now));
+        let start = bench.now;
+        called_at.extend(calls(&mut bench, start, millis(150)).into_iter().map(|after| start + after));
+    }
+    assert!(called_at.len() > 5);
+    assert!(called_at.windows(2).all(|pair| pair[1].since(pair[0]) >= seconds(DOWN_60)));
+}
+
+#[test]
+fn the_election_is_called_again_ever_more_rarely_while_the_priority_stays_low() {
+    let mut bench = Bench::active(config(100));
+    let start = bench.now;
+    bench.fit(60);
+    let found = calls(&mut bench, start, seconds(DOWN_60 * 64.0));
+    let expected = [1, 3, 7, 15, 31, 47, 63].map(|downs| seconds(DOWN_60) * downs);
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn the_election_is_not_called_again_once_the_priority_is_back() {
+    let mut bench = Bench::active(config(100));
+    bench.fit(60);
+    bench.run(seconds(1.0));
+    bench.fit(80);
+    let start = bench.now;
+    assert_eq!(calls(&mut bench, start, seconds(12.0)).len(), 2, "80 is still less than before");
+    bench.fit(100);
+    assert_eq!(calls(&mut bench, start, seconds(300.0)).len(), 0);
+    assert_eq!(bench.router.counters().elections, 3);
+}
+
+#[test]
+fn a_raised_priority_calls_no_election() {
+    let mut bench = Bench::active(config(100));
+    let actions = bench.fit(140);
+    assert_eq!(done(&actions), Vec::<String>::new());
+    assert!(matches!(events(&actions)[..], [Event::Priority { .. }]));
+    assert_eq!(done(&bench.run_to_deadline()), ["send 140", "install for 3"]);
+}
+
+#[test]
+fn a_fall_in_backup_or_initialize_calls_no_election() {
+    let mut bench = Bench::started(config(100));
+    assert_eq!(done(&bench.fit(60)), Vec::<String>::new());
+    bench.run_to_deadline();
+    let start = bench.now;
+    assert_eq!(calls(&mut bench, start, seconds(60.0)).len(), 0, "it became active with this priority");
+}
+
+#[test]
+fn losing_the_election_ends_it_for_good() {
+    let mut bench = Bench::active(config(100));
+    bench.fit(60);
+    bench.hear(HIGHER, 80);
+    bench.run_to_deadline();
+    assert_eq!(bench.state(), State::Active, "the other one is gone");
+    let start = bench.now;
+    assert_eq!(calls(&mut bench, start, seconds(60.0)).len(), 0);
+}
+
+#[test]
+fn a_priority_that_changes_during_an_election_moves_the_own_turn() {
+    let mut bench = Bench::active(config(100));
+    bench.fit(60);
+    let turn = bench.until_deadline();
+    bench.fit(188);
+    assert_eq!(bench.until_deadline(), turn - seconds(0.5));
+    bench.fit(60);
+    assert_eq!(bench.until_deadline(), turn);
+}

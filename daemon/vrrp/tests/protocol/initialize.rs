@@ -1,0 +1,151 @@
+//! Rows 38 to 41: into the protocol and out of it.
+
+use vouchd_vrrp::wire::Priority;
+use vouchd_vrrp::{Config, ConfigError, Health, Input, Link, Router, State, Why};
+
+use crate::bench::*;
+
+#[test]
+fn row_11_a_configured_priority_of_0_is_refused() {
+    let config = Config { priority: Priority::RESIGN, ..config(100) };
+    let now = vouchd_vrrp::Instant::default();
+    assert_eq!(Router::new(now, config).map(|_| ()), Err(ConfigError::PriorityZero));
+}
+
+#[test]
+fn row_12_a_router_without_addresses_does_not_start() {
+    let config = Config { addresses: vec![], ..config(100) };
+    assert!(matches!(config.check(), Err(ConfigError::Advertisement(_))));
+}
+
+#[test]
+fn unicast_needs_usable_peers() {
+    let with = |peers| Config { peers: Some(peers), ..config(100) }.check();
+    assert_eq!(with(vec![]), Err(ConfigError::NoPeers));
+    let v6 = "fe80::1".parse().expect("an address");
+    assert_eq!(with(vec![HIGHER, v6]), Err(ConfigError::Peer(v6)));
+    assert_eq!(with(vec![GROUP]), Err(ConfigError::Peer(GROUP)));
+    assert_eq!(with(vec![HIGHER]), Ok(()));
+}
+
+#[test]
+fn row_38_an_owner_is_active_at_once() {
+    let mut bench = Bench::new(config(255));
+    assert_eq!(done(&bench.link_up(OWN)), Vec::<String>::new());
+    let actions = bench.fit(255);
+    assert_eq!(done(&actions), ["send 255", "install for 3", "announce 5"]);
+    assert_eq!(transitions(&actions), [(State::Initialize, State::Active, Why::Owner)]);
+    assert_eq!(bench.until_deadline(), seconds(1.0));
+}
+
+#[test]
+fn row_39_any_other_router_listens_first_and_sends_nothing() {
+    for (config, down) in [(config(100), 3.609_375), (v2(80), 3.687_5)] {
+        let bench = Bench::started(config);
+        assert_eq!(bench.state(), State::Backup);
+        assert_eq!(bench.until_deadline(), seconds(down));
+        assert_eq!(bench.router.counters().sent, 0);
+    }
+}
+
+#[test]
+fn row_40_nothing_has_an_effect_in_initialize() {
+    let mut bench = Bench::new(config(100));
+    assert!(bench.timer().is_empty());
+    assert!(bench.hear(HIGHER, 200).is_empty());
+    assert!(bench.hear(HIGHER, 0).is_empty());
+    assert!(bench.hear_bytes(HIGHER, GROUP, 64, b"junk").is_empty());
+    assert_eq!(bench.router.deadline(), None);
+    assert_eq!(bench.state(), State::Initialize);
+}
+
+#[test]
+fn row_41_a_lost_link_gives_the_addresses_up_and_comes_back_through_the_start() {
+    let mut bench = Bench::active(config(100));
+    let down = Link::Down { reason: "carrier lost".to_owned() };
+    let actions = bench.input(Input::Link(down));
+    assert_eq!(done(&actions), ["remove"], "nothing can be sent");
+    assert_eq!(bench.router.why(), &Why::LinkDown("carrier lost".to_owned()));
+    bench.link_up(OWN);
+    assert_eq!(bench.state(), State::Backup);
+    assert_eq!(bench.until_deadline(), seconds(3.609_375));
+}
+
+#[test]
+fn a_router_starts_only_with_link_and_health() {
+    let mut bench = Bench::new(config(100));
+    bench.fit(100);
+    assert_eq!(bench.router.why(), &Why::Starting);
+    bench.input(Input::Health(Health::Waiting { reason: "site".to_owned() }));
+    bench.link_up(OWN);
+    assert_eq!(bench.router.why(), &Why::HealthWaiting("site".to_owned()));
+    bench.fault();
+    assert_eq!(bench.router.why(), &Why::HealthFault("nginx is gone".to_owned()));
+    bench.fit(100);
+    assert_eq!((bench.state(), bench.router.why()), (State::Backup, &Why::Ready));
+}
+
+#[test]
+fn a_check_that_was_added_does_not_cost_the_addresses_while_it_has_no_verdict() {
+    let mut bench = Bench::active(config(100));
+    assert!(bench.input(Input::Health(Health::Waiting { reason: "new check".to_owned() })).is_empty());
+    assert_eq!(bench.state(), State::Active);
+}
+
+#[test]
+fn a_source_of_the_other_family_counts_as_no_link() {
+    let mut bench = Bench::started(config(100));
+    bench.link_up("fe80::1".parse().expect("an address"));
+    assert!(matches!(bench.router.why(), Why::LinkDown(_)));
+}
+
+#[test]
+fn row_4_a_new_primary_address_is_the_source_of_the_next_packet() {
+    let mut bench = Bench::active(config(100));
+    let advertisement = bench.advertisement(100);
+    let expected = |source| advertisement.encode(source, GROUP, bench.router.config().checksum).expect("encodes");
+    let (before, after) = (expected(OWN), expected(LOWER));
+    assert_eq!(bench.router.packets(&advertisement), [(GROUP, before)]);
+    assert!(bench.link_up(LOWER).is_empty());
+    assert_eq!(bench.router.packets(&advertisement), [(GROUP, after)]);
+}
+
+#[test]
+fn unicast_packets_go_to_every_peer() {
+    let bench = Bench::started(Config { peers: Some(vec![LOWER, HIGHER]), ..config(100) });
+    let packets = bench.router.packets(&bench.advertisement(100));
+    assert_eq!(packets.iter().map(|(to, _)| *to).collect::<Vec<_>>(), [LOWER, HIGHER]);
+    assert_ne!(packets[0].1, packets[1].1, "the pseudo-header has the destination");
+}
+
+#[test]
+fn shutdown_is_final() {
+    let mut bench = Bench::active(config(100));
+    bench.input(Input::Shutdown);
+    assert!(bench.link_up(OWN).is_empty());
+    assert!(bench.fit(100).is_empty());
+    assert!(bench.hear(HIGHER, 200).is_empty());
+    assert_eq!((bench.state(), bench.router.deadline()), (State::Initialize, None));
+}
+
+#[test]
+fn refused_addresses_are_given_up_and_tried_again_ever_more_rarely() {
+    let mut bench = Bench::active(config(100));
+    let down = seconds(3.609_375);
+    for pause in [1, 2, 4, 8, 16, 32, 64, 64] {
+        let actions = bench.input(Input::AddressesFailed { reason: "no buffer space".to_owned() });
+        assert_eq!(done(&actions), ["send 0", "remove"]);
+        assert_eq!(bench.router.why(), &Why::AddressesFailed("no buffer space".to_owned()));
+        assert_eq!(bench.until_deadline(), down * pause);
+        // A repeated word of the checks doesn't shorten it.
+        bench.fit(100);
+        assert_eq!(bench.state(), State::Initialize);
+        bench.run_to_deadline();
+        assert_eq!(bench.state(), State::Backup);
+        bench.run_to_deadline();
+        assert_eq!(bench.state(), State::Active);
+    }
+    bench.run_to_deadline();
+    bench.input(Input::AddressesFailed { reason: "once more".to_owned() });
+    assert_eq!(bench.until_deadline(), down, "an interval with the addresses forgets the failures");
+}

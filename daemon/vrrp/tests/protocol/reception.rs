@@ -1,0 +1,310 @@
+//! Rows 15 to 36 and 89 to 96: which packets are believed. Every refused one has a name, is counted under it, and
+//! touches neither state nor timer.
+
+use vouchd_vrrp::wire::{Advertisement, Auth, ChecksumForm};
+use vouchd_vrrp::{Config, Discard, Event, Input, Packet, State};
+
+use crate::bench::*;
+
+/// A packet as it arrives.
+struct Arrival {
+    source: std::net::IpAddr,
+    destination: std::net::IpAddr,
+    ttl: u8,
+    payload: Vec<u8>,
+}
+
+/// A good packet of a better router, for `config`.
+fn good(config: &Config) -> Arrival {
+    let destination = match config.peers {
+        Some(_) => OWN,
+        None => GROUP,
+    };
+    let payload = better(config).encode(HIGHER, destination, ChecksumForm::PseudoHeader).expect("encodes");
+    Arrival { source: HIGHER, destination, ttl: 255, payload }
+}
+
+fn better(config: &Config) -> Advertisement {
+    Bench::new(Config { priority: vouchd_vrrp::wire::Priority::new(100), ..config.clone() }).advertisement(200)
+}
+
+/// `config`'s good packet, with this done to it and the checksum made right.
+fn with_bytes(config: &Config, edit: impl FnOnce(&mut Vec<u8>)) -> Arrival {
+    let mut arrival = good(config);
+    edit(&mut arrival.payload);
+    fix_checksum(&mut arrival.payload);
+    arrival
+}
+
+/// Over the message only, which version 3 over IPv4 accepts too.
+fn fix_checksum(payload: &mut [u8]) {
+    payload[6..8].fill(0);
+    let mut sum: u32 =
+        payload.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0))).sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    payload[6..8].copy_from_slice(&(!(sum as u16)).to_be_bytes());
+}
+
+fn with(config: &Config, advertisement: &Advertisement) -> Arrival {
+    let payload = advertisement.encode(HIGHER, GROUP, ChecksumForm::PseudoHeader).expect("encodes");
+    Arrival { payload, ..good(config) }
+}
+
+fn password(config: Config) -> Config {
+    Config { auth: Auth::simple(b"1234"), ..config }
+}
+
+fn unicast() -> Config {
+    Config { peers: Some(vec![HIGHER]), ..config(100) }
+}
+
+/// Every way to be refused, with the row of the checklist.
+fn refused() -> Vec<(&'static str, Config, Arrival, Discard)> {
+    let (v3, v2, secret) = (config(100), v2(100), password(v2(100)));
+    let other_vip = "192.0.2.101".parse().expect("an address");
+    let mut cases = vec![
+        ("15 TTL 254", v3.clone(), Arrival { ttl: 254, ..good(&v3) }, Discard::Ttl),
+        ("15 TTL 1", v2.clone(), Arrival { ttl: 1, ..good(&v2) }, Discard::Ttl),
+        ("15 TTL 64, unicast", unicast(), Arrival { ttl: 64, ..good(&unicast()) }, Discard::Ttl),
+        ("17 version 2 on 3", v3.clone(), good(&v2), Discard::Version),
+        ("17 version 3 on 2", v2.clone(), good(&v3), Discard::Version),
+        ("18 type 0", v3.clone(), with_bytes(&v3, |p| p[0] = 0x30), Discard::Type),
+        ("18 type 2", v3.clone(), with_bytes(&v3, |p| p[0] = 0x32), Discard::Type),
+        ("18 type 15", v3.clone(), with_bytes(&v3, |p| p[0] = 0x3f), Discard::Type),
+        ("20 a version 2 trailer in version 3", v3.clone(), with_bytes(&v3, |p| p.extend([0; 8])), Discard::Length),
+        ("24 another virtual router", v3.clone(), with_bytes(&v3, |p| p[1] = 52), Discard::Vrid),
+        ("24 virtual router 0", v3.clone(), with_bytes(&v3, |p| p[1] = 0), Discard::Vrid),
+        (
+            "25 no addresses",
+            v3.clone(),
+            with_bytes(&v3, |p| {
+                p[3] = 0;
+                p.truncate(8);
+            }),
+            Discard::NoAddresses,
+        ),
+        ("26 interval 0", v3.clone(), with_bytes(&v3, |p| p[4..6].fill(0)), Discard::ZeroInterval),
+        ("34 source 0.0.0.0", v3.clone(), Arrival { source: [0, 0, 0, 0].into(), ..good(&v3) }, Discard::Source),
+        ("34 source broadcast", v3.clone(), Arrival { source: [255; 4].into(), ..good(&v3) }, Discard::Source),
+        ("34 source multicast", v3.clone(), Arrival { source: GROUP, ..good(&v3) }, Discard::Source),
+        ("14, 34 own source", v3.clone(), Arrival { source: OWN, ..good(&v3) }, Discard::OwnAddress),
+        (
+            "35 CARP",
+            v2.clone(),
+            with_bytes(&v2, |p| {
+                p[3] = 7;
+                p.resize(36, 0x5a);
+            }),
+            Discard::Carp,
+        ),
+        ("89 a password where none is", v2.clone(), good(&secret), Discard::AuthType),
+        ("89 no password where one is", secret.clone(), good(&v2), Discard::AuthType),
+        ("89 type 7", v2.clone(), with_bytes(&v2, |p| p[4] = 7), Discard::AuthType),
+        (
+            "89 another password",
+            secret.clone(),
+            good(&Config { auth: Auth::simple(b"12345"), ..v2.clone() }),
+            Discard::AuthPassword,
+        ),
+        (
+            "90 another interval in version 2",
+            v2.clone(),
+            with(&v2, &Advertisement { interval: interval(200), ..better(&v2) }),
+            Discard::Interval,
+        ),
+        (
+            "91 other addresses in version 2",
+            v2.clone(),
+            with(&v2, &Advertisement { addresses: vec![VIP, other_vip], ..better(&v2) }),
+            Discard::Addresses,
+        ),
+        ("96 the owner receives in version 2", crate::bench::v2(255), good(&v2), Discard::OwnerReceives),
+        (
+            "multicast to a unicast router",
+            unicast(),
+            Arrival { destination: GROUP, ..good(&unicast()) },
+            Discard::Destination,
+        ),
+        ("unicast to a multicast router", v3.clone(), Arrival { destination: OWN, ..good(&v3) }, Discard::Destination),
+        ("a stranger's unicast", unicast(), Arrival { source: LOWER, ..good(&unicast()) }, Discard::UnknownPeer),
+    ];
+    for version in [0, 1, 4, 15] {
+        let packet = with_bytes(&v3, |p| p[0] = version << 4 | 1);
+        cases.push(("17 a version that does not exist", v3.clone(), packet, Discard::Version));
+    }
+    for config in [&v2, &v3] {
+        let whole = good(config);
+        for length in 0..whole.payload.len() {
+            let payload = whole.payload[..length].to_vec();
+            cases.push(("19 cut short", config.clone(), Arrival { payload, ..good(config) }, Discard::Length));
+        }
+        // Single bit flips behind version, type and VRID, whose checks come first.
+        for bit in 16..whole.payload.len() * 8 {
+            // The count decides the length.
+            if (24..32).contains(&bit) {
+                continue;
+            }
+            let mut packet = good(config);
+            packet.payload[bit / 8] ^= 1 << (bit % 8);
+            cases.push(("21 one bit flipped", config.clone(), packet, Discard::Checksum));
+        }
+    }
+    cases
+}
+
+#[test]
+fn rows_15_to_35_a_refused_packet_touches_no_state_and_no_timer_and_is_counted_by_name() {
+    for (row, config, packet, reason) in refused() {
+        for mut bench in [Bench::started(config.clone()), Bench::active(config)] {
+            bench.wait(millis(700));
+            let before = (bench.state(), bench.router.deadline(), bench.router.priority(), bench.router.since());
+            let sent = bench.router.counters().sent;
+            let actions = bench.hear_bytes(packet.source, packet.destination, packet.ttl, &packet.payload);
+            let after = (bench.state(), bench.router.deadline(), bench.router.priority(), bench.router.since());
+            assert_eq!(after, before, "row {row}");
+            assert_eq!(done(&actions), Vec::<String>::new(), "row {row}");
+            match events(&actions)[..] {
+                [Event::Discarded { rejection, total: 1, .. }] => assert_eq!(rejection.reason(), reason, "row {row}"),
+                ref other => panic!("row {row}: {other:?}"),
+            }
+            let counters = bench.router.counters();
+            assert_eq!((counters.discarded(reason), counters.discarded_in_all()), (1, 1), "row {row}");
+            assert_eq!((counters.received, counters.sent), (0, sent), "row {row}");
+            assert!(bench.router.peers().is_empty(), "row {row}");
+        }
+    }
+}
+
+#[test]
+fn the_good_packets_that_the_refused_ones_are_made_of_are_believed() {
+    for config in [config(100), v2(100), password(v2(100)), unicast()] {
+        let mut bench = Bench::active(config.clone());
+        let packet = good(&config);
+        bench.hear_bytes(packet.source, packet.destination, packet.ttl, &packet.payload);
+        assert_eq!(bench.state(), State::Backup);
+    }
+}
+
+#[test]
+fn rows_23_and_27_ipv6_needs_the_pseudo_header_and_a_link_local_first_address() {
+    let address = |text: &str| text.parse::<std::net::IpAddr>().expect("an address");
+    let (own, peer, group) = (address("fe80::1:1"), address("fe80::1:2"), address("ff02::12"));
+    let config = Config { addresses: vec![address("fe80::1"), address("2001:db8::1")], ..config(100) };
+    let mut bench = Bench::new(config.clone());
+    bench.link_up(own);
+    bench.fit(100);
+    let packet = better(&config).encode(peer, group, ChecksumForm::PseudoHeader).expect("encodes");
+    let mut message_only = packet.clone();
+    fix_checksum(&mut message_only);
+    let mut hear = |source, payload: &[u8]| bench.hear_bytes(source, group, 255, payload);
+    assert!(matches!(events(&hear(peer, &message_only))[..], [Event::Discarded { .. }]));
+    hear(address("fe80::1:3"), &packet);
+    assert_eq!(bench.router.counters().discarded(Discard::Checksum), 2, "the sum is of the actual source");
+    bench.hear_bytes(peer, group, 64, &packet);
+    assert_eq!(bench.router.counters().discarded(Discard::Ttl), 1, "row 16");
+    bench.hear_bytes(peer, group, 255, &packet);
+    assert_eq!(bench.router.counters().received, 1);
+}
+
+#[test]
+fn row_22_both_checksum_forms_are_believed_and_the_peers_is_remembered_and_told_once() {
+    for own in [ChecksumForm::PseudoHeader, ChecksumForm::MessageOnly] {
+        for form in [ChecksumForm::PseudoHeader, ChecksumForm::MessageOnly] {
+            let mut bench = Bench::started(Config { checksum: own, ..config(100) });
+            let payload = bench.advertisement(200).encode(HIGHER, GROUP, form).expect("encodes");
+            let actions = bench.hear_bytes(HIGHER, GROUP, 255, &payload);
+            let told = events(&actions).iter().any(|event| matches!(event, Event::PeerChecksum { .. }));
+            assert_eq!(told, own != form);
+            assert_eq!(bench.router.active_peer().and_then(|peer| peer.checksum_form), Some(form));
+            assert!(bench.hear_bytes(HIGHER, GROUP, 255, &payload).is_empty(), "told once");
+        }
+    }
+}
+
+#[test]
+fn row_28_another_interval_in_version_3_is_believed_and_told_once() {
+    let mut bench = Bench::started(config(100));
+    let other = Advertisement { interval: interval(50), ..bench.advertisement(200) };
+    assert!(matches!(events(&bench.hear_this(HIGHER, &other))[..], [Event::PeerInterval { .. }]));
+    assert!(bench.hear_this(HIGHER, &other).is_empty());
+    assert_eq!(bench.router.active_peer().map(|peer| peer.interval), Some(interval(50)));
+}
+
+#[test]
+fn row_29_other_addresses_in_version_3_are_believed_and_told_once() {
+    let mut bench = Bench::active(config(100));
+    let addresses = vec![VIP, "192.0.2.101".parse().expect("an address")];
+    let other = Advertisement { addresses, ..bench.advertisement(200) };
+    let actions = bench.hear_this(HIGHER, &other);
+    assert!(events(&actions).iter().any(|event| matches!(event, Event::PeerAddresses { .. })));
+    assert_eq!(bench.state(), State::Backup);
+    assert!(bench.hear_this(HIGHER, &other).is_empty());
+}
+
+#[test]
+fn row_91_the_order_of_addresses_and_an_owners_list_are_no_mismatch_in_version_2() {
+    let other = "192.0.2.101".parse().expect("an address");
+    let config = Config { addresses: vec![VIP, other], ..v2(100) };
+    let mut bench = Bench::started(config);
+    let turned = Advertisement { addresses: vec![other, VIP], ..bench.advertisement(200) };
+    assert!(bench.hear_this(HIGHER, &turned).is_empty());
+    let owner = Advertisement { addresses: vec![other], ..bench.advertisement(255) };
+    bench.hear_this(HIGHER, &owner);
+    assert_eq!(bench.router.counters().received, 2);
+}
+
+#[test]
+fn row_17_a_version_mismatch_names_both_versions() {
+    let mut bench = Bench::started(config(100));
+    let packet = good(&v2(100));
+    let actions = bench.hear_bytes(packet.source, packet.destination, packet.ttl, &packet.payload);
+    let text = events(&actions)[0].to_string();
+    assert!(text.contains("speaks VRRP version 2") && text.contains("version 3"), "{text}");
+}
+
+#[test]
+fn row_103_a_discard_is_told_once_a_second_for_each_reason() {
+    let mut bench = Bench::active(config(100));
+    let mut told = Vec::new();
+    for _ in 0..300 {
+        for ttl in [64, 255] {
+            let actions = bench.hear_bytes(HIGHER, GROUP, ttl, &[0x31, 51]);
+            told.extend(events(&actions).into_iter().cloned());
+        }
+        bench.wait(millis(10));
+    }
+    assert_eq!(told.len(), 6);
+    assert_eq!(bench.router.counters().discarded(Discard::Ttl), 300);
+    assert_eq!(bench.router.counters().discarded(Discard::Length), 300);
+    assert!(matches!(told[2], Event::Discarded { total: 101, .. }));
+}
+
+#[test]
+fn many_made_up_sources_do_not_fill_the_memory() {
+    let mut bench = Bench::started(config(100));
+    for last in 0..2_000u16 {
+        let [high, low] = last.to_be_bytes();
+        bench.hear([198, 18, high, low].into(), 200);
+    }
+    assert_eq!(bench.router.peers().len(), 32);
+    assert!(bench.router.active_peer().is_some(), "the newest are kept");
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_make_a_router_panic_or_move_when_they_are_no_advertisement(
+        payload in proptest::collection::vec(proptest::num::u8::ANY, 0..64),
+        ttl in proptest::sample::select(vec![64u8, 255]),
+        active in proptest::bool::ANY,
+    ) {
+        let mut bench = if active { Bench::active(config(100)) } else { Bench::started(config(100)) };
+        let before = (bench.state(), bench.router.deadline());
+        bench.input(Input::Packet(Packet { source: HIGHER, destination: GROUP, ttl, payload: &payload }));
+        if bench.router.counters().received == 0 {
+            proptest::prop_assert_eq!((bench.state(), bench.router.deadline()), before);
+            proptest::prop_assert_eq!(bench.router.counters().discarded_in_all(), 1);
+        }
+    }
+}

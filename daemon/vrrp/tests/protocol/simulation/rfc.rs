@@ -1,0 +1,124 @@
+//! A plain VRRP router, written from the RFC's tables and keepalived's habits and sharing nothing with our own but the
+//! packet codec: what the simulation's routers have to live with.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use vouchd_vrrp::wire::{AdvertInterval, Priority, Version};
+use vouchd_vrrp::{Config, Instant};
+
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    Fault,
+    Backup,
+    Active,
+}
+
+pub struct RfcRouter {
+    address: IpAddr,
+    version: Version,
+    interval: AdvertInterval,
+    learned: AdvertInterval,
+    preempt: bool,
+    priority: u8,
+    state: State,
+    timer: Instant,
+}
+
+impl RfcRouter {
+    pub fn new(now: Instant, address: IpAddr, config: &Config) -> Self {
+        let mut router = Self {
+            address,
+            version: config.version,
+            interval: config.interval,
+            learned: config.interval,
+            preempt: config.preempt || config.is_owner(),
+            priority: config.priority.get(),
+            state: State::Fault,
+            timer: now,
+        };
+        router.recover(now);
+        router
+    }
+
+    pub fn is_active(&self) -> bool {
+        self.state == State::Active
+    }
+
+    pub fn priority(&self) -> u8 {
+        self.priority
+    }
+
+    pub fn deadline(&self) -> Option<Instant> {
+        (self.state != State::Fault).then_some(self.timer)
+    }
+
+    fn skew(&self) -> Duration {
+        let base = if self.version == Version::V2 { Duration::from_secs(1) } else { self.learned.duration() };
+        base * (256 - u32::from(self.priority)) / 256
+    }
+
+    fn down(&self) -> Duration {
+        self.learned.duration() * 3 + self.skew()
+    }
+
+    pub fn recover(&mut self, now: Instant) {
+        self.learned = self.interval;
+        self.state = State::Backup;
+        self.timer = now + if self.priority == 255 { Duration::from_micros(1) } else { self.down() };
+    }
+
+    /// The priorities to advertise.
+    pub fn fault(&mut self) -> Vec<u8> {
+        let was = std::mem::replace(&mut self.state, State::Fault);
+        if was == State::Active { vec![0] } else { vec![] }
+    }
+
+    /// Nothing is sent at once: the next advertisement has it.
+    pub fn set_priority(&mut self, now: Instant, priority: u8) {
+        let before = self.skew();
+        self.priority = priority;
+        if self.state == State::Backup {
+            self.timer = (self.timer + self.skew()).before(before).max(now);
+        }
+    }
+
+    pub fn timer(&mut self, now: Instant) -> Vec<u8> {
+        if self.state == State::Fault || now < self.timer {
+            return vec![];
+        }
+        self.state = State::Active;
+        self.learned = self.interval;
+        self.timer = now + self.interval.duration();
+        vec![self.priority]
+    }
+
+    pub fn hear(&mut self, now: Instant, source: IpAddr, priority: Priority, interval: AdvertInterval) -> Vec<u8> {
+        let priority = priority.get();
+        match self.state {
+            State::Fault => vec![],
+            State::Backup if priority == 0 => {
+                self.timer = now + self.skew();
+                vec![]
+            }
+            State::Backup => {
+                if priority >= self.priority || !self.preempt {
+                    self.learned = interval;
+                    self.timer = now + self.down();
+                }
+                vec![]
+            }
+            State::Active if priority == 0 => {
+                self.timer = now + self.interval.duration();
+                vec![self.priority]
+            }
+            State::Active if priority > self.priority || (priority == self.priority && source > self.address) => {
+                self.learned = interval;
+                self.state = State::Backup;
+                self.timer = now + self.down();
+                vec![]
+            }
+            State::Active => vec![self.priority],
+        }
+    }
+}

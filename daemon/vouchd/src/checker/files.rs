@@ -105,7 +105,7 @@ pub fn read(candidate: &Candidate) -> Result<Contents, String> {
     }
     if candidate.stamp.size > MAX_SIZE {
         let (size, limit) = (candidate.stamp.size >> 20, MAX_SIZE >> 20);
-        return Err(format!("is {size} MiB large; expected a plugin of at most {limit} MiB"));
+        return Err(format!("too large: {size} MiB; expected at most {limit} MiB"));
     }
     let mut bytes = Vec::new();
     file.by_ref().take(MAX_SIZE).read_to_end(&mut bytes).map_err(failed)?;

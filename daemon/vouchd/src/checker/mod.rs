@@ -262,11 +262,16 @@ impl<P: Clone> Slots<P> {
                 self.slot(&state.name).send_replace(Slot::Present { plugin, sha256 });
                 Some(state)
             }
-            Event::Kept { state } | Event::Gone { state } => {
+            Event::Kept { state } => {
                 if let (None, Some(error)) = (&state.loaded, &state.error) {
-                    let reason = format!("plugin {} ({}) {error}", state.name, state.source.display());
+                    let reason = format!("plugin {} ({}) can't be used: {error}", state.name, state.source.display());
                     self.slot(&state.name).send_replace(Slot::Absent { reason });
                 }
+                Some(state)
+            }
+            Event::Gone { state } => {
+                let reason = format!("plugin {} is gone: {} was removed", state.name, state.source.display());
+                self.slot(&state.name).send_replace(Slot::Absent { reason });
                 Some(state)
             }
             Event::Ready { problems } => {

@@ -202,7 +202,7 @@ impl<L: Load> Shelf<L> {
         let entry = self.entries.remove(name)?;
         // A file that came and went before it counted was never told of.
         entry.tried?;
-        let error = format!("is gone: {} was removed", entry.seen.path.display());
+        let error = format!("gone: {} was removed", entry.seen.path.display());
         let state = PluginState { name: name.to_owned(), source: entry.seen.path, loaded: None, error: Some(error) };
         emit(Event::Gone { state });
         None
@@ -223,9 +223,8 @@ impl<L: Load> Shelf<L> {
                 return Ok(None);
             }
             // A bug in the compiler must not take the other plugins with it.
-            let loaded = panic::catch_unwind(AssertUnwindSafe(|| self.load.load(&bytes))).unwrap_or_else(|_| {
-                Err("makes the WebAssembly compiler crash (a bug in it; please report)".to_owned())
-            })?;
+            let loaded = panic::catch_unwind(AssertUnwindSafe(|| self.load.load(&bytes)))
+                .unwrap_or_else(|_| Err("the WebAssembly compiler crashed on it (please report)".to_owned()))?;
             Ok(Some((sha256, loaded)))
         });
         let fresh = match outcome {

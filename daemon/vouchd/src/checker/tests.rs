@@ -64,7 +64,7 @@ fn load(bytes: &[u8]) -> Result<Loaded<String>, String> {
     if text.starts_with("good") {
         Ok(Loaded { plugin: text, kind: "module".to_owned() })
     } else {
-        Err("is broken".to_owned())
+        Err("broken".to_owned())
     }
 }
 
@@ -228,7 +228,7 @@ async fn a_plugin_that_is_missing_broken_or_gone_is_an_error_at_once() {
     }
     results.sort_by(|one, other| one.check.cmp(&other.check));
     assert!(message(&results[0]).starts_with("no plugin absent: expected absent.wasm in "), "{results:?}");
-    assert!(message(&results[1]).ends_with("broken.wasm) is broken"), "{results:?}");
+    assert!(message(&results[1]).ends_with("broken.wasm) can't be used: broken"), "{results:?}");
     assert!(matches!(results[2].result, RunResult::Report(_)), "{results:?}");
     fs::remove_file(router.directory.path().join("removed.wasm")).unwrap();
     let done = router.run().await;

@@ -44,7 +44,7 @@ fn load(bytes: &[u8]) -> Result<Loaded<String>, String> {
     if text.starts_with("good") {
         Ok(Loaded { plugin: text, kind: "component".to_owned() })
     } else {
-        Err(format!("is not good: {text}"))
+        Err(format!("not good: {text}"))
     }
 }
 
@@ -183,7 +183,7 @@ fn a_broken_file_leaves_the_version_before_it_and_says_why() {
     fs::write(scene.plugin("p.wasm"), "broken").unwrap();
     let state = events.kept();
     assert_eq!(state.loaded.as_ref(), Some(&before));
-    assert_eq!(state.error.as_deref(), Some("is not good: broken"));
+    assert_eq!(state.error.as_deref(), Some("not good: broken"));
     fs::write(scene.plugin("p.wasm"), "good 1").unwrap();
     let state = events.kept();
     assert_eq!((state.loaded, state.error), (Some(before), None), "the same bytes again are no new version");
@@ -195,7 +195,7 @@ fn a_file_that_was_never_good_has_no_version() {
     fs::write(scene.plugin("p.wasm"), "broken").unwrap();
     let events = scene.watch();
     let state = events.kept();
-    assert_eq!((state.loaded, state.error.as_deref()), (None, Some("is not good: broken")));
+    assert_eq!((state.loaded, state.error.as_deref()), (None, Some("not good: broken")));
     events.ready();
     fs::write(scene.plugin("p.wasm"), "good now").unwrap();
     assert_eq!(events.loaded().0, "good now");
@@ -206,7 +206,7 @@ fn a_crash_of_the_compiler_is_a_bad_file() {
     let scene = Scene::new();
     fs::write(scene.plugin("p.wasm"), "panic").unwrap();
     let events = scene.watch();
-    assert!(events.kept().error.unwrap().contains("compiler crash"));
+    assert!(events.kept().error.unwrap().contains("compiler crashed"));
     fs::write(scene.plugin("p.wasm"), "good").unwrap();
     events.ready();
     assert_eq!(events.loaded().0, "good");

@@ -324,7 +324,8 @@ impl Router {
         let checked = reception::check(&self.config, self.source(), packet);
         match (checked, self.state()) {
             (Ok(parsed), State::Initialize) => {
-                self.peers.note(now, &self.config, packet.source, &parsed);
+                let events = self.peers.note(now, &self.config, packet.source, &parsed);
+                out.extend(events.into_iter().map(Action::Event));
                 self.note_active(packet.source, &parsed);
             }
             // It takes no part, so it doesn't judge either.

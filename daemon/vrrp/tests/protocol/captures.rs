@@ -1,12 +1,9 @@
 //! Recorded packets of keepalived, FRR and others, replayed with their times into a router. The recordings are not part of
 //! this repository; without them these tests are skipped and say so.
-#![expect(
-    clippy::disallowed_methods,
-    clippy::disallowed_macros,
-    reason = "a test may read files and say what it skips"
-)]
+#![expect(clippy::disallowed_methods, reason = "a test may read its data")]
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -44,7 +41,8 @@ fn folder(test: &str) -> Option<PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    eprintln!("skipped: {test}: captures not present");
+    // Not with a macro, whose output the test harness hides when a test passes.
+    let _ = writeln!(std::io::stderr(), "skipped: {test}: captures not present");
     None
 }
 

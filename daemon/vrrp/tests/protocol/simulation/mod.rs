@@ -202,3 +202,53 @@ fn a_lost_resignation_is_made_up_for_by_the_next_election() {
     network.run(network.now + seconds(2.0), |_| ());
     assert!(network.nodes[1].is_active());
 }
+
+#[test]
+fn row_73_of_three_backups_only_the_best_stands_in() {
+    for seed in 0..50 {
+        let mut network = Network::new(Random::new(seed));
+        for (last, priority) in [(10, 100), (11, 150), (12, 200), (13, 254)] {
+            let config = Config { priority: Priority::new(priority), ..config(100) };
+            network.add(IpAddr::from([192, 0, 2, last]), config, true);
+        }
+        network.run(network.now + seconds(5.0), |_| ());
+        assert!(network.nodes[3].is_active(), "seed {seed}");
+        network.plan(network.now, 3, Change::Freeze(seconds(20.0)));
+        network.run(network.now + seconds(10.0), |network| {
+            assert!(!network.nodes[0].is_active() && !network.nodes[1].is_active(), "seed {seed}");
+        });
+        assert!(network.nodes[2].is_active(), "seed {seed}");
+    }
+}
+
+#[test]
+fn row_75_a_router_that_was_frozen_while_active_comes_back_without_a_word() {
+    for seed in 0..50 {
+        let mut network = Network::new(Random::new(seed));
+        let worse = Config { priority: Priority::new(80), ..config(100) };
+        network.add(IpAddr::from([192, 0, 2, 10]), config(100), true);
+        network.add(IpAddr::from([192, 0, 2, 11]), worse, true);
+        network.run(network.now + seconds(5.0), |_| ());
+        assert!(network.nodes[0].is_active(), "seed {seed}");
+        network.plan(network.now, 0, Change::Freeze(seconds(10.0)));
+        network.run(network.now + seconds(9.9), |_| ());
+        assert!(network.nodes[1].is_active(), "seed {seed}");
+        // Its peer goes on undisturbed for the down interval that the thawed one listens.
+        network.run(network.now + seconds(3.5), |network| assert!(network.nodes[1].is_active(), "seed {seed}"));
+        assert!(!network.nodes[0].is_active(), "seed {seed}");
+        network.run(network.now + seconds(1.0), |_| ());
+        assert_eq!(settled(&network), Ok(()), "seed {seed}: then it preempts");
+    }
+}
+
+#[test]
+fn row_80_of_two_equals_that_start_together_the_higher_address_is_active() {
+    for seed in 0..50 {
+        let mut network = Network::new(Random::new(seed));
+        for last in [10, 9] {
+            network.add(IpAddr::from([192, 0, 2, last]), config(100), true);
+        }
+        network.run(network.now + seconds(3.609_375 + 2.0), |_| ());
+        assert!(network.nodes[0].is_active() && !network.nodes[1].is_active(), "seed {seed}");
+    }
+}

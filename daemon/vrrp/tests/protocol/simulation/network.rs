@@ -99,7 +99,8 @@ impl Network {
     /// Until `end`, calling `watch` after everything that happened.
     pub fn run(&mut self, end: Instant, mut watch: impl FnMut(&Self)) {
         loop {
-            let arrival = self.queue.peek().map(|Reverse((at, _, node, _))| (*at).max(self.nodes[*node].frozen_until));
+            self.put_off_what_waits_for_the_frozen();
+            let arrival = self.queue.peek().map(|Reverse((at, ..))| *at);
             let timer = (0..self.nodes.len()).filter_map(|node| Some((self.deadline(node)?, node))).min();
             // What has arrived is taken before a timer of the same moment.
             match (arrival, timer) {
@@ -118,13 +119,19 @@ impl Network {
         self.now = end;
     }
 
-    fn happen(&mut self, at: Instant, node: usize, happening: Happening) {
-        let frozen = self.nodes[node].frozen_until;
-        // Another node's event may be first while this one is frozen: put it back for when it runs again.
-        if at > self.now && self.queue.peek().is_some_and(|Reverse((next, ..))| *next < at) && frozen == at {
-            self.push(at, node, happening);
-            return;
+    /// What reaches a frozen node waits in its sockets, in order, until it runs again.
+    fn put_off_what_waits_for_the_frozen(&mut self) {
+        while let Some(Reverse((at, _, node, _))) = self.queue.peek() {
+            let awake = self.nodes[*node].frozen_until;
+            if *at >= awake {
+                return;
+            }
+            let Some(Reverse((_, created, node, happening))) = self.queue.pop() else { return };
+            self.queue.push(Reverse((awake, created, node, happening)));
         }
+    }
+
+    fn happen(&mut self, at: Instant, node: usize, happening: Happening) {
         self.now = self.now.max(at);
         match happening {
             Happening::Packet { source, payload } => self.hear(node, source, &payload),

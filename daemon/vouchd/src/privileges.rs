@@ -13,7 +13,16 @@ use nix::unistd::{Gid, Uid, setgid, setgroups, setresuid};
 /// Capabilities belong to threads: to be called before there is a second one.
 pub fn limit_router() -> anyhow::Result<()> {
     use Capability::{CAP_KILL, CAP_NET_ADMIN, CAP_NET_RAW, CAP_SETGID, CAP_SETPCAP, CAP_SETUID, CAP_SYS_NICE};
-    let wanted = [CAP_NET_ADMIN, CAP_NET_RAW, CAP_SETUID, CAP_SETGID, CAP_SETPCAP, CAP_KILL, CAP_SYS_NICE, Capability::CAP_IPC_LOCK];
+    let wanted = [
+        CAP_NET_ADMIN,
+        CAP_NET_RAW,
+        CAP_SETUID,
+        CAP_SETGID,
+        CAP_SETPCAP,
+        CAP_KILL,
+        CAP_SYS_NICE,
+        Capability::CAP_IPC_LOCK,
+    ];
     let has = caps::read(None, CapSet::Permitted).context("reading capabilities")?;
     for needed in [CAP_NET_ADMIN, CAP_NET_RAW] {
         anyhow::ensure!(

@@ -40,7 +40,12 @@ fn check(file: &Path) -> ExitCode {
             for warning in &config.warnings {
                 println!("warning: {warning}");
             }
-            println!("{}: {} instances, {} checks, no errors", file.display(), config.instances.len(), config.checks.len());
+            println!(
+                "{}: {} instances, {} checks, no errors",
+                file.display(),
+                config.instances.len(),
+                config.checks.len()
+            );
             ExitCode::SUCCESS
         }
         Err(errors) => {

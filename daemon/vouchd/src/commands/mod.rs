@@ -3,8 +3,3 @@
 pub mod config;
 pub mod plugin;
 pub mod status;
-
-
-
-
-

@@ -226,7 +226,8 @@ fn shown(check: &Check, outcome: &Outcome) -> String {
                 let _ = writeln!(out, "  asks for {adjust:+} on the priority (counts as far as `adjust` allows)");
             }
             for metric in &report.metrics {
-                let _ = writeln!(out, "  {} = {} {}", plain(&metric.name), metric.value, plain(&metric.unit));
+                let unit = if metric.unit.is_empty() { String::new() } else { format!(" {}", plain(&metric.unit)) };
+                let _ = writeln!(out, "  {} = {}{unit}", plain(&metric.name), metric.value);
             }
         }
         RunResult::TimedOut { after } => {

@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockType, recv, sendmsg, setsockopt, socketpair, sockopt,
-};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, sendmsg, setsockopt, socketpair, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
 use nix::unistd::User;
 
@@ -97,13 +95,7 @@ impl CheckerProcess {
     /// When the checker is gone, or has not taken its messages for two seconds.
     pub fn send(&self, message: &ToChecker) -> io::Result<()> {
         let bytes = serde_json::to_vec(message)?;
-        sendmsg::<()>(
-            self.socket.as_raw_fd(),
-            &[IoSlice::new(&bytes)],
-            &[],
-            MsgFlags::MSG_NOSIGNAL,
-            None,
-        )?;
+        sendmsg::<()>(self.socket.as_raw_fd(), &[IoSlice::new(&bytes)], &[], MsgFlags::MSG_NOSIGNAL, None)?;
         Ok(())
     }
 

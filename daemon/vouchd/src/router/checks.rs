@@ -79,7 +79,9 @@ impl Checks {
     pub fn all(&self) -> impl Iterator<Item = ToChecker> + '_ {
         let checks = self.checks.values().map(|check| ToChecker::Check(Box::new(check.spec.clone())));
         let paces = self.checks.iter().filter(|(_, check)| check.fast);
-        checks.chain([ToChecker::Start]).chain(paces.map(|(name, _)| ToChecker::Pace { check: name.clone(), fast: true }))
+        checks
+            .chain([ToChecker::Start])
+            .chain(paces.map(|(name, _)| ToChecker::Pace { check: name.clone(), fast: true }))
     }
 
     /// Counts a run that has ended. Returns a message if the check's pace changes.
@@ -129,8 +131,7 @@ impl Checks {
             ),
             (Some(_), Some(error)) => warn!(
                 plugin = state.name,
-                "plugin {}: the new file can't be used, the previous version goes on: {error}",
-                state.name
+                "plugin {}: the new file can't be used, the previous version goes on: {error}", state.name
             ),
             (None, Some(error)) => error!(plugin = state.name, "plugin {} can't be used: {error}", state.name),
             (None, None) => info!(plugin = state.name, "plugin {} is gone", state.name),
@@ -159,7 +160,8 @@ impl Checks {
     pub fn snapshot(&self, now: SystemTime) -> (Vec<status::Check>, Vec<status::Plugin>, BTreeMap<String, Vec<Term>>) {
         let checks = self.checks.iter().map(|(name, check)| check.status(name, now)).collect();
         let plugins = self.plugins.values().map(status::Plugin::from).collect();
-        let terms = self.instances.iter().map(|(name, instance)| (name.clone(), instance.terms(&self.checks))).collect();
+        let terms =
+            self.instances.iter().map(|(name, instance)| (name.clone(), instance.terms(&self.checks))).collect();
         (checks, plugins, terms)
     }
 }
@@ -183,7 +185,8 @@ impl CheckState {
         self.heard = Instant::now();
         self.runs += 1;
         self.skipped += done.skipped;
-        if !matches!(&done.result, RunResult::Report(report) if matches!(report.verdict, Verdict::Pass | Verdict::Warn)) {
+        if !matches!(&done.result, RunResult::Report(report) if matches!(report.verdict, Verdict::Pass | Verdict::Warn))
+        {
             self.failures += 1;
         }
         for LogLine { level, message } in &done.log {
@@ -297,8 +300,11 @@ fn health(fitness: Fitness) -> Health {
             Health::Waiting { reason: format!("waits for the first result of {}", checks.join(", ")) }
         }
         Fitness::Fit { priority, terms } => {
-            let reasons: Vec<_> =
-                terms.iter().filter(|term| term.effect != Effect::Add || term.value != 0).map(Term::to_string).collect();
+            let reasons: Vec<_> = terms
+                .iter()
+                .filter(|term| term.effect != Effect::Add || term.value != 0)
+                .map(Term::to_string)
+                .collect();
             Health::Fit {
                 priority: vouchd_wire::Priority::new(priority),
                 reason: if reasons.is_empty() { "all checks pass".to_owned() } else { reasons.join("; ") },

@@ -142,8 +142,9 @@ impl Server {
 /// # Errors
 /// When no daemon answers there, or it answers something else.
 pub fn ask_status(path: &Path) -> anyhow::Result<status::Status> {
-    let mut stream = UnixStream::connect(path)
-        .with_context(|| format!("{}: no vouchd answers there; is it running, and may you use the socket?", path.display()))?;
+    let mut stream = UnixStream::connect(path).with_context(|| {
+        format!("{}: no vouchd answers there; is it running, and may you use the socket?", path.display())
+    })?;
     stream.set_read_timeout(Some(2 * PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     writeln!(stream, "{STATUS}")?;

@@ -180,12 +180,13 @@ impl<N: Network> Engine<N> {
     /// The interfaces in use and the virtual addresses on them.
     pub fn watched(&self) -> Vec<Watched> {
         let addresses_on = |name: &str| {
-            self.routers.values().filter(|router| router.interface() == name).flat_map(VirtualRouter::addresses).collect()
+            self.routers
+                .values()
+                .filter(|router| router.interface() == name)
+                .flat_map(VirtualRouter::addresses)
+                .collect()
         };
-        self.interfaces
-            .keys()
-            .map(|name| Watched { interface: name.clone(), addresses: addresses_on(name) })
-            .collect()
+        self.interfaces.keys().map(|name| Watched { interface: name.clone(), addresses: addresses_on(name) }).collect()
     }
 
     /// Whether any instance on the interface uses multicast.
@@ -195,7 +196,8 @@ impl<N: Network> Engine<N> {
 
     /// What is known of the interfaces in use.
     pub fn known_links(&self) -> Vec<(String, LinkState)> {
-        let known = self.interfaces.iter().filter_map(|(name, interface)| Some((name.clone(), interface.state.clone()?)));
+        let known =
+            self.interfaces.iter().filter_map(|(name, interface)| Some((name.clone(), interface.state.clone()?)));
         known.collect()
     }
 
@@ -234,3 +236,7 @@ fn subject(report: &Report) -> &InstanceKey {
 pub fn warn_refused(instance: &str, refused: vouchd_net::CommandRefused) {
     warn!(instance, "instance {instance}: {refused}");
 }
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;

@@ -23,7 +23,10 @@ use crate::status;
 
 /// What the protocol thread can be told.
 pub enum Command {
-    Health { instance: String, health: Health },
+    Health {
+        instance: String,
+        health: Health,
+    },
     Configure(Vec<Instance>),
     Snapshot(mpsc::Sender<Snapshot>),
     /// Priority 0, addresses gone, end of the thread.

@@ -15,10 +15,10 @@ use vouchd_config::Config;
 use vouchd_net::{Notifier, channel, realtime};
 
 use super::checker_process::Identity;
+use super::config_watch;
 use super::control::{Control, Daemon};
 use super::protocol::{self, Protocol, Pulse};
 use super::supervisor::{self, Supervisor};
-use super::config_watch;
 use crate::{commands, logging, privileges, status};
 
 /// Longest time to give up all addresses when stopping.
@@ -172,11 +172,7 @@ impl Main {
     }
 }
 
-fn spawn_protocol(
-    protocol: Protocol,
-    realtime: bool,
-    events: mpsc::Sender<Event>,
-) -> anyhow::Result<JoinHandle<()>> {
+fn spawn_protocol(protocol: Protocol, realtime: bool, events: mpsc::Sender<Event>) -> anyhow::Result<JoinHandle<()>> {
     let thread = thread::Builder::new().name("protocol".to_owned()).spawn(move || {
         if realtime {
             be_on_time();
@@ -199,7 +195,9 @@ impl Drop for Ended {
 
 /// Real-time scheduling for this thread, locked memory for the process; a warning where it is not permitted.
 fn be_on_time() {
-    for refused in [realtime::lock_memory(), realtime::real_time(protocol::PRIORITY)].into_iter().filter_map(Result::err) {
+    for refused in
+        [realtime::lock_memory(), realtime::real_time(protocol::PRIORITY)].into_iter().filter_map(Result::err)
+    {
         warn!("{refused}");
     }
 }

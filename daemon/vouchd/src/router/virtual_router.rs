@@ -7,7 +7,9 @@ use std::time::SystemTime;
 
 use tracing::{debug, error, info, warn};
 use vouchd_config::Instance;
-use vouchd_net::{AddressCommand, CommandKind, InstanceKey, Lifetime, LinkState, Network, Report, Time, VirtualAddress};
+use vouchd_net::{
+    AddressCommand, CommandKind, InstanceKey, Lifetime, LinkState, Network, Report, Time, VirtualAddress,
+};
 use vouchd_vrrp::{Action, Announcements, ConfigError, Discard, Event, Input, Instant, Link, Router, State, Why};
 use vouchd_wire::{Advertisement, Priority};
 
@@ -105,7 +107,13 @@ impl VirtualRouter {
     }
 
     /// `before`: the addresses as they were until now, which is where withdrawn ones are found.
-    fn carry_out(&mut self, now: Time, actions: Vec<Action>, before: &Arc<[VirtualAddress]>, network: &mut impl Network) {
+    fn carry_out(
+        &mut self,
+        now: Time,
+        actions: Vec<Action>,
+        before: &Arc<[VirtualAddress]>,
+        network: &mut impl Network,
+    ) {
         for action in actions {
             match action {
                 Action::Send(advertisement) => self.send(&advertisement, network),
@@ -344,7 +352,9 @@ fn virtual_addresses(instance: &Instance, host_addresses: &[Ipv4Addr]) -> Arc<[V
     let is_owner = instance.priority == Priority::OWNER;
     let v4 = instance.addresses.iter().filter_map(|address| match address.ip {
         IpAddr::V4(ip) if is_owner && host_addresses.contains(&ip) => None,
-        IpAddr::V4(ip) => Some(VirtualAddress { interface: Arc::clone(&interface), address: ip, prefix: address.prefix }),
+        IpAddr::V4(ip) => {
+            Some(VirtualAddress { interface: Arc::clone(&interface), address: ip, prefix: address.prefix })
+        }
         IpAddr::V6(_) => None,
     });
     v4.collect()

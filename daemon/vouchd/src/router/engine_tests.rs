@@ -1,0 +1,223 @@
+//! The engine with a recording network: what goes out, in which order, for what comes in.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use vouchd_config::Config;
+use vouchd_net::double::{Call, Recorder};
+use vouchd_net::{AddressCommand, AddressError, DownReason, Lifetime, LinkState, Report, Time, VirtualAddress};
+use vouchd_vrrp::Health;
+use vouchd_wire::Priority;
+
+use super::Engine;
+
+const SOURCE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
+
+fn at(milliseconds: u64) -> Time {
+    Time::from_nanos((1_000_000 + milliseconds) * 1_000_000)
+}
+
+fn config(instance: &str) -> Config {
+    vouchd_config::resolve(vec![(PathBuf::from("vouchd.toml"), instance.to_owned())]).unwrap()
+}
+
+fn web(extra: &str) -> Config {
+    config(&format!(
+        "[instance.web]\ninterface = \"eth0\"\nvirtual_router_id = 7\naddresses = [\"192.0.2.100\"]\n{extra}"
+    ))
+}
+
+fn up() -> LinkState {
+    LinkState::Up { index: 2, mac: None, source: SOURCE, addresses: vec![SOURCE] }
+}
+
+fn fit(priority: u8) -> Health {
+    Health::Fit { priority: Priority::new(priority), reason: String::new() }
+}
+
+fn started(config: &Config) -> Engine<Recorder> {
+    let mut engine = Engine::new(Recorder::default());
+    engine.configure(at(0), &config.instances);
+    engine.link(at(0), "eth0", up());
+    engine.health(at(0), "web", fit(100));
+    engine
+}
+
+/// Active since 3.7 s, and nothing recorded yet.
+fn active(config: &Config) -> Engine<Recorder> {
+    let mut engine = started(config);
+    engine.timers(at(3_700));
+    assert_eq!(state(&engine), "active");
+    engine.network().take();
+    engine
+}
+
+fn state(engine: &Engine<Recorder>) -> String {
+    engine.snapshot(at(60_000)).0[0].state.clone()
+}
+
+/// Each call in a word: the priority of an advertisement, or the order.
+fn words(calls: &[Call]) -> Vec<String> {
+    calls
+        .iter()
+        .map(|call| match call {
+            Call::Send { payload, destination, .. } => format!("priority {} to {destination}", payload[2]),
+            Call::Address(AddressCommand::Install { addresses, .. }) => format!("install {}", addresses.len()),
+            Call::Address(AddressCommand::Remove { addresses, .. }) => format!("remove {}", addresses.len()),
+            Call::Address(AddressCommand::Announce { repeat, .. }) => format!("announce {repeat} times"),
+        })
+        .collect()
+}
+
+#[test]
+fn becoming_active_advertises_then_installs_then_announces() {
+    let mut engine = started(&web(""));
+    assert_eq!(engine.network().take(), []);
+    engine.timers(engine.deadline().unwrap());
+    let calls = engine.network().take();
+    assert_eq!(words(&calls), ["priority 100 to 224.0.0.18", "install 1", "announce 5 times"]);
+    let Call::Address(AddressCommand::Install { lifetime, .. }) = &calls[1] else { panic!("{calls:?}") };
+    assert!(matches!(lifetime, Lifetime::Until(end) if end.saturating_since(at(0)) > Duration::from_secs(6)));
+}
+
+#[test]
+fn without_leases_an_address_stays_until_it_is_removed() {
+    let mut engine = started(&web("lease = \"off\"\n"));
+    engine.timers(engine.deadline().unwrap());
+    let calls = engine.network().take();
+    let Call::Address(AddressCommand::Install { lifetime, .. }) = &calls[1] else { panic!("{calls:?}") };
+    assert!(matches!(lifetime, Lifetime::Forever { .. }));
+}
+
+#[test]
+fn a_hard_fault_says_priority_zero_before_the_address_goes() {
+    let mut engine = active(&web(""));
+    engine.health(at(4_000), "web", Health::Fault { reason: "check site: fail".to_owned() });
+    assert_eq!(words(&engine.network().take()), ["priority 0 to 224.0.0.18", "remove 1"]);
+    let (instances, _) = engine.snapshot(at(4_000));
+    assert_eq!((instances[0].state.as_str(), instances[0].priority.effective), ("initialize", None));
+    assert!(instances[0].reason.contains("check site: fail"), "{}", instances[0].reason);
+}
+
+#[test]
+fn a_lowered_priority_calls_an_election_and_keeps_the_address() {
+    let mut engine = active(&web(""));
+    engine.health(at(4_000), "web", fit(60));
+    let words = words(&engine.network().take());
+    assert_eq!(words[..2], ["priority 60 to 224.0.0.18", "priority 0 to 224.0.0.18"]);
+    assert!(words.iter().all(|word| !word.starts_with("remove")), "{words:?}");
+    assert_eq!(state(&engine), "active");
+}
+
+#[test]
+fn each_unicast_peer_gets_an_advertisement_of_its_own() {
+    let config = web("unicast = { source = \"192.0.2.1\", peers = [\"192.0.2.2\", \"192.0.2.3\"] }\nversion = 3\n");
+    let mut engine = started(&config);
+    engine.timers(engine.deadline().unwrap());
+    let calls = engine.network().take();
+    assert_eq!(words(&calls)[..2], ["priority 100 to 192.0.2.2", "priority 100 to 192.0.2.3"]);
+    let (Call::Send { payload: one, .. }, Call::Send { payload: other, .. }) = (&calls[0], &calls[1]) else { panic!() };
+    assert_ne!(one, other, "the checksum covers the destination");
+}
+
+#[test]
+fn an_interface_without_the_unicast_source_is_of_no_use() {
+    let mut engine = started(&web("unicast = { source = \"192.0.2.9\", peers = [\"192.0.2.2\"] }\n"));
+    assert_eq!(state(&engine), "initialize");
+    let has_it = LinkState::Up { index: 2, mac: None, source: SOURCE, addresses: vec![SOURCE, [192, 0, 2, 9].into()] };
+    engine.link(at(10), "eth0", has_it);
+    assert_eq!(state(&engine), "backup");
+}
+
+#[test]
+fn a_link_that_goes_down_takes_the_address_and_one_that_comes_back_starts_as_backup() {
+    let mut engine = active(&web(""));
+    engine.link(at(4_000), "eth0", LinkState::Down { index: 2, reason: DownReason::NoCarrier });
+    assert!(words(&engine.network().take()).contains(&"remove 1".to_owned()));
+    engine.link(at(5_000), "eth0", up());
+    assert_eq!(state(&engine), "backup");
+}
+
+#[test]
+fn an_address_that_somebody_removed_is_put_back_and_one_that_was_given_up_is_not() {
+    let config = web("");
+    let mut engine = active(&config);
+    let address = VirtualAddress { interface: "eth0".into(), address: VIP, prefix: 32 };
+    let installed =
+        || Report::Installed { instance: "web".into(), new: vec![address.clone()], taken_over: Vec::new(), failed: 0 };
+    engine.report(at(3_701), installed());
+    engine.address_gone(at(3_800), "eth0", VIP);
+    assert_eq!(words(&engine.network().take()), ["install 1", "announce 1 times"]);
+    engine.report(at(3_801), installed());
+    engine.health(at(3_900), "web", Health::Fault { reason: String::new() });
+    engine.network().take();
+    engine.address_gone(at(3_901), "eth0", VIP);
+    assert_eq!(engine.network().take(), []);
+}
+
+#[test]
+fn an_address_that_the_kernel_refuses_makes_the_router_step_back_with_the_reason() {
+    let mut engine = active(&web(""));
+    let address = VirtualAddress { interface: "eth0".into(), address: VIP, prefix: 32 };
+    let error = AddressError::NotPermitted { capability: "CAP_NET_ADMIN" };
+    engine.report(at(3_701), Report::InstallFailed { instance: "web".into(), address, error });
+    let (instances, _) = engine.snapshot(at(3_701));
+    assert_eq!(instances[0].state, "initialize");
+    assert!(instances[0].reason.contains("CAP_NET_ADMIN"), "{}", instances[0].reason);
+    assert!(instances[0].addresses[0].error.is_some());
+}
+
+#[test]
+fn an_owner_does_not_touch_the_addresses_that_its_host_has_anyway() {
+    let config = web("priority = 255\n");
+    let mut engine = Engine::new(Recorder::default());
+    engine.configure(at(0), &config.instances);
+    let owned = LinkState::Up { index: 2, mac: None, source: VIP, addresses: vec![VIP] };
+    engine.link(at(0), "eth0", owned);
+    engine.health(at(0), "web", fit(255));
+    assert_eq!(state(&engine), "active");
+    engine.shutdown(at(100));
+    let touched: Vec<_> =
+        words(&engine.network().take()).into_iter().filter(|word| !word.starts_with("priority")).collect();
+    assert!(
+        touched.iter().all(|word| word == "install 0" || word == "remove 0" || word.starts_with("announce")),
+        "{touched:?}"
+    );
+}
+
+#[test]
+fn packets_of_other_virtual_routers_are_counted_and_change_nothing() {
+    let mut engine = started(&web(""));
+    let deadline = engine.deadline();
+    let mut packet = vec![0x31, 8, 200, 1, 0, 100, 0, 0, 192, 0, 2, 100];
+    let received = vouchd_net::Received {
+        source: Ipv4Addr::new(192, 0, 2, 2),
+        destination: Ipv4Addr::new(224, 0, 0, 18),
+        ttl: 255,
+        payload: 0..packet.len(),
+    };
+    engine.packet(at(100), "eth0", &received, &packet);
+    assert_eq!(engine.deadline(), deadline);
+    assert_eq!(engine.snapshot(at(100)).1[0].other_virtual_routers, 1);
+    packet[1] = 7;
+    engine.packet(at(200), "eth0", &received, &packet);
+    assert_eq!(engine.deadline(), deadline, "a discarded packet touches no timer");
+    assert_eq!(engine.snapshot(at(200)).0[0].advertisements.discarded.values().sum::<u64>(), 1);
+}
+
+#[test]
+fn a_reload_leaves_what_is_unchanged_alone_and_changes_the_rest_in_place_if_it_can() {
+    let mut engine = active(&web(""));
+    engine.configure(at(4_000), &web("").instances);
+    assert_eq!(engine.network().take(), []);
+    engine.configure(at(4_000), &web("preempt = false\n").instances);
+    assert!(words(&engine.network().take()).iter().all(|word| !word.starts_with("priority 0")));
+    assert_eq!(state(&engine), "active");
+    engine.configure(at(4_000), &web("version = 3\n").instances);
+    assert_eq!(words(&engine.network().take()), ["priority 0 to 224.0.0.18", "remove 1"]);
+    assert_eq!(state(&engine), "backup", "it starts again, with the link and the health that are known");
+    engine.configure(at(4_000), &[]);
+    assert!(engine.snapshot(at(4_000)).0.is_empty());
+}

@@ -1,0 +1,149 @@
+//! vouchd as a system service: the unit, what it tells systemd, what its two processes may do.
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use nix::sys::signal::Signal;
+use vouchd_tests::host::Process;
+use vouchd_tests::pair::Plan;
+use vouchd_tests::vouchd::{Files, INSTANCE, Vouchd, binary, config};
+use vouchd_tests::wait::until;
+use vouchd_tests::{Need, Node, VIP, system_test};
+
+const NEEDS: [Need; 1] = [Need::Vouchd];
+
+fn unchecked() -> Plan {
+    Plan { check: None, ..Plan::default() }
+}
+
+/// A line of /proc/PID/status, or of a thread's.
+fn status_line(path: &str, key: &str) -> anyhow::Result<String> {
+    let status = fs::read_to_string(path).with_context(|| path.to_owned())?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+    Ok(line.with_context(|| format!("no {key} in {path}"))?.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+fn capabilities(pid: i32, set: &str) -> anyhow::Result<u64> {
+    Ok(u64::from_str_radix(&status_line(&format!("/proc/{pid}/status"), set)?, 16)?)
+}
+
+#[test]
+fn the_unit_is_one_that_systemd_accepts() {
+    let analyze = Path::new("/usr/bin/systemd-analyze");
+    if !analyze.exists() {
+        assert!(std::env::var_os("VOUCHD_TESTS_STRICT").is_none(), "no systemd-analyze: install the package systemd");
+        println!("SKIPPED: the unit: no systemd-analyze, install the package systemd");
+        return;
+    }
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("packaging/vouchd.service");
+    let text = fs::read_to_string(unit).unwrap().replace("/usr/bin/vouchd", "/bin/true");
+    for line in ["Type=notify", "Restart=always", "WatchdogSec=10", "CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW"] {
+        assert!(text.lines().any(|other| other == line), "the unit lacks {line}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let copy = dir.path().join("vouchd.service");
+    fs::write(&copy, text).unwrap();
+    let output = Command::new(analyze).arg("verify").arg(&copy).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !said.contains("vouchd.service"), "{}: {said}", output.status);
+}
+
+#[test]
+fn systemd_hears_ready_the_watchdog_and_stopping() {
+    system_test("sd_notify", &NEEDS, |site| {
+        let files = Files::new(site, Node::Nginx01)?;
+        files.write_config("nginx01", &config(Node::Nginx01, &unchecked()))?;
+        let path = site.dir("notify")?.join("socket");
+        let socket = UnixDatagram::bind(&path)?;
+        socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+        let heard = || -> anyhow::Result<String> {
+            let mut buffer = [0; 256];
+            let length = socket.recv(&mut buffer).context("vouchd tells nothing")?;
+            Ok(String::from_utf8_lossy(&buffer[..length]).trim().to_owned())
+        };
+        let mut environment = std::ffi::OsString::from("NOTIFY_SOCKET=");
+        environment.push(&path);
+        let config = files.config();
+        let args: [&Path; 6] = [
+            Path::new(&environment),
+            Path::new("WATCHDOG_USEC=600000"),
+            &binary(),
+            Path::new("run"),
+            Path::new("-c"),
+            &config,
+        ];
+        let mut process = site.host(Node::Nginx01).daemon("vouchd", Path::new("/usr/bin/env"), args)?;
+        ensure!(heard()? == "READY=1", "the first message is not READY=1");
+        for _ in 0..3 {
+            ensure!(heard()? == "WATCHDOG=1", "the watchdog is not fed");
+        }
+        process.signal(Signal::SIGTERM);
+        until("STOPPING=1", Duration::from_secs(5), || heard().is_ok_and(|message| message == "STOPPING=1"))?;
+        let status = process.wait(Duration::from_secs(5))?;
+        ensure!(status.code() == Some(0), "ended with {status}");
+        Ok(())
+    });
+}
+
+#[test]
+fn the_router_keeps_what_it_needs_and_the_checker_nothing() {
+    system_test("privileges", &NEEDS, |site| {
+        let vouchd = Vouchd::start(site, Node::Nginx01, &unchecked())?;
+        let (router, checker) = (vouchd.process.pid(), vouchd.checker()?);
+        // Its privileges are the first thing that it drops, and its heartbeat comes after that.
+        until("the checker to have dropped its user", Duration::from_secs(5), || {
+            status_line(&format!("/proc/{checker}/status"), "Uid").is_ok_and(|uids| !uids.contains("0 0"))
+        })?;
+        for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+            ensure!(capabilities(checker, set)? == 0, "the checker has {set} {:#x}", capabilities(checker, set)?);
+        }
+        for pid in [router, checker] {
+            ensure!(status_line(&format!("/proc/{pid}/status"), "NoNewPrivs")? == "1", "{pid} may gain privileges");
+        }
+        ensure!(status_line(&format!("/proc/{checker}/status"), "Groups")?.is_empty(), "the checker has groups");
+        // NET_ADMIN 12, NET_RAW 13, and with root: SETUID 7, SETGID 6, KILL 5, SETPCAP 8, SYS_NICE 23, IPC_LOCK 14.
+        let allowed: u64 = [12, 13, 7, 6, 5, 8, 23, 14].into_iter().map(|bit| 1 << bit).sum();
+        let effective = capabilities(router, "CapEff")?;
+        ensure!(effective & !allowed == 0, "the router has more capabilities than it needs: {effective:#x}");
+        ensure!(effective & (1 << 12 | 1 << 13) == 1 << 12 | 1 << 13, "the router lacks capabilities: {effective:#x}");
+        protocol_thread_is_real_time(&vouchd.process)
+    });
+}
+
+/// Policy 2 is SCHED_RR (sched(7)), field 41 of /proc/PID/stat.
+fn protocol_thread_is_real_time(process: &Process) -> anyhow::Result<()> {
+    let mut policies = Vec::new();
+    for task in fs::read_dir(format!("/proc/{}/task", process.pid()))?.flatten() {
+        let stat = fs::read_to_string(task.path().join("stat"))?;
+        let (name, fields) = stat.rsplit_once(')').context("a line of stat")?;
+        let policy = fields.split_whitespace().nth(38).context("the policy in stat")?.to_owned();
+        policies.push((name.rsplit('(').next().unwrap_or_default().to_owned(), policy));
+    }
+    let policy_of = |thread: &str| policies.iter().find(|(name, _)| name == thread).map(|(_, policy)| policy.as_str());
+    ensure!(policy_of("protocol") == Some("2"), "the protocol thread is not SCHED_RR: {policies:?}");
+    ensure!(policy_of("health") == Some("0"), "the health thread is not an ordinary one: {policies:?}");
+    let locked = status_line(&format!("/proc/{}/status", process.pid()), "VmLck")?;
+    ensure!(locked != "0 kB", "no memory is locked");
+    Ok(())
+}
+
+#[test]
+fn sigterm_says_priority_zero_then_gives_the_address_up_and_exits_with_0() {
+    system_test("SIGTERM", &NEEDS, |site| {
+        let capture = vouchd_tests::capture::Capture::start(site)?;
+        let vouchd = Vouchd::start(site, Node::Nginx01, &unchecked())?;
+        vouchd.wait_state(INSTANCE, "active", Duration::from_secs(6))?;
+        site.holders().wait_for(Node::Nginx01, VIP, Duration::from_secs(2))?;
+        let start = std::time::Instant::now();
+        let status = vouchd.stop()?;
+        ensure!(status.code() == Some(0), "ended with {status}");
+        ensure!(site.holders().now(VIP).is_empty(), "the address was left behind");
+        let last = capture.advertisements(Node::Nginx01, vouchd_tests::pair::VRID, start).pop();
+        ensure!(last.is_some_and(|last| last.priority() == 0), "its last word was not priority 0");
+        Ok(())
+    });
+}

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::{mpsc, watch as latest};
 use tokio::task::{AbortHandle, JoinSet};
 use vouchd_config::Check;
@@ -43,11 +44,20 @@ const QUEUE: usize = 256;
 /// `vouchd checker`: serves the router at the inherited socket until it closes.
 pub fn main() -> anyhow::Result<()> {
     let socket = channel::inherited()?;
+    if let Err(error) = allow_many_descriptors() {
+        tracing::warn!("the checker may run short of descriptors: {error}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
     let served = runtime.block_on(async { serve(Channel::new(socket)?, guest::start).await });
     // A run in flight must not keep the process.
     runtime.shutdown_background();
     served
+}
+
+/// Every process that a check found takes one, and the usual limit is 1024.
+fn allow_many_descriptors() -> nix::Result<()> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)
 }
 
 /// Serves the router. `start` makes what loads and what runs plugins, once the checks are known; it may block.

@@ -30,7 +30,7 @@ pub fn play(plugin: &Path) -> anyhow::Result<ExitCode> {
     writeln!(
         out,
         "Two routers share {VIRTUAL}: node-a (priority {}) and node-b (priority {}); VRRPv3, an advertisement a second.\n\
-         On each, a sandboxed WASM plugin ({}) tells once a second whether {SERVICE} runs; if not, priority -40.\n\
+         On each, a sandboxed WASM plugin ({}) checks that {SERVICE} runs; while it does not, the node's priority is 40 lower.\n\
          A client fetches http://{VIRTUAL}/ every {} ms.\n",
         NodeId::A.priority(),
         NodeId::B.priority(),

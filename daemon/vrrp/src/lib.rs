@@ -92,8 +92,8 @@
 //! **Yield, not only advertise.** A check that lowers the priority of an active router does not move the addresses by
 //! itself: a peer takes over only after a whole down interval of worse advertisements, and never if it doesn't preempt. So
 //! an active router whose effective priority falls calls an **election**: it advertises the new priority, then priority 0,
-//! *keeps the addresses*, and sets its own timer to what it would be for a backup of its new priority
-//! ([`election_wait`]). To every peer, ours or not, this is the active router resigning: each stands in after its own
+//! *keeps the addresses*, and sets its own timer to what it would be for a backup of its new priority,
+//! or a little less ([`election_wait`]). To every peer, ours or not, this is the active router resigning: each stands in after its own
 //! Skew_Time, the best first, preemption or not.
 //!
 //! * A better peer is heard before the own timer fires: the usual rule for active routers (higher priority, or equal and
@@ -103,8 +103,9 @@
 //! * A worse peer was quicker, or its advertisement overtook: it is answered at once (RFC 9568 section 6.4.3), which makes
 //!   it step back, and the addresses are announced again, since it had announced them too.
 //!
-//! The own turn comes half a priority step after the Skew_Time, because a peer that is one step better is ahead by one step
-//! only, and two frames have to travel before it is heard.
+//! The own turn comes half a priority step before the Skew_Time: after that of every better peer, and before that of an
+//! equal one. Routers that all fail alike (the same broken plugin rolled out to every node) are equal, at priority 1; the
+//! addresses must not wander between them with each election.
 //!
 //! Not on every flap: at most one election in a down interval; what falls inside one is remembered and asked about at its
 //! end. And one lost frame of priority 0 must not leave a failing router active where peers don't preempt: while the

@@ -18,12 +18,12 @@ pub fn skew(version: Version, priority: Priority, interval: AdvertInterval) -> D
     base * (256 - u32::from(priority.get())) / 256
 }
 
-/// How long a router that called an election waits before it takes the addresses back itself: its own [`skew`], and half
-/// of what lies between two neighbouring priorities, so that a peer which is one step better, or equal with a
-/// higher address, is heard first even if the two frames between them took a moment.
+/// How long a router that called an election waits before it takes the addresses back itself: its own [`skew`], less half
+/// of what lies between two neighbouring priorities. Every better peer is still ahead of it; an equal one is behind it, so
+/// that the addresses don't wander between equals.
 pub fn election_wait(version: Version, priority: Priority, interval: AdvertInterval) -> Duration {
     // 255 has the skew of a single step.
-    skew(version, priority, interval) + skew(version, Priority::OWNER, interval) / 2
+    skew(version, priority, interval) - skew(version, Priority::OWNER, interval) / 2
 }
 
 /// Active_Down_Interval: the silence after which an active router counts as gone.

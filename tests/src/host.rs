@@ -179,6 +179,16 @@ impl Process {
         for pid in self.tree() {
             let _ = kill(Pid::from_raw(pid), signal);
         }
+        if signal == Signal::SIGCONT {
+            self.wake_wrapper();
+        }
+    }
+
+    /// `nsenter` stops when what it waits for is stopped, and does not notice when that goes on.
+    fn wake_wrapper(&self) {
+        if let Ok(pid) = i32::try_from(self.wrapper.id()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGCONT);
+        }
     }
 
     /// Waits for its end.
@@ -196,7 +206,14 @@ impl Drop for Process {
         if self.is_running() {
             self.signal_all(Signal::SIGKILL);
         }
-        let _ = self.wrapper.wait();
+        let what = format!("the end of {}", self.what);
+        let ended = until(&what, Duration::from_secs(5), || {
+            self.wake_wrapper();
+            !self.is_running()
+        });
+        if let Err(error) = ended {
+            println!("{error}");
+        }
     }
 }
 

@@ -67,7 +67,7 @@ pub fn system_test(name: &str, needs: &[Need], body: impl FnOnce(&Site) -> anyho
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
             site.print_logs();
-            panic!("{name}: {error:?}");
+            panic!("{name}: {error:#}");
         }
         Err(panic) => {
             site.print_logs();

@@ -57,7 +57,7 @@ const BAD: [Bad; 11] = [
     Bad {
         name: "a plugin that is not there",
         change: ("plugin = \"process\"", "plugin = \"proces\""),
-        line: "plugin",
+        line: "proces\"",
         words: &["proces", "process"],
     },
     Bad {

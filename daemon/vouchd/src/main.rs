@@ -76,6 +76,8 @@ fn main() -> ExitCode {
 fn run_checker(uid: u32, gid: u32) -> anyhow::Result<ExitCode> {
     // Before anything else, threads above all.
     let warning = privileges::become_checker(uid, gid)?;
+    // Started through /proc/self/exe, it would be called "exe" in ps and top.
+    nix::sys::prctl::set_name(c"vouchd-checker")?;
     let _log = logging::start();
     if let Some(warning) = warning {
         tracing::warn!("{warning}");

@@ -6,17 +6,17 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{EventKind, RecursiveMode, Watcher};
 
 use super::run::Event;
 
 /// Editors write a file in several steps; this long after the last one it counts as written.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// Watches until the returned watcher is dropped.
+/// Watches for as long as somebody listens to `events`.
 ///
 /// The directories are watched, not the files, since editors and installers replace files.
-pub fn start(config_file: &Path, events: mpsc::Sender<Event>) -> anyhow::Result<RecommendedWatcher> {
+pub fn start(config_file: &Path, events: mpsc::Sender<Event>) -> anyhow::Result<()> {
     let (changes, changed) = mpsc::channel();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         // An error of the watcher may hide a change: better one load too many.
@@ -34,24 +34,24 @@ pub fn start(config_file: &Path, events: mpsc::Sender<Event>) -> anyhow::Result<
         .watch(directory, RecursiveMode::NonRecursive)
         .with_context(|| format!("watching {}", directory.display()))?;
     let drop_ins = vouchd_config::drop_in_dir(config_file);
-    if drop_ins.is_dir() {
-        watcher
-            .watch(&drop_ins, RecursiveMode::NonRecursive)
-            .with_context(|| format!("watching {}", drop_ins.display()))?;
-    }
     thread::Builder::new().name("config-watch".to_owned()).spawn(move || {
-        while changed.recv().is_ok() {
+        loop {
+            // Again after each change, since it may just have been made, or replaced; until it is there this fails.
+            let _ = watcher.watch(&drop_ins, RecursiveMode::NonRecursive);
+            if changed.recv().is_err() {
+                return;
+            }
             while changed.recv_timeout(SETTLE).is_ok() {}
             if events.send(Event::ConfigChanged).is_err() {
                 return;
             }
         }
     })?;
-    Ok(watcher)
+    Ok(())
 }
 
 fn is_config(path: &Path) -> bool {
     let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
     // The directory itself too: it may have been replaced.
-    !hidden && (path.extension().is_some_and(|extension| extension == "toml") || path.extension().is_none())
+    !hidden && path.extension().is_none_or(|extension| extension == "toml")
 }

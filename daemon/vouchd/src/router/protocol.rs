@@ -109,16 +109,14 @@ impl Protocol {
 
     /// Until told to shut down.
     pub fn run(mut self) {
-        loop {
+        // What the health thread has said already comes before the first link.
+        while self.obey() {
+            self.engine.timers(Time::now());
             self.pulse.beat();
             self.wait();
             self.take_links();
             self.take_packets();
             self.take_reports();
-            if !self.obey() {
-                break;
-            }
-            self.engine.timers(Time::now());
         }
         self.engine.shutdown(Time::now());
         if !self.engine.into_network().finish(FINISH) {

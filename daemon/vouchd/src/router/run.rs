@@ -55,15 +55,14 @@ pub fn run(config_file: &Path) -> anyhow::Result<ExitCode> {
 
     let (events, wakeups) = mpsc::channel();
     watch_signals(events.clone())?;
-    let _watch = config_watch::start(config_file, events.clone())?;
+    config_watch::start(config_file, events.clone())?;
 
     let pulse = Arc::new(Pulse::default());
     let (to_protocol, protocol_commands) = channel()?;
     let (to_health, health_commands) = channel()?;
     let protocol = Protocol::new(&config, protocol_commands, Arc::clone(&pulse))?;
-    let realtime = config.daemon.realtime;
-    let protocol = spawn_protocol(protocol, realtime, events)?;
     let supervisor = Supervisor::new(&config, identity, health_commands, to_protocol.clone());
+    let protocol = spawn_protocol(protocol, config.daemon.realtime, events)?;
     let health = thread::Builder::new().name("health".to_owned()).spawn(move || supervisor.run())?;
 
     let shown = Arc::new(Mutex::new(config_state(&config)));

@@ -78,7 +78,7 @@ impl Supervisor {
         let mut checks = Checks::new();
         checks.configure(config);
         let now = Instant::now();
-        Supervisor {
+        let mut supervisor = Supervisor {
             identity,
             init: Init {
                 plugin_dir: config.daemon.plugin_dir.clone(),
@@ -94,7 +94,10 @@ impl Supervisor {
             restarts: 0,
             last_error: None,
             delay: FIRST_DELAY,
-        }
+        };
+        // Before the protocol starts, so that it knows from the beginning which instances have to wait.
+        supervisor.tell_protocol();
+        supervisor
     }
 
     /// Until told to shut down, or until the daemon's other threads are gone.

@@ -1,0 +1,60 @@
+//! `vouchd demo`, as a newcomer runs it: with root, and without.
+
+use std::process::{Command, Output};
+
+use vouchd_tests::{Need, requirements, vouchd};
+
+/// Who can't run the demo here is told why, and nothing is asserted.
+fn skipped(name: &str) -> bool {
+    let missing = requirements::missing(&[]);
+    if missing.is_empty() {
+        assert_eq!(requirements::not_built(&[Need::Vouchd]), None);
+        return false;
+    }
+    assert!(std::env::var_os("VOUCHD_TESTS_STRICT").is_none(), "{name}: can't run here: {}", missing.join("; "));
+    println!("SKIPPED: {name}: {}", missing.join("; "));
+    true
+}
+
+fn shows_both_failovers(output: &Output) {
+    let said = String::from_utf8_lossy(&output.stdout);
+    let (out, err) = (&said, String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{}\n{out}\n{err}", output.status);
+    for line in ["node-a -> node-b", "node-b -> node-a"] {
+        assert!(said.lines().any(|other| other.starts_with(line)), "no line {line}:\n{out}");
+    }
+    assert!(said.contains("called an election"), "{out}");
+    println!("{out}");
+}
+
+#[test]
+fn the_demo_shows_a_failover_and_the_way_back() {
+    if skipped("demo") {
+        return;
+    }
+    let output = Command::new(vouchd::binary()).args(["demo", "--plugins"]).arg(vouchd::builtin_plugins()).output();
+    shows_both_failovers(&output.unwrap());
+}
+
+#[test]
+fn the_demo_needs_no_root() {
+    if skipped("demo without root") {
+        return;
+    }
+    // A copy that another user can reach.
+    let dir =
+        tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755)).tempdir().unwrap();
+    let copy = dir.path().join("vouchd");
+    std::fs::copy(vouchd::binary(), &copy).unwrap();
+    for plugin in std::fs::read_dir(vouchd::builtin_plugins()).unwrap().flatten() {
+        std::fs::copy(plugin.path(), dir.path().join(plugin.file_name())).unwrap();
+    }
+    let output = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(&copy)
+        .args(["demo", "--plugins"])
+        .arg(dir.path())
+        .output()
+        .unwrap();
+    shows_both_failovers(&output);
+}

@@ -1,1 +1,124 @@
-fn main() {}
+//! `cargo xtask`: builds, shows, tests and measures vouchd, and sets up first what a fresh machine lacks.
+
+mod machine;
+mod plugins;
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Two routers and a service on this machine: the service is killed, the address moves
+    Demo {
+        /// Handed to `vouchd demo`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// All tests: units, properties, plugins, and whole systems in network namespaces
+    Test {
+        /// Handed to `cargo nextest run`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// The daemon and its plugins as an operator installs them
+    Build,
+    /// vouchd beside keepalived, as ratios of one run
+    Bench {
+        /// Handed to `vouchd-bench`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Formatting and clippy, warnings denied
+    Lint,
+}
+
+fn main() -> anyhow::Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?.to_owned();
+    env::set_current_dir(&root)?;
+    match Cli::parse().task {
+        Task::Demo { args } => demo(&root, &args),
+        Task::Test { args } => test(&root, &args),
+        Task::Build => build(&root),
+        Task::Bench { args } => bench(&root, &args),
+        Task::Lint => lint(&root),
+    }
+}
+
+fn demo(root: &Path, args: &[String]) -> anyhow::Result<()> {
+    let plugins = plugins::build(root)?;
+    run(cargo(["build", "--package", "vouchd"]))?;
+    run(Command::new(root.join("target/debug/vouchd")).arg("demo").arg("--plugins").arg(plugins).args(args))
+}
+
+fn test(root: &Path, args: &[String]) -> anyhow::Result<()> {
+    machine::install_packages(&machine::FOR_TESTS)?;
+    let plugins = plugins::build(root)?;
+    run(cargo(["build", "--package", "vouchd"]))?;
+    let environment = [("VOUCHD_BIN", root.join("target/debug/vouchd")), ("VOUCHD_PLUGINS", plugins)];
+    run(guests(root, ["test"]).envs(environment.clone()))?;
+    run(cargo(["test", "--workspace", "--doc"]))?;
+    // Last, so that its totals are what is seen.
+    machine::install_nextest()?;
+    run(cargo(["nextest", "run", "--workspace", "--no-fail-fast"]).args(args).envs(environment))
+}
+
+fn build(root: &Path) -> anyhow::Result<()> {
+    let plugins = plugins::build(root)?;
+    run(cargo(["build", "--package", "vouchd", "--release"]))?;
+    println!("built {} and {}/*.wasm", root.join("target/release/vouchd").display(), plugins.display());
+    Ok(())
+}
+
+fn bench(root: &Path, args: &[String]) -> anyhow::Result<()> {
+    machine::install_packages(&machine::FOR_TESTS)?;
+    let plugins = plugins::build(root)?;
+    run(cargo(["build", "--release", "--package", "vouchd", "--package", "vouchd-tests", "--bins"]))?;
+    let release = root.join("target/release");
+    let environment = [("VOUCHD_BIN", release.join("vouchd")), ("VOUCHD_PLUGINS", plugins)];
+    run(Command::new(release.join("vouchd-bench")).args(args).envs(environment))
+}
+
+fn lint(root: &Path) -> anyhow::Result<()> {
+    run(cargo(["fmt", "--all", "--check"]))?;
+    run(guests(root, ["fmt", "--all", "--check"]))?;
+    run(cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    run(guests(root, ["clippy", "--all-targets", "--", "-D", "warnings"]))
+}
+
+/// Cargo, in the workspace of the plugins; their native builds stay apart from the host's.
+fn guests<const N: usize>(root: &Path, args: [&str; N]) -> Command {
+    let mut command = cargo(args);
+    command.current_dir(root.join("plugins")).env("CARGO_TARGET_DIR", root.join("target/plugins-native"));
+    command
+}
+
+fn cargo<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(args: I) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from));
+    command.args(args);
+    command
+}
+
+fn run(mut command: impl std::borrow::BorrowMut<Command>) -> anyhow::Result<()> {
+    let command = command.borrow_mut();
+    eprintln!("xtask: {}", shown(command));
+    let status = command.status().with_context(|| format!("starting {}", shown(command)))?;
+    ensure!(status.success(), "{} ended with {status}", shown(command));
+    Ok(())
+}
+
+fn shown(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}

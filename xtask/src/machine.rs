@@ -1,0 +1,67 @@
+//! What a fresh machine lacks: Debian packages and cargo tools, installed where we may, named where we may not.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::ensure;
+
+/// A command, and the Debian package that has it.
+pub type Needed = (&'static str, &'static str);
+
+/// What the whole-system tests call. Tests that miss theirs are skipped, and say so.
+pub const FOR_TESTS: [Needed; 7] = [
+    ("ip", "iproute2"),
+    ("unshare", "util-linux"),
+    ("curl", "curl"),
+    ("nginx", "nginx-light"),
+    ("keepalived", "keepalived"),
+    ("killall", "psmisc"),
+    ("systemd-analyze", "systemd"),
+];
+
+/// Installs what is missing, if this is Debian and we are root; else says what to install.
+pub fn install_packages(needed: &[Needed]) -> anyhow::Result<()> {
+    let missing: Vec<_> =
+        needed.iter().filter(|(command, _)| !is_installed(command)).map(|(_, package)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !is_root() || !is_installed("apt-get") {
+        println!("xtask: not installed: {}. What needs them is skipped; install them as root.", missing.join(", "));
+        return Ok(());
+    }
+    println!("xtask: installing the Debian packages {}", missing.join(", "));
+    apt_get(&["update", "-q"])?;
+    let mut install = vec!["install", "-q", "-y", "--no-install-recommends"];
+    install.extend(missing);
+    apt_get(&install)
+}
+
+/// The test runner.
+pub fn install_nextest() -> anyhow::Result<()> {
+    if Command::new("cargo").args(["nextest", "--version"]).output()?.status.success() {
+        return Ok(());
+    }
+    println!("xtask: installing cargo-nextest, the test runner (a few minutes)");
+    let status = Command::new("cargo").args(["install", "--locked", "cargo-nextest"]).status()?;
+    ensure!(status.success(), "cargo install cargo-nextest ended with {status}");
+    Ok(())
+}
+
+/// Runs `apt-get` without questions.
+pub fn apt_get(args: &[&str]) -> anyhow::Result<()> {
+    let status = Command::new("apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive").status()?;
+    ensure!(status.success(), "apt-get {} ended with {status}", args.join(" "));
+    Ok(())
+}
+
+fn is_installed(command: &str) -> bool {
+    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
+        .iter()
+        .any(|directory| Path::new(directory).join(command).exists())
+}
+
+pub fn is_root() -> bool {
+    // The owner of our own entry in /proc is our effective user.
+    std::fs::metadata("/proc/self").is_ok_and(|data| std::os::unix::fs::MetadataExt::uid(&data) == 0)
+}

@@ -8,7 +8,6 @@ use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::EnvFilter;
 
 /// Starts logging. What is queued is written when the guard is dropped.
-#[must_use]
 pub fn start() -> WorkerGuard {
     // Lossy: when nobody reads the logs, lines are dropped, not advertisements.
     let (writer, guard) = tracing_appender::non_blocking(io::stderr());

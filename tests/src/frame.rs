@@ -53,13 +53,22 @@ impl Message {
 
     /// Its bytes with a right checksum (v3: with the pseudo-header).
     pub fn bytes(&self, source: Ipv4Addr, destination: Ipv4Addr) -> Vec<u8> {
+        self.summed(if self.version == 3 { Some((source, destination)) } else { None })
+    }
+
+    /// Its bytes with a checksum over the message alone, as RFC 9568 has it for IPv4.
+    pub fn bytes_summed_alone(&self) -> Vec<u8> {
+        self.summed(None)
+    }
+
+    fn summed(&self, pseudo_header: Option<(Ipv4Addr, Ipv4Addr)>) -> Vec<u8> {
         let mut bytes = vec![self.version << 4 | self.kind, self.vrid, self.priority, self.count];
         bytes.extend(self.interval.to_be_bytes());
         bytes.extend([0, 0]);
         bytes.extend(self.addresses.iter().flat_map(|address| address.octets()));
         bytes.extend(&self.trailer);
         let mut summed = Vec::new();
-        if self.version == 3 {
+        if let Some((source, destination)) = pseudo_header {
             summed.extend(source.octets());
             summed.extend(destination.octets());
             summed.extend([0, PROTOCOL]);

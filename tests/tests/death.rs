@@ -67,7 +67,7 @@ fn a_frozen_router_keeps_no_address_and_wakes_up_without_harm() {
 
 #[test]
 fn a_router_frozen_for_a_moment_goes_on() {
-    system_test("SIGSTOP of a backup for 2 s", &NEEDS, |site| {
+    system_test("SIGSTOP of a backup for 5 s", &NEEDS, |site| {
         let pair = Pair::start(site, PairPlan::default())?;
         let backup = pair.router(Node::Nginx02)?.process();
         backup.signal_all(Signal::SIGSTOP);
@@ -107,6 +107,29 @@ fn a_killed_checker_is_back_before_anybody_notices() {
         for unchanged in ["state", "transitions", "since", "priority"] {
             ensure!(before[unchanged] == after[unchanged], "{before} became {after}");
         }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_hung_checker_is_replaced() {
+    system_test("SIGSTOP of the checker", &NEEDS, |site| {
+        let pair = Pair::start(site, PairPlan::default())?;
+        let vouchd = pair.vouchd(Node::Nginx01)?;
+        let checker = vouchd.checker()?;
+        let capture = Capture::start(site)?;
+        let start = Instant::now();
+        kill(Pid::from_raw(checker), Signal::SIGSTOP)?;
+        let runs = vouchd.check(CHECK)?["runs"].as_u64();
+        until("a verdict of a new checker", Duration::from_secs(5), || {
+            vouchd.checker().is_ok_and(|now| now != checker)
+                && vouchd.check(CHECK).is_ok_and(|check| check["runs"].as_u64() > runs)
+        })?;
+        println!("verdict back after {:.3} s", start.elapsed().as_secs_f64());
+        holds("the address stays", Duration::from_secs(5), || site.holders().now(VIP) == [Node::Nginx01])?;
+        let sent = capture.advertisements(Node::Nginx01, VRID, start);
+        let gap = longest_gap(sent.iter().map(|a| a.at), start, Instant::now());
+        ensure!(gap <= Duration::from_millis(1100), "a gap of {gap:?}");
         Ok(())
     });
 }

@@ -145,3 +145,23 @@ fn a_keepalived_that_comes_back_with_a_higher_priority_preempts_us() {
         site.holders().wait_for(Node::Nginx01, VIP, Duration::from_secs(8))
     });
 }
+
+#[test]
+fn a_new_active_router_announces_the_address_five_times_and_again_after_five_seconds() {
+    system_test("gratuitous ARP", &NEEDS[..1], |site| {
+        let capture = Capture::start(site)?;
+        let start = Instant::now();
+        let plan = Plan { check: None, ..Plan::default() };
+        let _router = Router::start(site, Node::Nginx01, Make::Vouchd, &plan)?;
+        site.holders().wait_for(Node::Nginx01, VIP, Duration::from_secs(10))?;
+        let gained = site.holders().gained(Node::Nginx01, VIP).unwrap_or(start);
+        let announced = || capture.announcements(Node::Nginx01, VIP, start);
+        eventually("five announcements", Duration::from_secs(1), || (announced().len() == 5).then_some(()))?;
+        eventually("five more", Duration::from_secs(7), || (announced().len() == 10).then_some(()))?;
+        let times = announced();
+        ensure!(times[0] >= gained, "announced before the address was there");
+        let pause = (times[5] - times[4]).as_secs_f64();
+        ensure!((4.9..5.2).contains(&pause), "the second round came after {pause:.3} s");
+        holds("no further announcements", Duration::from_secs(2), || announced().len() == 10)
+    });
+}

@@ -144,9 +144,7 @@ impl Counter {
                 message: format!("timed out after {} ms", after.as_millis()),
                 adjust: None,
             },
-            RunResult::Error { reason } => {
-                Standing::Error { reason: reason.clone(), last: self.standing.verdict() }
-            }
+            RunResult::Error { reason } => Standing::Error { reason: reason.clone(), last: self.standing.verdict() },
         }
     }
 }
@@ -232,10 +230,7 @@ mod tests {
         let mut counter = counter(1, 1, Verdict::Warn);
         counter.record(&error("a"));
         counter.record(&error("b"));
-        assert_eq!(
-            counter.standing(),
-            &Standing::Error { reason: "b".to_owned(), last: Some((Verdict::Warn, None)) }
-        );
+        assert_eq!(counter.standing(), &Standing::Error { reason: "b".to_owned(), last: Some((Verdict::Warn, None)) });
     }
 
     #[test]

@@ -63,7 +63,11 @@ pub struct Report {
 pub enum RunResult {
     Report(Report),
     /// Not finished within its timeout. Counts as [`Verdict::Fail`]: a hung service looks like that.
-    TimedOut { after: Duration },
+    TimedOut {
+        after: Duration,
+    },
     /// The check could not be carried out; says nothing about the service.
-    Error { reason: String },
+    Error {
+        reason: String,
+    },
 }

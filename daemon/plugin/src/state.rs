@@ -16,6 +16,9 @@ use crate::sink::{Lines, Sink};
 /// Probes that one run may make.
 const MAX_PROBES: usize = 64;
 
+/// Processes that are watched for one check: each takes a descriptor.
+const MAX_WATCHED: usize = 64;
+
 /// Bytes that a check may remember.
 pub(crate) const MAX_MEMO: usize = 4096;
 
@@ -123,7 +126,8 @@ impl RunState {
         .await;
         self.note(what, started, found.as_ref().map(|(infos, _)| format!("{} found", infos.len())));
         let (infos, handles) = found?;
-        self.watch.processes.extend(handles);
+        let room = MAX_WATCHED.saturating_sub(self.watch.processes.len());
+        self.watch.processes.extend(handles.into_iter().take(room));
         Ok(infos)
     }
 

@@ -18,6 +18,8 @@ use vouchd_config::grants::{Grants, ProcessGrant};
 use vouchd_health::{Report, RunResult, Verdict};
 use vouchd_plugin::{Host, Kind, Outcome, Plugin};
 
+type Params<'a> = &'a [(&'a str, &'a str)];
+
 /// The named plugin, loaded; none, and said so, where the plugins were not built.
 fn builtin(host: &Host, name: &str) -> Option<Plugin> {
     let dir = std::env::var_os("VOUCHD_PLUGINS")
@@ -120,7 +122,7 @@ async fn a_process_is_found_by_long_name_command_line_and_pid_file() {
     let pid_file = dir.path().join("pid");
     std::fs::write(&pid_file, format!("{}\n", sleeper.child.id())).unwrap();
     let pid_file = pid_file.to_str().unwrap();
-    let table: [(&[(&str, &str)], Verdict); 6] = [
+    let table: [(Params<'_>, Verdict); 6] = [
         (&[("name", "vouchd-test-with-a-long-name")], Verdict::Pass),
         (&[("cmdline", "a-long-name 60$")], Verdict::Pass),
         (&[("cmdline", "a-long-name 61$")], Verdict::Fail),
@@ -143,7 +145,7 @@ async fn a_process_is_found_by_long_name_command_line_and_pid_file() {
 #[tokio::test]
 async fn what_is_not_granted_names_the_line_to_add() {
     let host = host();
-    let table: [(&str, &[(&str, &str)], &str); 5] = [
+    let table: [(&str, Params<'_>, &str); 5] = [
         ("process", &[("name", "sshd")], "allow = { process = [\"sshd\"] }"),
         ("process", &[("cmdline", "sshd")], "allow = { process = true }"),
         ("tcp", &[("address", "127.0.0.1:1")], "allow = { tcp = [\"127.0.0.1:1\"] }"),
@@ -204,7 +206,7 @@ async fn http_answers_decide() {
     let server = http_server();
     let mut grants = Grants::default();
     grants.http.push(format!("http://{server}/*").parse().unwrap());
-    let table: [(&str, &[(&str, &str)], Verdict, &str); 11] = [
+    let table: [(&str, Params<'_>, Verdict, &str); 11] = [
         ("/", &[], Verdict::Pass, "HTTP 200 in "),
         ("/", &[("contains", "welcome")], Verdict::Pass, "HTTP 200 in "),
         ("/", &[("host", "www.example.com"), ("contains", "to www.example.com")], Verdict::Pass, "HTTP 200 in "),
@@ -254,7 +256,7 @@ async fn tcp_answers_decide() {
     let mut grants = Grants::default();
     grants.tcp.push("127.0.0.0/8:*".parse().unwrap());
     let (server, closed) = (server.to_string(), closed.to_string());
-    let table: [(&str, &[(&str, &str)], Verdict, &str); 5] = [
+    let table: [(&str, Params<'_>, Verdict, &str); 5] = [
         (&server, &[], Verdict::Pass, "accepts connections"),
         (&server, &[("send", "PING\r\n"), ("expect", "+PONG")], Verdict::Pass, "answers \"+PONG\""),
         (&server, &[("send", "PING\r\n"), ("expect", "-ERR")], Verdict::Fail, "expected \"-ERR\""),
@@ -279,5 +281,90 @@ async fn a_wrong_parameter_is_an_error_that_names_it() {
         let outcome = run(&host, &plugin, &[("colour", "blue")], &Grants::default()).await;
         assert!(reason(&outcome).contains("unknown parameter `colour`"), "{}", reason(&outcome));
         assert!(reason(&outcome).contains(known), "{}", reason(&outcome));
+    }
+}
+
+/// A TLS server with a certificate of its own for `name`; the answer's body is the server name that the client sent.
+fn tls_server(name: &str) -> SocketAddr {
+    let certified = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certified.cert.der().clone()], key)
+        .unwrap();
+    let config = std::sync::Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let connection = rustls::ServerConnection::new(config.clone()).unwrap();
+            let mut stream = rustls::StreamOwned::new(connection, stream.unwrap());
+            let mut buffer = [0; 4096];
+            if stream.read(&mut buffer).is_ok() {
+                let name = stream.conn.server_name().unwrap_or("no name").to_owned();
+                let _ = stream.write_all(http_response("200 OK", "", &name).as_bytes());
+                stream.conn.send_close_notify();
+                let _ = stream.flush();
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_foreign_certificate_fails_unless_verification_is_off() {
+    let host = host();
+    let Some(plugin) = builtin(&host, "http") else { return };
+    let server = tls_server("www.example.com");
+    let url = format!("https://{server}/");
+    let mut grants = Grants::default();
+    grants.http.push(url.parse().unwrap());
+    let outcome = run(&host, &plugin, &[("url", &url)], &grants).await;
+    let (verdict, text) = found(&outcome);
+    assert_eq!(verdict, Verdict::Fail);
+    assert!(text.contains("TLS: "), "{text}");
+    let table: [Params<'_>; 2] =
+        [&[("contains", "no name")], &[("sni", "www.example.com"), ("contains", "www.example.com")]];
+    for params in table {
+        let mut all = vec![("url", url.as_str()), ("tls_verify", "false")];
+        all.extend(params);
+        let outcome = run(&host, &plugin, &all, &grants).await;
+        assert_eq!(found(&outcome).0, Verdict::Pass, "{params:?}: {:?}", outcome.result);
+    }
+}
+
+#[tokio::test]
+async fn a_kept_connection_serves_the_next_run() {
+    let host = host();
+    let Some(plugin) = builtin(&host, "http") else { return };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let accepted = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = accepted.clone();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let mut stream = stream.unwrap();
+            thread::spawn(move || {
+                let mut buffer = [0; 4096];
+                while stream.read(&mut buffer).is_ok_and(|n| n > 0) {
+                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+                }
+            });
+        }
+    });
+    let url = format!("http://{address}/");
+    let mut grants = Grants::default();
+    grants.http.push(url.parse().unwrap());
+    for (reuse, connections) in [("true", 1), ("false", 4)] {
+        for _ in 0..3 {
+            let params = [("url", url.as_str()), ("reuse", reuse), ("contains", "ok")];
+            let outcome = run(&host, &plugin, &params, &grants).await;
+            assert_eq!(found(&outcome).0, Verdict::Pass, "{:?}", outcome.result);
+        }
+        assert_eq!(accepted.load(std::sync::atomic::Ordering::SeqCst), connections, "reuse = {reuse}");
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use common::{WIT, failing, host, reason, reporting, run, run_with, with_metadata};
 use vouchd_config::{Grants, Limits};
 use vouchd_health::{Report, RunResult, Verdict};
-use vouchd_plugin::{Kind, LogLevel};
+use vouchd_plugin::{HostSettings, Kind, LogLevel};
 
 #[tokio::test]
 async fn a_report_arrives_as_it_was_given() {
@@ -17,7 +17,7 @@ async fn a_report_arrives_as_it_was_given() {
     let outcome = run(&host, &plugin, &[], &Grants::default()).await;
     let expected = Report { verdict: Verdict::Fail, message: "HTTP 500".to_owned(), adjust: None, metrics: Vec::new() };
     assert_eq!(outcome.result, RunResult::Report(expected));
-    assert_eq!(outcome.memory, 2 * 65536);
+    assert_eq!(outcome.memory, 8 * 65536);
 }
 
 #[tokio::test]
@@ -237,4 +237,59 @@ fn no_prefix_of_a_plugin_brings_the_host_down() {
         assert!(host.load(&bytes[..end]).is_err(), "the first {end} bytes of {}", bytes.len());
     }
     host.load(&bytes).unwrap();
+}
+
+#[tokio::test]
+async fn a_module_with_wasi_preview_1_runs_and_what_it_prints_is_logged() {
+    let host = host();
+    let top = r#"(import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "environ_sizes_get" (func $environ (param i32 i32) (result i32)))
+        (data (i32.const 3000) "hello\n")
+        (data (i32.const 3100) "\b8\0b\00\00\06\00\00\00")"#;
+    let body = "(drop (call $write (i32.const 1) (i32.const 3100) (i32.const 1) (i32.const 3200)))
+        (drop (call $environ (i32.const 3300) (i32.const 3304)))
+        (if (i32.load (i32.const 3300)) (then unreachable))";
+    let plugin = host.load(&reporting(1, "printed", top, body)).unwrap();
+    let outcome = run(&host, &plugin, &[], &Grants::default()).await;
+    assert!(matches!(outcome.result, RunResult::Report(_)), "{:?}", outcome.result);
+    let lines: Vec<_> = outcome.log.iter().map(|l| (l.level, l.message.as_str())).collect();
+    assert_eq!(lines, [(LogLevel::Info, "hello")]);
+}
+
+#[tokio::test]
+async fn a_memo_is_handed_on_unless_the_run_is_an_error() {
+    let top = r#"(import "vouchd:check/memo@0.1.0" "set" (func $set (param i32 i32)))"#;
+    let table = [
+        (reporting(0, "", top, "(call $set (i32.const 0) (i32.const 3))"), Some(3), None),
+        (reporting(0, "", "", ""), None, None),
+        (failing("gave up", top, "(call $set (i32.const 0) (i32.const 3))"), None, Some("gave up")),
+        (reporting(0, "", top, "(call $set (i32.const 0) (i32.const 4097))"), None, Some("at most 4096")),
+    ];
+    let host = host();
+    for (bytes, kept, error) in table {
+        let plugin = host.load(&bytes).unwrap();
+        let outcome = run(&host, &plugin, &[], &Grants::default()).await;
+        assert_eq!(outcome.memo.as_ref().map(Vec::len), kept);
+        match error {
+            Some(text) => assert!(reason(&outcome).contains(text), "{}", reason(&outcome)),
+            None => assert!(matches!(outcome.result, RunResult::Report(_)), "{:?}", outcome.result),
+        }
+    }
+}
+
+#[test]
+fn compiled_code_is_cached_and_an_unusable_cache_only_costs_time() {
+    let bytes = reporting(0, "fine", "", "");
+    let dir = tempfile::tempdir().unwrap();
+    let cache = dir.path().join("cache");
+    let with = |cache: &std::path::Path| {
+        let settings = HostSettings { cache_dir: Some(cache.to_owned()), slots: 2, ..HostSettings::default() };
+        vouchd_plugin::Host::new(settings).unwrap().load(&bytes).unwrap()
+    };
+    let first = with(&cache);
+    assert!(cache.read_dir().unwrap().next().is_some(), "something was cached");
+    assert_eq!(with(&cache).sha256(), first.sha256());
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    with(&file.join("below"));
 }

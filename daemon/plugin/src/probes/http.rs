@@ -220,15 +220,31 @@ fn from_reqwest(error: &reqwest::Error) -> ProbeError {
             return ProbeError::Tls(tls.to_string());
         }
         if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            if let Some(tls) = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                return ProbeError::Tls(tls.to_string());
-            }
-            if io.get_ref().is_none() {
-                return from_io(io);
+            match innermost(io) {
+                Innermost::Tls(tls) => return ProbeError::Tls(tls.to_string()),
+                Innermost::Io(io) if io.get_ref().is_none() => return from_io(io),
+                Innermost::Io(_) => {}
             }
         }
         last = error.to_string();
         cause = error.source();
     }
     if error.is_timeout() { ProbeError::Timeout } else { ProbeError::Other(last) }
+}
+
+enum Innermost<'a> {
+    Tls(&'a rustls::Error),
+    Io(&'a std::io::Error),
+}
+
+/// I/O errors wrap others, themselves too, and `source` skips what they wrap.
+fn innermost(mut error: &std::io::Error) -> Innermost<'_> {
+    while let Some(inner) = error.get_ref() {
+        if let Some(tls) = inner.downcast_ref() {
+            return Innermost::Tls(tls);
+        }
+        let Some(io) = inner.downcast_ref() else { break };
+        error = io;
+    }
+    Innermost::Io(error)
 }

@@ -30,8 +30,11 @@ const COMM_LEN: usize = 15;
 /// Of a command line, this much is looked at.
 const MAX_CMDLINE: u64 = 64 << 10;
 
-/// More processes are not reported or watched.
+/// More processes are not reported.
 const MAX_FOUND: usize = 1024;
+
+/// More are not watched: each takes a descriptor until the next run.
+const MAX_WATCHED: usize = 32;
 
 /// The shared snapshot.
 #[derive(Default)]
@@ -75,7 +78,7 @@ impl Processes {
         let mut handles = Vec::new();
         for entry in candidates.into_iter().filter(fits).take(MAX_FOUND) {
             match watch(entry.pid) {
-                Alive::Yes(handle) => handles.extend(handle),
+                Alive::Yes(handle) => handles.extend(handle.filter(|_| handles.len() < MAX_WATCHED)),
                 Alive::No => continue,
             }
             let age = now.saturating_sub(entry.started);

@@ -50,7 +50,7 @@ fn module(data: &str, top: &str, body: &str) -> Vec<u8> {
     let wat = format!(
         r#"(module
             {top}
-            (memory (export "memory") 2)
+            (memory (export "memory") 8)
             {data}
             (global $free (mut i32) (i32.const 65536))
             (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)

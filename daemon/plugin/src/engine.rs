@@ -9,19 +9,18 @@ use std::time::Duration;
 
 use wasmtime::{Cache, CacheConfig, Config, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
 
+use crate::host::HostSettings;
+
 /// A plugin that computes yields this often, so that its deadline can be seen.
 const TICK: Duration = Duration::from_millis(10);
 
 /// Instances that may exist besides the running ones: one is being tried out by a load.
 const SPARE_SLOTS: u32 = 2;
 
-/// Most tables of all instances have few elements; the pool reserves address space for this many each.
-const TABLE_ELEMENTS: usize = 20_000;
-
-/// Builds the engine. `max_memory` bounds any plugin's memory, `slots` the instances at a time.
-pub(crate) fn build(cache_dir: Option<&Path>, max_memory: u64, slots: u32) -> wasmtime::Result<Engine> {
-    let slots = slots + SPARE_SLOTS;
-    let max_memory = max_memory.next_multiple_of(64 << 10);
+/// Builds the engine; the settings bound every plugin it can run.
+pub(crate) fn build(settings: &HostSettings) -> wasmtime::Result<Engine> {
+    let slots = settings.slots + SPARE_SLOTS;
+    let max_memory = settings.max_memory.next_multiple_of(64 << 10);
     // Tight slots: the default reservations (4 GiB a memory) fail on small machines.
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
@@ -33,7 +32,7 @@ pub(crate) fn build(cache_dir: Option<&Path>, max_memory: u64, slots: u32) -> wa
         .max_memories_per_component(8)
         .max_tables_per_component(16)
         .max_memory_size(usize::try_from(max_memory)?)
-        .table_elements(TABLE_ELEMENTS);
+        .table_elements(usize::try_from(settings.max_table_elements)?);
     let mut config = Config::new();
     config
         .epoch_interruption(true)
@@ -45,7 +44,7 @@ pub(crate) fn build(cache_dir: Option<&Path>, max_memory: u64, slots: u32) -> wa
         .max_wasm_stack(256 << 10)
         .async_stack_size(1 << 20)
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
-    if let Some(dir) = cache_dir {
+    if let Some(dir) = settings.cache_dir.as_deref() {
         config.cache(open_cache(dir));
     }
     Engine::new(&config)

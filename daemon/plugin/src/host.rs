@@ -39,13 +39,32 @@ pub struct HostSettings {
     pub cache_dir: Option<PathBuf>,
     /// The largest `limits.memory` of all checks, in bytes.
     pub max_memory: u64,
+    /// The largest `limits.table_elements` of all checks.
+    pub max_table_elements: u32,
     /// Runs at the same time; more wait.
     pub slots: u32,
 }
 
 impl Default for HostSettings {
     fn default() -> Self {
-        HostSettings { cache_dir: None, max_memory: Limits::default().memory, slots: 64 }
+        let limits = Limits::default();
+        HostSettings {
+            cache_dir: None,
+            max_memory: limits.memory,
+            max_table_elements: limits.table_elements,
+            slots: 64,
+        }
+    }
+}
+
+impl HostSettings {
+    /// Room for every one of these limits, and at least for the default ones.
+    pub fn fitting<'a>(limits: impl IntoIterator<Item = &'a Limits>) -> Self {
+        limits.into_iter().fold(HostSettings::default(), |settings, limits| HostSettings {
+            max_memory: settings.max_memory.max(limits.memory),
+            max_table_elements: settings.max_table_elements.max(limits.table_elements),
+            ..settings
+        })
     }
 }
 
@@ -64,7 +83,8 @@ struct Inner {
     probes: Arc<Probes>,
     slots: Semaphore,
     ticker: Ticker,
-    max_memory: u64,
+    /// What the most demanding check may use: a file has to fit into that.
+    largest: Limits,
     /// One plugin is compiled at a time.
     loading: Mutex<()>,
 }
@@ -112,8 +132,8 @@ impl Host {
     /// If the address space for the plugins' memories can't be reserved, or the machine is not supported.
     pub fn new(settings: HostSettings) -> Result<Host, HostError> {
         let failed = |e: wasmtime::Error| HostError(format!("{e:#}"));
-        let slots = settings.slots.clamp(1, 10_000);
-        let engine = engine::build(settings.cache_dir.as_deref(), settings.max_memory, slots).map_err(failed)?;
+        let settings = HostSettings { slots: settings.slots.clamp(1, 10_000), ..settings };
+        let engine = engine::build(&settings).map_err(failed)?;
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(failed)?;
         Bindings::add_to_linker::<RunState, HasSelf<RunState>>(&mut linker, |state| state).map_err(failed)?;
@@ -122,9 +142,13 @@ impl Host {
             engine,
             linker,
             probes: Arc::default(),
-            slots: Semaphore::new(slots as usize),
+            slots: Semaphore::new(settings.slots as usize),
             ticker,
-            max_memory: settings.max_memory,
+            largest: Limits {
+                memory: settings.max_memory,
+                table_elements: settings.max_table_elements,
+                ..Limits::default()
+            },
             loading: Mutex::new(()),
         })))
     }
@@ -165,10 +189,9 @@ impl Host {
             .enable_time()
             .build()
             .map_err(|e| LoadError::Start(e.to_string()))?;
-        let limits = Limits { memory: self.0.max_memory, ..Limits::default() };
         let deadline = Instant::now() + START_TIME;
         let setting =
-            Setting { check: "load", grants: &Grants::default(), limits: &limits, deadline, memo: Vec::new() };
+            Setting { check: "load", grants: &Grants::default(), limits: &self.0.largest, deadline, memo: Vec::new() };
         let mut store = self.store(setting);
         let _tick = self.0.ticker.guard();
         let started =
@@ -261,6 +284,11 @@ fn finish(
         (Ended::Answer(Ok(_)), None, Some(length)) => error(format!(
             "the plugin wants to remember {length} bytes, where a memo holds at most {MAX_MEMO}: fix the plugin"
         )),
+        (Ended::Answer(Ok(report)), None, None) if size(&report) > limits.output => error(format!(
+            "the report has {} bytes where limits.output allows {}; raise limits.output of this check, or fix the plugin",
+            size(&report),
+            limits.output
+        )),
         (Ended::Answer(Ok(report)), None, None) => RunResult::Report(clean(report)),
         (Ended::Answer(Err(text)), _, _) if text.trim().is_empty() => {
             error("the plugin gave up without saying why".to_owned())
@@ -292,6 +320,12 @@ fn overloaded() -> Outcome {
         probes: Vec::new(),
         watch: Watch::default(),
     }
+}
+
+/// Of a report's texts and numbers, in bytes.
+fn size(report: &types::Report) -> u64 {
+    let metrics = report.metrics.iter().map(|m| m.name.len() + m.unit.len() + size_of::<f64>());
+    (report.message.len() + metrics.sum::<usize>()) as u64
 }
 
 /// The report within its bounds.

@@ -30,6 +30,7 @@ pub(crate) struct RunState {
     grants: Grants,
     shared: Arc<Probes>,
     deadline: Instant,
+    connections: u32,
     wasi: WasiCtx,
     table: ResourceTable,
     pub(crate) limiter: Limiter,
@@ -77,6 +78,7 @@ impl RunState {
             grants: setting.grants.clone(),
             shared: Arc::clone(shared),
             deadline: setting.deadline,
+            connections: limits.connections,
             wasi,
             table,
             limiter: Limiter::new(limits.memory, u64::from(limits.table_elements)),
@@ -100,6 +102,14 @@ impl RunState {
             return Ok(());
         }
         Err(ProbeError::Invalid(format!("a run may make {MAX_PROBES} probes, and this one has made them")))
+    }
+
+    /// A plugin waits for each probe, so that it never has more than one connection under way.
+    fn may_connect(&self) -> Result<(), ProbeError> {
+        if self.connections > 0 {
+            return Ok(());
+        }
+        Err(ProbeError::Denied("limits.connections = 0 of this check allows no connection: raise it".to_owned()))
     }
 
     /// Keeps the record of a probe.
@@ -135,7 +145,10 @@ impl RunState {
         self.admit()?;
         let (started, time) = (Instant::now(), self.time(timeout_ms));
         let what = format!("tcp {}", request.addr);
-        let reply = probes::tcp::probe(&self.grants, request, time).await;
+        let reply = match self.may_connect() {
+            Ok(()) => probes::tcp::probe(&self.grants, request, time).await,
+            Err(denied) => Err(denied),
+        };
         let answer = reply.as_ref().map(|r| match r.data.len() {
             0 => "connected".to_owned(),
             n => format!("connected, {n} bytes"),
@@ -148,7 +161,10 @@ impl RunState {
         self.admit()?;
         let (started, time) = (Instant::now(), self.time(request.timeout_ms));
         let what = format!("http {} {}", request.method, request.url);
-        let response = self.shared.http.fetch(&self.check, &self.grants, request, time).await;
+        let response = match self.may_connect() {
+            Ok(()) => self.shared.http.fetch(&self.check, &self.grants, request, time).await,
+            Err(denied) => Err(denied),
+        };
         self.note(what, started, response.as_ref().map(|r| r.status.to_string()));
         response
     }

@@ -293,3 +293,42 @@ fn compiled_code_is_cached_and_an_unusable_cache_only_costs_time() {
     std::fs::write(&file, "").unwrap();
     with(&file.join("below"));
 }
+
+#[tokio::test]
+async fn a_limit_that_was_passed_is_named() {
+    let connect = r#"(import "vouchd:check/simple@0.1.0" "tcp-connect" (func $connect (param i32 i32 i32) (result i32)))
+        (data (i32.const 3000) "127.0.0.1:1")"#;
+    let calls = "(drop (call $connect (i32.const 3000) (i32.const 11) (i32.const 50)))";
+    let defaults = Limits::default();
+    let table = [
+        (reporting(0, &"x".repeat(1500), "", ""), Limits { output: 1024, ..defaults }, "limits.output allows 1024"),
+        (reporting(0, "", connect, calls), Limits { connections: 0, ..defaults }, "limits.connections = 0"),
+        (
+            reporting(0, "", "(table 200 funcref)", ""),
+            Limits { table_elements: 100, ..defaults },
+            "limits.table_elements",
+        ),
+        (reporting(0, "", "", ""), Limits { memory: 65536, ..defaults }, "limits.memory allows 64 KiB"),
+    ];
+    let mut grants = Grants::default();
+    grants.tcp.push("127.0.0.1:1".parse().unwrap());
+    let host = host();
+    for (bytes, limits, expected) in table {
+        let plugin = host.load(&bytes).unwrap();
+        let outcome = run_with(&host, &plugin, &[], &grants, &limits, Duration::from_secs(2)).await;
+        assert!(reason(&outcome).contains(expected), "{}", reason(&outcome));
+    }
+}
+
+#[tokio::test]
+async fn a_demanding_check_gets_the_room_that_its_limits_grant() {
+    let demanding = Limits { memory: 64 << 20, table_elements: 50_000, ..Limits::default() };
+    let bytes = reporting(0, "big", "(table 40000 funcref)", "(drop (memory.grow (i32.const 800)))");
+    assert!(host().load(&bytes).unwrap_err().to_string().starts_with("too big"));
+    let settings = HostSettings { slots: 2, ..HostSettings::fitting([&Limits::default(), &demanding]) };
+    let host = vouchd_plugin::Host::new(settings).unwrap();
+    let plugin = host.load(&bytes).unwrap();
+    let outcome = run_with(&host, &plugin, &[], &Grants::default(), &demanding, Duration::from_secs(2)).await;
+    assert!(matches!(outcome.result, RunResult::Report(_)), "{:?}", outcome.result);
+    assert_eq!(outcome.memory, 808 * 65536);
+}

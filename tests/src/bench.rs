@@ -5,13 +5,14 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use nix::sys::signal::Signal;
 
 use crate::client::Client;
 use crate::host::Process;
 use crate::keepalived::{self, Keepalived};
 use crate::nginx::{Answer, Nginx};
 use crate::pair::{Check, Make, Pair, PairPlan, Plan, Probe};
-use crate::site::{Node, Site};
+use crate::site::{Node, Site, VIP};
 use crate::vouchd::{self, Files, Vouchd};
 use crate::web::Web;
 
@@ -29,18 +30,22 @@ pub struct Options {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
+    /// What a client goes without when the service fails.
     Outage,
+    /// For how long two routers hold the address when the daemon dies or freezes.
+    Death,
     Cpu,
     Memory,
 }
 
 impl Part {
-    pub const ALL: [Part; 3] = [Part::Outage, Part::Cpu, Part::Memory];
+    pub const ALL: [Part; 4] = [Part::Outage, Part::Death, Part::Cpu, Part::Memory];
 
     /// By its name on a command line.
     pub fn named(name: &str) -> Option<Part> {
         match name {
             "outage" => Some(Part::Outage),
+            "death" => Some(Part::Death),
             "cpu" => Some(Part::Cpu),
             "memory" => Some(Part::Memory),
             _ => None,
@@ -95,6 +100,7 @@ pub fn run(options: &Options) -> anyhow::Result<Report> {
     for part in &options.parts {
         match part {
             Part::Outage => outages(options.runs, &mut report)?,
+            Part::Death => deaths(options.runs, &mut report)?,
             Part::Cpu => cpu(options.cpu_time, &mut report)?,
             Part::Memory => memory(&mut report)?,
         }
@@ -109,43 +115,88 @@ enum Failure {
     Answers500,
 }
 
+/// Longer than any failover takes. What lasts as long lasts for ever.
+const WATCHED: Duration = Duration::from_secs(10);
+
 fn outages(runs: usize, report: &mut Report) -> anyhow::Result<()> {
     let cases = [
         ("nginx stopped, process check, weight -40, 1 s", Plan::default(), Failure::Stopped),
-        ("nginx answers 500, http check, hard fault", Plan::http(), Failure::Answers500),
+        ("the same with preemption off (watched for 10 s)", Plan::default().without_preemption(), Failure::Stopped),
+        (
+            "nginx answers 500, http check each 0.1 s (keepalived: its shortest, 1 s), hard fault",
+            Plan::http(),
+            Failure::Answers500,
+        ),
         ("nginx stopped, v3 at 100 ms, hard fault", Plan::fast(), Failure::Stopped),
     ];
     for (what, plan, failure) in cases {
-        let mut medians = [0.0; 2];
-        for (make, median) in MAKES.into_iter().zip(&mut medians) {
-            let mut outages = Vec::new();
-            for run in 1..=runs {
-                let outage = failover(PairPlan::new([make; 2], plan.clone()), failure)?;
-                eprintln!("{make:?}, {what}, {run} of {runs}: {:.3} s", outage.as_secs_f64());
-                outages.push(outage.as_secs_f64());
-            }
-            *median = self::median(&mut outages);
-        }
-        let [vouchd, keepalived] = medians;
         let what = format!("outage: {what}");
-        report.rows.push(Row { what, unit: "s", vouchd, keepalived });
+        compare(report, &what, runs, |make, phase| failover(PairPlan::new([make; 2], plan.clone()), failure, phase))?;
     }
     Ok(())
 }
 
-/// What a client goes without when the service fails on the active node.
-fn failover(plan: PairPlan, failure: Failure) -> anyhow::Result<Duration> {
+/// Adds the row of the medians of a time that `measure` gives for a make. So that no run depends on how the failure falls
+/// into a check's interval, the runs' phases are spread evenly over a second.
+fn compare(
+    report: &mut Report,
+    what: &str,
+    runs: usize,
+    measure: impl Fn(Make, Duration) -> anyhow::Result<Duration>,
+) -> anyhow::Result<()> {
+    let mut medians = [0.0; 2];
+    for (make, median) in MAKES.into_iter().zip(&mut medians) {
+        let mut times = Vec::new();
+        for run in 0..runs {
+            let phase = Duration::from_secs_f64(run as f64 / runs as f64);
+            let time = measure(make, phase)?.as_secs_f64();
+            eprintln!("{make:?}, {what}, run {} of {runs}: {time:.3} s", run + 1);
+            times.push(time);
+        }
+        *median = self::median(&mut times);
+    }
+    let [vouchd, keepalived] = medians;
+    report.rows.push(Row { what: what.to_owned(), unit: "s", vouchd, keepalived });
+    Ok(())
+}
+
+/// What a client goes without when the service fails on the active node, that long after all is settled.
+fn failover(plan: PairPlan, failure: Failure, phase: Duration) -> anyhow::Result<Duration> {
     let site = Site::new()?;
     let mut pair = Pair::start(&site, plan)?;
     let client = Client::start(&site)?;
+    std::thread::sleep(phase);
     let start = Instant::now();
     match failure {
         Failure::Stopped => pair.proxy(Node::Nginx01).stop()?,
         Failure::Answers500 => pair.proxy(Node::Nginx01).answer_with(Answer::Failure)?,
     }
-    pair.wait_holder(Node::Nginx02, Duration::from_secs(10))?;
-    client.wait_for_service()?;
+    // An error is what is measured here: an outage without an end.
+    if pair.wait_holder(Node::Nginx02, WATCHED).is_ok() {
+        client.wait_for_service()?;
+    }
     Ok(client.outage_since(start))
+}
+
+fn deaths(runs: usize, report: &mut Report) -> anyhow::Result<()> {
+    compare(report, "two holders: the active router killed (watched for 10 s)", runs, |make, phase| {
+        two_holders(make, phase, |process| process.signal_all(Signal::SIGKILL))
+    })?;
+    compare(report, "two holders: the active router frozen (watched for 10 s)", runs, |make, phase| {
+        two_holders(make, phase, |process| process.signal_all(Signal::SIGSTOP))
+    })
+}
+
+/// For how long both routers hold the address after something was done to the active one.
+fn two_holders(make: Make, phase: Duration, what: impl FnOnce(&Process)) -> anyhow::Result<Duration> {
+    let site = Site::new()?;
+    let pair = Pair::start(&site, PairPlan::new([make; 2], Plan::default()))?;
+    std::thread::sleep(phase);
+    let start = Instant::now();
+    what(pair.router(Node::Nginx01)?.process());
+    std::thread::sleep(WATCHED);
+    ensure!(site.holders().now(VIP).contains(&Node::Nginx02), "nginx02 did not take over: {:?}", site.holders());
+    Ok(site.holders().longest_overlap(VIP, start))
 }
 
 fn median(values: &mut [f64]) -> f64 {

@@ -100,7 +100,6 @@ impl Host {
         let mut wrapper = self
             .nsenter(program)
             .args(args)
-            .env("VOUCHD_LOG", "info,vouchd=debug")
             .stdout(log_file(&log)?)
             .stderr(log_file(&log)?)
             .spawn()

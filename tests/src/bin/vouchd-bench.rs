@@ -1,4 +1,4 @@
-//! Compares vouchd with keepalived and prints a table: `vouchd-bench [--runs N] [outage] [cpu] [memory]`.
+//! Compares vouchd with keepalived and prints a table: `vouchd-bench [--runs N] [outage] [death] [cpu] [memory]`.
 
 use std::process::ExitCode;
 
@@ -34,7 +34,7 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
         } else if let Some(part) = Part::named(&word) {
             parts.push(part);
         } else {
-            return Err(format!("`{word}`: expected --runs N, outage, cpu or memory"));
+            return Err(format!("`{word}`: expected --runs N, outage, death, cpu or memory"));
         }
     }
     if !parts.is_empty() {

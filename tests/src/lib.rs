@@ -22,6 +22,11 @@
 //! | [`capture`], [`injector`], [`frame`] | what is on the wire, seen and made |
 //! | [`bench`] | the comparison with keepalived |
 
+//!
+//! Environment: `VOUCHD_BIN` and `VOUCHD_PLUGINS` name what is tested (by default what the workspace has built),
+//! `VOUCHD_LOG` is the daemons' log filter, `VOUCHD_TESTS_STRICT` makes a skipped test a failed one, and
+//! `VOUCHD_TESTS_KEEP` keeps the directory with the daemons' files and logs (`vouchd-tests-…` in the temporary directory).
+
 pub mod bench;
 pub mod capture;
 pub mod client;

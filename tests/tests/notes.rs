@@ -159,7 +159,9 @@ fn a_new_active_router_announces_the_address_five_times_and_again_after_five_sec
         eventually("five announcements", Duration::from_secs(1), || (announced().len() == 5).then_some(()))?;
         eventually("five more", Duration::from_secs(7), || (announced().len() == 10).then_some(()))?;
         let times = announced();
-        ensure!(times[0] >= gained, "announced before the address was there");
+        // The kernel's notice of an address carries no time of its own, so it is known a little late.
+        let known_late = Duration::from_millis(50);
+        ensure!(times[0] + known_late >= gained, "announced {:?} before the address was there", gained - times[0]);
         let pause = (times[5] - times[4]).as_secs_f64();
         ensure!((4.9..5.2).contains(&pause), "the second round came after {pause:.3} s");
         holds("no further announcements", Duration::from_secs(2), || announced().len() == 10)

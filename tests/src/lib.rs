@@ -21,7 +21,6 @@
 //! | [`client`], [`outage`] | a client that fetches without a pause, and what it had to go without |
 //! | [`capture`], [`injector`], [`frame`] | what is on the wire, seen and made |
 //! | [`bench`] | the comparison with keepalived |
-
 //!
 //! Environment: `VOUCHD_BIN` and `VOUCHD_PLUGINS` name what is tested (by default what the workspace has built),
 //! `VOUCHD_LOG` is the daemons' log filter, `VOUCHD_TESTS_STRICT` makes a skipped test a failed one, and

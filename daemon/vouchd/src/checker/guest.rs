@@ -5,7 +5,10 @@ use vouchd_plugin::{Host, HostSettings, Plugin};
 
 use super::runner::{Ended, Run};
 use super::shelf::{Load, Loaded};
-use crate::pipe::{Init, LogLine};
+use crate::pipe::{Init, LogLine, MAX_MESSAGE};
+
+/// Bytes of log text in a message, escaped or not far below its bound.
+const MAX_LOG: usize = MAX_MESSAGE / 8;
 
 /// Runs plugins in the host.
 #[derive(Clone)]
@@ -20,10 +23,25 @@ pub struct Loader(Host);
 
 /// The host for these checks: it reserves for each run what the hungriest of them may use.
 pub fn start(init: &Init, checks: &[Check]) -> anyhow::Result<(Loader, Guests)> {
-    let default = HostSettings::default();
-    let memory = checks.iter().map(|check| check.limits.memory).fold(default.max_memory, u64::max);
-    let host = Host::new(HostSettings { cache_dir: init.cache_dir.clone(), max_memory: memory, ..default })?;
+    let fitting = HostSettings::fitting(checks.iter().map(|check| &check.limits));
+    let memory = fitting.max_memory;
+    let host = Host::new(HostSettings { cache_dir: init.cache_dir.clone(), ..fitting })?;
     Ok((Loader::new(host.clone()), Guests { host, memory }))
+}
+
+/// What of a run's log is sent to the router, which writes it at `debug`: the end, where the reason for a failure is.
+fn end_of(log: Vec<vouchd_plugin::LogLine>) -> Vec<LogLine> {
+    let mut room = MAX_LOG;
+    let mut lines: Vec<_> = log
+        .into_iter()
+        .rev()
+        .map_while(|line| {
+            room = room.checked_sub(line.message.len())?;
+            Some(LogLine { level: line.level.to_string(), message: line.message })
+        })
+        .collect();
+    lines.reverse();
+    lines
 }
 
 impl Loader {
@@ -58,13 +76,12 @@ impl Run for Guests {
             memo,
         };
         let outcome = self.host.run(plugin, run).await;
-        let line = |line: vouchd_plugin::LogLine| LogLine { level: line.level.to_string(), message: line.message };
         Ended {
             result: outcome.result,
             duration: outcome.duration,
             cpu: outcome.cpu,
             memory: outcome.memory,
-            log: outcome.log.into_iter().map(line).collect(),
+            log: end_of(outcome.log),
             memo: outcome.memo,
             watch: outcome.watch.processes.into_iter().map(|process| process.fd).collect(),
         }

@@ -144,8 +144,7 @@ pub fn test(args: &TestArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let bytes = fs::read(&args.file).with_context(|| format!("reading {}", args.file.display()))?;
-    let default = HostSettings::default();
-    let host = Host::new(HostSettings { max_memory: check.limits.memory.max(default.max_memory), ..default })?;
+    let host = Host::new(HostSettings::fitting([&check.limits]))?;
     let plugin = host.load(&bytes).with_context(|| format!("{} can't be used as a plugin", args.file.display()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let outcome = runtime.block_on(host.run(

@@ -17,7 +17,7 @@ use crate::engine::{self, Ticker};
 use crate::failure::{self, MAX_REASON};
 use crate::load::{self, Kind, LoadError, Metadata};
 use crate::metered::{CpuExceeded, Metered};
-use crate::outcome::{LogLevel, Outcome, Run, Watch};
+use crate::outcome::{LogLevel, LogLine, Outcome, Run, Watch};
 use crate::probes::Probes;
 use crate::state::{MAX_MEMO, RunState, Setting};
 use crate::text::cut;
@@ -237,10 +237,12 @@ impl Host {
             budget_ms: u32::try_from(run.timeout.as_millis()).unwrap_or(u32::MAX),
         };
         let mut cpu = Duration::ZERO;
+        let mut instantiation = Duration::ZERO;
         let ended = {
             let _tick = self.0.ticker.guard();
             let call = pin!(async {
                 let instance = plugin.0.pre.instantiate_async(&mut store).await?;
+                instantiation = started.elapsed();
                 instance.vouchd_check_checker().call_check(&mut store, &context).await
             });
             match tokio::time::timeout(run.timeout, Metered::new(call, &mut cpu, run.limits.cpu)).await {
@@ -252,7 +254,14 @@ impl Host {
         };
         let duration = started.elapsed();
         let state = store.into_data();
-        finish(ended, state, run.timeout, run.limits, duration, cpu)
+        let log = state.lines.take();
+        let result = result_of(ended, &state, &log, run.timeout, run.limits);
+        let RunState { limiter, memo, probes, watch, .. } = state;
+        let memo = match result {
+            RunResult::Report(_) => memo.kept,
+            RunResult::TimedOut { .. } | RunResult::Error { .. } => None,
+        };
+        Outcome { result, duration, instantiation, cpu, memory: limiter.memory(), log, memo, probes, watch }
     }
 }
 
@@ -264,23 +273,15 @@ enum Ended {
     TimedOut,
 }
 
-fn finish(
-    ended: Ended,
-    state: RunState,
-    timeout: Duration,
-    limits: &Limits,
-    duration: Duration,
-    cpu: Duration,
-) -> Outcome {
-    let RunState { limiter, lines, memo, probes, denied, watch, .. } = state;
-    let log = lines.take();
+fn result_of(ended: Ended, state: &RunState, log: &[LogLine], timeout: Duration, limits: &Limits) -> RunResult {
+    let RunState { limiter, memo, denied, .. } = state;
     let last_words = || log.iter().rev().find(|l| l.level == LogLevel::Error).map(|l| l.message.as_str());
-    let result = match (ended, denied, memo.too_long) {
-        (Ended::Answer(Err(text)), Some(denied), _) if !text.contains(&denied) => {
+    match (ended, denied, memo.too_long) {
+        (Ended::Answer(Err(text)), Some(denied), _) if !text.contains(denied.as_str()) => {
             error(format!("{}: {denied}", cut(&text, MAX_MESSAGE)))
         }
         // What the plugin made of a refusal, be it a verdict, is not known to be about the service.
-        (Ended::Answer(Ok(_)) | Ended::CpuExceeded | Ended::TimedOut, Some(denied), _) => error(denied),
+        (Ended::Answer(Ok(_)) | Ended::CpuExceeded | Ended::TimedOut, Some(denied), _) => error(denied.clone()),
         (Ended::Answer(Ok(_)), None, Some(length)) => error(format!(
             "the plugin wants to remember {length} bytes, where a memo holds at most {MAX_MEMO}: fix the plugin"
         )),
@@ -297,12 +298,7 @@ fn finish(
         (Ended::Broken(broken), _, _) => error(failure::describe(&broken, limiter.hit(), last_words())),
         (Ended::CpuExceeded, None, _) => error(failure::cpu_exceeded(limits)),
         (Ended::TimedOut, None, _) => RunResult::TimedOut { after: timeout },
-    };
-    let memo = match result {
-        RunResult::Report(_) => memo.kept,
-        RunResult::TimedOut { .. } | RunResult::Error { .. } => None,
-    };
-    Outcome { result, duration, cpu, memory: limiter.memory(), log, memo, probes, watch }
+    }
 }
 
 fn error(reason: String) -> RunResult {
@@ -313,6 +309,7 @@ fn overloaded() -> Outcome {
     Outcome {
         result: error("overloaded: no free slot within the timeout; make the checks' intervals longer".to_owned()),
         duration: Duration::ZERO,
+        instantiation: Duration::ZERO,
         cpu: Duration::ZERO,
         memory: 0,
         log: Vec::new(),

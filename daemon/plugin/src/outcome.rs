@@ -27,6 +27,8 @@ pub struct Outcome {
     pub result: RunResult,
     /// Wall clock, without waiting for a free slot.
     pub duration: Duration,
+    /// Of the run's duration, until the plugin's instance was there to be called.
+    pub instantiation: Duration,
     /// CPU time spent in the plugin's code and in the host on its behalf.
     pub cpu: Duration,
     /// Peak of the plugin's linear memories in bytes.

@@ -1,12 +1,12 @@
 //! `vouchd plugin list` and `vouchd plugin test`: what plugins there are, and what one of them says.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -54,6 +54,9 @@ pub struct TestArgs {
     /// What it may use, as in the configuration: '{ memory = "32MiB" }'
     #[arg(long, value_name = "TOML")]
     limits: Option<String>,
+    /// How often; more than once also shows what a run costs, part by part
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    runs: u32,
     /// When the run is ended [default: 1s]
     #[arg(long, value_name = "DURATION")]
     timeout: Option<String>,
@@ -147,19 +150,32 @@ pub fn test(args: &TestArgs) -> anyhow::Result<ExitCode> {
     let host = Host::new(HostSettings::fitting([&check.limits]))?;
     let plugin = host.load(&bytes).with_context(|| format!("{} can't be used as a plugin", args.file.display()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let outcome = runtime.block_on(host.run(
-        &plugin,
-        Run {
-            check: &check.name,
-            params: &check.params,
-            grants: &check.grants,
-            limits: &check.limits,
-            timeout: check.timeout,
-            memo: Vec::new(),
-        },
-    ));
+    let mut costs = Costs::default();
+    let mut memo = Vec::new();
+    let outcome = loop {
+        let outcome = runtime.block_on(host.run(
+            &plugin,
+            Run {
+                check: &check.name,
+                params: &check.params,
+                grants: &check.grants,
+                limits: &check.limits,
+                timeout: check.timeout,
+                memo: memo.clone(),
+            },
+        ));
+        if let Some(kept) = &outcome.memo {
+            memo.clone_from(kept);
+        }
+        if costs.add(&outcome) == args.runs {
+            break outcome;
+        }
+    };
     runtime.shutdown_background();
     print!("{}", shown(&check, &outcome));
+    if args.runs > 1 {
+        print!("{costs}");
+    }
     println!("{}", about(&args.file, &plugin));
     Ok(if serves(&outcome.result) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -256,6 +272,46 @@ fn shown(check: &Check, outcome: &Outcome) -> String {
     out
 }
 
+/// What runs took, by part.
+#[derive(Default)]
+struct Costs {
+    instantiation: Vec<Duration>,
+    probes: Vec<Duration>,
+    call: Vec<Duration>,
+    whole: Vec<Duration>,
+}
+
+impl Costs {
+    /// The number of runs so far.
+    fn add(&mut self, outcome: &Outcome) -> u32 {
+        let probes = outcome.probes.iter().map(|probe| probe.took).sum();
+        self.instantiation.push(outcome.instantiation);
+        self.probes.push(probes);
+        self.call.push(outcome.duration.saturating_sub(outcome.instantiation + probes));
+        self.whole.push(outcome.duration);
+        u32::try_from(self.whole.len()).unwrap_or(u32::MAX)
+    }
+}
+
+impl fmt::Display for Costs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "  {} runs, in microseconds: median (5 % are below, 95 % are below)", self.whole.len())?;
+        let parts = [
+            ("instantiate", &self.instantiation),
+            ("call", &self.call),
+            ("probes", &self.probes),
+            ("whole run", &self.whole),
+        ];
+        for (name, times) in parts {
+            let mut sorted = times.clone();
+            sorted.sort();
+            let at = |percent: usize| sorted.get((sorted.len() - 1) * percent / 100).map_or(0, Duration::as_micros);
+            writeln!(f, "  {name:>11} {:>7} ({}, {})", at(50), at(5), at(95))?;
+        }
+        Ok(())
+    }
+}
+
 fn about(file: &Path, plugin: &Plugin) -> String {
     let metadata = plugin.metadata();
     let known: Vec<&str> = [&metadata.name, &metadata.version].into_iter().flatten().map(String::as_str).collect();
@@ -270,7 +326,6 @@ fn plain(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
 
     use clap::Parser;
     use vouchd_health::{Metric, Report};
@@ -326,6 +381,7 @@ mod tests {
 
     fn outcome(result: RunResult) -> Outcome {
         Outcome {
+            instantiation: Duration::ZERO,
             result,
             duration: Duration::from_micros(12_300),
             cpu: Duration::from_micros(400),

@@ -7,11 +7,16 @@ use std::io::{self, IsTerminal};
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::EnvFilter;
 
+/// Even at `debug`, nobody wants to read how plugins are compiled.
+const COMPILER: &str = "cranelift_codegen=info,regalloc2=info,wasmtime=info,wasmtime_internal_cranelift=info";
+
 /// Starts logging. What is queued is written when the guard is dropped.
 pub fn start() -> WorkerGuard {
     // Lossy: when nobody reads the logs, lines are dropped, not advertisements.
     let (writer, guard) = tracing_appender::non_blocking(io::stderr());
-    let filter = EnvFilter::try_from_env("VOUCHD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let wanted = std::env::var("VOUCHD_LOG").unwrap_or_else(|_| "info".to_owned());
+    // A mistake in it must not keep the daemon from starting.
+    let filter = EnvFilter::builder().parse_lossy(format!("{COMPILER},{wanted}"));
     let format = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_target(false);
     if std::env::var_os("VOUCHD_LOG_FORMAT").is_some_and(|format| format == "json") {
         format.json().init();

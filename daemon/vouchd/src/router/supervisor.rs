@@ -21,8 +21,10 @@ use crate::status;
 /// A checker that says nothing for so long hangs, and is killed.
 const SILENCE: Duration = Duration::from_millis(HEARTBEAT.as_millis() as u64 * 8);
 
-/// A checker that lived shorter than this is started again only after a delay, doubled each time.
-const SHORT_LIFE: Duration = Duration::from_millis(250);
+/// Between two starts of a checker, at least.
+const BETWEEN_STARTS: Duration = Duration::from_millis(100);
+
+/// A checker that ended before any run had ended is started again only after a delay, doubled each time.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
 
@@ -58,7 +60,7 @@ pub struct Supervisor {
 }
 
 enum CheckerState {
-    Running { process: CheckerProcess, started: Instant, heard: Instant },
+    Running { process: CheckerProcess, started: Instant, heard: Instant, useful: bool },
     Gone { start_at: Instant },
 }
 
@@ -164,7 +166,7 @@ impl Supervisor {
 
     fn listen(&mut self) {
         loop {
-            let CheckerState::Running { process, heard, .. } = &mut self.checker else { return };
+            let CheckerState::Running { process, heard, useful, .. } = &mut self.checker else { return };
             let message = match process.receive() {
                 Ok(Received::Nothing) => return,
                 Ok(Received::Closed) => return self.gone(None),
@@ -175,6 +177,7 @@ impl Supervisor {
             match message {
                 FromChecker::Heartbeat => {}
                 FromChecker::Run(done) => {
+                    *useful = true;
                     self.missing = None;
                     if let Some(pace) = self.checks.record(done) {
                         self.send(&pace);
@@ -222,7 +225,7 @@ impl Supervisor {
             Ok(process) => {
                 info!(pid = process.pid(), "checker started");
                 self.checks.expect_from(now);
-                self.checker = CheckerState::Running { process, started: now, heard: now };
+                self.checker = CheckerState::Running { process, started: now, heard: now, useful: false };
             }
             Err(error) => {
                 error!("the checker can't be started: {error:#}");
@@ -248,7 +251,9 @@ impl Supervisor {
     fn gone(&mut self, reason: Option<String>) {
         let now = Instant::now();
         let gone = CheckerState::Gone { start_at: now };
-        let CheckerState::Running { process, started, .. } = std::mem::replace(&mut self.checker, gone) else { return };
+        let CheckerState::Running { process, started, useful, .. } = std::mem::replace(&mut self.checker, gone) else {
+            return;
+        };
         let pid = process.pid();
         let reason = match reason {
             Some(reason) => reason,
@@ -258,14 +263,15 @@ impl Supervisor {
         self.last_error = Some(reason);
         self.restarts += 1;
         self.missing.get_or_insert(Missing { since: now, told: false });
-        if now.duration_since(started) >= SHORT_LIFE {
+        let start_at = if useful {
             self.delay = FIRST_DELAY;
+            now.max(started + BETWEEN_STARTS)
         } else {
-            if let CheckerState::Gone { start_at } = &mut self.checker {
-                *start_at = now + self.delay;
-            }
-            self.delay = (self.delay * 2).min(LONGEST_DELAY);
-        }
+            let delay = self.delay;
+            self.delay = (delay * 2).min(LONGEST_DELAY);
+            now + delay
+        };
+        self.checker = CheckerState::Gone { start_at };
     }
 
     fn snapshot(&self) -> Snapshot {

@@ -36,10 +36,12 @@ pub enum Part {
     Death,
     Cpu,
     Memory,
+    /// What one run of a plugin costs, by part. There is nothing like it in keepalived.
+    Run,
 }
 
 impl Part {
-    pub const ALL: [Part; 4] = [Part::Outage, Part::Death, Part::Cpu, Part::Memory];
+    pub const ALL: [Part; 5] = [Part::Outage, Part::Death, Part::Cpu, Part::Memory, Part::Run];
 
     /// By its name on a command line.
     pub fn named(name: &str) -> Option<Part> {
@@ -48,6 +50,7 @@ impl Part {
             "death" => Some(Part::Death),
             "cpu" => Some(Part::Cpu),
             "memory" => Some(Part::Memory),
+            "run" => Some(Part::Run),
             _ => None,
         }
     }
@@ -59,30 +62,63 @@ impl Default for Options {
     }
 }
 
+/// A measured value: the median, and from where to where the runs went.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Measured {
+    pub median: f64,
+    pub least: f64,
+    pub most: f64,
+}
+
+impl Measured {
+    /// None without a value.
+    fn of(mut values: Vec<f64>) -> Option<Self> {
+        values.sort_by(f64::total_cmp);
+        Some(Self { median: *values.get(values.len() / 2)?, least: *values.first()?, most: *values.last()? })
+    }
+
+    fn once(value: f64) -> Self {
+        Self { median: value, least: value, most: value }
+    }
+}
+
+impl fmt::Display for Measured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.least == self.most {
+            return f.pad(&format!("{:.3}", self.median));
+        }
+        f.pad(&format!("{:.3} ({:.3} to {:.3})", self.median, self.least, self.most))
+    }
+}
+
 /// One line of the comparison.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
     pub what: String,
     pub unit: &'static str,
-    pub vouchd: f64,
-    pub keepalived: f64,
+    pub vouchd: Measured,
+    pub keepalived: Measured,
 }
 
-/// The whole comparison; displayed as a table.
+/// The whole comparison; displayed as a table of medians, in parentheses the least and the most.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Report {
     pub rows: Vec<Row>,
+    /// What `vouchd plugin test` said of each plugin that was measured alone.
+    pub runs: Vec<String>,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self.rows.iter().map(|row| row.what.chars().count()).max().unwrap_or(0);
-        writeln!(f, "{:width$}  {:>10}  {:>10}  {:>5}", "", "vouchd", "keepalived", "ratio")?;
-        for Row { what, unit, vouchd, keepalived } in &self.rows {
-            let ratio = vouchd / keepalived;
-            writeln!(f, "{what:width$}  {vouchd:>10.3}  {keepalived:>10.3}  {ratio:>5.2}  {unit}")?;
+        if !self.rows.is_empty() {
+            let width = self.rows.iter().map(|row| row.what.chars().count()).max().unwrap_or(0);
+            writeln!(f, "{:width$}  {:>26}  {:>26}  {:>5}", "", "vouchd", "keepalived", "ratio")?;
+            for Row { what, unit, vouchd, keepalived } in &self.rows {
+                let ratio = vouchd.median / keepalived.median;
+                writeln!(f, "{what:width$}  {vouchd:>26}  {keepalived:>26}  {ratio:>5.2}  {unit}")?;
+            }
         }
-        Ok(())
+        self.runs.iter().try_for_each(|run| writeln!(f, "\n{run}"))
     }
 }
 
@@ -103,6 +139,7 @@ pub fn run(options: &Options) -> anyhow::Result<Report> {
             Part::Death => deaths(options.runs, &mut report)?,
             Part::Cpu => cpu(options.cpu_time, &mut report)?,
             Part::Memory => memory(&mut report)?,
+            Part::Run => costs(&mut report)?,
         }
     }
     Ok(report)
@@ -144,8 +181,7 @@ fn compare(
     runs: usize,
     measure: impl Fn(Make, Duration) -> anyhow::Result<Duration>,
 ) -> anyhow::Result<()> {
-    let mut medians = [0.0; 2];
-    for (make, median) in MAKES.into_iter().zip(&mut medians) {
+    let times = |make| {
         let mut times = Vec::new();
         for run in 0..runs {
             let phase = Duration::from_secs_f64(run as f64 / runs as f64);
@@ -153,9 +189,9 @@ fn compare(
             eprintln!("{make:?}, {what}, run {} of {runs}: {time:.3} s", run + 1);
             times.push(time);
         }
-        *median = self::median(&mut times);
-    }
-    let [vouchd, keepalived] = medians;
+        Measured::of(times).context("no runs")
+    };
+    let (vouchd, keepalived) = (times(Make::Vouchd)?, times(Make::Keepalived)?);
     report.rows.push(Row { what: what.to_owned(), unit: "s", vouchd, keepalived });
     Ok(())
 }
@@ -199,11 +235,6 @@ fn two_holders(make: Make, phase: Duration, what: impl FnOnce(&Process)) -> anyh
     Ok(site.holders().longest_overlap(VIP, start))
 }
 
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
 /// Checks a second, as so many checks with an interval of one second: the shortest that keepalived has.
 const CHECKS: u32 = 100;
 
@@ -222,7 +253,7 @@ fn cpu(time: Duration, report: &mut Report) -> anyhow::Result<()> {
             *cost = (loaded.as_secs_f64() - idle.as_secs_f64()) / checks * 1e6;
             eprintln!("{make:?}, {what}: {cost:.0} µs a check");
         }
-        let [vouchd, keepalived] = costs;
+        let [vouchd, keepalived] = costs.map(Measured::once);
         let what = format!("CPU: {what}, {CHECKS} checks a second");
         report.rows.push(Row { what, unit: "µs a check", vouchd, keepalived });
     }
@@ -306,9 +337,32 @@ fn memory(report: &mut Report) -> anyhow::Result<()> {
         *size = pss.into_iter().sum::<u64>() as f64 / 1024.0;
         eprintln!("{make:?}: {size:.1} MiB");
     }
-    let [vouchd, keepalived] = sizes;
+    let [vouchd, keepalived] = sizes.map(Measured::once);
     let what = "memory: all processes of an active router, one check (PSS)".to_owned();
     report.rows.push(Row { what, unit: "MiB", vouchd, keepalived });
+    Ok(())
+}
+
+/// Runs of each plugin for its medians.
+const RUNS: u32 = 2000;
+
+fn costs(report: &mut Report) -> anyhow::Result<()> {
+    let site = Site::new()?;
+    let _webs = [Web::start(&site, Node::Web01)?, Web::start(&site, Node::Web02)?];
+    let _proxy = Nginx::start_on(&site, Node::Nginx01)?;
+    let plugins = vouchd::builtin_plugins();
+    let (binary, plugins) = (vouchd::binary(), plugins.display());
+    for (plugin, param, grant) in [
+        ("process", "name=nginx", r#"{ process = ["nginx"] }"#),
+        ("tcp", "address=127.0.0.1:80", r#"{ tcp = ["127.0.0.1:80"] }"#),
+        ("http", "url=http://127.0.0.1/", r#"{ http = ["http://127.0.0.1/"] }"#),
+    ] {
+        let binary = binary.display();
+        let command = format!(
+            "{binary} plugin test {plugins}/{plugin}.wasm --param {param} --allow '{grant}' --runs {RUNS} --timeout 1s"
+        );
+        report.runs.push(site.host(Node::Nginx01).sh(&command)?.trim_end().to_owned());
+    }
     Ok(())
 }
 
@@ -337,7 +391,9 @@ mod tests {
     }
 
     #[test]
-    fn the_median_is_the_middle_one() {
-        assert_eq!(median(&mut [3.0, 1.0, 2.0]), 2.0);
+    fn a_median_is_told_with_its_spread() {
+        assert_eq!(Measured::of(vec![3.0, 1.0, 2.5]).unwrap().to_string(), "2.500 (1.000 to 3.000)");
+        assert_eq!(Measured::once(2.0).to_string(), "2.000");
+        assert_eq!(Measured::of(Vec::new()), None);
     }
 }

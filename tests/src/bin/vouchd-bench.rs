@@ -1,4 +1,4 @@
-//! Compares vouchd with keepalived and prints a table: `vouchd-bench [--runs N] [outage] [death] [cpu] [memory]`.
+//! Compares vouchd with keepalived and prints a table: `vouchd-bench [--runs N] [outage] [death] [cpu] [memory] [run]`.
 
 use std::process::ExitCode;
 

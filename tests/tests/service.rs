@@ -147,3 +147,39 @@ fn sigterm_says_priority_zero_then_gives_the_address_up_and_exits_with_0() {
         Ok(())
     });
 }
+
+#[test]
+fn sighup_takes_a_changed_file_over_without_a_flap_and_leaves_everything_alone_when_it_is_broken() {
+    system_test("SIGHUP", &NEEDS, |site| {
+        let capture = vouchd_tests::capture::Capture::start(site)?;
+        let plan = unchecked();
+        let vouchd = Vouchd::start(site, Node::Nginx01, &plan)?;
+        vouchd.wait_state(INSTANCE, "active", Duration::from_secs(6))?;
+        let start = std::time::Instant::now();
+        let transitions = vouchd.instance(INSTANCE)?["transitions"].clone();
+
+        vouchd.files.write_config("nginx01", &config(Node::Nginx01, &Plan { priority: 90, ..plan.clone() }))?;
+        vouchd.process.signal(Signal::SIGHUP);
+        until("the new priority", Duration::from_secs(2), || {
+            vouchd.instance(INSTANCE).is_ok_and(|instance| instance["priority"]["effective"] == 90)
+        })?;
+
+        vouchd.files.write_config("nginx01", "[instance.web_server_group]\npriorty = 80\n")?;
+        vouchd.process.signal(Signal::SIGHUP);
+        until("the error in status", Duration::from_secs(2), || {
+            vouchd
+                .status()
+                .is_ok_and(|status| status["config"]["error"].as_str().is_some_and(|error| error.contains("priorty")))
+        })?;
+
+        until("an advertisement with the new priority", Duration::from_secs(3), || {
+            let sent = capture.advertisements(Node::Nginx01, vouchd_tests::pair::VRID, start);
+            sent.iter().any(|advertisement| advertisement.priority() == 90)
+        })?;
+        let sent = capture.advertisements(Node::Nginx01, vouchd_tests::pair::VRID, start);
+        ensure!(sent.iter().all(|advertisement| advertisement.priority() != 0), "it resigned");
+        let instance = vouchd.instance(INSTANCE)?;
+        ensure!(instance["state"] == "active" && instance["transitions"] == transitions, "it flapped: {instance}");
+        Ok(())
+    });
+}

@@ -1,4 +1,6 @@
-//! Tells the main thread when a file of the configuration has changed: the main file, or a drop-in.
+//! Tells the main thread when a drop-in of the configuration has changed.
+//!
+//! The main file is taken over at SIGHUP only: somebody may be editing it.
 
 use std::path::Path;
 use std::sync::mpsc;
@@ -9,6 +11,9 @@ use anyhow::Context;
 use notify::{EventKind, RecursiveMode, Watcher};
 
 use super::run::Event;
+
+/// The name of the directory that [`vouchd_config::drop_in_dir`] gives.
+const DROP_INS: &str = "conf.d";
 
 /// Editors write a file in several steps; this long after the last one it counts as written.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -22,7 +27,7 @@ pub fn start(config_file: &Path, events: mpsc::Sender<Event>) -> anyhow::Result<
         // An error of the watcher may hide a change: better one load too many.
         let relevant = event.map_or(true, |event| {
             !matches!(event.kind, EventKind::Access(_))
-                && (event.paths.is_empty() || event.paths.iter().any(|path| is_config(path)))
+                && (event.paths.is_empty() || event.paths.iter().any(|path| is_drop_in(path)))
         });
         if relevant {
             // Fails only when the daemon ends.
@@ -42,7 +47,7 @@ pub fn start(config_file: &Path, events: mpsc::Sender<Event>) -> anyhow::Result<
                 return;
             }
             while changed.recv_timeout(SETTLE).is_ok() {}
-            if events.send(Event::ConfigChanged).is_err() {
+            if events.send(Event::DropInChanged).is_err() {
                 return;
             }
         }
@@ -50,8 +55,10 @@ pub fn start(config_file: &Path, events: mpsc::Sender<Event>) -> anyhow::Result<
     Ok(())
 }
 
-fn is_config(path: &Path) -> bool {
-    let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-    // The directory itself too: it may have been replaced.
-    !hidden && path.extension().is_none_or(|extension| extension == "toml")
+/// A file in the directory of drop-ins, or that directory itself, which may just have been made or replaced. Whether the
+/// path is one that is watched is known already; hidden files are those of editors.
+fn is_drop_in(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let in_directory = path.parent().and_then(Path::file_name).is_some_and(|parent| parent == DROP_INS);
+    name == DROP_INS || in_directory && name.ends_with(".toml") && !name.starts_with('.')
 }

@@ -27,8 +27,8 @@ const STOP: Duration = Duration::from_secs(3);
 /// What wakes the main thread.
 pub enum Event {
     Signal(i32),
-    /// A file of the configuration has changed.
-    ConfigChanged,
+    /// A drop-in has changed.
+    DropInChanged,
     /// The protocol thread has ended without being told to.
     ProtocolEnded,
 }
@@ -97,7 +97,7 @@ impl Main {
             };
             match event {
                 Ok(Event::Signal(SIGHUP)) => self.reload("SIGHUP"),
-                Ok(Event::ConfigChanged) => self.reload("a changed file"),
+                Ok(Event::DropInChanged) => self.reload("a changed drop-in"),
                 Ok(Event::Signal(_)) => return ExitCode::SUCCESS,
                 Ok(Event::ProtocolEnded) | Err(mpsc::RecvTimeoutError::Disconnected) => {
                     error!("the protocol thread has ended");
@@ -133,11 +133,11 @@ impl Main {
         }
         info!("configuration loaded again ({why})");
         warn_about(&config);
-        // Health first, so that an instance that is new finds its priority.
+        // The protocol first: a lower base priority is the operator's wish, and must not look like a failing check.
         let told = self
-            .to_health
-            .send(supervisor::Command::Configure(Box::new(config.clone())))
-            .and_then(|()| self.to_protocol.send(protocol::Command::Configure(config.instances.clone())));
+            .to_protocol
+            .send(protocol::Command::Configure(config.instances.clone()))
+            .and_then(|()| self.to_health.send(supervisor::Command::Configure(Box::new(config.clone()))));
         if told.is_err() {
             error!("a thread has ended; the configuration is not taken over");
         }

@@ -1,0 +1,22 @@
+// Does a port accept connections?
+//
+// Parameters: `address` (`host:port`), `label` (what the operator calls it; default: the address).
+
+import { ProbeFailed, Report, check, decode } from "vouchd-check";
+
+export const checker = check((ctx) => {
+  ctx.allowParams("address", "label");
+  const address = ctx.param("address");
+  const label = ctx.param("label", address);
+
+  const runs = Number(decode(ctx.recall())) + 1;
+  ctx.remember(String(runs));
+
+  try {
+    const { connectUs } = ctx.tcp(address);
+    return Report.pass(`${label} accepts connections`).metric("connect", connectUs / 1e6, "s").metric("runs", runs, "c");
+  } catch (failure) {
+    if (failure instanceof ProbeFailed) return failure.report(label).metric("runs", runs, "c");
+    throw failure;
+  }
+});

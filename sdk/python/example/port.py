@@ -1,0 +1,24 @@
+"""Does a port accept connections?
+
+Parameters: `address` (`host:port`), `label` (what the operator calls it; default: the address).
+"""
+
+import vouchd_check
+from vouchd_check import Context, ProbeFailed, Report
+
+
+class Checker(vouchd_check.Checker):
+    def run(self, ctx: Context) -> Report:
+        ctx.allow_params("address", "label")
+        address = ctx.param("address")
+        label = ctx.param("label", address)
+
+        runs = int(ctx.recall() or b"0") + 1
+        ctx.remember(str(runs).encode())
+
+        try:
+            reply = ctx.tcp(address)
+        except ProbeFailed as failure:
+            return failure.report(label).metric("runs", runs, "c")
+        report = Report.passed(f"{label} accepts connections")
+        return report.metric("connect", reply.connect_us / 1e6, "s").metric("runs", runs, "c")

@@ -5,11 +5,12 @@ wasmtime::component::bindgen!({
     world: "plugin",
     imports: { default: async },
     exports: { default: async },
+    with: { "vouchd:check/stream.connection": crate::probes::stream::Connection },
 });
 
 pub(crate) use exports::vouchd::check::checker::Context;
 pub(crate) use vouchd::check::types::{self, ProbeError};
-pub(crate) use vouchd::check::{http, log, memo, process, simple, tcp};
+pub(crate) use vouchd::check::{clock, dns, files, http, log, memo, network, process, simple, stream, tcp};
 
 /// The package that every name of the contract begins with.
 pub(crate) const PACKAGE: &str = "vouchd:check/";
@@ -18,7 +19,8 @@ pub(crate) const PACKAGE: &str = "vouchd:check/";
 pub(crate) const VERSION: (u64, u64, u64) = (0, 1, 0);
 
 /// The interfaces that a plugin may import.
-pub(crate) const OFFERED: [&str; 7] = ["types", "process", "tcp", "http", "log", "memo", "simple"];
+pub(crate) const OFFERED: [&str; 12] =
+    ["types", "process", "tcp", "http", "files", "dns", "network", "stream", "clock", "log", "memo", "simple"];
 
 /// `vouchd:check/http@0.1.0` as (`http`, version). None if the name is not of the contract.
 pub(crate) fn parse_name(name: &str) -> Option<(&str, &str)> {

@@ -28,6 +28,7 @@
 //! The contract between host and plugins is `sdk/wit/check.wit`. This crate does not decide when a check runs, and does not
 //! count runs.
 
+mod calls;
 mod contract;
 mod engine;
 mod failure;

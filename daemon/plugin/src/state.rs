@@ -1,4 +1,5 @@
-//! The store of one run: what the plugin may use of it, what it has used, and the functions that it calls.
+//! The store of one run: what the plugin may use of it, what it has used, and functions that it calls; more of these are
+//! in `calls`.
 
 use std::time::{Duration, Instant};
 
@@ -27,12 +28,14 @@ const MARGIN: Duration = Duration::from_millis(10);
 
 pub(crate) struct RunState {
     check: String,
-    grants: Grants,
-    shared: Arc<Probes>,
+    pub(crate) grants: Grants,
+    pub(crate) shared: Arc<Probes>,
     deadline: Instant,
     connections: u32,
+    /// Connections that the plugin has open now.
+    pub(crate) open: u32,
     wasi: WasiCtx,
-    table: ResourceTable,
+    pub(crate) table: ResourceTable,
     pub(crate) limiter: Limiter,
     pub(crate) lines: Lines,
     pub(crate) memo: Memo,
@@ -64,8 +67,10 @@ impl RunState {
         let limits = setting.limits;
         let output = usize::try_from(limits.output).unwrap_or(usize::MAX);
         let lines = Lines::new(usize::try_from(limits.log_lines).unwrap_or(usize::MAX), output);
-        // Nothing is granted: no environment, no directories, no network. Only what is printed is kept.
+        // No directories, no network, the granted environment. What is printed is kept.
+        let environment: Vec<_> = setting.grants.env.iter().collect();
         let wasi = WasiCtxBuilder::new()
+            .envs(&environment)
             .allow_tcp(false)
             .allow_udp(false)
             .stdout(Sink::new(lines.clone(), LogLevel::Info))
@@ -79,6 +84,7 @@ impl RunState {
             shared: Arc::clone(shared),
             deadline: setting.deadline,
             connections: limits.connections,
+            open: 0,
             wasi,
             table,
             limiter: Limiter::new(limits.memory, u64::from(limits.table_elements)),
@@ -91,29 +97,34 @@ impl RunState {
     }
 
     /// How long a probe may take: what the plugin asked for (0: no wish), within what is left of the run.
-    fn time(&self, wish_ms: u32) -> Duration {
+    pub(crate) fn time(&self, wish_ms: u32) -> Duration {
         let left = self.deadline.saturating_duration_since(Instant::now()).saturating_sub(MARGIN);
         let wish = if wish_ms == 0 { left } else { Duration::from_millis(u64::from(wish_ms)) };
         wish.min(left).max(Duration::from_millis(1))
     }
 
-    fn admit(&self) -> Result<(), ProbeError> {
+    pub(crate) fn admit(&self) -> Result<(), ProbeError> {
         if self.probes.len() < MAX_PROBES {
             return Ok(());
         }
         Err(ProbeError::Invalid(format!("a run may make {MAX_PROBES} probes, and this one has made them")))
     }
 
-    /// A plugin waits for each probe, so that it never has more than one connection under way.
-    fn may_connect(&self) -> Result<(), ProbeError> {
-        if self.connections > 0 {
-            return Ok(());
+    /// A plugin waits for each probe, so that besides those it holds open it has one connection under way.
+    pub(crate) fn may_connect(&self) -> Result<(), ProbeError> {
+        match self.connections {
+            0 => Err(ProbeError::Denied(
+                "limits.connections = 0 of this check allows no connection: raise it".to_owned(),
+            )),
+            most if self.open >= most => Err(ProbeError::Denied(format!(
+                "limits.connections = {most} of this check allows no more than are open: raise it, or close some"
+            ))),
+            _ => Ok(()),
         }
-        Err(ProbeError::Denied("limits.connections = 0 of this check allows no connection: raise it".to_owned()))
     }
 
     /// Keeps the record of a probe.
-    fn note(&mut self, what: String, started: Instant, answer: Result<String, &ProbeError>) {
+    pub(crate) fn note(&mut self, what: String, started: Instant, answer: Result<String, &ProbeError>) {
         if self.probes.len() >= MAX_PROBES {
             return;
         }

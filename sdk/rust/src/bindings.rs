@@ -1,11 +1,15 @@
 //! Between this crate's types and those generated from the contract. Nothing here is for plugins to call; the macro
 //! [`check!`](crate::check) does.
 
-use std::time::Duration;
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::context::{Context, Host, Level};
 use crate::error::{ProbeError, Result};
-use crate::probes::{HttpRequest, HttpResponse, Process, ProcessQuery, TcpReply, TcpRequest};
+use crate::probes::{
+    Address, Certificate, Connection, DiskUsage, FileInfo, FileKind, HttpRequest, HttpResponse, Link, Process,
+    ProcessQuery, TcpReply, TcpRequest, Wire,
+};
 use crate::report::{Report, Verdict};
 
 #[allow(clippy::all, clippy::undocumented_unsafe_blocks)]
@@ -23,7 +27,7 @@ pub use generated::*;
 
 pub use exports::vouchd::check::checker::{Context as RawContext, Guest};
 pub use vouchd::check::types::Report as RawReport;
-use vouchd::check::{http, log, memo, process, tcp, types};
+use vouchd::check::{clock, dns, files, http, log, memo, network, process, stream, tcp, types};
 
 /// A text as the bytes of a static.
 pub const fn bytes<const N: usize>(text: &str) -> [u8; N] {
@@ -114,6 +118,58 @@ impl Host for Daemon {
         })
     }
 
+    fn stat(&self, path: &str) -> Result<Option<FileInfo>, ProbeError> {
+        Ok(files::stat(path)?.map(|found| FileInfo {
+            kind: match found.kind {
+                files::Kind::File => FileKind::File,
+                files::Kind::Directory => FileKind::Directory,
+                files::Kind::Other => FileKind::Other,
+            },
+            size: found.size,
+            age: Duration::from_millis(found.age_ms),
+        }))
+    }
+
+    fn read(&self, path: &str, max_bytes: u32) -> Result<Option<Vec<u8>>, ProbeError> {
+        Ok(files::read(path, max_bytes)?)
+    }
+
+    fn space(&self, path: &str) -> Result<DiskUsage, ProbeError> {
+        let found = files::space(path)?;
+        Ok(DiskUsage {
+            total: found.total,
+            available: found.available,
+            inodes: found.inodes,
+            inodes_available: found.inodes_available,
+        })
+    }
+
+    fn resolve(&self, name: &str, timeout: Option<Duration>) -> Result<Vec<IpAddr>, ProbeError> {
+        dns::resolve(name, milliseconds(timeout))?.iter().map(|text| ip(text)).collect()
+    }
+
+    fn links(&self) -> Result<Vec<Link>, ProbeError> {
+        let found = network::links()?;
+        Ok(found.into_iter().map(|l| Link { name: l.name, up: l.up, carrier: l.carrier }).collect())
+    }
+
+    fn addresses(&self) -> Result<Vec<Address>, ProbeError> {
+        let found = network::addresses()?;
+        found.into_iter().map(|a| Ok(Address { ip: ip(&a.ip)?, link: a.link, prefix: a.prefix })).collect()
+    }
+
+    fn connect_tcp(&self, addr: &str, timeout: Option<Duration>) -> Result<Connection, ProbeError> {
+        Ok(Connection::new(stream::connect_tcp(addr, milliseconds(timeout))?))
+    }
+
+    fn connect_unix(&self, path: &str, timeout: Option<Duration>) -> Result<Connection, ProbeError> {
+        Ok(Connection::new(stream::connect_unix(path, milliseconds(timeout))?))
+    }
+
+    fn now(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(clock::now())
+    }
+
     fn log(&self, level: Level, message: &str) {
         let level = match level {
             Level::Debug => log::Level::Debug,
@@ -131,6 +187,49 @@ impl Host for Daemon {
     fn remember(&self, data: &[u8]) {
         memo::set(data);
     }
+}
+
+impl Wire for stream::Connection {
+    fn send(&mut self, data: &[u8]) -> Result<(), ProbeError> {
+        Ok(stream::Connection::send(self, data)?)
+    }
+
+    fn receive(
+        &mut self,
+        until: Option<&[u8]>,
+        max_bytes: u32,
+        timeout: Option<Duration>,
+    ) -> Result<Vec<u8>, ProbeError> {
+        Ok(stream::Connection::receive(self, until, max_bytes, milliseconds(timeout))?)
+    }
+
+    fn start_tls(
+        &mut self,
+        server_name: &str,
+        verify: bool,
+        timeout: Option<Duration>,
+    ) -> Result<Certificate, ProbeError> {
+        let shown = stream::Connection::start_tls(self, server_name, verify, milliseconds(timeout))?;
+        Ok(Certificate {
+            subject: shown.subject,
+            issuer: shown.issuer,
+            names: shown.names,
+            not_before: unix_time(shown.not_before),
+            not_after: unix_time(shown.not_after),
+            problem: shown.problem,
+            protocol: shown.protocol,
+        })
+    }
+}
+
+fn ip(text: &str) -> Result<IpAddr, ProbeError> {
+    text.parse().map_err(|_| ProbeError::Other(format!("the daemon sent {text:?} for an address")))
+}
+
+fn unix_time(seconds: i64) -> SystemTime {
+    let distance = Duration::from_secs(seconds.unsigned_abs());
+    let time = if seconds < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) };
+    time.unwrap_or(UNIX_EPOCH)
 }
 
 /// 0 stands for no wish.

@@ -1,12 +1,16 @@
 //! What a check is given: its parameters, the time it has, and the daemon's services.
 
-use std::time::Duration;
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
 
 use serde::de::DeserializeOwned;
 
 use crate::error::{ProbeError, Result};
 use crate::params::{ParamError, from_pairs};
-use crate::probes::{HttpRequest, HttpResponse, Process, ProcessQuery, TcpReply, TcpRequest};
+use crate::probes::{
+    Address, Connection, DiskUsage, FileInfo, HttpRequest, HttpResponse, Link, Process, ProcessQuery, TcpReply,
+    TcpRequest,
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
@@ -21,6 +25,15 @@ pub trait Host {
     fn find_processes(&self, query: &ProcessQuery) -> Result<Vec<Process>, ProbeError>;
     fn tcp(&self, request: &TcpRequest) -> Result<TcpReply, ProbeError>;
     fn http(&self, request: &HttpRequest) -> Result<HttpResponse, ProbeError>;
+    fn stat(&self, path: &str) -> Result<Option<FileInfo>, ProbeError>;
+    fn read(&self, path: &str, max_bytes: u32) -> Result<Option<Vec<u8>>, ProbeError>;
+    fn space(&self, path: &str) -> Result<DiskUsage, ProbeError>;
+    fn resolve(&self, name: &str, timeout: Option<Duration>) -> Result<Vec<IpAddr>, ProbeError>;
+    fn links(&self) -> Result<Vec<Link>, ProbeError>;
+    fn addresses(&self) -> Result<Vec<Address>, ProbeError>;
+    fn connect_tcp(&self, addr: &str, timeout: Option<Duration>) -> Result<Connection, ProbeError>;
+    fn connect_unix(&self, path: &str, timeout: Option<Duration>) -> Result<Connection, ProbeError>;
+    fn now(&self) -> SystemTime;
     fn log(&self, level: Level, message: &str);
     fn recall(&self) -> Vec<u8>;
     fn remember(&self, data: &[u8]);
@@ -75,6 +88,75 @@ impl<'a> Context<'a> {
     /// If it is not granted, or no response came.
     pub fn http(&self, request: &HttpRequest) -> Result<HttpResponse, ProbeError> {
         self.host.http(request)
+    }
+
+    /// What there is at a path of the host; none if there is nothing.
+    ///
+    /// # Errors
+    /// If it is not granted, or can't be looked at.
+    pub fn stat(&self, path: &str) -> Result<Option<FileInfo>, ProbeError> {
+        self.host.stat(path)
+    }
+
+    /// The first bytes of a file of the host; none if there is no such file.
+    ///
+    /// # Errors
+    /// If it is not granted, not a regular file, or can't be read.
+    pub fn read(&self, path: &str, max_bytes: u32) -> Result<Option<Vec<u8>>, ProbeError> {
+        self.host.read(path, max_bytes)
+    }
+
+    /// Of the file system that holds the path.
+    ///
+    /// # Errors
+    /// If it is not granted, or not there.
+    pub fn space(&self, path: &str) -> Result<DiskUsage, ProbeError> {
+        self.host.space(path)
+    }
+
+    /// Addresses of a name by the host's resolver, at least one. Without a timeout it takes at most what is left of the run.
+    ///
+    /// # Errors
+    /// If it is not granted, or the name does not resolve.
+    pub fn resolve(&self, name: &str, timeout: Option<Duration>) -> Result<Vec<IpAddr>, ProbeError> {
+        self.host.resolve(name, timeout)
+    }
+
+    /// The host's network links.
+    ///
+    /// # Errors
+    /// If the kernel does not tell.
+    pub fn links(&self) -> Result<Vec<Link>, ProbeError> {
+        self.host.links()
+    }
+
+    /// The host's addresses, those of VRRP included.
+    ///
+    /// # Errors
+    /// If the kernel does not tell.
+    pub fn addresses(&self) -> Result<Vec<Address>, ProbeError> {
+        self.host.addresses()
+    }
+
+    /// A conversation with `host:port`.
+    ///
+    /// # Errors
+    /// If it is not granted, or no connection came about.
+    pub fn connect_tcp(&self, addr: &str, timeout: Option<Duration>) -> Result<Connection, ProbeError> {
+        self.host.connect_tcp(addr, timeout)
+    }
+
+    /// A conversation by a socket in the file system.
+    ///
+    /// # Errors
+    /// If it is not granted, or no connection came about.
+    pub fn connect_unix(&self, path: &str, timeout: Option<Duration>) -> Result<Connection, ProbeError> {
+        self.host.connect_unix(path, timeout)
+    }
+
+    /// The host's clock, to the millisecond.
+    pub fn now(&self) -> SystemTime {
+        self.host.now()
     }
 
     /// A line for the daemon's log.

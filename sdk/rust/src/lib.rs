@@ -42,7 +42,10 @@ pub mod testing;
 pub use context::{Context, Host, Level};
 pub use error::{Error, ProbeError, Result};
 pub use params::{OneOrMany, ParamError, duration, from_pairs, optional_duration};
-pub use probes::{HttpRequest, HttpResponse, Process, ProcessQuery, TcpReply, TcpRequest};
+pub use probes::{
+    Address, Certificate, Connection, DiskUsage, FileInfo, FileKind, HttpRequest, HttpResponse, Link, Process,
+    ProcessQuery, TcpReply, TcpRequest, Wire,
+};
 pub use report::{Metric, Report, Verdict};
 
 /// Makes a function `fn(&Context) -> Result<Report>` the check of this plugin.

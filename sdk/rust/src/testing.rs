@@ -17,11 +17,16 @@
 //! ```
 
 use std::cell::RefCell;
-use std::time::Duration;
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
 
 use crate::context::{Context, Host, Level};
 use crate::error::{ProbeError, Result};
-use crate::probes::{HttpRequest, HttpResponse, Process, ProcessQuery, TcpReply, TcpRequest};
+use crate::probes::{
+    Address, Certificate, Connection, DiskUsage, FileInfo, HttpRequest, HttpResponse, Link, Process, ProcessQuery,
+    TcpReply, TcpRequest, Wire,
+};
 use crate::report::Report;
 
 type Answer<Q, A> = Box<dyn Fn(&Q) -> Result<A, ProbeError>>;
@@ -31,6 +36,15 @@ pub struct FakeHost {
     processes: Answer<ProcessQuery, Vec<Process>>,
     tcp: Answer<TcpRequest, TcpReply>,
     http: Answer<HttpRequest, HttpResponse>,
+    stat: Answer<str, Option<FileInfo>>,
+    read: Answer<str, Option<Vec<u8>>>,
+    space: Answer<str, DiskUsage>,
+    resolve: Answer<str, Vec<IpAddr>>,
+    links: Answer<(), Vec<Link>>,
+    addresses: Answer<(), Vec<Address>>,
+    connect_tcp: Answer<str, Connection>,
+    connect_unix: Answer<str, Connection>,
+    now: SystemTime,
     memo: RefCell<Vec<u8>>,
     log: RefCell<Vec<(Level, String)>>,
 }
@@ -44,6 +58,15 @@ impl Default for FakeHost {
             processes: Box::new(|_| denied("process")),
             tcp: Box::new(|_| denied("tcp")),
             http: Box::new(|_| denied("http")),
+            stat: Box::new(|_| denied("stat")),
+            read: Box::new(|_| denied("read")),
+            space: Box::new(|_| denied("space")),
+            resolve: Box::new(|_| denied("dns")),
+            links: Box::new(|()| denied("links")),
+            addresses: Box::new(|()| denied("addresses")),
+            connect_tcp: Box::new(|_| denied("connect_tcp")),
+            connect_unix: Box::new(|_| denied("connect_unix")),
+            now: SystemTime::now(),
             memo: RefCell::default(),
             log: RefCell::default(),
         }
@@ -76,6 +99,64 @@ impl FakeHost {
         self
     }
 
+    #[must_use]
+    pub fn on_stat(mut self, answer: impl Fn(&str) -> Result<Option<FileInfo>, ProbeError> + 'static) -> Self {
+        self.stat = Box::new(answer);
+        self
+    }
+
+    /// What the answer has beyond the asked length is cut.
+    #[must_use]
+    pub fn on_read(mut self, answer: impl Fn(&str) -> Result<Option<Vec<u8>>, ProbeError> + 'static) -> Self {
+        self.read = Box::new(answer);
+        self
+    }
+
+    #[must_use]
+    pub fn on_space(mut self, answer: impl Fn(&str) -> Result<DiskUsage, ProbeError> + 'static) -> Self {
+        self.space = Box::new(answer);
+        self
+    }
+
+    #[must_use]
+    pub fn on_resolve(mut self, answer: impl Fn(&str) -> Result<Vec<IpAddr>, ProbeError> + 'static) -> Self {
+        self.resolve = Box::new(answer);
+        self
+    }
+
+    #[must_use]
+    pub fn on_links(mut self, answer: impl Fn() -> Result<Vec<Link>, ProbeError> + 'static) -> Self {
+        self.links = Box::new(move |()| answer());
+        self
+    }
+
+    #[must_use]
+    pub fn on_addresses(mut self, answer: impl Fn() -> Result<Vec<Address>, ProbeError> + 'static) -> Self {
+        self.addresses = Box::new(move |()| answer());
+        self
+    }
+
+    /// Best answered with a [`Script`].
+    #[must_use]
+    pub fn on_connect_tcp(mut self, answer: impl Fn(&str) -> Result<Connection, ProbeError> + 'static) -> Self {
+        self.connect_tcp = Box::new(answer);
+        self
+    }
+
+    /// Best answered with a [`Script`].
+    #[must_use]
+    pub fn on_connect_unix(mut self, answer: impl Fn(&str) -> Result<Connection, ProbeError> + 'static) -> Self {
+        self.connect_unix = Box::new(answer);
+        self
+    }
+
+    /// What the clock shows; without it, when the test began.
+    #[must_use]
+    pub fn at(mut self, now: SystemTime) -> Self {
+        self.now = now;
+        self
+    }
+
     /// One run, with a second to spend. What it remembers is there for the next.
     ///
     /// # Errors
@@ -104,6 +185,46 @@ impl Host for FakeHost {
         (self.http)(request)
     }
 
+    fn stat(&self, path: &str) -> Result<Option<FileInfo>, ProbeError> {
+        (self.stat)(path)
+    }
+
+    fn read(&self, path: &str, max_bytes: u32) -> Result<Option<Vec<u8>>, ProbeError> {
+        let most = usize::try_from(max_bytes).unwrap_or(usize::MAX);
+        Ok((self.read)(path)?.map(|mut data| {
+            data.truncate(most);
+            data
+        }))
+    }
+
+    fn space(&self, path: &str) -> Result<DiskUsage, ProbeError> {
+        (self.space)(path)
+    }
+
+    fn resolve(&self, name: &str, _timeout: Option<Duration>) -> Result<Vec<IpAddr>, ProbeError> {
+        (self.resolve)(name)
+    }
+
+    fn links(&self) -> Result<Vec<Link>, ProbeError> {
+        (self.links)(&())
+    }
+
+    fn addresses(&self) -> Result<Vec<Address>, ProbeError> {
+        (self.addresses)(&())
+    }
+
+    fn connect_tcp(&self, addr: &str, _timeout: Option<Duration>) -> Result<Connection, ProbeError> {
+        (self.connect_tcp)(addr)
+    }
+
+    fn connect_unix(&self, path: &str, _timeout: Option<Duration>) -> Result<Connection, ProbeError> {
+        (self.connect_unix)(path)
+    }
+
+    fn now(&self) -> SystemTime {
+        self.now
+    }
+
     fn log(&self, level: Level, message: &str) {
         self.log.borrow_mut().push((level, message.to_owned()));
     }
@@ -114,5 +235,92 @@ impl Host for FakeHost {
 
     fn remember(&self, data: &[u8]) {
         *self.memo.borrow_mut() = data.to_vec();
+    }
+}
+
+/// A peer that says its lines in turn: in the beginning, and after each thing that the check sends.
+///
+/// ```
+/// use vouchd_check::testing::{FakeHost, Script};
+///
+/// let host = FakeHost::new()
+///     .on_connect_unix(|_| Ok(Script::new().greets("hello\n").expects("show info\n", "Name: HAProxy\n\n").connection()));
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Script {
+    turns: VecDeque<(Vec<u8>, Vec<u8>)>,
+    pending: Vec<u8>,
+    certificate: Option<Certificate>,
+}
+
+impl Script {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What the peer says before it is spoken to.
+    #[must_use]
+    pub fn greets(mut self, data: impl AsRef<[u8]>) -> Self {
+        self.pending.extend_from_slice(data.as_ref());
+        self
+    }
+
+    /// What the check must send next, and the answer to it. Anything else is refused.
+    #[must_use]
+    pub fn expects(mut self, sent: impl AsRef<[u8]>, answer: impl AsRef<[u8]>) -> Self {
+        self.turns.push_back((sent.as_ref().to_vec(), answer.as_ref().to_vec()));
+        self
+    }
+
+    /// What the peer shows in the TLS handshake, which fails without it.
+    #[must_use]
+    pub fn shows(mut self, certificate: Certificate) -> Self {
+        self.certificate = Some(certificate);
+        self
+    }
+
+    pub fn connection(self) -> Connection {
+        Connection::new(self)
+    }
+}
+
+impl Wire for Script {
+    fn send(&mut self, data: &[u8]) -> Result<(), ProbeError> {
+        match self.turns.pop_front() {
+            Some((expected, answer)) if expected == data => {
+                self.pending.extend_from_slice(&answer);
+                Ok(())
+            }
+            Some(_) | None => Err(ProbeError::Refused),
+        }
+    }
+
+    fn receive(
+        &mut self,
+        until: Option<&[u8]>,
+        max_bytes: u32,
+        _timeout: Option<Duration>,
+    ) -> Result<Vec<u8>, ProbeError> {
+        let most = usize::try_from(max_bytes).unwrap_or(usize::MAX);
+        let found = until.filter(|until| !until.is_empty()).and_then(|until| {
+            self.pending.windows(until.len()).position(|window| window == until).map(|at| at + until.len())
+        });
+        // Once it has said all, the peer closes.
+        let length = found.unwrap_or(self.pending.len()).min(most);
+        Ok(self.pending.drain(..length).collect())
+    }
+
+    fn start_tls(
+        &mut self,
+        _server_name: &str,
+        verify: bool,
+        _timeout: Option<Duration>,
+    ) -> Result<Certificate, ProbeError> {
+        let shown =
+            self.certificate.clone().ok_or_else(|| ProbeError::Tls("the script shows no certificate".to_owned()))?;
+        match &shown.problem {
+            Some(problem) if verify => Err(ProbeError::Tls(problem.clone())),
+            Some(_) | None => Ok(shown),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Hosts as patterns name them: an exact name, every name below a domain, or addresses.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A host of a pattern, in canonical form: names in lower case without a final dot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +45,10 @@ impl Network {
         (bits(address) & !mask(address, prefix) == 0).then_some(network)
     }
 
+    fn is_one(self) -> bool {
+        self.prefix == width(self.address)
+    }
+
     fn contains(self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         width(address) == width(self.address) && bits(address) & mask(address, self.prefix) == bits(self.address)
@@ -54,7 +58,7 @@ impl Network {
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.address)?;
-        if self.prefix == width(self.address) { Ok(()) } else { write!(f, "/{}", self.prefix) }
+        if self.is_one() { Ok(()) } else { write!(f, "/{}", self.prefix) }
     }
 }
 
@@ -91,6 +95,17 @@ impl HostPattern {
         }
     }
 
+    /// Whether a connection to `host` may go to this address of it. One that is [`guarded`] has to be meant: it, or the
+    /// name, is spelt out.
+    pub(super) fn reaches(&self, host: &str, address: IpAddr) -> bool {
+        let is_exact = match self {
+            HostPattern::Name(_) => true,
+            HostPattern::Below(_) => false,
+            HostPattern::Network(network) => network.is_one(),
+        };
+        self.matches(host) && (is_exact || !guarded(address))
+    }
+
     /// `host` as it goes to the resolver: a name, or an address without brackets.
     pub(super) fn matches(&self, host: &str) -> bool {
         if let Ok(address) = host.parse::<IpAddr>() {
@@ -118,6 +133,22 @@ impl fmt::Display for HostPattern {
             HostPattern::Network(network @ Network { address: IpAddr::V6(_), .. }) => write!(f, "[{network}]"),
             HostPattern::Network(network) => write!(f, "{network}"),
         }
+    }
+}
+
+/// Addresses that no network and no `*.domain` grants: link-local ones, and those at which clouds hand out credentials.
+fn guarded(address: IpAddr) -> bool {
+    const METADATA: Ipv4Addr = Ipv4Addr::new(100, 100, 100, 200);
+    const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.is_link_local() || address == METADATA,
+        IpAddr::V6(address) => match address.segments() {
+            // Translated by the network to IPv4 (RFC 6052), or compatible with it (RFC 4291).
+            [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0, 0, 0, 0, 0, 0, high, low] => {
+                guarded(IpAddr::V4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low))))
+            }
+            _ => address.is_unicast_link_local() || address == METADATA_V6,
+        },
     }
 }
 

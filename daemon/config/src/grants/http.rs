@@ -48,21 +48,31 @@ impl HttpPattern {
     }
 
     pub(super) fn matches(&self, url: &Url) -> bool {
-        let host = match url.host() {
-            Some(Host::Domain(name)) => name.to_owned(),
-            Some(Host::Ipv4(address)) => address.to_string(),
-            Some(Host::Ipv6(address)) => address.to_string(),
-            None => return false,
-        };
+        host(url).is_some_and(|host| self.host.matches(&host)) && self.matches_rest(url)
+    }
+
+    pub(super) fn reaches(&self, url: &Url, address: IpAddr) -> bool {
+        host(url).is_some_and(|host| self.host.reaches(&host, address)) && self.matches_rest(url)
+    }
+
+    fn matches_rest(&self, url: &Url) -> bool {
         url.scheme() == self.scheme
             && url.port_or_known_default() == Some(self.port)
-            && self.host.matches(&host)
             && match &self.target {
                 Target::Exactly(exact) => target(url) == *exact,
                 // All of the server: nothing to climb out of.
                 Target::Prefix(prefix) if prefix == "/" => true,
                 Target::Prefix(prefix) => target(url).starts_with(prefix) && !climbs(url.path()),
             }
+    }
+}
+
+/// Without brackets.
+fn host(url: &Url) -> Option<String> {
+    match url.host()? {
+        Host::Domain(name) => Some(name.to_owned()),
+        Host::Ipv4(address) => Some(address.to_string()),
+        Host::Ipv6(address) => Some(address.to_string()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `allow = { tcp = ["127.0.0.1:3306", "10.0.0.0/8:5432", "db.local:*"] }`
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,10 @@ const EXPECTED: &str = "host:port, where the host is a name, *.domain, an addres
 impl TcpPattern {
     pub(super) fn matches(&self, host: &str, port: u16) -> bool {
         self.port.is_none_or(|p| p == port) && self.host.matches(host)
+    }
+
+    pub(super) fn reaches(&self, host: &str, address: SocketAddr) -> bool {
+        self.port.is_none_or(|p| p == address.port()) && self.host.reaches(host, address.ip())
     }
 }
 

@@ -23,6 +23,9 @@ fn nothing_is_granted_by_default() {
     assert!(nothing.permits_all_processes().is_err());
     assert!(nothing.permits_http(&url("http://127.0.0.1/")).is_err());
     assert!(nothing.permits_tcp("127.0.0.1", 80).is_err());
+    assert!(nothing.permits_unix("/run/haproxy/admin.sock").is_err());
+    assert!(nothing.permits_file("/etc/hostname").is_err());
+    assert!(nothing.permits_dns("localhost").is_err());
 }
 
 #[test]
@@ -288,4 +291,134 @@ fn patterns_are_shown_as_they_are_written() {
     for pattern in ["127.0.0.1:3306", "10.0.0.0/8:5432", "db.local:*", "[fd00::/8]:1", "*.example.com:443"] {
         assert_eq!(pattern.parse::<TcpPattern>().map(String::from).as_deref(), Ok(pattern));
     }
+}
+
+fn files(patterns: &[&str]) -> Grants {
+    let files = patterns.iter().map(|p| p.parse().unwrap_or_else(|e| panic!("{e}"))).collect();
+    Grants { files, ..Grants::default() }
+}
+
+fn dns(patterns: &[&str]) -> Grants {
+    let names = patterns.iter().map(|p| p.parse().unwrap_or_else(|e| panic!("{e}"))).collect();
+    Grants { dns: DnsGrant::Names(names), ..Grants::default() }
+}
+
+#[test]
+fn a_granted_path_is_divided_where_the_operators_words_end() {
+    for (pattern, path, trusted, rest) in [
+        ("/run/app/ready", "/run/app/ready", "/run/app", "ready"),
+        ("/run/app/*.flag", "/run/app/a.flag", "/run/app", "a.flag"),
+        ("/run/app/*.flag", "/run//app/a.flag/", "/run/app", "a.flag"),
+        ("/run/a?p/ready", "/run/app/ready", "/run", "app/ready"),
+        ("/run/**", "/run/a/b/c", "/run", "a/b/c"),
+        ("/run/**/x", "/run/x", "/run", "x"),
+        ("/run/**/x", "/run/a/b/x", "/run", "a/b/x"),
+        ("/*", "/run", "/", "run"),
+        ("/", "/", "/", ""),
+        ("/var/", "/var", "/", "var"),
+        ("/proc/pressure/*", "/proc/pressure/cpu", "/proc/pressure", "cpu"),
+        ("/a/*b*c", "/a/xbbcxc", "/a", "xbbcxc"),
+    ] {
+        let expected = GrantedPath { trusted: trusted.to_owned(), rest: rest.to_owned() };
+        assert_eq!(files(&[pattern]).permits_file(path), Ok(expected), "{pattern} {path}");
+    }
+    let both = files(&["/run/**", "/run/app/*"]).permits_file("/run/app/x").unwrap();
+    assert_eq!(both.trusted, "/run/app", "the pattern that spells out most counts");
+}
+
+#[test]
+fn paths_that_a_pattern_does_not_grant() {
+    for (pattern, path) in [
+        ("/run/app/ready", "/run/app/ready2"),
+        ("/run/app/ready", "/run/app"),
+        ("/run/app/ready", "run/app/ready"),
+        ("/run/app/*", "/run/app/a/b"),
+        ("/run/app/*", "/run/app"),
+        ("/run/app/**", "/run/app"),
+        ("/run/app/*", "/run/app/../secret"),
+        ("/run/app/*", "/run/app/.."),
+        ("/run/app/*", "/run/app/./a"),
+        ("/run/app/*", "/run/app/a\0b"),
+        ("/run/app/*.flag", "/run/app/flag"),
+        ("/run/app/?", "/run/app/ab"),
+        ("/**/x", "/a/y"),
+        ("/", "/etc"),
+    ] {
+        assert!(files(&[pattern]).permits_file(path).is_err(), "{pattern} should not grant {path}");
+        assert!(files(&[pattern]).permits_unix(path).is_err(), "files grant no socket");
+    }
+}
+
+#[test]
+fn path_patterns_that_are_refused() {
+    for pattern in ["", "run", "./run", "/run/../etc", "/run/.", "/a**", "/**b", "/**/**/**", "/a\nb", "~/x"] {
+        assert!(pattern.parse::<PathPattern>().is_err(), "{pattern:?} should be refused");
+    }
+}
+
+#[test]
+fn names_are_looked_up_as_granted() {
+    let grants = dns(&["db.example.com", "*.example.org"]);
+    for name in ["db.example.com", "DB.example.com.", "a.example.org", "a.b.example.org"] {
+        assert!(grants.permits_dns(name).is_ok(), "{name}");
+    }
+    for name in ["example.com", "example.org", "x.db.example.com", "db.example.com.evil.example", "127.0.0.1", "", "*"]
+    {
+        assert!(grants.permits_dns(name).is_err(), "{name}");
+    }
+    assert!(Grants { dns: DnsGrant::All, ..Grants::default() }.permits_dns("any.example").is_ok());
+    for pattern in ["", "*", "10.0.0.1", "10.0.0.0/8", "a b", "a:1", "127.1"] {
+        assert!(pattern.parse::<DnsPattern>().is_err(), "{pattern:?} should be refused");
+    }
+}
+
+#[test]
+fn an_address_that_has_to_be_meant_is_granted_only_where_it_or_the_name_is_spelt_out() {
+    let guarded = [
+        "169.254.169.254",
+        "::ffff:169.254.169.254",
+        "64:ff9b::a9fe:a9fe",
+        "fe80::1",
+        "fd00:ec2::254",
+        "100.100.100.200",
+    ];
+    for address in guarded {
+        let ip: IpAddr = address.parse().unwrap();
+        let socket = SocketAddr::new(ip, 80);
+        let wide = tcp(&["0.0.0.0/0:*", "[::/0]:*", "169.254.0.0/16:80", "[fe80::/10]:80", "*.example.com:80"]);
+        assert!(wide.permits_tcp(address, 80).is_err(), "{address} by a network");
+        assert!(wide.permits_tcp_address("a.example.com", socket).is_err(), "{address} by a wildcard name");
+        let line = wide.permits_tcp(address, 80).expect_err("not granted").line;
+        let pattern = line.rsplit('"').nth(1).unwrap_or_default();
+        assert!(tcp(&[pattern]).permits_tcp(address, 80).is_ok(), "{address}: {line}");
+        assert!(tcp(&["a.example.com:80"]).permits_tcp_address("a.example.com", socket).is_ok(), "{address} by name");
+
+        let target = url("http://a.example.com/");
+        assert!(http(&["http://*.example.com/"]).permits_http_address(&target, ip).is_err(), "{address}");
+        assert!(http(&["http://a.example.com/"]).permits_http_address(&target, ip).is_ok(), "{address}");
+    }
+    for address in ["169.253.0.1", "fec0::1", "fd00:ec2::253", "100.100.100.201", "::1", "127.0.0.1"] {
+        let grants = tcp(&["0.0.0.0/0:*", "[::/0]:*"]);
+        assert!(grants.permits_tcp(address, 80).is_ok(), "{address} is an address like others");
+    }
+}
+
+#[test]
+fn the_line_of_a_refusal_names_the_new_grants_and_hides_the_environment() {
+    let mut grants = files(&["/run/*"]);
+    grants.env = [("TOKEN".to_owned(), "secret".to_owned())].into();
+    let line = |refused: Refusal| refused.line;
+    assert_eq!(
+        line(grants.permits_file("/etc/hostname").unwrap_err()),
+        r#"allow = { files = ["/run/*", "/etc/hostname"], env = { TOKEN = "..." } }"#
+    );
+    assert_eq!(
+        line(Grants::default().permits_unix("/run/a.sock").unwrap_err()),
+        r#"allow = { unix = ["/run/a.sock"] }"#
+    );
+    assert_eq!(line(Grants::default().permits_dns("a.example").unwrap_err()), r#"allow = { dns = ["a.example"] }"#);
+    for path in ["relative", "/a/../b", "/a*"] {
+        assert_eq!(line(Grants::default().permits_file(path).unwrap_err()), "nothing could grant it", "{path}");
+    }
+    assert_eq!(line(Grants::default().permits_dns("*.example").unwrap_err()), "nothing could grant it");
 }

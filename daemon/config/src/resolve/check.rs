@@ -1,5 +1,6 @@
 //! `[check.NAME]`
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use toml::de::DeValue;
 use url::Url;
 use vouchd_health::{Counting, Influence, OnError, Weight};
 
-use crate::grants::{BadPattern, Grants, ProcessGrant};
+use crate::grants::{BadPattern, DnsGrant, Grants, ProcessGrant};
 use crate::model::{Check, Limits};
 use crate::reader::{Problems, Table, Value};
 
@@ -180,8 +181,50 @@ fn grants(value: &Value<'_>, problems: &mut Problems) -> Grants {
     if let Some(value) = table.take("tcp") {
         grants.tcp = patterns(&value, "a list of host:port, like [\"127.0.0.1:3306\"]", problems);
     }
+    if let Some(value) = table.take("unix") {
+        grants.unix = patterns(&value, "a list of socket paths, like [\"/run/haproxy/admin.sock\"]", problems);
+    }
+    if let Some(value) = table.take("files") {
+        grants.files = patterns(&value, "a list of paths, like [\"/run/app/*.flag\"]", problems);
+    }
+    if let Some(value) = table.take("dns") {
+        grants.dns = dns_grant(&value, problems);
+    }
+    if let Some(value) = table.take("env") {
+        grants.env = environment(&value, problems);
+    }
     table.finish(problems);
     grants
+}
+
+fn dns_grant(value: &Value<'_>, problems: &mut Problems) -> DnsGrant {
+    match value.get() {
+        DeValue::Boolean(true) => DnsGrant::All,
+        DeValue::Boolean(false) => DnsGrant::None,
+        DeValue::String(_)
+        | DeValue::Integer(_)
+        | DeValue::Float(_)
+        | DeValue::Datetime(_)
+        | DeValue::Array(_)
+        | DeValue::Table(_) => {
+            let names = patterns(value, "a list of names, like [\"db.example.com\"], or true for all", problems);
+            if names.is_empty() { DnsGrant::None } else { DnsGrant::Names(names) }
+        }
+    }
+}
+
+fn environment(value: &Value<'_>, problems: &mut Problems) -> BTreeMap<String, String> {
+    let mut variables = BTreeMap::new();
+    let Some(table) = value.table("a table of variables, like { LANG = \"C\" }", problems) else { return variables };
+    for (name, value) in table.into_entries() {
+        let Some(text) = value.string("the variable's value as a string", problems) else { continue };
+        if name.is_empty() || name.contains(['=', '\0']) || text.contains('\0') {
+            value.error("expected a variable's name without =, and no NUL in name and value", problems);
+        } else {
+            variables.insert(name.to_owned(), text.to_owned());
+        }
+    }
+    variables
 }
 
 fn process_grant(value: &Value<'_>, problems: &mut Problems) -> ProcessGrant {

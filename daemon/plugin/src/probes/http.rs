@@ -6,24 +6,22 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Client, Method, StatusCode, Url, redirect};
 use vouchd_config::Grants;
 
 use super::tls::{Tls, Trust};
-use super::{from_io, resolve, within};
+use super::{MAX_BYTES, from_io, resolve, within};
 use crate::contract::ProbeError;
 use crate::contract::http::{Request, Response};
-
-/// More of a body is never read, whatever the plugin asks for.
-const MAX_BODY: usize = 1 << 20;
 
 /// Kept connections: beyond this many kinds of them all are dropped.
 const MAX_KEPT: usize = 256;
 
 #[derive(Default)]
 pub(crate) struct Http {
-    tls: Arc<Tls>,
+    pub(crate) tls: Arc<Tls>,
     kept: Mutex<HashMap<Target, Client>>,
 }
 
@@ -50,6 +48,9 @@ impl Http {
 
     async fn follow(&self, check: &str, grants: &Grants, request: Request) -> Result<Response, ProbeError> {
         let started = Instant::now();
+        if request.body.len() > MAX_BYTES {
+            return Err(invalid(format!("a request's body has at most {MAX_BYTES} bytes")));
+        }
         let mut url = Url::parse(&request.url).map_err(|e| invalid(format!("{:?} is not a URL: {e}", request.url)))?;
         let mut method = Method::from_bytes(request.method.as_bytes())
             .map_err(|_| invalid(format!("{:?} is not an HTTP method", request.method)))?;
@@ -92,7 +93,7 @@ impl Http {
                 url = next;
                 continue;
             }
-            let most = usize::try_from(request.max_body_bytes).unwrap_or(MAX_BODY).min(MAX_BODY);
+            let most = usize::try_from(request.max_body_bytes).unwrap_or(MAX_BYTES).min(MAX_BYTES);
             let mut data = Vec::new();
             while data.len() < most {
                 let Some(chunk) = response.chunk().await.map_err(|e| from_reqwest(&e))? else { break };
@@ -126,7 +127,9 @@ impl Http {
         grants.permits_http(hop.url).map_err(|refusal| ProbeError::Denied(refusal.to_string()))?;
         let host = hop.url.host_str().ok_or_else(|| invalid(format!("{}: no host", hop.url)))?;
         let port = hop.url.port_or_known_default().ok_or_else(|| invalid(format!("{}: no port", hop.url)))?;
-        let addresses = resolve::resolve(host.trim_start_matches('[').trim_end_matches(']'), port).await?;
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let permits = |address: SocketAddr| grants.permits_http_address(hop.url, address.ip());
+        let addresses = resolve::permitted(bare, port, permits).await?;
         let name = hop.sni.unwrap_or(host).to_owned();
         let target = Target { check: check.to_owned(), trust, name, addresses };
         if hop.keep
@@ -147,7 +150,7 @@ impl Http {
             .http1_only()
             .user_agent(concat!("vouchd/", env!("CARGO_PKG_VERSION")))
             .pool_max_idle_per_host(usize::from(hop.keep))
-            .resolve_to_addrs(&target.name, &target.addresses)
+            .dns_resolver(Found(target.addresses.clone()))
             .build()
             .map_err(|e| from_reqwest(&e))?;
         if hop.keep {
@@ -158,6 +161,16 @@ impl Http {
             kept.insert(target, client.clone());
         }
         Ok(client)
+    }
+}
+
+/// What the URL's host was found to be, whatever name the client asks for: nothing is looked up a second time.
+struct Found(Vec<SocketAddr>);
+
+impl Resolve for Found {
+    fn resolve(&self, _name: Name) -> Resolving {
+        let addresses: Addrs = Box::new(self.0.clone().into_iter());
+        Box::pin(std::future::ready(Ok(addresses)))
     }
 }
 
@@ -181,6 +194,10 @@ impl Hop<'_> {
         let mut target = self.url.clone();
         if let Some(sni) = self.sni {
             target.set_host(Some(sni)).map_err(|e| invalid(format!("sni {sni:?}: {e}")))?;
+            // An address would be connected to, in place of the URL's.
+            if target.domain().is_none() {
+                return Err(invalid(format!("sni {sni:?}: expected a name")));
+            }
         }
         Ok((target, header))
     }

@@ -3,15 +3,22 @@
 //! Grants are asked about what is really going to be used (a parsed URL, each redirect, a host and port) before anything
 //! is sent. Every probe has a deadline of its own within the run's.
 
+mod certificate;
+pub(crate) mod files;
 pub(crate) mod http;
+pub(crate) mod network;
 pub(crate) mod process;
-mod resolve;
+pub(crate) mod resolve;
+pub(crate) mod stream;
 pub(crate) mod tcp;
 mod tls;
 
 use std::time::Duration;
 
 use crate::contract::ProbeError;
+
+/// More is never carried by one probe in either direction, whatever the plugin asks for.
+pub(crate) const MAX_BYTES: usize = 1 << 20;
 
 /// What all runs share: the process snapshot, TLS settings, kept connections.
 #[derive(Default)]

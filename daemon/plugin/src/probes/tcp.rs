@@ -6,12 +6,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use vouchd_config::Grants;
 
-use super::{from_io, resolve, within};
+use super::{MAX_BYTES, from_io, resolve, within};
 use crate::contract::ProbeError;
 use crate::contract::tcp::Reply;
-
-/// More is never read, whatever the plugin asks for.
-const MAX_BYTES: usize = 1 << 20;
 
 /// What the plugin asked for; see `tcp.probe` in the contract.
 pub(crate) struct Request {
@@ -22,16 +19,12 @@ pub(crate) struct Request {
 }
 
 pub(crate) async fn probe(grants: &Grants, request: Request, time: Duration) -> Result<Reply, ProbeError> {
-    let (host, port) = split(&request.addr).ok_or_else(|| {
-        ProbeError::Invalid(format!(
-            "{:?} is not an address: expected host:port, as in 127.0.0.1:3306 or [::1]:80",
-            request.addr
-        ))
-    })?;
-    grants.permits_tcp(host, port).map_err(|refusal| ProbeError::Denied(refusal.to_string()))?;
+    if request.send.len() > MAX_BYTES {
+        return Err(ProbeError::Invalid(format!("a probe sends at most {MAX_BYTES} bytes")));
+    }
     let until_given = request.until.as_ref().is_some_and(|u| !u.is_empty());
     let mut reply = Reply { connect_us: 0, data: Vec::new() };
-    let done = within(time, converse(host, port, &request, &mut reply)).await;
+    let done = within(time, converse(grants, &request, &mut reply)).await;
     match done {
         Ok(()) => Ok(reply),
         // Without an end to wait for, silence after some data is the end.
@@ -40,8 +33,13 @@ pub(crate) async fn probe(grants: &Grants, request: Request, time: Duration) -> 
     }
 }
 
-async fn converse(host: &str, port: u16, request: &Request, reply: &mut Reply) -> Result<(), ProbeError> {
-    let addresses = resolve::resolve(host, port).await?;
+/// Connects to `host:port` as far as it is granted; with how long the connect took.
+pub(super) async fn connect(grants: &Grants, addr: &str) -> Result<(Duration, TcpStream), ProbeError> {
+    let (host, port) = split(addr).ok_or_else(|| {
+        ProbeError::Invalid(format!("{addr:?} is not an address: expected host:port, as in 127.0.0.1:3306 or [::1]:80"))
+    })?;
+    grants.permits_tcp(host, port).map_err(|refusal| ProbeError::Denied(refusal.to_string()))?;
+    let addresses = resolve::permitted(host, port, |address| grants.permits_tcp_address(host, address)).await?;
     let started = Instant::now();
     let mut connected = Err(ProbeError::Unresolved);
     for address in addresses {
@@ -50,8 +48,12 @@ async fn converse(host: &str, port: u16, request: &Request, reply: &mut Reply) -
             break;
         }
     }
-    let mut stream = connected?;
-    reply.connect_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    Ok((started.elapsed(), connected?))
+}
+
+async fn converse(grants: &Grants, request: &Request, reply: &mut Reply) -> Result<(), ProbeError> {
+    let (took, mut stream) = connect(grants, &request.addr).await?;
+    reply.connect_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     stream.write_all(&request.send).await.map_err(|e| from_io(&e))?;
     let most = usize::try_from(request.max_bytes).unwrap_or(MAX_BYTES).min(MAX_BYTES);
     let mut buffer = [0; 8192];

@@ -1,7 +1,8 @@
-//! TLS settings for the HTTP probe, built once: reading the system's certificates takes milliseconds.
+//! TLS settings for the probes, built once: reading the system's certificates takes milliseconds.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -12,6 +13,7 @@ pub(crate) struct Tls {
     verified: OnceLock<Result<ClientConfig, String>>,
     unverified: OnceLock<Result<ClientConfig, String>>,
     bare: OnceLock<Result<ClientConfig, String>>,
+    system: OnceLock<Result<Arc<WebPkiServerVerifier>, String>>,
 }
 
 /// How far a server's certificate is looked at.
@@ -30,13 +32,8 @@ impl Tls {
     pub(crate) fn config(&self, trust: Trust) -> Result<ClientConfig, String> {
         match trust {
             Trust::Verified => self.verified.get_or_init(|| {
-                let mut roots = RootCertStore::empty();
-                let found = rustls_native_certs::load_native_certs();
-                roots.add_parsable_certificates(found.certs);
-                if roots.is_empty() {
-                    return Err("the system has no CA certificates (install ca-certificates)".to_owned());
-                }
-                Ok(builder()?.with_root_certificates(roots).with_no_client_auth())
+                let verifier = self.system()?;
+                Ok(builder()?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
             }),
             Trust::Unverified => self.unverified.get_or_init(|| {
                 let verifier = Arc::new(AnyCertificate(Arc::new(ring::default_provider())));
@@ -48,12 +45,102 @@ impl Tls {
         }
         .clone()
     }
+
+    /// Settings for one handshake, and what will know afterwards what was wrong with the certificate. With `required`
+    /// nothing may be. Blocks like [`config`](Self::config).
+    pub(crate) fn noting(&self, required: bool) -> Result<(ClientConfig, Arc<Noting>), String> {
+        let system = self.system();
+        if let (true, Err(problem)) = (required, &system) {
+            return Err(problem.clone());
+        }
+        let provider = Arc::new(ring::default_provider());
+        let any = AnyCertificate(provider);
+        let verifier = Arc::new(Noting { required, system, any, problem: Mutex::new(None) });
+        let config =
+            builder()?.dangerous().with_custom_certificate_verifier(Arc::clone(&verifier) as _).with_no_client_auth();
+        Ok((config, verifier))
+    }
+
+    fn system(&self) -> Result<Arc<WebPkiServerVerifier>, String> {
+        let load = || {
+            let mut roots = RootCertStore::empty();
+            let found = rustls_native_certs::load_native_certs();
+            roots.add_parsable_certificates(found.certs);
+            if roots.is_empty() {
+                return Err("the system has no CA certificates (install ca-certificates)".to_owned());
+            }
+            let provider = Arc::new(ring::default_provider());
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().map_err(|e| e.to_string())
+        };
+        self.system.get_or_init(load).clone()
+    }
 }
 
 fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, String> {
     ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|e| e.to_string())
+}
+
+/// Looks at a certificate and remembers what is wrong with it.
+#[derive(Debug)]
+pub(crate) struct Noting {
+    required: bool,
+    system: Result<Arc<WebPkiServerVerifier>, String>,
+    any: AnyCertificate,
+    problem: Mutex<Option<String>>,
+}
+
+impl Noting {
+    /// Of the handshake that has been.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl ServerCertVerifier for Noting {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let found = match &self.system {
+            Ok(system) => system.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now),
+            Err(problem) => Err(Error::General(problem.clone())),
+        };
+        match found {
+            Err(error) if !self.required => {
+                *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+                Ok(ServerCertVerified::assertion())
+            }
+            found => found,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.any.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.any.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.any.supported_verify_schemes()
+    }
 }
 
 /// Takes any certificate, but still only a peer that holds its key.

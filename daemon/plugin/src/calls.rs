@@ -1,0 +1,176 @@
+//! What a plugin calls of files, dns, network, stream and clock: each call within the run's bounds, and kept as a record.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use wasmtime::component::Resource;
+
+use crate::contract::{ProbeError, clock, dns, files, network, stream};
+use crate::probes::stream::Connection;
+use crate::probes::{self, resolve, within};
+use crate::state::RunState;
+
+impl RunState {
+    /// A probe that looks at the host itself, and may block.
+    async fn look<T: Send + 'static>(
+        &mut self,
+        what: String,
+        look: impl FnOnce(&vouchd_config::Grants) -> Result<T, ProbeError> + Send + 'static,
+        words: impl FnOnce(&T) -> String,
+    ) -> Result<T, ProbeError> {
+        self.admit()?;
+        let started = Instant::now();
+        let grants = self.grants.clone();
+        let found = within(self.time(0), probes::files::blocking(move || look(&grants))).await;
+        self.note(what, started, found.as_ref().map(words));
+        found
+    }
+
+    /// Hands a new connection to the plugin.
+    fn open(
+        &mut self,
+        what: String,
+        started: Instant,
+        connected: Result<Connection, ProbeError>,
+    ) -> Result<Resource<Connection>, ProbeError> {
+        let probe = self.probes.len();
+        self.note(what, started, connected.as_ref().map(|_| "connected".to_owned()));
+        let mut connection = connected?;
+        connection.probe = probe;
+        let handle = self.table.push(connection).map_err(|e| ProbeError::Invalid(e.to_string()))?;
+        self.open += 1;
+        Ok(handle)
+    }
+
+    /// Something done with a connection, which its record tells from then on.
+    async fn converse<T>(
+        &mut self,
+        handle: &Resource<Connection>,
+        act: impl AsyncFnOnce(&mut Connection) -> Result<T, ProbeError>,
+    ) -> Result<T, ProbeError> {
+        let connection = self.table.get_mut(handle).map_err(|e| ProbeError::Invalid(e.to_string()))?;
+        let started = Instant::now();
+        let done = act(connection).await;
+        if let Some(record) = self.probes.get_mut(connection.probe) {
+            record.answer = format!("connected, {} bytes sent, {} received", connection.sent, connection.received);
+            if let Err(error) = &done {
+                record.answer = format!("{}; then {}", record.answer, probes::words(error));
+            }
+            record.took += started.elapsed();
+        }
+        done
+    }
+}
+
+fn bytes(count: usize) -> String {
+    format!("{count} bytes")
+}
+
+impl files::Host for RunState {
+    async fn stat(&mut self, path: String) -> Result<Option<files::Info>, ProbeError> {
+        let words = |info: &Option<files::Info>| match info {
+            Some(info) => format!("there, {} bytes", info.size),
+            None => "no such file".to_owned(),
+        };
+        self.look(format!("stat {path}"), move |grants| probes::files::stat(grants, &path), words).await
+    }
+
+    async fn read(&mut self, path: String, max_bytes: u32) -> Result<Option<Vec<u8>>, ProbeError> {
+        let words = |data: &Option<Vec<u8>>| match data {
+            Some(data) => bytes(data.len()),
+            None => "no such file".to_owned(),
+        };
+        self.look(format!("read {path}"), move |grants| probes::files::read(grants, &path, max_bytes), words).await
+    }
+
+    async fn space(&mut self, path: String) -> Result<files::Usage, ProbeError> {
+        let words = |space: &files::Usage| format!("{} of {} bytes available", space.available, space.total);
+        self.look(format!("space {path}"), move |grants| probes::files::space(grants, &path), words).await
+    }
+}
+
+impl dns::Host for RunState {
+    async fn resolve(&mut self, name: String, timeout_ms: u32) -> Result<Vec<String>, ProbeError> {
+        self.admit()?;
+        let (started, time) = (Instant::now(), self.time(timeout_ms));
+        let found = within(time, resolve::names(&self.grants, &name)).await;
+        self.note(format!("dns {name}"), started, found.as_ref().map(|addresses| addresses.join(" ")));
+        found
+    }
+}
+
+impl network::Host for RunState {
+    async fn links(&mut self) -> Result<Vec<network::Link>, ProbeError> {
+        self.look("links".to_owned(), |_| probes::network::links(), |links| format!("{} found", links.len())).await
+    }
+
+    async fn addresses(&mut self) -> Result<Vec<network::Address>, ProbeError> {
+        let words = |addresses: &Vec<network::Address>| format!("{} found", addresses.len());
+        self.look("addresses".to_owned(), |_| probes::network::addresses(), words).await
+    }
+}
+
+impl stream::Host for RunState {
+    async fn connect_tcp(&mut self, addr: String, timeout_ms: u32) -> Result<Resource<Connection>, ProbeError> {
+        self.admit()?;
+        let (started, time) = (Instant::now(), self.time(timeout_ms));
+        let connected = match self.may_connect() {
+            Ok(()) => probes::stream::connect_tcp(&self.grants, &addr, time).await,
+            Err(denied) => Err(denied),
+        };
+        self.open(format!("stream {addr}"), started, connected)
+    }
+
+    async fn connect_unix(&mut self, path: String, timeout_ms: u32) -> Result<Resource<Connection>, ProbeError> {
+        self.admit()?;
+        let (started, time) = (Instant::now(), self.time(timeout_ms));
+        let connected = match self.may_connect() {
+            Ok(()) => probes::stream::connect_unix(&self.grants, &path, time).await,
+            Err(denied) => Err(denied),
+        };
+        self.open(format!("unix {path}"), started, connected)
+    }
+}
+
+impl stream::HostConnection for RunState {
+    async fn send(&mut self, handle: Resource<Connection>, data: Vec<u8>) -> Result<(), ProbeError> {
+        let time = self.time(0);
+        self.converse(&handle, async |connection| connection.send(&data, time).await).await
+    }
+
+    async fn receive(
+        &mut self,
+        handle: Resource<Connection>,
+        until: Option<Vec<u8>>,
+        max_bytes: u32,
+        timeout_ms: u32,
+    ) -> Result<Vec<u8>, ProbeError> {
+        let time = self.time(timeout_ms);
+        self.converse(&handle, async |connection| connection.receive(until.as_deref(), max_bytes, time).await).await
+    }
+
+    async fn start_tls(
+        &mut self,
+        handle: Resource<Connection>,
+        server_name: String,
+        verify: bool,
+        timeout_ms: u32,
+    ) -> Result<stream::Certificate, ProbeError> {
+        let time = self.time(timeout_ms);
+        let tls = Arc::clone(&self.shared.http.tls);
+        self.converse(&handle, async |connection| connection.start_tls(&tls, &server_name, verify, time).await).await
+    }
+
+    async fn drop(&mut self, handle: Resource<Connection>) -> wasmtime::Result<()> {
+        self.table.delete(handle)?;
+        self.open = self.open.saturating_sub(1);
+        Ok(())
+    }
+}
+
+impl clock::Host for RunState {
+    async fn now(&mut self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+}

@@ -1,0 +1,259 @@
+//! Files of the host, opened so that a granted path can't lead elsewhere.
+//!
+//! The directory that a grant spells out is the operator's word. What lies below it may be made by others: it is opened
+//! without following symbolic links, and without touching what is opened (`O_PATH`), so that a pipe or a device in the
+//! place of a file neither blocks nor notices.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::time::SystemTime;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::sys::stat::Mode;
+use nix::sys::statvfs::fstatvfs;
+use tokio::sync::Semaphore;
+use vouchd_config::Grants;
+use vouchd_config::grants::{GrantedPath, Refusal};
+
+use super::MAX_BYTES;
+use crate::contract::ProbeError;
+use crate::contract::files::{Info, Kind, Usage};
+
+/// At the same time. One that hangs, on a dead network file system say, outlives its run and must not use up the threads
+/// that other probes need.
+static LOOKS: Semaphore = Semaphore::const_new(32);
+
+/// Runs something that may block on a file system.
+pub(crate) async fn blocking<T: Send + 'static>(
+    look: impl FnOnce() -> Result<T, ProbeError> + Send + 'static,
+) -> Result<T, ProbeError> {
+    let permit = LOOKS.acquire().await.map_err(|e| ProbeError::Other(e.to_string()))?;
+    let done = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        look()
+    });
+    done.await.unwrap_or_else(|e| Err(ProbeError::Other(format!("the look broke off: {e}"))))
+}
+
+pub(crate) fn stat(grants: &Grants, path: &str) -> Result<Option<Info>, ProbeError> {
+    let Some(fd) = find(path, grants.permits_file(path))? else { return Ok(None) };
+    let meta = File::from(fd).metadata().map_err(|e| unreadable(path, &e))?;
+    let age = meta.modified().ok().and_then(|then| SystemTime::now().duration_since(then).ok()).unwrap_or_default();
+    let kind = match meta.file_type() {
+        file if file.is_file() => Kind::File,
+        file if file.is_dir() => Kind::Directory,
+        _ => Kind::Other,
+    };
+    Ok(Some(Info { kind, size: meta.size(), age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX) }))
+}
+
+pub(crate) fn read(grants: &Grants, path: &str, most: u32) -> Result<Option<Vec<u8>>, ProbeError> {
+    let Some(fd) = find(path, grants.permits_file(path))? else { return Ok(None) };
+    let found = File::from(fd);
+    let meta = found.metadata().map_err(|e| unreadable(path, &e))?;
+    if !meta.is_file() {
+        return Err(ProbeError::Invalid(format!("{path:?} is not a regular file")));
+    }
+    // The very file that was looked at, whatever the path leads to by now.
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let fd = open(descriptor_path(&found).as_str(), flags, Mode::empty()).map_err(|e| unreadable(path, &e.into()))?;
+    let mut data = Vec::new();
+    let most = u64::from(most).min(MAX_BYTES as u64);
+    File::from(fd).take(most).read_to_end(&mut data).map_err(|e| unreadable(path, &e))?;
+    Ok(Some(data))
+}
+
+pub(crate) fn space(grants: &Grants, path: &str) -> Result<Usage, ProbeError> {
+    let fd = find(path, grants.permits_file(path))?
+        .ok_or_else(|| ProbeError::Invalid(format!("{path:?}: no such file or directory")))?;
+    let found = fstatvfs(&fd).map_err(|e| unreadable(path, &e.into()))?;
+    let block = found.fragment_size();
+    Ok(Usage {
+        total: found.blocks().saturating_mul(block),
+        available: found.blocks_available().saturating_mul(block),
+        inodes: found.files(),
+        inodes_available: found.files_available(),
+    })
+}
+
+/// A path by which the granted socket can be connected to for as long as the descriptor is open.
+pub(crate) fn socket(grants: &Grants, path: &str) -> Result<(OwnedFd, String), ProbeError> {
+    let fd = find(path, grants.permits_unix(path))?
+        .ok_or_else(|| ProbeError::Other(format!("there is no socket {path:?}")))?;
+    let found = File::from(fd);
+    let meta = found.metadata().map_err(|e| unreadable(path, &e))?;
+    if !meta.file_type().is_socket() {
+        return Err(ProbeError::Invalid(format!("{path:?} is not a socket")));
+    }
+    let by_descriptor = descriptor_path(&found);
+    Ok((found.into(), by_descriptor))
+}
+
+fn descriptor_path(file: &File) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
+}
+
+/// A descriptor that stands for what is there, good for looking at it only. None: there is nothing.
+fn find(path: &str, granted: Result<GrantedPath, Refusal>) -> Result<Option<OwnedFd>, ProbeError> {
+    if !path.starts_with('/') || path.split('/').any(|name| matches!(name, "." | "..")) || path.contains('\0') {
+        return Err(ProbeError::Invalid(format!("{path:?}: expected an absolute path without . and ..")));
+    }
+    let GrantedPath { trusted, rest } = granted.map_err(|refusal| ProbeError::Denied(refusal.to_string()))?;
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+    let found = open(trusted.as_str(), flags | OFlag::O_DIRECTORY, Mode::empty()).and_then(|directory| {
+        if rest.is_empty() {
+            return Ok(directory);
+        }
+        let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
+        openat2(&directory, rest.as_str(), OpenHow::new().flags(flags).resolve(resolve))
+    });
+    match found {
+        Ok(fd) => Ok(Some(fd)),
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+        Err(Errno::ELOOP | Errno::EXDEV) => Err(ProbeError::Denied(format!(
+            "{path:?} leads through a symbolic link, which is followed only where the grant spells out the directory that it \
+             stands for; grant the file that it leads to, and name that in the check's parameters"
+        ))),
+        Err(errno) => Err(unreadable(path, &errno.into())),
+    }
+}
+
+fn unreadable(path: &str, error: &std::io::Error) -> ProbeError {
+    ProbeError::Invalid(format!("{path:?} can't be read: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+    use std::path::Path;
+
+    use nix::unistd::mkfifo;
+
+    use super::*;
+
+    fn files(patterns: &[String]) -> Grants {
+        Grants { files: patterns.iter().map(|p| p.parse().unwrap()).collect(), ..Grants::default() }
+    }
+
+    /// A granted directory `d` besides a `secret`, with what could lead out of it.
+    fn scene() -> (tempfile::TempDir, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().to_str().unwrap().to_owned();
+        fs::create_dir_all(dir.path().join("d/sub")).unwrap();
+        fs::create_dir(dir.path().join("other")).unwrap();
+        fs::write(dir.path().join("secret"), "secret").unwrap();
+        fs::write(dir.path().join("other/file"), "secret").unwrap();
+        fs::write(dir.path().join("d/ready"), "7 up\n").unwrap();
+        fs::write(dir.path().join("d/sub/deep"), "deep").unwrap();
+        symlink("../secret", dir.path().join("d/link")).unwrap();
+        symlink(dir.path().join("secret"), dir.path().join("d/absolute")).unwrap();
+        symlink("ready", dir.path().join("d/inside")).unwrap();
+        symlink("../other", dir.path().join("d/linked")).unwrap();
+        symlink("/proc/self/root", dir.path().join("d/root")).unwrap();
+        symlink("nowhere", dir.path().join("d/dangling")).unwrap();
+        mkfifo(&dir.path().join("d/pipe"), Mode::S_IRWXU).unwrap();
+        symlink("d", dir.path().join("spelt")).unwrap();
+        (dir, root)
+    }
+
+    #[test]
+    fn a_granted_file_is_read_up_to_the_asked_length() {
+        let (_dir, root) = scene();
+        let grants = files(&[format!("{root}/d/*")]);
+        assert_eq!(read(&grants, &format!("{root}/d/ready"), 100).unwrap().as_deref(), Some(&b"7 up\n"[..]));
+        assert_eq!(read(&grants, &format!("{root}//d/ready"), 1).unwrap().as_deref(), Some(&b"7"[..]));
+        assert_eq!(read(&grants, &format!("{root}/d/missing"), 100).unwrap(), None);
+        let info = stat(&grants, &format!("{root}/d/ready")).unwrap().unwrap();
+        assert!(matches!(info.kind, Kind::File) && info.size == 5 && info.age_ms < 60_000, "{info:?}");
+        assert!(matches!(stat(&grants, &format!("{root}/d/sub")).unwrap().unwrap().kind, Kind::Directory));
+        assert!(matches!(stat(&grants, &format!("{root}/d/pipe")).unwrap().unwrap().kind, Kind::Other));
+    }
+
+    #[test]
+    fn no_way_leads_out_of_a_granted_directory() {
+        let (_dir, root) = scene();
+        let grants = files(&[format!("{root}/d/**")]);
+        for name in ["link", "absolute", "inside", "linked/file", "root/etc/hostname", "dangling"] {
+            let path = format!("{root}/d/{name}");
+            assert!(matches!(read(&grants, &path, 100), Err(ProbeError::Denied(_))), "{name}");
+            assert!(matches!(stat(&grants, &path), Err(ProbeError::Denied(_))), "{name}");
+            assert!(matches!(space(&grants, &path), Err(ProbeError::Denied(_))), "{name}");
+        }
+        for path in ["../secret", "sub/../../secret", "./ready", "a\0b"] {
+            assert!(matches!(read(&grants, &format!("{root}/d/{path}"), 9), Err(ProbeError::Invalid(_))), "{path}");
+        }
+        for path in [format!("{root}/secret"), format!("{root}/d"), "/etc/hostname".to_owned()] {
+            let error = read(&grants, &path, 9).unwrap_err();
+            let ProbeError::Denied(text) = error else { panic!("{path}: {error:?}") };
+            assert!(text.contains(&format!("files = [\"{root}/d/**\", \"{path}\"]")), "{text}");
+        }
+        assert!(matches!(read(&grants, "relative", 9), Err(ProbeError::Invalid(_))));
+    }
+
+    #[test]
+    fn a_link_in_what_the_grant_spells_out_is_followed() {
+        let (_dir, root) = scene();
+        let grants = files(&[format!("{root}/spelt/*")]);
+        assert_eq!(read(&grants, &format!("{root}/spelt/ready"), 4).unwrap().as_deref(), Some(&b"7 up"[..]));
+        assert!(matches!(read(&grants, &format!("{root}/spelt/link"), 4), Err(ProbeError::Denied(_))));
+        // But not the last name: whoever owns the directory could put a link there.
+        let grants = files(&[format!("{root}/d/link")]);
+        assert!(matches!(read(&grants, &format!("{root}/d/link"), 4), Err(ProbeError::Denied(_))));
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_not_opened() {
+        let (_dir, root) = scene();
+        let grants = files(&[format!("{root}/d/*"), "/dev/zero".to_owned()]);
+        for path in [format!("{root}/d/pipe"), format!("{root}/d/sub"), "/dev/zero".to_owned()] {
+            assert!(matches!(read(&grants, &path, 100), Err(ProbeError::Invalid(_))), "{path}");
+        }
+    }
+
+    #[test]
+    fn files_of_proc_are_read_though_they_have_no_size() {
+        let grants = files(&["/proc/*".to_owned()]);
+        assert!(!read(&grants, "/proc/loadavg", 100).unwrap().unwrap().is_empty());
+    }
+
+    #[test]
+    fn at_most_a_mebibyte_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("big");
+        fs::write(&path, vec![0; 2 << 20]).unwrap();
+        let path = path.to_str().unwrap();
+        assert_eq!(read(&files(&[path.to_owned()]), path, u32::MAX).unwrap().unwrap().len(), 1 << 20);
+    }
+
+    #[test]
+    fn space_is_that_of_the_file_system() {
+        let found = space(&files(&["/".to_owned()]), "/").unwrap();
+        assert!(found.total > 0 && found.available <= found.total, "{found:?}");
+        assert!(matches!(space(&files(&["/x/*".to_owned()]), "/x/y"), Err(ProbeError::Invalid(_))));
+    }
+
+    #[test]
+    fn only_granted_sockets_are_sockets() {
+        let (dir, root) = scene();
+        let _listener = UnixListener::bind(dir.path().join("d/s.sock")).unwrap();
+        symlink("s.sock", dir.path().join("d/l.sock")).unwrap();
+        let unix = vec![format!("{root}/d/*").parse().unwrap()];
+        let grants = Grants { unix, ..Grants::default() };
+        let (_fd, path) = socket(&grants, &format!("{root}/d/s.sock")).unwrap();
+        assert!(Path::new(&path).exists());
+        assert!(matches!(socket(&grants, &format!("{root}/d/l.sock")), Err(ProbeError::Denied(_))));
+        assert!(matches!(socket(&grants, &format!("{root}/d/ready")), Err(ProbeError::Invalid(_))));
+        assert!(matches!(socket(&grants, &format!("{root}/secret")), Err(ProbeError::Denied(_))));
+        assert!(matches!(socket(&grants, "\0abstract"), Err(ProbeError::Invalid(_))));
+        // What may be read may not be talked to.
+        assert!(matches!(
+            socket(&files(&[format!("{root}/**")]), &format!("{root}/d/s.sock")),
+            Err(ProbeError::Denied(_))
+        ));
+    }
+}

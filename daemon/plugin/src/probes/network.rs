@@ -1,0 +1,79 @@
+//! Links and addresses of the host, in the network namespace that the daemon runs in.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use nix::ifaddrs::getifaddrs;
+use nix::net::if_::InterfaceFlags;
+use nix::sys::socket::SockaddrStorage;
+
+use crate::contract::ProbeError;
+use crate::contract::network::{Address, Link};
+
+pub(crate) fn links() -> Result<Vec<Link>, ProbeError> {
+    let mut links = BTreeMap::new();
+    for entry in getifaddrs().map_err(failed)? {
+        let up = entry.flags.contains(InterfaceFlags::IFF_UP);
+        let carrier = entry.flags.contains(InterfaceFlags::IFF_LOWER_UP);
+        let name = link_name(entry.interface_name);
+        links.insert(name.clone(), Link { name, up, carrier });
+    }
+    Ok(links.into_values().collect())
+}
+
+pub(crate) fn addresses() -> Result<Vec<Address>, ProbeError> {
+    let mut addresses = Vec::new();
+    for entry in getifaddrs().map_err(failed)? {
+        let Some(ip) = entry.address.as_ref().and_then(ip) else { continue };
+        let prefix = entry.netmask.as_ref().and_then(ip_bits).unwrap_or(if ip.is_ipv4() { 32 } else { 128 });
+        addresses.push(Address { link: link_name(entry.interface_name), ip: ip.to_string(), prefix });
+    }
+    Ok(addresses)
+}
+
+/// An IPv4 address may go by a label (`eth0:1`), which begins with the link's name.
+fn link_name(label: String) -> String {
+    label.split(':').next().unwrap_or_default().to_owned()
+}
+
+fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
+    match (address.as_sockaddr_in(), address.as_sockaddr_in6()) {
+        (Some(v4), _) => Some(IpAddr::V4(v4.ip())),
+        (None, Some(v6)) => Some(IpAddr::V6(v6.ip())),
+        (None, None) => None,
+    }
+}
+
+fn ip_bits(mask: &SockaddrStorage) -> Option<u8> {
+    let ones = match ip(mask)? {
+        IpAddr::V4(mask) => mask.to_bits().count_ones(),
+        IpAddr::V6(mask) => mask.to_bits().count_ones(),
+    };
+    u8::try_from(ones).ok()
+}
+
+fn failed(errno: nix::errno::Errno) -> ProbeError {
+    ProbeError::Other(format!("asking the kernel for links and addresses: {errno}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loopback_link_and_its_address_are_found() {
+        let links = links().unwrap();
+        let lo = links.iter().find(|link| link.name == "lo").expect("every machine has it");
+        if lo.up {
+            assert!(lo.carrier);
+            let addresses = addresses().unwrap();
+            assert!(addresses.iter().any(|a| a.link == "lo" && a.ip == "127.0.0.1" && a.prefix == 8), "{addresses:?}");
+        }
+    }
+
+    #[test]
+    fn a_label_is_told_as_its_link() {
+        assert_eq!(link_name("eth0:vip".to_owned()), "eth0");
+        assert_eq!(link_name("eth0.12".to_owned()), "eth0.12");
+    }
+}

@@ -265,3 +265,51 @@ fn innermost(mut error: &std::io::Error) -> Innermost<'_> {
     }
     Innermost::Io(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn request(url: &str, sni: Option<&str>) -> Request {
+        Request {
+            method: "GET".to_owned(),
+            url: url.to_owned(),
+            headers: Vec::new(),
+            body: Vec::new(),
+            timeout_ms: 0,
+            max_body_bytes: 100,
+            tls_verify: true,
+            sni: sni.map(str::to_owned),
+            follow_redirects: 0,
+            reuse_connection: false,
+        }
+    }
+
+    /// Where a request for a granted URL ends up, whatever else it names.
+    #[tokio::test]
+    async fn a_server_name_leads_nowhere_else() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhere");
+            }
+        });
+        let url = format!("http://{address}/");
+        let grants = Grants { http: vec![url.parse().unwrap()], ..Grants::default() };
+        let http = Http::default();
+        for sni in [None, Some("elsewhere.invalid"), Some("ELSEWHERE.invalid"), Some("b\u{fc}cher.invalid")] {
+            let response = http.fetch("test", &grants, request(&url, sni), Duration::from_secs(5)).await;
+            assert!(response.is_ok_and(|response| response.body == b"here"), "{sni:?}");
+        }
+        for sni in ["127.0.0.2", "0x7f.2", "[::1]"] {
+            let response = http.fetch("test", &grants, request(&url, Some(sni)), Duration::from_secs(5)).await;
+            assert!(matches!(response, Err(ProbeError::Invalid(_))), "{sni}");
+        }
+    }
+}

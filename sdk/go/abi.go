@@ -1,0 +1,188 @@
+//go:build wasip1
+
+package check
+
+// The canonical ABI of the component model by hand: how the values of sdk/wit/check.wit lie in memory and are handed over.
+
+import (
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"time"
+	"unsafe"
+)
+
+// Go's pointers are 8 bytes in this ABI, those of the component model 4.
+type (
+	list struct{ data, length uint32 }
+	pair struct{ key, value list }
+)
+
+var run func(*Context) (*Report, error)
+
+// Run makes a function the check of this plugin. Call it from `init`: `main` is never called.
+func Run(f func(*Context) (*Report, error)) { run = f }
+
+// Where the host puts what it hands over. It asks for the place in the middle of an import, when nothing may be imported:
+// collecting would, for it asks for the time. So there is no collecting, a run is over before it would pay; and the handed
+// values, which only the host points to, stay.
+var arena []byte
+
+const arenaSize = 64 << 10
+
+func init() {
+	debug.SetGCPercent(-1)
+	arena = make([]byte, arenaSize)
+}
+
+// prepare is called before a probe that answers with up to this much. It makes room for the answer, and room on the stack: were
+// that to grow while the host asks for a place, the probe would return to where the stack was before.
+func prepare(size uint32) {
+	if wanted := uint64(size) + arenaSize; wanted > uint64(len(arena)) {
+		arena = make([]byte, wanted)
+	}
+	stack(0)
+}
+
+//go:noinline
+func stack(i int) byte {
+	var room [16 << 10]byte
+	return room[i]
+}
+
+func allocate(size, align uint32) unsafe.Pointer {
+	padding := -uint32(uintptr(pointer(arena))) & (align - 1)
+	if padding+size > length(arena) {
+		arena, padding = make([]byte, max(size, arenaSize)), 0
+	}
+	place := pointer(arena[padding:])
+	arena = arena[padding+size:]
+	return place
+}
+
+func reallocate(old unsafe.Pointer, oldSize, align, size uint32) unsafe.Pointer {
+	if size <= oldSize {
+		return old
+	}
+	place := allocate(size, align)
+	copy(unsafe.Slice((*byte)(place), size), unsafe.Slice((*byte)(old), oldSize))
+	return place
+}
+
+// By these two names, not `cabi_realloc`: the adapter for WASI would use that one before the runtime has started.
+
+//go:wasmexport cabi_export_realloc
+func exportRealloc(old unsafe.Pointer, oldSize, align, size uint32) unsafe.Pointer {
+	return reallocate(old, oldSize, align, size)
+}
+
+//go:wasmexport cabi_import_realloc
+func importRealloc(old unsafe.Pointer, oldSize, align, size uint32) unsafe.Pointer {
+	return reallocate(old, oldSize, align, size)
+}
+
+func (l list) bytes() []byte {
+	return append([]byte(nil), at[byte](l)...)
+}
+
+func (l list) text() string { return string(at[byte](l)) }
+
+// at sees the elements that a list of the host consists of.
+func at[T any](l list) []T {
+	if l.length == 0 {
+		return nil
+	}
+	return unsafe.Slice((*T)(unsafe.Add(nil, l.data)), l.length)
+}
+
+func listOf[T any](slice []T) list {
+	return list{uint32(uintptr(pointer(slice))), length(slice)}
+}
+
+func listOfText(text string) list { return listOf(utf8(text)) }
+
+func pointer[T any](slice []T) unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(slice)) }
+
+func length[T any](slice []T) uint32 { return uint32(len(slice)) }
+
+// Text that is not UTF-8 would end the run where it leaves the plugin.
+func utf8(text string) []byte { return []byte(strings.ToValidUTF8(text, "\uFFFD")) }
+
+func flag(set bool) uint32 {
+	if set {
+		return 1
+	}
+	return 0
+}
+
+type rawMetric struct {
+	name  list
+	value float64
+	unit  list
+}
+
+// result<report, string>
+type rawResult struct {
+	failed  uint8
+	_       [3]byte
+	verdict uint8 // where an error has its text
+	_       [3]byte
+	message list
+	adjust  struct {
+		some uint8
+		_    uint8
+		by   int16
+	}
+	metrics list
+}
+
+type rawError struct {
+	failed uint8
+	_      [3]byte
+	text   list
+}
+
+// What was handed to the host, until it has read it. The instance is used for one run.
+var kept struct {
+	report  rawResult
+	err     rawError
+	metrics []rawMetric
+}
+
+//go:wasmexport vouchd:check/checker@0.1.0#check
+func check(name, nameLength, params, paramsLength, budget uint32) unsafe.Pointer {
+	context := Context{Name: list{name, nameLength}.text(), Budget: time.Duration(budget) * time.Millisecond}
+	for _, param := range at[pair](list{params, paramsLength}) {
+		context.Params = append(context.Params, Param{param.key.text(), param.value.text()})
+	}
+	report, err := call(&context)
+	if err != nil {
+		kept.err = rawError{failed: 1, text: listOfText(err.Error())}
+		return unsafe.Pointer(&kept.err)
+	}
+	for _, metric := range report.Metrics {
+		kept.metrics = append(kept.metrics, rawMetric{listOfText(metric.Name), metric.Value, listOfText(metric.Unit)})
+	}
+	kept.report = rawResult{verdict: uint8(report.Verdict), message: listOfText(report.Message), metrics: listOf(kept.metrics)}
+	if report.Adjust != nil {
+		kept.report.adjust.some, kept.report.adjust.by = 1, *report.Adjust
+	}
+	return unsafe.Pointer(&kept.report)
+}
+
+// A panic becomes an error with its text, which would be lost else.
+func call(context *Context) (report *Report, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			report, err = nil, fmt.Errorf("panic: %v", cause)
+		}
+	}()
+	if run == nil {
+		return nil, fmt.Errorf("the plugin has no check: call check.Run in an init function")
+	}
+	report, err = run(context)
+	if report == nil && err == nil {
+		err = fmt.Errorf("the check returned neither a report nor an error")
+	}
+	return report, err
+}

@@ -1,0 +1,3 @@
+module vouchd-check
+
+go 1.24

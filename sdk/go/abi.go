@@ -28,7 +28,10 @@ func Run(f func(*Context) (*Report, error)) { run = f }
 // values, which only the host points to, stay.
 var arena []byte
 
-const arenaSize = 64 << 10
+const (
+	arenaSize = 64 << 10
+	maxAnswer = 1 << 20
+)
 
 func init() {
 	debug.SetGCPercent(-1)
@@ -38,7 +41,7 @@ func init() {
 // prepare is called before a probe that answers with up to this much. It makes room for the answer, and room on the stack: were
 // that to grow while the host asks for a place, the probe would return to where the stack was before.
 func prepare(size uint32) {
-	if wanted := uint64(size) + arenaSize; wanted > uint64(len(arena)) {
+	if wanted := min(size, maxAnswer) + arenaSize; wanted > length(arena) {
 		arena = make([]byte, wanted)
 	}
 	stack(0)

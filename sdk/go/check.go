@@ -2,7 +2,7 @@
 //
 //	package main
 //
-//	import "vouchd-check"
+//	import check "vouchd-check"
 //
 //	func main() {}
 //
@@ -16,7 +16,7 @@
 //		if _, err := ctx.TCP(check.TCPRequest{Address: address}); err != nil {
 //			return check.FailOn(err, address)
 //		}
-//		return check.Pass(address + " accepts connections"), nil
+//		return check.Pass("%s accepts connections", address), nil
 //	}
 //
 // A report says what was found out about the service. An error says that the check itself could not be carried out; it never

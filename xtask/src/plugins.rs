@@ -12,14 +12,23 @@ use crate::machine;
 const TARGET: &str = "wasm32-unknown-unknown";
 
 /// File name of the plugin, and the package it is built from.
-const PLUGINS: [(&str, &str); 3] =
-    [("process", "vouchd-check-process"), ("http", "vouchd-check-http"), ("tcp", "vouchd-check-tcp")];
+const PLUGINS: [(&str, &str); 9] = [
+    ("process", "vouchd-check-process"),
+    ("http", "vouchd-check-http"),
+    ("tcp", "vouchd-check-tcp"),
+    ("tls", "vouchd-check-tls"),
+    ("dns", "vouchd-check-dns"),
+    ("vip", "vouchd-check-vip"),
+    ("file", "vouchd-check-file"),
+    ("disk", "vouchd-check-disk"),
+    ("pressure", "vouchd-check-pressure"),
+];
 
 /// Debian's Rust, which can build the standard library for WebAssembly from source.
 const DEBIAN_PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 const DEBIAN_STD: &str = "/usr/lib/rustlib/src/rust/library/std";
 
-/// Compiles the plugins and puts them into `target/plugins/{process,http,tcp}.wasm`; the answer is that directory.
+/// Compiles the plugins and puts them into `target/plugins/NAME.wasm`; the answer is that directory.
 pub fn build(root: &Path) -> anyhow::Result<PathBuf> {
     let mut cargo = match Toolchain::find()? {
         Toolchain::Own => own_cargo(),

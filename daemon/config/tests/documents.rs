@@ -34,6 +34,23 @@ fn every_toml_block_of_the_manual_is_a_valid_file() {
 }
 
 #[test]
+fn every_plugin_of_the_manual_has_an_example_that_is_a_valid_file() {
+    let manual = read("docs/plugins.md");
+    let sections = manual.split("\n## ").skip(1).map(|section| (section.lines().next().unwrap_or_default(), section));
+    // Other sections have headings of several words.
+    for (plugin, section) in sections.filter(|(heading, _)| !heading.contains(' ')) {
+        let blocks = toml_blocks(section);
+        assert!(!blocks.is_empty(), "{plugin} has an example");
+        for text in blocks {
+            assert!(text.contains(&format!("plugin = \"{plugin}\"")), "an example of {plugin}:\n{text}");
+            if let Err(errors) = resolve(vec![("docs/plugins.md".into(), text.clone())]) {
+                panic!("{errors}\nin\n{text}");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_manual_names_every_key() {
     let manual = read("docs/configuration.md");
     for table in [

@@ -1,50 +1,21 @@
-//! The plugins that ship, as compiled, against real processes and local servers.
-//!
-//! They are looked for in `VOUCHD_PLUGINS`, else in `target/plugins`, where `cargo xtask` puts them.
+//! The plugins process, http and tcp, as compiled, against real processes and local servers.
 
 mod common;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use common::{host, reason, run, run_with};
+use common::{builtin, found, host, reason, run, run_with};
 use vouchd_config::Limits;
 use vouchd_config::grants::{Grants, ProcessGrant};
-use vouchd_health::{Report, RunResult, Verdict};
-use vouchd_plugin::{Host, Kind, Outcome, Plugin};
+use vouchd_health::Verdict;
+use vouchd_plugin::Kind;
 
 type Params<'a> = &'a [(&'a str, &'a str)];
-
-/// The named plugin, loaded; none, and said so, where the plugins were not built.
-fn builtin(host: &Host, name: &str) -> Option<Plugin> {
-    let dir = std::env::var_os("VOUCHD_PLUGINS")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/plugins")), PathBuf::from);
-    let path = dir.join(format!("{name}.wasm"));
-    match std::fs::read(&path) {
-        Ok(bytes) => Some(host.load(&bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()))),
-        Err(error) => {
-            eprintln!("SKIPPED: {}: {error}; `cargo xtask build` makes it", path.display());
-            None
-        }
-    }
-}
-
-fn report(outcome: &Outcome) -> &Report {
-    match &outcome.result {
-        RunResult::Report(report) => report,
-        other => panic!("expected a report, found {other:?}"),
-    }
-}
-
-fn found(outcome: &Outcome) -> (Verdict, &str) {
-    let report = report(outcome);
-    (report.verdict, &report.message)
-}
 
 /// A process with a name that no other test has: a copy of `sleep`.
 struct Sleeper {

@@ -66,7 +66,8 @@ pub fn from_pairs<T: DeserializeOwned>(pairs: &[(String, String)]) -> Result<T, 
 /// One value or a list of them in the configuration, a list here.
 pub type OneOrMany<T> = Vec<T>;
 
-/// `#[serde(deserialize_with = "vouchd_check::duration")]`: a number with a unit, as in `500ms`, `2s`, `1m`.
+/// `#[serde(deserialize_with = "vouchd_check::duration")]`: a number with a unit, as in `500ms`, `2s`,
+/// `1m`, `12h`, `7d`.
 ///
 /// # Errors
 /// If it is anything else.
@@ -92,6 +93,8 @@ fn parse_duration(text: &str) -> Option<Duration> {
         "ms" => Some(Duration::from_millis(number)),
         "s" => Some(Duration::from_secs(number)),
         "m" => number.checked_mul(60).map(Duration::from_secs),
+        "h" => number.checked_mul(3600).map(Duration::from_secs),
+        "d" => number.checked_mul(86_400).map(Duration::from_secs),
         _ => None,
     }
 }
@@ -374,9 +377,18 @@ mod tests {
 
     #[test]
     fn a_duration_needs_a_unit() {
-        for (text, expected) in
-            [("1s", Some(1000)), ("20ms", Some(20)), ("2m", Some(120_000)), ("1", None), ("s", None), ("1.5s", None)]
-        {
+        let table = [
+            ("1s", Some(1000)),
+            ("20ms", Some(20)),
+            ("2m", Some(120_000)),
+            ("3h", Some(10_800_000)),
+            ("1d", Some(86_400_000)),
+            ("1", None),
+            ("s", None),
+            ("1.5s", None),
+            ("999999999999999999d", None),
+        ];
+        for (text, expected) in table {
             assert_eq!(parse_duration(text).map(|d| d.as_millis()), expected, "{text:?}");
         }
     }

@@ -1,7 +1,7 @@
 //! What a check reports.
 
-/// What the check says about the thing it watches, best first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What the check says about the thing it watches, best first: the worse of two is the larger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// Works.
     Pass,

@@ -2,10 +2,11 @@
 
 #![allow(dead_code)] // each test file uses its part
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use vouchd_config::{Grants, Limits};
-use vouchd_health::RunResult;
+use vouchd_health::{Report, RunResult, Verdict};
 use vouchd_plugin::{Host, HostSettings, Outcome, Plugin, Run};
 use wit_component::StringEncoding;
 
@@ -103,4 +104,32 @@ pub fn reason(outcome: &Outcome) -> &str {
         RunResult::Error { reason } => reason,
         other => panic!("expected an error, found {other:?}"),
     }
+}
+
+/// The named plugin that ships, as compiled, from `VOUCHD_PLUGINS`, else from `target/plugins`, where `cargo xtask` puts it.
+/// None, and said so, where the plugins were not built.
+pub fn builtin(host: &Host, name: &str) -> Option<Plugin> {
+    let dir = std::env::var_os("VOUCHD_PLUGINS")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/plugins")), PathBuf::from);
+    let path = dir.join(format!("{name}.wasm"));
+    match std::fs::read(&path) {
+        Ok(bytes) => Some(host.load(&bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()))),
+        Err(error) => {
+            eprintln!("SKIPPED: {}: {error}; `cargo xtask build` makes it", path.display());
+            None
+        }
+    }
+}
+
+/// The report of a run that was carried out.
+pub fn report(outcome: &Outcome) -> &Report {
+    match &outcome.result {
+        RunResult::Report(report) => report,
+        other => panic!("expected a report, found {other:?}"),
+    }
+}
+
+pub fn found(outcome: &Outcome) -> (Verdict, &str) {
+    let report = report(outcome);
+    (report.verdict, &report.message)
 }

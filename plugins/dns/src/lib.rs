@@ -1,0 +1,141 @@
+//! The built-in check `dns`: does a name resolve, and to the right addresses?
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::Deserialize;
+use vouchd_check::{Context, Error, OneOrMany, Report, Result};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Params {
+    name: String,
+    /// Have to be among the name's addresses.
+    #[serde(default)]
+    expect: OneOrMany<String>,
+    /// The name may have no addresses besides the expected ones.
+    #[serde(default)]
+    exact: bool,
+    /// Default: what is left of the run.
+    #[serde(default, deserialize_with = "vouchd_check::optional_duration")]
+    timeout: Option<Duration>,
+}
+
+pub fn check(ctx: &Context) -> Result<Report> {
+    let params: Params = ctx.params()?;
+    let expected = params.expected()?;
+    match ctx.resolve(&params.name, params.timeout) {
+        Ok(found) => Ok(params.judge(&expected, found)),
+        Err(error) => error.or_fail(&params.name),
+    }
+}
+
+impl Params {
+    fn expected(&self) -> Result<BTreeSet<IpAddr>> {
+        let parse = |text: &String| {
+            text.parse().map_err(|_| {
+                Error::new(format!("parameter `expect`: expected an IP address like \"192.0.2.1\", found {text:?}"))
+            })
+        };
+        let expected = self.expect.iter().map(parse).collect::<Result<BTreeSet<_>>>()?;
+        if self.exact && expected.is_empty() {
+            return Err(Error::new("parameter `exact`: needs the addresses in `expect`, found none"));
+        }
+        Ok(expected)
+    }
+
+    fn judge(&self, expected: &BTreeSet<IpAddr>, found: Vec<IpAddr>) -> Report {
+        let found: BTreeSet<IpAddr> = found.into_iter().collect();
+        let name = &self.name;
+        let missing: Vec<_> = expected.difference(&found).collect();
+        let report = if found.is_empty() {
+            Report::fail(format!("{name} has no address"))
+        } else if !missing.is_empty() {
+            Report::fail(format!("{name} is {}, expected {}", list(&found), list(missing)))
+        } else if self.exact && found.len() > expected.len() {
+            Report::fail(format!("{name} is {}, expected only {}", list(&found), list(expected)))
+        } else {
+            Report::pass(format!("{name} is {}", list(&found)))
+        };
+        report.metric("addresses", found.len() as f64, "")
+    }
+}
+
+fn list<'a>(addresses: impl IntoIterator<Item = &'a IpAddr>) -> String {
+    addresses.into_iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ")
+}
+
+vouchd_check::check!(check);
+
+#[cfg(test)]
+mod tests {
+    use vouchd_check::testing::FakeHost;
+    use vouchd_check::{ProbeError, Verdict};
+
+    use super::*;
+
+    fn params(pairs: &[(&str, &str)]) -> Params {
+        let mut all = vec![("name".to_owned(), "db.example".to_owned())];
+        all.extend(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
+        vouchd_check::from_pairs(&all).unwrap()
+    }
+
+    #[test]
+    fn the_addresses_decide() {
+        type Row = (&'static [(&'static str, &'static str)], &'static [&'static str], Verdict, &'static str);
+        let table: [Row; 8] = [
+            (&[], &["192.0.2.1"], Verdict::Pass, "db.example is 192.0.2.1"),
+            (&[], &[], Verdict::Fail, "db.example has no address"),
+            (
+                &[("expect", "192.0.2.1")],
+                &["192.0.2.2", "192.0.2.1"],
+                Verdict::Pass,
+                "db.example is 192.0.2.1, 192.0.2.2",
+            ),
+            (&[("expect", "192.0.2.1")], &["192.0.2.2"], Verdict::Fail, "db.example is 192.0.2.2, expected 192.0.2.1"),
+            (
+                &[("expect", "192.0.2.1"), ("expect", "fd00::1")],
+                &["192.0.2.1"],
+                Verdict::Fail,
+                "db.example is 192.0.2.1, expected fd00::1",
+            ),
+            (&[("expect", "FD00:0::1")], &["fd00::1"], Verdict::Pass, "db.example is fd00::1"),
+            (
+                &[("expect", "192.0.2.1"), ("exact", "true")],
+                &["192.0.2.1", "192.0.2.2"],
+                Verdict::Fail,
+                "db.example is 192.0.2.1, 192.0.2.2, expected only 192.0.2.1",
+            ),
+            (
+                &[("expect", "192.0.2.1"), ("exact", "true")],
+                &["192.0.2.1", "192.0.2.1"],
+                Verdict::Pass,
+                "db.example is 192.0.2.1",
+            ),
+        ];
+        for (pairs, found, verdict, message) in table {
+            let params = params(pairs);
+            let found: Vec<_> = found.iter().map(|ip| ip.parse().unwrap()).collect();
+            let report = params.judge(&params.expected().unwrap(), found);
+            assert_eq!((report.verdict, report.message.as_str()), (verdict, message), "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_does_not_resolve_is_a_failure_and_a_refusal_an_error() {
+        let host = FakeHost::new().on_resolve(|_| Err(ProbeError::Unresolved));
+        let report = host.run(check, &[("name", "db.example")]).unwrap();
+        assert_eq!((report.verdict, report.message.as_str()), (Verdict::Fail, "db.example: the name does not resolve"));
+        let host = FakeHost::new().on_resolve(|_| Err(ProbeError::Denied("add this".to_owned())));
+        assert_eq!(host.run(check, &[("name", "db.example")]).unwrap_err().to_string(), "add this");
+    }
+
+    #[test]
+    fn expectations_that_make_no_sense_are_errors() {
+        for (pair, expected) in [(("expect", "here"), "`expect`"), (("exact", "true"), "`exact`")] {
+            let error = params(&[pair]).expected().unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The built-in check `file`: is a file there, fresh, with the right contents? It may also carry a number for the priority.
+
+mod contents;
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use vouchd_check::{Context, Error, FileInfo, Report, Result, Verdict};
+
+use contents::Wanted;
+
+/// This much of the contents is looked at.
+const MAX_CONTENTS: u32 = 256 << 10;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Params {
+    path: String,
+    /// False: the file has to be absent.
+    #[serde(default = "yes")]
+    exists: bool,
+    /// Without the file all is well.
+    #[serde(default)]
+    optional: bool,
+    /// Modified less long ago than this is a `fail`.
+    #[serde(default, deserialize_with = "vouchd_check::optional_duration")]
+    min_age: Option<Duration>,
+    /// Modified longer ago than this is a `fail`.
+    #[serde(default, deserialize_with = "vouchd_check::optional_duration")]
+    max_age: Option<Duration>,
+    /// Has to be in the contents.
+    contains: Option<String>,
+    /// Regular expression that has to match somewhere in the contents.
+    matches: Option<String>,
+    /// The contents are a number, by which the priority changes.
+    #[serde(default)]
+    weight: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Params {
+    fn wanted(&self) -> Result<Wanted> {
+        let wanted = Wanted::new(self.contains.clone(), self.matches.as_deref(), self.weight)?;
+        let ages = self.min_age.is_some() || self.max_age.is_some();
+        if !self.exists && (self.optional || ages || wanted.anything()) {
+            return Err(Error::new(
+                "parameter `exists`: false wants no file, so nothing else can be wanted of it: expected only `path`",
+            ));
+        }
+        if let (Some(min), Some(max)) = (self.min_age, self.max_age)
+            && max < min
+        {
+            return Err(Error::new(format!("parameter `max_age`: expected at least `min_age`, found {}", text(max))));
+        }
+        Ok(wanted)
+    }
+
+    /// What the file's being there or not, and its age, say.
+    fn judge(&self, age: Option<Duration>) -> Report {
+        let path = &self.path;
+        let Some(age) = age else {
+            let message = format!("no file {path}");
+            return if self.exists && !self.optional { Report::fail(message) } else { Report::pass(message) };
+        };
+        if !self.exists {
+            return Report::fail(format!("{path} exists, expected no such file"));
+        }
+        let found = format!("{path} was modified {} ago", text(age));
+        if let Some(min) = self.min_age.filter(|min| age < *min) {
+            Report::fail(format!("{found}, expected at least {}", text(min)))
+        } else if let Some(max) = self.max_age.filter(|max| age > *max) {
+            Report::fail(format!("{found}, expected at most {}", text(max)))
+        } else {
+            Report::pass(found)
+        }
+    }
+}
+
+pub fn check(ctx: &Context) -> Result<Report> {
+    let params: Params = ctx.params()?;
+    let wanted = params.wanted()?;
+    let info = match ctx.stat(&params.path) {
+        Ok(info) => info,
+        Err(error) => return error.or_fail(&params.path),
+    };
+    let mut report = params.judge(info.as_ref().map(|info| info.age));
+    let Some(FileInfo { size, age, .. }) = info else { return Ok(report) };
+    if report.verdict == Verdict::Pass && wanted.anything() {
+        report = match ctx.read(&params.path, MAX_CONTENTS) {
+            Ok(Some(contents)) => wanted.judge(&params.path, &contents, report)?,
+            // Gone since.
+            Ok(None) => return Ok(params.judge(None)),
+            Err(error) => return error.or_fail(&params.path),
+        };
+    }
+    Ok(report.metric("age", age.as_secs_f64(), "s").metric("size", size as f64, "B"))
+}
+
+/// `90 s`, `3 h`: rounded down to what matters.
+fn text(time: Duration) -> String {
+    let s = time.as_secs();
+    match s {
+        0 => format!("{} ms", time.as_millis()),
+        1..120 => format!("{s} s"),
+        120..7200 => format!("{} min", s / 60),
+        7200..172_800 => format!("{} h", s / 3600),
+        _ => format!("{} days", s / 86_400),
+    }
+}
+
+vouchd_check::check!(check);
+
+#[cfg(test)]
+mod tests {
+    use vouchd_check::testing::FakeHost;
+    use vouchd_check::{FileKind, ProbeError};
+
+    use super::*;
+
+    /// A file that was modified a minute ago.
+    fn holding(contents: &'static str) -> FakeHost {
+        let info = FileInfo { kind: FileKind::File, size: contents.len() as u64, age: Duration::from_secs(60) };
+        FakeHost::new()
+            .on_stat(move |path| Ok((path == "/f").then_some(info)))
+            .on_read(|path| Ok((path == "/f").then(|| contents.as_bytes().to_vec())))
+    }
+
+    #[test]
+    fn the_contents_are_read_where_they_matter() {
+        let report = holding("up").run(check, &[("path", "/f"), ("contains", "up")]).unwrap();
+        assert_eq!((report.verdict, report.message.as_str()), (Verdict::Pass, "/f was modified 60 s ago"));
+        let metrics: Vec<_> = report.metrics.iter().map(|m| (m.name.as_str(), m.value, m.unit.as_str())).collect();
+        assert_eq!(metrics, [("age", 60.0, "s"), ("size", 2.0, "B")]);
+        let report = holding("-7\n").run(check, &[("path", "/f"), ("weight", "true")]).unwrap();
+        assert_eq!((report.verdict, report.adjust), (Verdict::Pass, Some(-7)));
+        // Too old: what it says is of no interest.
+        let report = holding("-7\n").run(check, &[("path", "/f"), ("weight", "true"), ("max_age", "5s")]).unwrap();
+        assert_eq!((report.verdict, report.adjust), (Verdict::Fail, None));
+        let report = holding("").run(check, &[("path", "/g"), ("weight", "true"), ("optional", "true")]).unwrap();
+        assert_eq!((report.verdict, report.adjust), (Verdict::Pass, None));
+    }
+
+    #[test]
+    fn a_file_that_goes_between_two_looks_is_missing() {
+        let host = holding("up").on_read(|_| Ok(None));
+        let report = host.run(check, &[("path", "/f"), ("contains", "up")]).unwrap();
+        assert_eq!((report.verdict, report.message.as_str()), (Verdict::Fail, "no file /f"));
+    }
+
+    #[test]
+    fn a_broken_disk_is_a_failure_and_a_refusal_an_error() {
+        let host = FakeHost::new().on_stat(|_| Err(ProbeError::Other("input/output error".to_owned())));
+        let report = host.run(check, &[("path", "/f")]).unwrap();
+        assert_eq!((report.verdict, report.message.as_str()), (Verdict::Fail, "/f: input/output error"));
+        let host = FakeHost::new().on_stat(|_| Err(ProbeError::Denied("add this".to_owned())));
+        assert_eq!(host.run(check, &[("path", "/f")]).unwrap_err().to_string(), "add this");
+    }
+
+    fn params(pairs: &[(&str, &str)]) -> Params {
+        let mut all = vec![("path".to_owned(), "/f".to_owned())];
+        all.extend(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
+        vouchd_check::from_pairs(&all).unwrap()
+    }
+
+    #[test]
+    fn presence_and_age_decide() {
+        type Row = (&'static [(&'static str, &'static str)], Option<u64>, Verdict, &'static str);
+        let table: [Row; 9] = [
+            (&[], Some(3), Verdict::Pass, "/f was modified 3 s ago"),
+            (&[], None, Verdict::Fail, "no file /f"),
+            (&[("optional", "true")], None, Verdict::Pass, "no file /f"),
+            (&[("exists", "false")], None, Verdict::Pass, "no file /f"),
+            (&[("exists", "false")], Some(3), Verdict::Fail, "/f exists, expected no such file"),
+            (&[("max_age", "1m")], Some(60), Verdict::Pass, "/f was modified 60 s ago"),
+            (&[("max_age", "1m")], Some(61), Verdict::Fail, "/f was modified 61 s ago, expected at most 60 s"),
+            (&[("min_age", "1m")], Some(59), Verdict::Fail, "/f was modified 59 s ago, expected at least 60 s"),
+            (
+                &[("max_age", "1d"), ("optional", "true")],
+                Some(90_000),
+                Verdict::Fail,
+                "/f was modified 25 h ago, expected at most 24 h",
+            ),
+        ];
+        for (pairs, age, verdict, message) in table {
+            let report = params(pairs).judge(age.map(Duration::from_secs));
+            assert_eq!((report.verdict, report.message.as_str()), (verdict, message), "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn parameters_that_contradict_each_other_are_errors() {
+        type Row = (&'static [(&'static str, &'static str)], &'static str);
+        let table: [Row; 6] = [
+            (&[("exists", "false"), ("optional", "true")], "`exists`"),
+            (&[("exists", "false"), ("max_age", "1m")], "`exists`"),
+            (&[("exists", "false"), ("contains", "x")], "`exists`"),
+            (&[("exists", "false"), ("weight", "true")], "`exists`"),
+            (&[("min_age", "2m"), ("max_age", "1m")], "`max_age`: expected at least `min_age`, found 60 s"),
+            (&[("matches", "(")], "`matches`"),
+        ];
+        for (pairs, expected) in table {
+            let error = params(pairs).wanted().unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

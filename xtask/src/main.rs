@@ -1,5 +1,6 @@
 //! `cargo xtask`: builds, shows, tests and measures vouchd, and sets up first what a fresh machine lacks.
 
+mod languages;
 mod machine;
 mod plugins;
 
@@ -40,6 +41,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Plugins in C, C++, Zig, AssemblyScript and WAT, and the same tests for each (downloads half a gigabyte at first)
+    Languages,
     /// Formatting and clippy, warnings denied
     Lint,
 }
@@ -52,6 +55,7 @@ fn main() -> anyhow::Result<()> {
         Task::Test { args } => test(&root, &args),
         Task::Build => build(&root),
         Task::Bench { args } => bench(&root, &args),
+        Task::Languages => languages(&root),
         Task::Lint => lint(&root),
     }
 }
@@ -69,6 +73,7 @@ fn test(root: &Path, args: &[String]) -> anyhow::Result<()> {
     let environment = [("VOUCHD_BIN", root.join("target/debug/vouchd")), ("VOUCHD_PLUGINS", plugins)];
     run(guests(root, ["test"]).envs(environment.clone()))?;
     run(cargo(["test", "--workspace", "--doc"]))?;
+    languages::test(root, &root.join("target/debug/vouchd"))?;
     // Last, so that its totals are what is seen.
     machine::install_nextest()?;
     run(cargo(["nextest", "run", "--workspace", "--no-fail-fast"]).args(args).envs(environment))
@@ -88,6 +93,12 @@ fn bench(root: &Path, args: &[String]) -> anyhow::Result<()> {
     let release = root.join("target/release");
     let environment = [("VOUCHD_BIN", release.join("vouchd")), ("VOUCHD_PLUGINS", plugins)];
     run(Command::new(release.join("vouchd-bench")).args(args).envs(environment))
+}
+
+fn languages(root: &Path) -> anyhow::Result<()> {
+    languages::build(root)?;
+    run(cargo(["build", "--package", "vouchd"]))?;
+    languages::test(root, &root.join("target/debug/vouchd"))
 }
 
 fn lint(root: &Path) -> anyhow::Result<()> {

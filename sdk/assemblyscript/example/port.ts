@@ -1,0 +1,36 @@
+// Does a port accept connections?
+//
+// Parameters: `address` (`host:port`), `label` (what the operator calls it; default: the address).
+
+import { Context, Report, realloc, recall, remember, runCheck, tcp } from "../vouchd_check";
+
+function check(ctx: Context): Report {
+  const unknown = ctx.unknownParam(["address", "label"]);
+  if (unknown !== null) return Report.error("unknown parameter `" + unknown + "`: expected address, label");
+  const address = ctx.param("address");
+  if (address === null) return Report.error("the parameter `address` is missing: expected host:port");
+  const given = ctx.param("label");
+  const label = given === null ? address : given;
+
+  const reply = tcp(address, ctx.budgetMs);
+  const error = reply.error;
+  const report =
+    error === null
+      ? Report.pass(label + " accepts connections").metric("connect", <f64>reply.connectUs / 1e6, "s")
+      : error.orFail(label);
+  return report.metric("runs", countRun(), "c");
+}
+
+/// Runs so far, this one included.
+function countRun(): i32 {
+  const memo = recall();
+  const runs = (memo.length == 0 ? 0 : I32.parseInt(memo)) + 1;
+  remember(runs.toString());
+  return runs;
+}
+
+function run(name: usize, nameLen: i32, params: usize, paramsLen: i32, budgetMs: u32): usize {
+  return runCheck(check, name, nameLen, params, paramsLen, budgetMs);
+}
+
+export { run, realloc };

@@ -1,0 +1,15 @@
+// A transform for `asc`: gives the exports `run` and `realloc` the contract's names, which are no identifiers.
+
+const NAMES = { run: "vouchd:check/checker@0.1.0#check", realloc: "cabi_realloc" };
+
+export default class {
+  afterCompile(module) {
+    for (const [own, name] of Object.entries(NAMES)) {
+      const found = module.getExport(own);
+      if (!found) throw new Error(`expected the plugin to export \`${own}\`, as example/port.ts does`);
+      const internal = this.binaryen.getExportInfo(found).value;
+      module.removeExport(own);
+      module.addFunctionExport(internal, name);
+    }
+  }
+}

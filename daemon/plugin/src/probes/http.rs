@@ -130,7 +130,8 @@ impl Http {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let permits = |address: SocketAddr| grants.permits_http_address(hop.url, address.ip());
         let addresses = resolve::permitted(bare, port, permits).await?;
-        let name = hop.sni.unwrap_or(host).to_owned();
+        // As it stands in the client's URL: any other spelling of it would be resolved anew, past what was granted.
+        let name = hop.target()?.0.host_str().unwrap_or_default().to_owned();
         let target = Target { check: check.to_owned(), trust, name, addresses };
         if hop.keep
             && let Some(client) = self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(&target)

@@ -23,7 +23,7 @@ use std::path::PathBuf;
 pub use errors::{Errors, Problem};
 pub use grants::{Grants, ProcessGrant};
 pub use load::{drop_in_dir, load};
-pub use model::{Check, CheckUse, DEFAULT_CONTROL, Daemon, Garp, Instance, Limits, Unicast, VirtualAddress};
+pub use model::{Check, CheckUse, DEFAULT_CONTROL, Daemon, ExitCodes, Garp, Instance, Limits, Unicast, VirtualAddress};
 pub use quantity::{format_duration, parse_duration};
 pub use resolve::resolve;
 pub use source::Place;

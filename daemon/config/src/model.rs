@@ -43,6 +43,8 @@ pub struct Check {
     pub name: String,
     /// The plugin's file name without `.wasm`.
     pub plugin: String,
+    /// The only file that may run as this plugin: SHA-256 of its bytes in lower-case hex. None: any.
+    pub sha256: Option<String>,
     /// In file order. Tables are flattened to `outer.inner`, an array is the same key several times.
     pub params: Vec<(String, String)>,
     pub interval: Duration,
@@ -55,6 +57,18 @@ pub struct Check {
     pub influence: Influence,
     pub grants: Grants,
     pub limits: Limits,
+    /// For plugins that are programs.
+    pub exit_codes: ExitCodes,
+}
+
+/// What the exit status of a program says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExitCodes {
+    /// 0 is pass, anything else is fail.
+    #[default]
+    Plain,
+    /// 0 is pass, 1 warn, 2 fail, 3 an error of the check; anything else is fail.
+    Nagios,
 }
 
 /// What one run may use. Passing a limit is an error of the check, not a verdict.

@@ -152,6 +152,8 @@ fn values_of_a_check() {
         ("adjust = [0]", 10, "a list of two whole numbers"),
         ("adjust = [0, -50]", 10, "the lower first"),
         ("adjust = [-254, 0]", 11, "from -253 to 253"),
+        ("exit_codes = \"unix\"", 14, "\"plain\" or \"nagios\""),
+        ("sha256 = \"abc\"", 10, "64 hex digits"),
         ("on_error = \"pass\"", 12, "\"last_resort\" or \"fail\" or \"hold\""),
         ("params = [\"a\"]", 10, "a table of parameters"),
         ("params = { a = [[1]] }", 17, "a list in a list"),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use vouchd_config::{Config, Daemon, Garp, Limits, ProcessGrant, VirtualAddress, load, resolve};
+use vouchd_config::{Config, Daemon, ExitCodes, Garp, Limits, ProcessGrant, VirtualAddress, load, resolve};
 use vouchd_health::{Counting, Influence, OnError, Weight};
 use vouchd_wire::{AdvertInterval, Auth, ChecksumForm, Priority, Version, Vrid};
 
@@ -102,6 +102,7 @@ fn defaults() {
     assert_eq!(check.influence.on_error, OnError::LastResort);
     assert_eq!(check.grants.process, ProcessGrant::None);
     assert_eq!(check.limits, Limits::default());
+    assert_eq!((check.exit_codes, check.sha256.as_deref()), (ExitCodes::Plain, None));
     assert_eq!(check.limits.memory, 16 * 1024 * 1024);
 
     let instance = &config.instances[0];
@@ -130,6 +131,8 @@ fn the_other_values() {
         warn_weight = -5
         adjust = [-50, 10]
         on_error = "hold"
+        exit_codes = "nagios"
+        sha256 = "0123456789ABCDEF0123456789abcdef0123456789abcdef0123456789abcdef"
         allow = { process = true, tcp = ["db.local:*"] }
         limits = { memory = "32MiB", cpu = "1s", table_elements = 500, output = "1KiB", log_lines = 0, connections = 1 }
 
@@ -154,6 +157,8 @@ fn the_other_values() {
     assert_eq!(daemon.builtin_plugin_dir, PathBuf::from("/opt/plugins"));
 
     let check = &config.checks[0];
+    let sha256 = "0123456789abcdef".repeat(4);
+    assert_eq!((check.exit_codes, check.sha256.as_ref()), (ExitCodes::Nagios, Some(&sha256)));
     let influence = Influence { weight: None, warn_weight: -5, adjust: Some((-50, 10)), on_error: OnError::Hold };
     assert_eq!(check.influence, influence);
     assert_eq!(check.grants.process, ProcessGrant::All);

@@ -10,15 +10,18 @@ use tokio::sync::Semaphore;
 use vouchd_config::{Grants, Limits};
 use vouchd_health::{Metric, Report, RunResult, Verdict};
 use wasmtime::component::{Component, HasSelf, Linker};
-use wasmtime::{Engine, Store};
+use wasmtime::{Engine, Module, Store};
+use wasmtime_wasi::p2::bindings::CommandPre;
 
+use crate::command;
 use crate::contract::{Context, Plugin as Bindings, PluginPre, offered_version, types};
 use crate::engine::{self, Ticker};
 use crate::failure::{self, MAX_REASON};
-use crate::load::{self, Kind, LoadError, Metadata};
+use crate::load::{self, Code, Entry, Kind, LoadError, Metadata};
 use crate::metered::{CpuExceeded, Metered};
 use crate::outcome::{LogLevel, LogLine, Outcome, Run, Watch};
 use crate::probes::Probes;
+use crate::ready::Ready;
 use crate::state::{MAX_MEMO, RunState, Setting};
 use crate::text::cut;
 
@@ -80,6 +83,7 @@ pub struct Host(Arc<Inner>);
 struct Inner {
     engine: Engine,
     linker: Linker<RunState>,
+    core_linker: wasmtime::Linker<RunState>,
     probes: Arc<Probes>,
     slots: Semaphore,
     ticker: Ticker,
@@ -94,7 +98,7 @@ struct Inner {
 pub struct Plugin(Arc<Loaded>);
 
 struct Loaded {
-    pre: PluginPre<RunState>,
+    ready: Ready,
     kind: Kind,
     sha256: String,
     metadata: Metadata,
@@ -137,10 +141,12 @@ impl Host {
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(failed)?;
         Bindings::add_to_linker::<RunState, HasSelf<RunState>>(&mut linker, |state| state).map_err(failed)?;
+        let core_linker = command::linker(&engine).map_err(failed)?;
         let ticker = Ticker::start(&engine).map_err(|e| HostError(e.to_string()))?;
         Ok(Host(Arc::new(Inner {
             engine,
             linker,
+            core_linker,
             probes: Arc::default(),
             slots: Semaphore::new(settings.slots as usize),
             ticker,
@@ -171,33 +177,54 @@ impl Host {
     }
 
     fn load_here(&self, bytes: &[u8]) -> Result<Plugin, LoadError> {
-        let (kind, component) = load::componentize(bytes)?;
-        let component = Component::from_binary(&self.0.engine, &component).map_err(|e| compile_error(&e))?;
-        let imports = load::check_contract(&component)?;
-        let contract =
-            |e: wasmtime::Error| LoadError::Contract(format!("`vouchd:check` {}: {:#}", offered_version(), e));
-        let pre = self.0.linker.instantiate_pre(&component).map_err(contract)?;
-        let pre = PluginPre::new(pre).map_err(contract)?;
-        self.try_start(&pre)?;
+        let (kind, code) = load::prepare(bytes)?;
+        let engine = &self.0.engine;
+        let (kind, ready, imports) = match code {
+            Code::Component(bytes) => {
+                let component = Component::from_binary(engine, &bytes).map_err(|e| compile_error(&e))?;
+                let (entry, imports) = load::check_contract(&component)?;
+                let (kind, ready) = self.ready(kind, entry, &component).map_err(contract_error)?;
+                (kind, ready, imports)
+            }
+            Code::Core(bytes) => {
+                let module = Module::from_binary(engine, &bytes).map_err(|e| compile_error(&e))?;
+                let mut linker = self.0.core_linker.clone();
+                let imports = command::link(&mut linker, &module)?;
+                (kind, Ready::Core(linker.instantiate_pre(&module).map_err(contract_error)?), imports)
+            }
+        };
+        self.try_start(&ready)?;
         let sha256 = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
-        Ok(Plugin(Arc::new(Loaded { pre, kind, sha256, metadata: load::metadata(bytes), imports })))
+        Ok(Plugin(Arc::new(Loaded { ready, kind, sha256, metadata: load::metadata(bytes), imports })))
+    }
+
+    fn ready(&self, kind: Kind, entry: Entry, component: &Component) -> wasmtime::Result<(Kind, Ready)> {
+        let pre = self.0.linker.instantiate_pre(component)?;
+        Ok(match entry {
+            Entry::Checker => (kind, Ready::Checker(PluginPre::new(pre)?)),
+            Entry::Program => (Kind::Command, Ready::Component(CommandPre::new(pre)?)),
+        })
     }
 
     /// One throw-away instance, under the limits that a run has.
-    fn try_start(&self, pre: &PluginPre<RunState>) -> Result<(), LoadError> {
+    fn try_start(&self, ready: &Ready) -> Result<(), LoadError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()
             .map_err(|e| LoadError::Start(e.to_string()))?;
-        let deadline = Instant::now() + START_TIME;
-        let setting =
-            Setting { check: "load", grants: &Grants::default(), limits: &self.0.largest, deadline, memo: Vec::new() };
+        let setting = Setting {
+            check: "load",
+            grants: &Grants::default(),
+            limits: &self.0.largest,
+            deadline: Instant::now() + START_TIME,
+            memo: Vec::new(),
+            program: ready.program(&[]),
+        };
         let mut store = self.store(setting);
         let _tick = self.0.ticker.guard();
-        let started =
-            runtime.block_on(async { tokio::time::timeout(START_TIME, pre.instantiate_async(&mut store)).await });
+        let started = runtime.block_on(async { tokio::time::timeout(START_TIME, ready.try_start(&mut store)).await });
         match started {
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(())) => Ok(()),
             // Types are compared when an instance is made.
             Ok(Err(error)) if failure::is_mismatch(&error) => Err(LoadError::Contract(error.root_cause().to_string())),
             Ok(Err(error)) => Err(LoadError::Start(failure::describe(&error, store.data().limiter.hit(), None))),
@@ -229,6 +256,7 @@ impl Host {
             limits: run.limits,
             deadline: started + run.timeout,
             memo: run.memo,
+            program: plugin.0.ready.program(run.params),
         };
         let mut store = self.store(setting);
         let context = Context {
@@ -240,11 +268,7 @@ impl Host {
         let mut instantiation = Duration::ZERO;
         let ended = {
             let _tick = self.0.ticker.guard();
-            let call = pin!(async {
-                let instance = plugin.0.pre.instantiate_async(&mut store).await?;
-                instantiation = started.elapsed();
-                instance.vouchd_check_checker().call_check(&mut store, &context).await
-            });
+            let call = pin!(plugin.0.ready.call(&mut store, &context, run.exit_codes, &mut instantiation));
             match tokio::time::timeout(run.timeout, Metered::new(call, &mut cpu, run.limits.cpu)).await {
                 Ok(Ok(Ok(answer))) => Ended::Answer(answer),
                 Ok(Ok(Err(error))) => Ended::Broken(error),
@@ -344,6 +368,10 @@ fn clean(report: types::Report) -> Report {
             .map(|m| Metric { name: cut(&m.name, MAX_NAME), value: m.value, unit: cut(&m.unit, MAX_NAME) })
             .collect(),
     }
+}
+
+fn contract_error(error: wasmtime::Error) -> LoadError {
+    LoadError::Contract(format!("`vouchd:check` {}: {error:#}", offered_version()))
 }
 
 /// Wasmtime checks the pool's bounds while compiling.

@@ -17,6 +17,7 @@
 //!             limits: &check.limits,
 //!             timeout: check.timeout,
 //!             memo: Vec::new(),
+//!             exit_codes: check.exit_codes,
 //!         },
 //!     )
 //!     .await;
@@ -29,6 +30,7 @@
 //! count runs.
 
 mod calls;
+mod command;
 mod contract;
 mod engine;
 mod failure;
@@ -38,6 +40,8 @@ mod load;
 mod metered;
 mod outcome;
 mod probes;
+mod program;
+mod ready;
 mod sink;
 mod state;
 mod text;

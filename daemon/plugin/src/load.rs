@@ -1,7 +1,8 @@
 //! A file's bytes to something that can run, or an error that says what is wrong with the file.
 //!
-//! What kind it is shows in the bytes, never in the name: a component is used as it is; a core module with embedded
-//! contract metadata (what `cargo build --target wasm32-unknown-unknown` with wit-bindgen gives) is made into one.
+//! What kind it is shows in the bytes, never in the name. A component is used as it is. A core module that exports the
+//! contract's `check` is made into one, with the metadata that it has embedded (what `cargo build --target
+//! wasm32-unknown-unknown` with wit-bindgen gives), or else with the host's own. A WASI command stays a core module.
 
 use thiserror::Error;
 use wasi_preview1_component_adapter_provider::{
@@ -9,7 +10,8 @@ use wasi_preview1_component_adapter_provider::{
 };
 use wasmparser::{ComponentName, KnownCustom, Name, Parser, Payload};
 use wasmtime::component::Component;
-use wit_component::ComponentEncoder;
+use wit_component::{ComponentEncoder, StringEncoding};
+use wit_parser::Resolve;
 
 use crate::contract::{OFFERED, PACKAGE, is_compatible, offered_version, parse_name};
 use crate::text::cut;
@@ -22,8 +24,10 @@ const MAX_METADATA: usize = 200;
 pub enum Kind {
     /// A component, used as it is.
     Component,
-    /// A core module with contract metadata, made into a component.
+    /// A core module, made into a component.
     Module,
+    /// A program.
+    Command,
 }
 
 impl std::fmt::Display for Kind {
@@ -31,6 +35,7 @@ impl std::fmt::Display for Kind {
         f.write_str(match self {
             Kind::Component => "component",
             Kind::Module => "module",
+            Kind::Command => "command",
         })
     }
 }
@@ -43,24 +48,23 @@ pub enum LoadError {
     #[error("damaged or cut off: {0}")]
     Invalid(String),
     #[error(
-        "a core module that has no embedded contract metadata (a custom section `component-type`): build it with \
-         bindings for `vouchd:check`, or make it into a component (`wasm-tools component embed` and `new`)"
+        "does not export `vouchd:check/checker@{offered}`, nor is it a program (`wasi:cli/run`, or `_start` of a core \
+         module); it exports {found}", offered = offered_version()
     )]
-    NoMetadata,
-    #[error(
-        "a WASI command (it exports `_start`): programs can't be checks in this version; export \
-         `vouchd:check/checker@{offered}` instead", offered = offered_version()
-    )]
-    Command,
-    #[error("does not export `vouchd:check/checker@{offered}`; it exports {found}", offered = offered_version())]
     NoChecker { found: String },
     #[error(
         "built against `{PACKAGE}{interface}` {found}, this daemon offers {offered}: rebuild the plugin with the SDK \
-         of this version, or update vouchd", offered = offered_version()
+         of this version, or update vouchd", offered = offered_version(),
+        found = if found.is_empty() { "without a version" } else { found.as_str() }
     )]
     Version { interface: String, found: String },
     #[error("needs `{name}`, which this daemon does not offer (it offers {PACKAGE}{{{offered}}} and WASI 0.2)", offered = OFFERED.join(","))]
     UnknownImport { name: String },
+    #[error(
+        "needs `{name}`, which a program is not offered (it is offered WASI preview 1, {PACKAGE}simple and {PACKAGE}log); \
+         export `vouchd:check/checker@{offered}` to have more", offered = offered_version()
+    )]
+    NotForPrograms { name: String },
     #[error("does not fit the contract: {0}")]
     Contract(String),
     #[error("too big: {0}; raise limits.memory of the check that needs most, or fix the plugin")]
@@ -77,8 +81,15 @@ pub struct Metadata {
     pub description: Option<String>,
 }
 
-/// The bytes as a component.
-pub(crate) fn componentize(bytes: &[u8]) -> Result<(Kind, Vec<u8>), LoadError> {
+/// What is compiled of a file.
+pub(crate) enum Code {
+    Component(Vec<u8>),
+    /// A program that runs as the core module that it is.
+    Core(Vec<u8>),
+}
+
+/// Tells the file's kind, and makes it into what can be compiled.
+pub(crate) fn prepare(bytes: &[u8]) -> Result<(Kind, Code), LoadError> {
     if !bytes.starts_with(b"\0asm") {
         let found = match bytes {
             [] => "an empty file".to_owned(),
@@ -87,19 +98,66 @@ pub(crate) fn componentize(bytes: &[u8]) -> Result<(Kind, Vec<u8>), LoadError> {
         return Err(LoadError::NotWasm { found });
     }
     if Parser::is_component(bytes) {
-        return Ok((Kind::Component, bytes.to_vec()));
+        return Ok((Kind::Component, Code::Component(bytes.to_vec())));
     }
     let outline = outline(bytes)?;
-    if !outline.has_metadata {
-        return Err(if outline.has_start { LoadError::Command } else { LoadError::NoMetadata });
+    match &outline.checker {
+        Some(version) if !is_compatible(version) => {
+            Err(LoadError::Version { interface: "checker".to_owned(), found: version.clone() })
+        }
+        Some(_) if outline.has_metadata => Ok((Kind::Module, Code::Component(componentize(bytes, &outline)?))),
+        Some(version) => {
+            outline.check_imports(|_| true, |name| LoadError::UnknownImport { name })?;
+            let bytes = embed_contract(bytes, version)?;
+            Ok((Kind::Module, Code::Component(componentize(&bytes, &outline)?)))
+        }
+        None if outline.has_start => {
+            let offered = |interface: &str| FOR_PROGRAMS.contains(&interface);
+            outline.check_imports(offered, |name| LoadError::NotForPrograms { name })?;
+            Ok((Kind::Command, Code::Core(bytes.to_vec())))
+        }
+        None => Err(LoadError::NoChecker { found: list(&outline.exports) }),
     }
+}
+
+/// The interfaces of the contract that core programs may import: their functions take and give plain numbers.
+const FOR_PROGRAMS: [&str; 2] = ["simple", "log"];
+
+/// The contract as it is compiled in: what a module is embedded that has no metadata of its own.
+const WIT: &str = include_str!("../../../sdk/wit/check.wit");
+
+/// A core module with the contract's metadata, in the version that it was written for.
+fn embed_contract(bytes: &[u8], version: &str) -> Result<Vec<u8>, LoadError> {
+    let ours = offered_version();
+    let wit = WIT.replacen(&format!("package vouchd:check@{ours};"), &format!("package vouchd:check@{version};"), 1);
+    let mut resolve = Resolve::default();
+    let package = resolve.push_str("check.wit", &wit).map_err(encoding_error)?;
+    let world = resolve.select_world(&[package], Some("plugin")).map_err(encoding_error)?;
+    let mut bytes = bytes.to_vec();
+    wit_component::embed_component_metadata(&mut bytes, &resolve, world, StringEncoding::UTF8)
+        .map_err(encoding_error)?;
+    Ok(bytes)
+}
+
+fn componentize(bytes: &[u8], outline: &Outline) -> Result<Vec<u8>, LoadError> {
     let mut encoder = ComponentEncoder::default().validate(true).module(bytes).map_err(encoding_error)?;
-    if outline.imports_preview1 {
+    if outline.imports.iter().any(|(module, _)| module == WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME) {
         encoder = encoder
             .adapter(WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER)
             .map_err(encoding_error)?;
     }
-    Ok((Kind::Module, encoder.encode().map_err(encoding_error)?))
+    encoder.encode().map_err(encoding_error)
+}
+
+/// Names as an error shows them.
+fn list(names: &[String]) -> String {
+    const MOST: usize = 8;
+    let shown: Vec<_> = names.iter().take(MOST).map(|name| format!("`{}`", cut(name, 100))).collect();
+    match (names.len(), shown.join(", ")) {
+        (0, _) => "nothing".to_owned(),
+        (n, shown) if n > MOST => format!("{shown} and {} more", n - MOST),
+        (_, shown) => shown,
+    }
 }
 
 fn encoding_error(error: impl std::fmt::Display) -> LoadError {
@@ -111,7 +169,31 @@ fn encoding_error(error: impl std::fmt::Display) -> LoadError {
 struct Outline {
     has_metadata: bool,
     has_start: bool,
-    imports_preview1: bool,
+    /// The version in the name of an exported `vouchd:check/checker@…#check`.
+    checker: Option<String>,
+    exports: Vec<String>,
+    imports: Vec<(String, String)>,
+}
+
+impl Outline {
+    /// Every import is of preview 1, or of the contract in a version that fits and of an interface that is offered.
+    fn check_imports(
+        &self,
+        offered: impl Fn(&str) -> bool,
+        otherwise: impl Fn(String) -> LoadError,
+    ) -> Result<(), LoadError> {
+        for (module, name) in &self.imports {
+            match parse_name(module) {
+                Some((interface, version)) if !is_compatible(version) => {
+                    return Err(LoadError::Version { interface: interface.to_owned(), found: version.to_owned() });
+                }
+                Some((interface, _)) if OFFERED.contains(&interface) && offered(interface) => {}
+                None if module == WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME => {}
+                Some(_) | None => return Err(otherwise(format!("{module}#{name}"))),
+            }
+        }
+        Ok(())
+    }
 }
 
 fn outline(bytes: &[u8]) -> Result<Outline, LoadError> {
@@ -124,12 +206,18 @@ fn outline(bytes: &[u8]) -> Result<Outline, LoadError> {
             }
             Payload::ExportSection(exports) => {
                 for export in exports {
-                    outline.has_start |= export.map_err(invalid)?.name == "_start";
+                    let name = export.map_err(invalid)?.name;
+                    outline.has_start |= name == "_start";
+                    if let Some(("checker", version)) = name.strip_suffix("#check").and_then(parse_name) {
+                        outline.checker = Some(version.to_owned());
+                    }
+                    outline.exports.push(name.to_owned());
                 }
             }
             Payload::ImportSection(imports) => {
                 for import in imports.into_imports() {
-                    outline.imports_preview1 |= import.map_err(invalid)?.module == WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME;
+                    let import = import.map_err(invalid)?;
+                    outline.imports.push((import.module.to_owned(), import.name.to_owned()));
                 }
             }
             _ => {}
@@ -138,8 +226,16 @@ fn outline(bytes: &[u8]) -> Result<Outline, LoadError> {
     Ok(outline)
 }
 
+/// What a component is called by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entry {
+    Checker,
+    /// `wasi:cli/run`
+    Program,
+}
+
 /// Checks names and versions, so that a mismatch is told in words. The probes that the plugin imports.
-pub(crate) fn check_contract(component: &Component) -> Result<Vec<String>, LoadError> {
+pub(crate) fn check_contract(component: &Component) -> Result<(Entry, Vec<String>), LoadError> {
     let ty = component.component_type();
     let mut probes = Vec::new();
     for (name, _) in ty.imports(component.engine()) {
@@ -157,17 +253,18 @@ pub(crate) fn check_contract(component: &Component) -> Result<Vec<String>, LoadE
         }
     }
     let mut found = Vec::new();
+    let mut entry = None;
     for (name, _) in ty.exports(component.engine()) {
         match parse_name(name) {
-            Some(("checker", version)) if is_compatible(version) => return Ok(probes),
+            Some(("checker", version)) if is_compatible(version) => entry = Some(Entry::Checker),
             Some(("checker", version)) => {
                 return Err(LoadError::Version { interface: "checker".to_owned(), found: version.to_owned() });
             }
-            Some(_) | None => found.push(format!("`{name}`")),
+            None if name.starts_with("wasi:cli/run@0.2.") => entry = entry.or(Some(Entry::Program)),
+            Some(_) | None => found.push(name.to_owned()),
         }
     }
-    let found = if found.is_empty() { "nothing".to_owned() } else { found.join(", ") };
-    Err(LoadError::NoChecker { found })
+    entry.map(|entry| (entry, probes)).ok_or_else(|| LoadError::NoChecker { found: list(&found) })
 }
 
 /// Name, version and description as far as they are there, the outermost first.
@@ -207,16 +304,27 @@ fn own_name<'a>(section: &wasmparser::CustomSectionReader<'a>) -> Option<&'a str
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_is_not_webassembly_is_told_by_its_bytes() {
-        let error = componentize(b"#!/bin/sh\nexit 0\n").unwrap_err();
-        assert!(error.to_string().contains("found \"#!/bin/s\""), "{error}");
-        assert!(componentize(b"").unwrap_err().to_string().contains("an empty file"));
+    fn error(bytes: &[u8]) -> String {
+        prepare(bytes).err().expect("an error").to_string()
     }
 
     #[test]
-    fn a_core_module_without_metadata_is_told_apart_from_a_command() {
-        let plain = b"\0asm\x01\0\0\0";
-        assert_eq!(componentize(plain).unwrap_err(), LoadError::NoMetadata);
+    fn what_is_not_webassembly_is_told_by_its_bytes() {
+        assert!(error(b"#!/bin/sh\nexit 0\n").contains("found \"#!/bin/s\""));
+        assert!(error(b"").contains("an empty file"));
+    }
+
+    #[test]
+    fn a_module_without_the_contracts_exports_is_told_what_it_exports() {
+        assert!(error(b"\0asm\x01\0\0\0").contains("it exports nothing"));
+    }
+
+    #[test]
+    fn the_contract_can_be_embedded_in_any_version_that_fits() {
+        for version in ["0.1.0", "0.1.9"] {
+            let bytes = embed_contract(b"\0asm\x01\0\0\0", version).unwrap();
+            let name = format!("vouchd:check/checker@{version}");
+            assert!(String::from_utf8_lossy(&bytes).contains(&name), "{name}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use vouchd_config::{Grants, Limits};
+use vouchd_config::{ExitCodes, Grants, Limits};
 use vouchd_health::RunResult;
 
 /// One run to be carried out.
@@ -19,6 +19,8 @@ pub struct Run<'a> {
     pub timeout: Duration,
     /// What the check's last run kept; empty at first.
     pub memo: Vec<u8>,
+    /// For a program.
+    pub exit_codes: ExitCodes,
 }
 
 /// How a run ended, what it used, and what it looked at.

@@ -4,10 +4,12 @@
 use std::time::{Duration, Instant};
 
 use vouchd_config::{Grants, Limits};
+use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use std::sync::Arc;
 
+use crate::command::{self, Printed};
 use crate::contract::{ProbeError, http, log, memo, process, simple, tcp, types};
 use crate::limiter::Limiter;
 use crate::outcome::{LogLevel, Probe, Watch};
@@ -35,9 +37,13 @@ pub(crate) struct RunState {
     /// Connections that the plugin has open now.
     pub(crate) open: u32,
     wasi: WasiCtx,
+    /// Of a core program; others have `wasi`.
+    preview1: Option<WasiP1Ctx>,
     pub(crate) table: ResourceTable,
     pub(crate) limiter: Limiter,
     pub(crate) lines: Lines,
+    /// What a program printed.
+    pub(crate) printed: Printed,
     pub(crate) memo: Memo,
     pub(crate) probes: Vec<Probe>,
     /// The first refusal of the run.
@@ -60,6 +66,15 @@ pub(crate) struct Setting<'a> {
     pub(crate) limits: &'a Limits,
     pub(crate) deadline: Instant,
     pub(crate) memo: Vec<u8>,
+    /// Where the plugin is a program: others are handed their parameters when they are called.
+    pub(crate) program: Option<Program<'a>>,
+}
+
+/// What only a program needs.
+pub(crate) struct Program<'a> {
+    pub(crate) params: &'a [(String, String)],
+    /// A core module, which has the preview 1 functions.
+    pub(crate) core: bool,
 }
 
 impl RunState {
@@ -69,13 +84,22 @@ impl RunState {
         let lines = Lines::new(usize::try_from(limits.log_lines).unwrap_or(usize::MAX), output);
         // No directories, no network, the granted environment. What is printed is kept.
         let environment: Vec<_> = setting.grants.env.iter().collect();
-        let wasi = WasiCtxBuilder::new()
-            .envs(&environment)
-            .allow_tcp(false)
-            .allow_udp(false)
-            .stdout(Sink::new(lines.clone(), LogLevel::Info))
-            .stderr(Sink::new(lines.clone(), LogLevel::Warn))
-            .build();
+        let printed = Printed::new(output);
+        let mut builder = WasiCtxBuilder::new();
+        builder.envs(&environment).allow_tcp(false).allow_udp(false).stderr(Sink::new(lines.clone(), LogLevel::Warn));
+        match &setting.program {
+            Some(program) => {
+                command::start_with(&mut builder, setting.check, program.params);
+                builder.stdout(printed.clone());
+            }
+            None => {
+                builder.stdout(Sink::new(lines.clone(), LogLevel::Info));
+            }
+        }
+        let (wasi, preview1) = match &setting.program {
+            Some(Program { core: true, .. }) => (WasiCtxBuilder::new().build(), Some(builder.build_p1())),
+            Some(Program { core: false, .. }) | None => (builder.build(), None),
+        };
         let mut table = ResourceTable::new();
         table.set_max_capacity(1024);
         RunState {
@@ -86,14 +110,21 @@ impl RunState {
             connections: limits.connections,
             open: 0,
             wasi,
+            preview1,
             table,
             limiter: Limiter::new(limits.memory, u64::from(limits.table_elements)),
             lines,
+            printed,
             memo: Memo { before: setting.memo, kept: None, too_long: None },
             probes: Vec::new(),
             denied: None,
             watch: Watch::default(),
         }
+    }
+
+    /// What preview 1 functions work on.
+    pub(crate) fn preview1(&mut self) -> &mut WasiP1Ctx {
+        self.preview1.get_or_insert_with(|| WasiCtxBuilder::new().build_p1())
     }
 
     /// How long a probe may take: what the plugin asked for (0: no wish), within what is left of the run.

@@ -91,7 +91,7 @@ pub struct PluginState {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LoadedPlugin {
-    /// `component` or `module`.
+    /// `component`, `module` or `command`.
     pub kind: String,
     pub sha256: String,
     /// Unix time in seconds.

@@ -9,7 +9,7 @@ use url::Url;
 use vouchd_health::{Counting, Influence, OnError, Weight};
 
 use crate::grants::{BadPattern, DnsGrant, Grants, ProcessGrant};
-use crate::model::{Check, Limits};
+use crate::model::{Check, ExitCodes, Limits};
 use crate::reader::{Problems, Table, Value};
 
 use super::name;
@@ -21,6 +21,7 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(600);
 pub(super) fn check(check_name: &str, mut table: Table<'_>, problems: &mut Problems) -> Option<Check> {
     let plugin = table.require("plugin", "the plugin's file name without .wasm, like \"process\"", problems);
     let plugin = plugin.and_then(|value| plugin_name(&value, problems));
+    let sha256 = table.take("sha256").and_then(|value| sha256(&value, problems));
     let params = table.take("params").map(|value| params(&value, problems)).unwrap_or_default();
 
     let interval = table.take("interval");
@@ -38,12 +39,15 @@ pub(super) fn check(check_name: &str, mut table: Table<'_>, problems: &mut Probl
     let allow = table.take("allow");
     let grants = allow.as_ref().map(|value| grants(value, problems)).unwrap_or_default();
     let limits = table.take("limits").map(|value| limits(&value, problems)).unwrap_or_default();
+    let exit_codes = [("plain", ExitCodes::Plain), ("nagios", ExitCodes::Nagios)];
+    let exit_codes = table.take("exit_codes").and_then(|value| value.choice(&exit_codes, problems)).unwrap_or_default();
     let place = table.place();
     table.finish(problems);
 
     let check = Check {
         name: check_name.to_owned(),
         plugin: plugin?,
+        sha256,
         params,
         interval,
         timeout,
@@ -52,6 +56,7 @@ pub(super) fn check(check_name: &str, mut table: Table<'_>, problems: &mut Probl
         influence,
         grants,
         limits,
+        exit_codes,
     };
     if let Some(line) = missing_grant(&check) {
         let place = allow.map_or(place, |value| value.place());
@@ -75,6 +80,16 @@ fn plugin_name(value: &Value<'_>, problems: &mut Problems) -> Option<String> {
         return None;
     }
     name(value, problems)
+}
+
+fn sha256(value: &Value<'_>, problems: &mut Problems) -> Option<String> {
+    const EXPECTED: &str = "the SHA-256 of the plugin's file: 64 hex digits, as sha256sum prints them";
+    let text = value.string(EXPECTED, problems)?;
+    if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        value.error(format!("expected {EXPECTED}"), problems);
+        return None;
+    }
+    Some(text.to_ascii_lowercase())
 }
 
 fn count(value: Option<Value<'_>>, problems: &mut Problems) -> u32 {

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use vouchd_config::{Grants, Limits};
+use vouchd_config::{ExitCodes, Grants, Limits};
 use vouchd_health::{Report, RunResult, Verdict};
 use vouchd_plugin::{Host, HostSettings, Outcome, Plugin, Run};
 use wit_component::StringEncoding;
@@ -95,7 +95,9 @@ pub async fn run_with(
     timeout: Duration,
 ) -> Outcome {
     let params: Vec<_> = params.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    host.run(plugin, Run { check: "test", params: &params, grants, limits, timeout, memo: Vec::new() }).await
+    let exit_codes = ExitCodes::default();
+    host.run(plugin, Run { check: "test", params: &params, grants, limits, timeout, memo: Vec::new(), exit_codes })
+        .await
 }
 
 /// The reason of a run that was an error.

@@ -74,6 +74,7 @@ impl Run for Guests {
             limits: &check.limits,
             timeout: check.timeout,
             memo,
+            exit_codes: check.exit_codes,
         };
         let outcome = self.host.run(plugin, run).await;
         Ended {

@@ -99,6 +99,10 @@ impl<P: Clone + Send + Sync + 'static> Follow<P> {
                 () = sleep_until(schedule.due()) => {
                     schedule.start(Instant::now());
                     in_flight = Some(match self.slot.borrow_and_update().clone() {
+                        Slot::Present { sha256, .. } if check.sha256.as_ref().is_some_and(|pin| *pin != sha256) => {
+                            let reason = not_pinned(check, &sha256);
+                            Box::pin(std::future::ready(Ended::without_run(reason)))
+                        }
                         Slot::Present { plugin, sha256 } => {
                             let memo = memo.for_version(sha256);
                             let runner = runner.clone();
@@ -146,6 +150,15 @@ impl<P: Clone + Send + Sync + 'static> Follow<P> {
             }
         }
     }
+}
+
+/// Why a version does not run that the check does not name.
+fn not_pinned(check: &Check, found: &str) -> String {
+    let (plugin, pin) = (&check.plugin, check.sha256.as_deref().unwrap_or_default());
+    format!(
+        "plugin {plugin} is not the file that this check names: expected sha256 = {pin:?}, found {found:?}; install the \
+         expected file, or write what was found if it is meant"
+    )
 }
 
 /// What the runs of a check remember. Only the version that wrote it can be trusted to read it.

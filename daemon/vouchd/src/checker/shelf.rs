@@ -31,7 +31,7 @@ pub struct Sources {
 #[derive(Debug)]
 pub struct Loaded<P> {
     pub plugin: P,
-    /// `component` or `module`.
+    /// `component`, `module` or `command`.
     pub kind: String,
 }
 

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use vouchd_config::{Grants, Limits, ProcessGrant};
+use vouchd_config::{ExitCodes, Grants, Limits, ProcessGrant};
 use vouchd_health::{Counting, Influence, OnError, Report, RunResult, Verdict};
 
 use super::runner::Ended;
@@ -72,6 +72,7 @@ fn check(name: &str, plugin: &str, interval: Duration) -> Check {
     Check {
         name: name.to_owned(),
         plugin: plugin.to_owned(),
+        sha256: None,
         params: Vec::new(),
         interval,
         timeout: Duration::from_secs(1),
@@ -80,6 +81,7 @@ fn check(name: &str, plugin: &str, interval: Duration) -> Check {
         influence: Influence { weight: None, warn_weight: 0, adjust: None, on_error: OnError::LastResort },
         grants: Grants::default(),
         limits: Limits::default(),
+        exit_codes: ExitCodes::default(),
     }
 }
 
@@ -215,6 +217,17 @@ async fn a_new_version_runs_at_once_with_an_empty_memo_and_a_broken_one_never() 
     router.silent_for(Duration::from_millis(200)).await;
     fs::write(router.directory.path().join("p.wasm"), "good 2").unwrap();
     assert_eq!(message(&router.run().await), "good 2 ");
+}
+
+#[tokio::test]
+async fn a_check_that_names_a_file_runs_no_other() {
+    let pinned = Check { sha256: Some(super::files::sha256(b"good 1")), ..check("c", "p", HOUR) };
+    let router = Router::start(Fake::default(), &[("p.wasm", "good 2")], vec![pinned]).await;
+    let done = router.run().await;
+    let found = super::files::sha256(b"good 2");
+    assert!(matches!(&done.result, RunResult::Error { reason } if reason.contains(&found)), "{done:?}");
+    fs::write(router.directory.path().join("p.wasm"), "good 1").unwrap();
+    assert_eq!(message(&router.run().await), "good 1 ");
 }
 
 #[tokio::test]

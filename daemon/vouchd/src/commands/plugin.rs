@@ -149,6 +149,9 @@ pub fn test(args: &TestArgs) -> anyhow::Result<ExitCode> {
     let bytes = fs::read(&args.file).with_context(|| format!("reading {}", args.file.display()))?;
     let host = Host::new(HostSettings::fitting([&check.limits]))?;
     let plugin = host.load(&bytes).with_context(|| format!("{} can't be used as a plugin", args.file.display()))?;
+    if let Some(pin) = check.sha256.as_deref().filter(|pin| *pin != plugin.sha256()) {
+        anyhow::bail!("{} is not the file that check {} names with sha256 = {pin:?}", args.file.display(), check.name);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let mut costs = Costs::default();
     let mut memo = Vec::new();
@@ -162,6 +165,7 @@ pub fn test(args: &TestArgs) -> anyhow::Result<ExitCode> {
                 limits: &check.limits,
                 timeout: check.timeout,
                 memo: memo.clone(),
+                exit_codes: check.exit_codes,
             },
         ));
         if let Some(kept) = &outcome.memo {

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
-use tracing::{debug, error, warn};
+use tracing::{debug, error};
 use vouchd_config::Instance;
 use vouchd_net::{InstanceKey, LinkState, Network, Received, Report, Time, Watched};
 use vouchd_vrrp::{Health, Input, Link, Packet};
@@ -230,11 +230,6 @@ fn subject(report: &Report) -> &InstanceKey {
         | Report::AnnounceFailed { instance, .. }
         | Report::Late { instance, .. } => instance,
     }
-}
-
-/// For the log: an order that the keeper did not take is made good by the next one, or by the lease.
-pub fn warn_refused(instance: &str, refused: vouchd_net::CommandRefused) {
-    warn!(instance, "instance {instance}: {refused}");
 }
 
 #[cfg(test)]

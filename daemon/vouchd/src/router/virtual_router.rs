@@ -13,7 +13,6 @@ use vouchd_net::{
 use vouchd_vrrp::{Action, Announcements, ConfigError, Discard, Event, Input, Instant, Link, Router, State, Why};
 use vouchd_wire::{Advertisement, Priority};
 
-use super::engine::warn_refused;
 use crate::status;
 
 pub struct VirtualRouter {
@@ -149,8 +148,9 @@ impl VirtualRouter {
     }
 
     fn order(&self, command: AddressCommand, network: &mut impl Network) {
+        // Made good by the next order, or by the end of the lease.
         if let Err(refused) = network.address(command) {
-            warn_refused(&self.config.name, refused);
+            warn!(instance = self.config.name, "instance {}: {refused}", self.config.name);
         }
     }
 

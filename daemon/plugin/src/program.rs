@@ -175,7 +175,8 @@ mod tests {
 
     #[test]
     fn performance_data_are_metrics_in_base_units() {
-        let table: [(&str, &[(&str, f64, &str)]); 8] = [
+        type Metrics<'a> = &'a [(&'a str, f64, &'a str)];
+        let table: [(&str, Metrics); 8] = [
             ("OK - fine", &[]),
             ("OK|time=12ms;100;200;0", &[("time", 0.012, "s")]),
             ("OK | a=1 b=2.5%;;;0;100", &[("a", 1.0, ""), ("b", 2.5, "%")]),

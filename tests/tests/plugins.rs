@@ -116,9 +116,12 @@ fn hostile() -> Vec<Hostile> {
         ),
         (
             "wants-system",
-            wat::parse_str(r#"(module (import "env" "system" (func (param i32) (result i32))))"#)
-                .expect("a test's own text"),
-            &["import", "contract", "metadata"],
+            wat::parse_str(
+                r#"(module (import "env" "system" (func (param i32) (result i32)))
+                   (memory (export "memory") 1) (func (export "_start")))"#,
+            )
+            .expect("a test's own text"),
+            &["needs `env#system`"],
         ),
         ("not-wasm", b"#!/bin/sh\nexit 0\n".to_vec(), &["wasm", "WebAssembly"]),
         ("empty", Vec::new(), &["wasm", "WebAssembly", "empty"]),

@@ -7,6 +7,7 @@
 //!
 //! Nothing is looked up on the machine, except that [`Config::check_plugins`] is told which plugins there are.
 
+pub mod declared;
 mod errors;
 pub mod grants;
 mod hints;
@@ -20,6 +21,8 @@ mod source;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use declared::Given;
+pub use declared::{Param, ParamType};
 pub use errors::{Errors, Problem};
 pub use grants::{Grants, ProcessGrant};
 pub use load::{drop_in_dir, load};
@@ -47,11 +50,15 @@ pub struct Config {
     plugins: BTreeMap<String, PluginUse>,
 }
 
-/// Where a check stands and where it names its plugin.
+/// Where a check stands, where it names its plugin, and what it gives it.
 #[derive(Debug, Clone)]
 struct PluginUse {
     named: Place,
     plugin: Place,
+    /// The key `params`, if it is there.
+    params: Option<Place>,
+    /// One for each of the check's `params`.
+    given: Vec<Given>,
 }
 
 impl Config {
@@ -62,6 +69,21 @@ impl Config {
     pub fn check_plugins(&self, available: &[String]) -> Result<(), Errors> {
         let missing = self.checks.iter().filter(|check| !available.contains(&check.plugin));
         let problems: Vec<Problem> = missing.map(|check| self.missing_plugin(check, available)).collect();
+        if problems.is_empty() { Ok(()) } else { Err(Errors::new(problems)) }
+    }
+
+    /// Checks that every check's `params` are those that its plugin declares. A plugin that is not among `declared` is left
+    /// out: it says nothing about its parameters.
+    ///
+    /// # Errors
+    /// All that do not fit, each with its place.
+    pub fn check_params(&self, declared: &BTreeMap<String, Vec<Param>>) -> Result<(), Errors> {
+        let problems: Vec<Problem> = self
+            .checks
+            .iter()
+            .filter_map(|check| Some((check, declared.get(&check.plugin)?, self.plugins.get(&check.name)?)))
+            .flat_map(|(check, params, at)| declared::misfits(check, params, at))
+            .collect();
         if problems.is_empty() { Ok(()) } else { Err(Errors::new(problems)) }
     }
 

@@ -103,6 +103,7 @@ struct Loaded {
     sha256: String,
     metadata: Metadata,
     imports: Vec<String>,
+    contract: Option<String>,
 }
 
 impl Plugin {
@@ -122,6 +123,11 @@ impl Plugin {
     /// The interfaces of the contract that it imports: `http`, `tcp`, `process`, `log`, `memo`, `simple`.
     pub fn imports(&self) -> &[String] {
         &self.0.imports
+    }
+
+    /// The version of the contract that it was built against, `0.1.0`, if it exports the contract's interface.
+    pub fn contract(&self) -> Option<&str> {
+        self.0.contract.as_deref()
     }
 }
 
@@ -164,38 +170,52 @@ impl Host {
     /// # Errors
     /// If the bytes are not a plugin that can run here.
     pub fn load(&self, bytes: &[u8]) -> Result<Plugin, LoadError> {
+        self.load_aside(bytes, true)
+    }
+
+    /// The same without starting it: nothing of the plugin is executed.
+    ///
+    /// # Errors
+    /// If the bytes are not a plugin that fits the contract.
+    pub fn compile(&self, bytes: &[u8]) -> Result<Plugin, LoadError> {
+        self.load_aside(bytes, false)
+    }
+
+    fn load_aside(&self, bytes: &[u8], start: bool) -> Result<Plugin, LoadError> {
         let _one_at_a_time = self.0.loading.lock().unwrap_or_else(PoisonError::into_inner);
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new()
                 .name("plugin-load".to_owned())
                 .stack_size(COMPILE_STACK)
-                .spawn_scoped(scope, || self.load_here(bytes))
+                .spawn_scoped(scope, || self.load_here(bytes, start))
                 .map_err(|e| LoadError::Start(e.to_string()))?;
             // A panic in there would be a bug of a parser, and is this file's problem only.
             thread.join().unwrap_or_else(|_| Err(LoadError::Invalid("the loader gave up on it".to_owned())))
         })
     }
 
-    fn load_here(&self, bytes: &[u8]) -> Result<Plugin, LoadError> {
+    fn load_here(&self, bytes: &[u8], start: bool) -> Result<Plugin, LoadError> {
         let (kind, code) = load::prepare(bytes)?;
         let engine = &self.0.engine;
-        let (kind, ready, imports) = match code {
+        let (kind, ready, imports, contract) = match code {
             Code::Component(bytes) => {
                 let component = Component::from_binary(engine, &bytes).map_err(|e| compile_error(&e))?;
                 let (entry, imports) = load::check_contract(&component)?;
                 let (kind, ready) = self.ready(kind, entry, &component).map_err(contract_error)?;
-                (kind, ready, imports)
+                (kind, ready, imports, load::built_against(&component))
             }
             Code::Core(bytes) => {
                 let module = Module::from_binary(engine, &bytes).map_err(|e| compile_error(&e))?;
                 let mut linker = self.0.core_linker.clone();
                 let imports = command::link(&mut linker, &module)?;
-                (kind, Ready::Core(linker.instantiate_pre(&module).map_err(contract_error)?), imports)
+                (kind, Ready::Core(linker.instantiate_pre(&module).map_err(contract_error)?), imports, None)
             }
         };
-        self.try_start(&ready)?;
+        if start {
+            self.try_start(&ready)?;
+        }
         let sha256 = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
-        Ok(Plugin(Arc::new(Loaded { ready, kind, sha256, metadata: load::metadata(bytes), imports })))
+        Ok(Plugin(Arc::new(Loaded { ready, kind, sha256, metadata: load::metadata(bytes), imports, contract })))
     }
 
     fn ready(&self, kind: Kind, entry: Entry, component: &Component) -> wasmtime::Result<(Kind, Ready)> {

@@ -32,6 +32,7 @@
 mod calls;
 mod command;
 mod contract;
+mod declared;
 mod engine;
 mod failure;
 mod host;
@@ -46,6 +47,7 @@ mod sink;
 mod state;
 mod text;
 
+pub use declared::{DeclarationError, declared_params};
 pub use host::{Host, HostError, HostSettings, Plugin};
 pub use load::{Kind, LoadError, Metadata};
 pub use outcome::{LogLevel, LogLine, Outcome, Probe, ProcessHandle, Run, Watch};

@@ -267,6 +267,14 @@ pub(crate) fn check_contract(component: &Component) -> Result<(Entry, Vec<String
     entry.map(|entry| (entry, probes)).ok_or_else(|| LoadError::NoChecker { found: list(&found) })
 }
 
+/// The version in the name of the interface that it exports.
+pub(crate) fn built_against(component: &Component) -> Option<String> {
+    component.component_type().exports(component.engine()).find_map(|(name, _)| match parse_name(name) {
+        Some(("checker", version)) => Some(version.to_owned()),
+        Some(_) | None => None,
+    })
+}
+
 /// Name, version and description as far as they are there, the outermost first.
 pub(crate) fn metadata(bytes: &[u8]) -> Metadata {
     let mut metadata = Metadata::default();

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use regex_lite::Regex;
-use serde::Deserialize;
 use vouchd_check::{Context, Error, HttpRequest, OneOrMany, Report, Result};
 
 use status::Accepted;
@@ -14,46 +13,35 @@ use status::Accepted;
 /// This much of the body is looked at.
 const MAX_BODY: u32 = 256 << 10;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Params {
-    url: String,
-    #[serde(default = "get")]
-    method: String,
-    #[serde(default)]
-    headers: BTreeMap<String, OneOrMany<String>>,
-    #[serde(default)]
-    body: String,
-    /// Codes, classes and ranges that are good.
-    #[serde(default)]
-    status: OneOrMany<String>,
-    /// Has to be in the body.
-    contains: Option<String>,
-    /// Regular expression that has to match somewhere in the body.
-    matches: Option<String>,
-    #[serde(default = "yes")]
-    tls_verify: bool,
-    /// `Host` header.
-    host: Option<String>,
-    /// Server name for TLS.
-    sni: Option<String>,
-    /// How many redirects to follow.
-    #[serde(default)]
-    redirects: u8,
-    /// Keep the connection for the next run.
-    #[serde(default)]
-    reuse: bool,
-    /// Default: what is left of the run.
-    #[serde(default, deserialize_with = "vouchd_check::optional_duration")]
-    timeout: Option<Duration>,
-}
-
-fn get() -> String {
-    "GET".to_owned()
-}
-
-fn yes() -> bool {
-    true
+vouchd_check::params! {
+    struct Params {
+        /// What to fetch, `http://` or `https://`.
+        url: String,
+        /// Of the request.
+        method: String = "GET",
+        /// Of the request; a list is the same header several times.
+        headers: BTreeMap<String, OneOrMany<String>>,
+        /// Of the request.
+        body: String = "",
+        /// Codes, classes and ranges that are good; 200 to 399 unless given.
+        status: OneOrMany<String>,
+        /// Has to be in the body.
+        contains: Option<String>,
+        /// Regular expression that has to match somewhere in the body.
+        matches: Option<String>,
+        /// Whether a bad certificate is a `fail`.
+        tls_verify: bool = true,
+        /// `Host` header.
+        host: Option<String>,
+        /// Server name for TLS.
+        sni: Option<String>,
+        /// How many redirects to follow.
+        redirects: u8 = 0,
+        /// Keep the connection for the next run.
+        reuse: bool = false,
+        /// For the request; else what is left of the run.
+        timeout: Option<Duration>,
+    }
 }
 
 pub fn check(ctx: &Context) -> Result<Report> {
@@ -101,7 +89,7 @@ fn compile(pattern: &str) -> Result<Regex> {
         .map_err(|error| Error::new(format!("parameter `matches`: {pattern:?} is not a regular expression: {error}")))
 }
 
-vouchd_check::check!(check);
+vouchd_check::check!(check, Params);
 
 #[cfg(test)]
 mod tests {

@@ -1,26 +1,22 @@
 //! The built-in check `process`: are enough processes running? One that has ended but was not reaped does not run.
 
-use serde::Deserialize;
 use vouchd_check::{Context, Error, ProcessQuery, Report, Result};
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Params {
-    /// Exact name, as `ps -e` shows it.
-    name: Option<String>,
-    /// Regular expression found in the command line.
-    cmdline: Option<String>,
-    pid_file: Option<String>,
-    user: Option<String>,
-    /// Fewer than this is a `fail`.
-    #[serde(default = "one")]
-    min: usize,
-    /// More than this is a `fail`.
-    max: Option<usize>,
-}
-
-fn one() -> usize {
-    1
+vouchd_check::params! {
+    struct Params {
+        /// Exact name, as `ps -e` shows it.
+        name: Option<String>,
+        /// Regular expression found in the command line.
+        cmdline: Option<String>,
+        /// File whose first word is the process id.
+        pid_file: Option<String>,
+        /// Effective owner, a name or a number.
+        user: Option<String>,
+        /// Fewer than this is a `fail`.
+        min: usize = 1,
+        /// More than this is a `fail`.
+        max: Option<usize>,
+    }
 }
 
 pub fn check(ctx: &Context) -> Result<Report> {
@@ -64,7 +60,7 @@ fn describe(params: &Params) -> String {
     words.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-vouchd_check::check!(check);
+vouchd_check::check!(check, Params);
 
 #[cfg(test)]
 mod tests {

@@ -2,24 +2,22 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
 use vouchd_check::{Context, Report, Result, TcpRequest};
 
 /// An expected text has to come within this much.
 const MAX_REPLY: u32 = 64 << 10;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Params {
-    /// `host:port`.
-    address: String,
-    /// Sent after connecting.
-    send: Option<String>,
-    /// Has to appear in the answer.
-    expect: Option<String>,
-    /// Default: what is left of the run.
-    #[serde(default, deserialize_with = "vouchd_check::optional_duration")]
-    timeout: Option<Duration>,
+vouchd_check::params! {
+    struct Params {
+        /// `host:port`.
+        address: String,
+        /// Sent after connecting.
+        send: Option<String>,
+        /// Has to appear in the answer.
+        expect: Option<String>,
+        /// For the connection; else what is left of the run.
+        timeout: Option<Duration>,
+    }
 }
 
 pub fn check(ctx: &Context) -> Result<Report> {
@@ -58,7 +56,7 @@ fn excerpt(data: &[u8]) -> String {
     format!("{:?}", String::from_utf8_lossy(&data[..data.len().min(60)]))
 }
 
-vouchd_check::check!(check);
+vouchd_check::check!(check, Params);
 
 #[cfg(test)]
 mod tests {

@@ -33,6 +33,8 @@
 #[doc(hidden)]
 pub mod bindings;
 mod context;
+#[doc(hidden)]
+pub mod declare;
 mod error;
 mod params;
 mod probes;
@@ -40,17 +42,35 @@ mod report;
 pub mod testing;
 
 pub use context::{Context, Host, Level};
+pub use declare::Parameter;
 pub use error::{Error, ProbeError, Result};
 pub use params::{OneOrMany, ParamError, duration, from_pairs, optional_duration};
 pub use probes::{
     Address, Certificate, Connection, DiskUsage, FileInfo, FileKind, HttpRequest, HttpResponse, Link, Process,
     ProcessQuery, TcpReply, TcpRequest, Wire,
 };
+#[doc(hidden)]
+pub use serde;
+
 pub use report::{Metric, Report, Verdict};
 
-/// Makes a function `fn(&Context) -> Result<Report>` the check of this plugin.
+/// Makes a function `fn(&Context) -> Result<Report>` the check of this plugin; with the type of its parameters made by
+/// [`params!`], they are declared.
 #[macro_export]
 macro_rules! check {
+    ($run:path, $Params:ty) => {
+        $crate::check!($run);
+
+        // Read by `vouchd plugin inspect` and `vouchd config check` without running the plugin.
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            const DECLARED: &[$crate::declare::Declared] = <$Params as $crate::declare::Params>::DECLARED;
+
+            #[used]
+            #[unsafe(link_section = "vouchd:params")]
+            static PARAMS: [u8; $crate::declare::json_len(DECLARED)] = $crate::declare::json(DECLARED);
+        };
+    };
     ($run:path) => {
         #[cfg(target_family = "wasm")]
         const _: () = {

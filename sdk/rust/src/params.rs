@@ -10,6 +10,8 @@ use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeOwned, DeserializeSeed, Error as _, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 
+use crate::declare::Parameter;
+
 /// A parameter that is missing, unknown, or not what was expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParamError {
@@ -61,6 +63,11 @@ pub fn from_pairs<T: DeserializeOwned>(pairs: &[(String, String)]) -> Result<T, 
         insert(&mut root, name, name, value)?;
     }
     T::deserialize(At { node: &Node::Table(root), name: "" })
+}
+
+/// A single value from the text that it has in the configuration.
+pub(crate) fn from_text<T: Parameter>(text: &str) -> Result<T, ParamError> {
+    T::read(At { node: &Node::Values(vec![text.to_owned()]), name: "" })
 }
 
 /// One value or a list of them in the configuration, a list here.

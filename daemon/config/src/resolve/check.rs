@@ -8,6 +8,7 @@ use toml::de::DeValue;
 use url::Url;
 use vouchd_health::{Counting, Influence, OnError, Weight};
 
+use crate::declared::Given;
 use crate::grants::{BadPattern, DnsGrant, Grants, ProcessGrant};
 use crate::model::{Check, ExitCodes, Limits};
 use crate::reader::{Problems, Table, Value};
@@ -18,11 +19,12 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(600);
 
-pub(super) fn check(check_name: &str, mut table: Table<'_>, problems: &mut Problems) -> Option<Check> {
+pub(super) fn check(check_name: &str, mut table: Table<'_>, problems: &mut Problems) -> Option<(Check, Vec<Given>)> {
     let plugin = table.require("plugin", "the plugin's file name without .wasm, like \"process\"", problems);
     let plugin = plugin.and_then(|value| plugin_name(&value, problems));
     let sha256 = table.take("sha256").and_then(|value| sha256(&value, problems));
     let params = table.take("params").map(|value| params(&value, problems)).unwrap_or_default();
+    let (params, given) = params.into_iter().unzip();
 
     let interval = table.take("interval");
     let interval = interval.and_then(|v| v.duration(SHORTEST_INTERVAL..=LONGEST_INTERVAL, problems));
@@ -64,7 +66,7 @@ pub(super) fn check(check_name: &str, mut table: Table<'_>, problems: &mut Probl
             format!("its parameters name what it may not reach, so every run would be an error; write {line}");
         problems.warn(place, format!("check.{check_name}"), message);
     }
-    Some(check)
+    Some((check, given))
 }
 
 fn plugin_name(value: &Value<'_>, problems: &mut Problems) -> Option<String> {
@@ -138,8 +140,11 @@ fn adjust(value: &Value<'_>, problems: &mut Problems) -> Option<(i16, i16)> {
     Some(range)
 }
 
+/// Name and text as the plugin gets them, and where they stand.
+type Flat = ((String, String), Given);
+
 /// Flattened: plugins get names and texts, whatever the language that they are written in.
-fn params(value: &Value<'_>, problems: &mut Problems) -> Vec<(String, String)> {
+fn params(value: &Value<'_>, problems: &mut Problems) -> Vec<Flat> {
     let mut flat = Vec::new();
     if let Some(table) = value.table("a table of parameters, like { name = \"nginx\" }", problems) {
         for (key, value) in table.into_entries() {
@@ -149,17 +154,23 @@ fn params(value: &Value<'_>, problems: &mut Problems) -> Vec<(String, String)> {
     flat
 }
 
-fn param(key: String, value: &Value<'_>, flat: &mut Vec<(String, String)>, problems: &mut Problems) {
+fn param(key: String, value: &Value<'_>, flat: &mut Vec<Flat>, problems: &mut Problems) {
+    let mut push = |text: String| {
+        flat.push((
+            (key.clone(), text),
+            Given { key: value.key_place(), value: value.place(), subject: value.subject() },
+        ));
+    };
     match value.get() {
-        DeValue::String(text) => flat.push((key, text.to_string())),
+        DeValue::String(text) => push(text.to_string()),
         DeValue::Integer(_) => {
             if let Some(number) = value.integer(i64::MIN..=i64::MAX, "", problems) {
-                flat.push((key, number.to_string()));
+                push(number.to_string());
             }
         }
-        DeValue::Float(number) => flat.push((key, number.to_string())),
-        DeValue::Boolean(value) => flat.push((key, value.to_string())),
-        DeValue::Datetime(date) => flat.push((key, date.to_string())),
+        DeValue::Float(number) => push(number.to_string()),
+        DeValue::Boolean(value) => push(value.to_string()),
+        DeValue::Datetime(date) => push(date.to_string()),
         DeValue::Array(_) => {
             for item in value.list("a list", problems).into_iter().flatten() {
                 if item.get().is_array() {

@@ -113,9 +113,10 @@ fn checks(tables: Named<'_>, problems: &mut Problems) -> (Vec<Check>, BTreeMap<S
     for (name, table) in tables.tables {
         let named = table.place();
         let plugin = table.peek("plugin").map(|value| value.place());
-        if let Some(check) = check::check(&name, table, problems) {
+        let params = table.peek("params").map(|value| value.key_place());
+        if let Some((check, given)) = check::check(&name, table, problems) {
             let plugin = plugin.unwrap_or_else(|| named.clone());
-            plugins.insert(name, PluginUse { named, plugin });
+            plugins.insert(name, PluginUse { named, plugin, params, given });
             checks.push(check);
         }
     }

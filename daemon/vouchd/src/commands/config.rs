@@ -1,10 +1,11 @@
 //! `vouchd config check`, and loading a configuration for the other commands.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use vouchd_config::{Config, Errors};
+use vouchd_config::{Config, Errors, Param};
 
 use crate::checker::files::plugin_name;
 
@@ -33,6 +34,7 @@ pub fn run(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
 fn check(file: &Path) -> ExitCode {
     let config = vouchd_config::load(file).and_then(|config| {
         config.check_plugins(&available_plugins(&config))?;
+        config.check_params(&declared_params(&config))?;
         Ok(config)
     });
     match config {
@@ -61,6 +63,18 @@ fn check(file: &Path) -> ExitCode {
 /// What is wrong with it, in words.
 pub fn load(file: &Path) -> anyhow::Result<Config> {
     vouchd_config::load(file).map_err(|errors: Errors| anyhow::anyhow!("{errors}"))
+}
+
+/// What the plugins of the checks declare about their parameters. One that can't be read is the daemon's to complain about:
+/// here it declares nothing.
+fn declared_params(config: &Config) -> BTreeMap<String, Vec<Param>> {
+    let directories = [&config.daemon.plugin_dir, &config.daemon.builtin_plugin_dir];
+    let plugins: BTreeSet<&String> = config.checks.iter().map(|check| &check.plugin).collect();
+    let declared = |plugin: &String| {
+        let file = |directory: &PathBuf| std::fs::read(directory.join(format!("{plugin}.wasm"))).ok();
+        vouchd_plugin::declared_params(&directories.into_iter().find_map(file)?).ok().flatten()
+    };
+    plugins.into_iter().filter_map(|plugin| Some((plugin.clone(), declared(plugin)?))).collect()
 }
 
 /// The plugins that are there, by name.

@@ -1,0 +1,61 @@
+//! The parameters that a plugin declares: JSON in its custom section `vouchd:params`. Nothing is executed to read it.
+
+use thiserror::Error;
+use vouchd_config::Param;
+use wasmparser::{Parser, Payload};
+
+const SECTION: &str = "vouchd:params";
+
+/// A plugin's declaration can't be read.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(
+    "the custom section `{SECTION}` can't be read: expected a JSON list like \
+     [{{\"name\": \"url\", \"type\": \"text\", \"required\": true, \"doc\": \"...\"}}]: {0}"
+)]
+pub struct DeclarationError(String);
+
+/// The parameters that the plugin in `bytes` declares; none if it declares nothing, or is not WebAssembly.
+///
+/// # Errors
+/// If there is a declaration that makes no sense.
+pub fn declared_params(bytes: &[u8]) -> Result<Option<Vec<Param>>, DeclarationError> {
+    let mut sections = Parser::new(0).parse_all(bytes).map_while(Result::ok).filter_map(|payload| match payload {
+        Payload::CustomSection(section) if section.name() == SECTION => Some(section.data()),
+        _ => None,
+    });
+    // One in a component's own sections comes before, or instead of, those of its modules: the first is meant.
+    let Some(json) = sections.next() else { return Ok(None) };
+    serde_json::from_slice(json).map(Some).map_err(|e| DeclarationError(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn module(json: &str) -> Vec<u8> {
+        wat::parse_str(format!("(module (@custom \"{SECTION}\" \"{}\"))", json.replace('"', "\\\""))).unwrap()
+    }
+
+    #[test]
+    fn declared_parameters_are_read_from_modules_and_from_components_around_them() {
+        let json =
+            r#"[{"name": "url", "type": "text", "required": true, "doc": "Where"}, {"name": "n", "type": "new"}]"#;
+        let module = module(json);
+        let params = declared_params(&module).unwrap().unwrap();
+        assert_eq!((params[0].name.as_str(), params[0].required, params[0].doc.as_str()), ("url", true, "Where"));
+        assert_eq!(params[1].kind, vouchd_config::ParamType::Any);
+        let mut component = b"\0asm\x0d\0\x01\0\x01".to_vec();
+        component.push(u8::try_from(module.len() & 0x7f | 0x80).unwrap());
+        component.push(u8::try_from(module.len() >> 7).unwrap());
+        component.extend(&module);
+        assert_eq!(declared_params(&component).unwrap(), Some(params));
+    }
+
+    #[test]
+    fn no_declaration_and_a_bad_one_are_told_apart() {
+        assert_eq!(declared_params(b"\0asm\x01\0\0\0"), Ok(None));
+        assert_eq!(declared_params(b"#!/bin/sh"), Ok(None));
+        let error = declared_params(&module(r#"{"name": 1}"#)).unwrap_err();
+        assert!(error.to_string().contains("`vouchd:params` can't be read: expected a JSON list"), "{error}");
+    }
+}

@@ -1,0 +1,83 @@
+//! `vouchd plugin list`: what plugins there are.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::ExitCode;
+use std::thread;
+use std::time::Instant;
+
+use clap::Args;
+use vouchd_plugin::{Host, HostSettings};
+
+use super::resolve;
+use crate::checker::guest::Loader;
+use crate::checker::shelf::{Event, Shelf, Sources};
+use crate::commands::config::{self, DEFAULT_FILE};
+use crate::commands::status::{Target, plugin_table, status_if_running};
+use crate::pipe::PluginState;
+use crate::status;
+
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+pub fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
+    let (plugins, whose) = match status_if_running(&args.target) {
+        Some(status) => (status.plugins, format!("as vouchd (pid {}) has them", status.pid)),
+        None => {
+            let sources = sources(args.target.config_file())?;
+            let Sources { plugins, builtins } = &sources;
+            let whose = format!("in {} and {}; vouchd is not running", plugins.display(), builtins.display());
+            (read(sources)?.iter().map(status::Plugin::from).collect(), whose)
+        }
+    };
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&plugins)?);
+    } else if plugins.is_empty() {
+        println!("no plugins {whose}");
+    } else {
+        println!("plugins {whose}:\n\n{}", plugin_table(&plugins).trim_end());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The plugin directories of the configuration; the default ones if none is named and there is none.
+fn sources(config: Option<&Path>) -> anyhow::Result<Sources> {
+    let config = match config {
+        Some(file) => config::load(file)?,
+        None if Path::new(DEFAULT_FILE).exists() => config::load(Path::new(DEFAULT_FILE))?,
+        None => resolve("")?,
+    };
+    Ok(Sources { plugins: config.daemon.plugin_dir, builtins: config.daemon.builtin_plugin_dir })
+}
+
+/// Loads what is in the directories, the way the checker does.
+fn read(sources: Sources) -> anyhow::Result<Vec<PluginState>> {
+    // Without a cache: the daemon's belongs to another user.
+    let host = Host::new(HostSettings::default())?;
+    let mut shelf = Shelf::new(sources, BTreeSet::new(), Loader::new(host), Instant::now());
+    let mut states = Vec::new();
+    let mut ready = false;
+    while !ready {
+        let wake = shelf.scan(&mut |event| match event {
+            Event::Loaded { state, .. } | Event::Kept { state } => states.push(state),
+            Event::Gone { state } => states.retain(|known: &PluginState| known.name != state.name),
+            Event::Ready { problems } => {
+                for problem in problems {
+                    eprintln!("{problem}");
+                }
+                ready = true;
+            }
+        });
+        if let (false, Some(wake)) = (ready, wake) {
+            thread::sleep(wake.saturating_duration_since(Instant::now()));
+        }
+    }
+    states.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(states)
+}

@@ -1,0 +1,526 @@
+//! Declared parameters: the macro [`params!`](crate::params!) makes a type of them, and a custom section that `vouchd plugin
+//! inspect` and `vouchd config check` read without running the plugin.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::de::{Deserialize, Deserializer};
+
+use crate::params;
+
+/// What a parameter is, for people and for `vouchd config check`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Text,
+    Integer,
+    Number,
+    Boolean,
+    Duration,
+    Table,
+}
+
+impl Kind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Kind::Text => "text",
+            Kind::Integer => "integer",
+            Kind::Number => "number",
+            Kind::Boolean => "boolean",
+            Kind::Duration => "duration",
+            Kind::Table => "table",
+        }
+    }
+}
+
+/// A type that a field in [`params!`](crate::params!) can have.
+///
+/// `String`, whole numbers, `f64`, `bool`, [`Duration`] (written `"500ms"`), `Vec` of those (empty when left out; one value
+/// is a list of one), `BTreeMap<String, _>` (empty when left out), `Option` of any, and other types made by the macro.
+pub trait Parameter: Sized {
+    const KIND: Kind;
+    const LIST: bool = false;
+    /// Bounds of a whole number.
+    const MIN: Option<i64> = None;
+    const MAX: Option<i64> = None;
+    /// May be left out though there is no default.
+    const OPTIONAL: bool = false;
+
+    /// # Errors
+    /// If the value does not fit.
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error>;
+
+    /// What it is when left out.
+    fn absent() -> Option<Self> {
+        None
+    }
+}
+
+macro_rules! plain {
+    ($($ty:ty, $kind:ident;)*) => {
+        $(impl Parameter for $ty {
+            const KIND: Kind = Kind::$kind;
+
+            fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                <$ty>::deserialize(deserializer)
+            }
+        })*
+    };
+}
+
+plain! {
+    String, Text;
+    bool, Boolean;
+    f32, Number;
+    f64, Number;
+}
+
+macro_rules! integers {
+    ($($ty:ty, $min:expr, $max:expr;)*) => {
+        $(impl Parameter for $ty {
+            const KIND: Kind = Kind::Integer;
+            const MIN: Option<i64> = $min;
+            const MAX: Option<i64> = $max;
+
+            fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                <$ty>::deserialize(deserializer)
+            }
+        })*
+    };
+}
+
+integers! {
+    u8, Some(0), Some(u8::MAX as i64);
+    u16, Some(0), Some(u16::MAX as i64);
+    u32, Some(0), Some(u32::MAX as i64);
+    // As large as in the plugin, where it has 32 bits.
+    usize, Some(0), Some(u32::MAX as i64);
+    u64, Some(0), None;
+    i8, Some(i8::MIN as i64), Some(i8::MAX as i64);
+    i16, Some(i16::MIN as i64), Some(i16::MAX as i64);
+    i32, Some(i32::MIN as i64), Some(i32::MAX as i64);
+    i64, None, None;
+}
+
+impl Parameter for Duration {
+    const KIND: Kind = Kind::Duration;
+
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        params::duration(deserializer)
+    }
+}
+
+impl<T: Parameter> Parameter for Option<T> {
+    const KIND: Kind = T::KIND;
+    const LIST: bool = T::LIST;
+    const MIN: Option<i64> = T::MIN;
+    const MAX: Option<i64> = T::MAX;
+    const OPTIONAL: bool = true;
+
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        T::read(deserializer).map(Some)
+    }
+
+    fn absent() -> Option<Self> {
+        Some(None)
+    }
+}
+
+impl<T: Parameter> Parameter for Vec<T> {
+    const KIND: Kind = T::KIND;
+    const LIST: bool = true;
+    const MIN: Option<i64> = T::MIN;
+    const MAX: Option<i64> = T::MAX;
+    const OPTIONAL: bool = true;
+
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let read = Vec::<Read<T>>::deserialize(deserializer)?;
+        Ok(read.into_iter().map(|Read(value)| value).collect())
+    }
+
+    fn absent() -> Option<Self> {
+        Some(Vec::new())
+    }
+}
+
+impl<T: Parameter> Parameter for BTreeMap<String, T> {
+    const KIND: Kind = Kind::Table;
+    const OPTIONAL: bool = true;
+
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let read = BTreeMap::<String, Read<T>>::deserialize(deserializer)?;
+        Ok(read.into_iter().map(|(key, Read(value))| (key, value)).collect())
+    }
+
+    fn absent() -> Option<Self> {
+        Some(BTreeMap::new())
+    }
+}
+
+/// A [`Parameter`] for serde.
+#[doc(hidden)]
+pub struct Read<T>(pub T);
+
+impl<'de, T: Parameter> Deserialize<'de> for Read<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        T::read(deserializer).map(Read)
+    }
+}
+
+/// The value of a parameter that was left out.
+#[doc(hidden)]
+pub fn left_out<T: Parameter, E: serde::de::Error>(name: &'static str, default: Option<&str>) -> Result<T, E> {
+    match default {
+        Some(text) => params::from_text(text).map_err(|error| E::custom(format!("default of `{name}`: {error}"))),
+        None => T::absent().ok_or_else(|| E::missing_field(name)),
+    }
+}
+
+/// One field of a type made by [`params!`](crate::params!).
+#[doc(hidden)]
+pub struct Declared {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub list: bool,
+    pub required: bool,
+    pub min: Option<i64>,
+    pub max: Option<i64>,
+    pub default: Option<&'static str>,
+    pub doc: &'static [&'static str],
+}
+
+/// A type made by [`params!`](crate::params!).
+#[doc(hidden)]
+pub trait Params {
+    const DECLARED: &'static [Declared];
+}
+
+/// A field's name without the `r#` of a keyword.
+#[doc(hidden)]
+pub const fn bare(name: &'static str) -> &'static str {
+    match name.as_bytes() {
+        [b'r', b'#', ..] => name.split_at(2).1,
+        _ => name,
+    }
+}
+
+/// Length of [`json`] in bytes.
+#[doc(hidden)]
+pub const fn json_len(params: &[Declared]) -> usize {
+    written::<0>(params).at
+}
+
+/// The section's content; `N` is [`json_len`].
+#[doc(hidden)]
+pub const fn json<const N: usize>(params: &[Declared]) -> [u8; N] {
+    written::<N>(params).bytes
+}
+
+/// Counts what does not fit, too.
+struct Out<const N: usize> {
+    bytes: [u8; N],
+    at: usize,
+}
+
+const fn written<const N: usize>(params: &[Declared]) -> Out<N> {
+    let mut out = Out { bytes: [0; N], at: 0 };
+    out.raw("[");
+    let mut i = 0;
+    while i < params.len() {
+        if i > 0 {
+            out.raw(",");
+        }
+        out.param(&params[i]);
+        i += 1;
+    }
+    out.raw("]");
+    out
+}
+
+impl<const N: usize> Out<N> {
+    const fn byte(&mut self, byte: u8) {
+        if self.at < N {
+            self.bytes[self.at] = byte;
+        }
+        self.at += 1;
+    }
+
+    const fn raw(&mut self, text: &str) {
+        let bytes = text.as_bytes();
+        let mut i = 0;
+        while i < bytes.len() {
+            self.byte(bytes[i]);
+            i += 1;
+        }
+    }
+
+    /// The inside of a JSON string.
+    const fn text(&mut self, text: &str) {
+        let bytes = text.as_bytes();
+        let mut i = 0;
+        while i < bytes.len() {
+            match bytes[i] {
+                b'"' => self.raw("\\\""),
+                b'\\' => self.raw("\\\\"),
+                b'\n' => self.raw("\\n"),
+                b'\r' => self.raw("\\r"),
+                b'\t' => self.raw("\\t"),
+                control @ 0..0x20 => {
+                    self.raw("\\u00");
+                    self.byte(b'0' + (control >> 4));
+                    self.byte(b"0123456789abcdef"[(control & 15) as usize]);
+                }
+                byte => self.byte(byte),
+            }
+            i += 1;
+        }
+    }
+
+    const fn number(&mut self, key: &str, number: Option<i64>) {
+        let Some(number) = number else { return };
+        self.raw(key);
+        if number < 0 {
+            self.byte(b'-');
+        }
+        let number = number.unsigned_abs();
+        let mut unit = 1;
+        while number / unit > 9 {
+            unit *= 10;
+        }
+        while unit > 0 {
+            self.byte(b'0' + (number / unit % 10) as u8);
+            unit /= 10;
+        }
+    }
+
+    const fn param(&mut self, param: &Declared) {
+        self.raw("{\"name\":\"");
+        self.text(param.name);
+        self.raw("\",\"type\":\"");
+        self.raw(param.kind.as_str());
+        self.raw("\"");
+        if param.list {
+            self.raw(",\"list\":true");
+        }
+        if param.required {
+            self.raw(",\"required\":true");
+        }
+        self.number(",\"min\":", param.min);
+        self.number(",\"max\":", param.max);
+        if let Some(default) = param.default {
+            self.raw(",\"default\":\"");
+            self.text(default);
+            self.raw("\"");
+        }
+        self.raw(",\"doc\":\"");
+        let mut i = 0;
+        while i < param.doc.len() {
+            if i > 0 {
+                self.raw(" ");
+            }
+            self.text(param.doc[i].trim_ascii());
+            i += 1;
+        }
+        self.raw("\"}");
+    }
+}
+
+/// Makes a type of a check's parameters that also declares them: `vouchd plugin inspect` shows them, and `vouchd config
+/// check` tells an operator's mistakes with file, line and column, without running the plugin.
+///
+/// Fields may be of the types that are a [`Parameter`](crate::Parameter). A field with a literal after `=` has that default,
+/// written as in the configuration; an unknown parameter is an error. Hand the type to [`check!`](crate::check!), too.
+///
+/// ```
+/// use std::time::Duration;
+/// use vouchd_check::{Context, Report, Result};
+///
+/// vouchd_check::params! {
+///     struct Params {
+///         /// Where the service listens.
+///         address: String,
+///         /// Which answers are good.
+///         codes: Vec<u16>,
+///         /// Slower than this is a `warn`.
+///         slow: Duration = "200ms",
+///     }
+/// }
+///
+/// fn check(ctx: &Context) -> Result<Report> {
+///     let params: Params = ctx.params()?;
+///     Ok(Report::pass(format!("{} {:?} {:?}", params.address, params.codes, params.slow)))
+/// }
+///
+/// vouchd_check::check!(check, Params);
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! params {
+    (
+        $(#[$attribute:meta])*
+        $vis:vis struct $Name:ident {
+            $( $(#[doc = $doc:literal])* $field_vis:vis $field:ident : $ty:ty $(= $default:literal)? ),* $(,)?
+        }
+    ) => {
+        $(#[$attribute])*
+        $vis struct $Name {
+            $( $(#[doc = $doc])* $field_vis $field: $ty, )*
+        }
+
+        impl $crate::declare::Params for $Name {
+            const DECLARED: &'static [$crate::declare::Declared] = &[$({
+                let default: ::core::option::Option<&'static str> = $crate::params!(@default $($default)?);
+                $crate::declare::Declared {
+                    name: $crate::declare::bare(::core::stringify!($field)),
+                    kind: <$ty as $crate::Parameter>::KIND,
+                    list: <$ty as $crate::Parameter>::LIST,
+                    required: default.is_none() && !<$ty as $crate::Parameter>::OPTIONAL,
+                    min: <$ty as $crate::Parameter>::MIN,
+                    max: <$ty as $crate::Parameter>::MAX,
+                    default,
+                    doc: &[$($doc),*],
+                }
+            }),*];
+        }
+
+        impl<'de> $crate::serde::Deserialize<'de> for $Name {
+            fn deserialize<D: $crate::serde::Deserializer<'de>>(
+                deserializer: D,
+            ) -> ::core::result::Result<Self, D::Error> {
+                struct Fields;
+
+                impl<'de> $crate::serde::de::Visitor<'de> for Fields {
+                    type Value = $Name;
+
+                    fn expecting(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                        f.write_str("a table")
+                    }
+
+                    #[allow(unused_mut)]
+                    fn visit_map<A: $crate::serde::de::MapAccess<'de>>(
+                        self,
+                        mut map: A,
+                    ) -> ::core::result::Result<$Name, A::Error> {
+                        use $crate::declare::{Read, bare, left_out};
+                        const NAMES: &[&str] = &[$(bare(::core::stringify!($field))),*];
+                        $( let mut $field: ::core::option::Option<Read<$ty>> = ::core::option::Option::None; )*
+                        while let ::core::option::Option::Some(key) = map.next_key::<::std::string::String>()? {
+                            $( if key == bare(::core::stringify!($field)) {
+                                $field = ::core::option::Option::Some(map.next_value()?);
+                                continue;
+                            } )*
+                            return ::core::result::Result::Err($crate::serde::de::Error::unknown_field(&key, NAMES));
+                        }
+                        ::core::result::Result::Ok($Name { $(
+                            $field: match $field {
+                                ::core::option::Option::Some(Read(value)) => value,
+                                ::core::option::Option::None => left_out(
+                                    bare(::core::stringify!($field)),
+                                    $crate::params!(@default $($default)?),
+                                )?,
+                            },
+                        )* })
+                    }
+                }
+
+                deserializer.deserialize_map(Fields)
+            }
+        }
+
+        impl $crate::Parameter for $Name {
+            const KIND: $crate::declare::Kind = $crate::declare::Kind::Table;
+
+            fn read<'de, D: $crate::serde::Deserializer<'de>>(
+                deserializer: D,
+            ) -> ::core::result::Result<Self, D::Error> {
+                $crate::serde::Deserialize::deserialize(deserializer)
+            }
+        }
+    };
+    (@default) => { ::core::option::Option::None };
+    (@default $default:literal) => { ::core::option::Option::Some(::core::concat!($default)) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::from_pairs;
+
+    crate::params! {
+        #[derive(Debug, PartialEq)]
+        struct Example {
+            /// Where it
+            /// "is".
+            url: String,
+            r#type: Option<u8>,
+            codes: Vec<u16>,
+            headers: BTreeMap<String, Vec<String>>,
+            depth: i8 = -3,
+            method: String = "GET\t",
+            slow: Duration = "200ms",
+            strict: bool = true,
+            inner: Option<Inner>,
+        }
+    }
+
+    crate::params! {
+        #[derive(Debug, PartialEq)]
+        struct Inner {
+            a: f64,
+        }
+    }
+
+    fn example(pairs: &[(&str, &str)]) -> Result<Example, String> {
+        let pairs: Vec<_> = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        from_pairs(&pairs).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn what_is_left_out_has_its_default() {
+        let expected = Example {
+            url: "x".to_owned(),
+            r#type: None,
+            codes: Vec::new(),
+            headers: BTreeMap::new(),
+            depth: -3,
+            method: "GET\t".to_owned(),
+            slow: Duration::from_millis(200),
+            strict: true,
+            inner: None,
+        };
+        assert_eq!(example(&[("url", "x")]), Ok(expected));
+    }
+
+    #[test]
+    fn what_is_given_is_read_and_mistakes_are_told() {
+        let given = [
+            ("url", "x"),
+            ("type", "7"),
+            ("codes", "200"),
+            ("codes", "204"),
+            ("headers.a", "b"),
+            ("slow", "1s"),
+            ("inner.a", "0.5"),
+        ];
+        let found = example(&given).unwrap();
+        assert_eq!((found.r#type, found.codes, found.slow), (Some(7), vec![200, 204], Duration::from_secs(1)));
+        assert_eq!(found.headers["a"], ["b"]);
+        assert_eq!(found.inner, Some(Inner { a: 0.5 }));
+        for (pairs, expected) in [
+            (&[][..], "parameter `url` is missing"),
+            (&[("url", "x"), ("uri", "y")], "unknown parameter `uri`: this plugin has `url`, `type`, `codes`"),
+            (&[("url", "x"), ("type", "256")], "parameter `type`: expected a whole number from 0 to 255"),
+            (&[("url", "x"), ("slow", "2")], "parameter `slow`: expected a duration"),
+        ] {
+            let error = example(pairs).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_declaration_is_json() {
+        const PARAMS: &[Declared] = <Example as Params>::DECLARED;
+        let json = json::<{ json_len(PARAMS) }>(PARAMS);
+        let expected = r#"[{"name":"url","type":"text","required":true,"doc":"Where it \"is\"."},{"name":"type","type":"integer","min":0,"max":255,"doc":""},{"name":"codes","type":"integer","list":true,"min":0,"max":65535,"doc":""},{"name":"headers","type":"table","doc":""},{"name":"depth","type":"integer","min":-128,"max":127,"default":"-3","doc":""},{"name":"method","type":"text","default":"GET\t","doc":""},{"name":"slow","type":"duration","default":"200ms","doc":""},{"name":"strict","type":"boolean","default":"true","doc":""},{"name":"inner","type":"table","doc":""}]"#;
+        assert_eq!(std::str::from_utf8(&json).unwrap(), expected);
+    }
+}

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use nix::errno::Errno;
 use sha2::{Digest, Sha256};
 
 /// A larger file is a mistake, not a plugin.
@@ -14,7 +15,7 @@ const MAX_SIZE: u64 = 64 << 20;
 
 /// What tells, without reading, that a file may have changed. The change time is in it, so that neither a restored
 /// modification time nor a `chmod` goes unnoticed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stamp {
     device: u64,
     inode: u64,
@@ -75,7 +76,12 @@ pub fn list(directory: &Path) -> io::Result<BTreeMap<String, Candidate>> {
         let data = match fs::metadata(&path) {
             Ok(data) => data,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
+            Err(error) if error.raw_os_error() == Some(Errno::ELOOP as i32) => continue,
+            // A link to where the checker may not look: known when it is read, and no reason to lose sight of the others.
+            Err(_) => {
+                found.insert(name.to_owned(), Candidate { stamp: Stamp::default(), path });
+                continue;
+            }
         };
         if data.is_file() {
             found.insert(name.to_owned(), Candidate { stamp: Stamp::of(&data), path });
@@ -148,6 +154,18 @@ mod tests {
         std::os::unix::fs::symlink("nowhere", dir.path().join("dangling.wasm")).unwrap();
         assert_eq!(list(dir.path()).unwrap().keys().collect::<Vec<_>>(), ["link"]);
         assert!(list(&dir.path().join("absent")).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_hides_no_other_plugin() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("good.wasm"), "x").unwrap();
+        std::os::unix::fs::symlink("circle.wasm", dir.path().join("circle.wasm")).unwrap();
+        std::os::unix::fs::symlink("good.wasm/below", dir.path().join("through.wasm")).unwrap();
+        let found = list(dir.path()).unwrap();
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["good", "through"]);
+        assert!(read(&found["through"]).unwrap_err().starts_with("can't be read"));
+        assert!(matches!(read(&found["good"]), Ok(Contents::Whole(_))));
     }
 
     #[test]

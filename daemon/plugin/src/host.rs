@@ -35,6 +35,10 @@ const MAX_MESSAGE: usize = 512;
 const MAX_METRICS: usize = 64;
 const MAX_NAME: usize = 64;
 
+/// What a plugin may hand over in one call, in bytes: elements of a list may all show the same memory, so that a small
+/// plugin could have the host copy without end.
+const MAX_HANDED_OVER: usize = 4 << 20;
+
 /// How a [`Host`] is made.
 #[derive(Debug, Clone)]
 pub struct HostSettings {
@@ -253,7 +257,9 @@ impl Host {
     }
 
     fn store(&self, setting: Setting<'_>) -> Store<RunState> {
+        let output = usize::try_from(setting.limits.output).unwrap_or(usize::MAX).saturating_mul(2);
         let mut store = Store::new(&self.0.engine, RunState::new(&self.0.probes, setting));
+        store.set_hostcall_fuel(output.max(MAX_HANDED_OVER));
         store.limiter(|state| &mut state.limiter);
         store.set_epoch_deadline(1);
         // Giving way each tick is what makes timeouts reach a plugin that computes.

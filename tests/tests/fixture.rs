@@ -30,7 +30,7 @@ fn keepalived_moves_the_address_when_its_weighted_script_fails() {
         let advertisements = capture.advertisements(Node::Nginx01, VRID, start);
         ensure!(advertisements.iter().any(|a| a.priority() == 60), "{advertisements:?}");
         ensure!(capture.announcements(Node::Nginx02, VIP, start).len() >= 5);
-        ensure!(capture.announcements(Node::Nginx01, VIP, start).is_empty());
+        // Nothing is said of nginx01: its second round of five, 5 s after it became active, may fall into this time.
         Ok(())
     });
 }

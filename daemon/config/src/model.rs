@@ -84,8 +84,12 @@ pub struct Limits {
     pub output: u64,
     /// Lines that a run may log; more are dropped.
     pub log_lines: u32,
-    /// Probes (TCP, HTTP) under way at the same time.
+    /// Connections open at the same time.
     pub connections: u32,
+    /// Probes that a run may make.
+    pub probes: u32,
+    /// Bytes that one probe carries in each direction, and that are read of one file.
+    pub probe_bytes: u64,
 }
 
 impl Default for Limits {
@@ -97,6 +101,8 @@ impl Default for Limits {
             output: 64 << 10,
             log_lines: 20,
             connections: 4,
+            probes: 64,
+            probe_bytes: 1 << 20,
         }
     }
 }

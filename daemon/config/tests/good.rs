@@ -134,7 +134,16 @@ fn the_other_values() {
         exit_codes = "nagios"
         sha256 = "0123456789ABCDEF0123456789abcdef0123456789abcdef0123456789abcdef"
         allow = { process = true, tcp = ["db.local:*"] }
-        limits = { memory = "32MiB", cpu = "1s", table_elements = 500, output = "1KiB", log_lines = 0, connections = 1 }
+
+        [check.c.limits]
+        memory = "32MiB"
+        cpu = "1s"
+        table_elements = 500
+        output = "1KiB"
+        log_lines = 0
+        connections = 1
+        probes = 2
+        probe_bytes = "4KiB"
 
         [instance.a]
         interface = "e"
@@ -170,6 +179,8 @@ fn the_other_values() {
         output: 1024,
         log_lines: 0,
         connections: 1,
+        probes: 2,
+        probe_bytes: 4096,
     };
     assert_eq!(check.limits, limits);
 

@@ -58,6 +58,9 @@ impl RunState {
             }
             record.took += started.elapsed();
         }
+        if let Err(error) = &done {
+            self.remember_refusal(error);
+        }
         done
     }
 }
@@ -80,7 +83,8 @@ impl files::Host for RunState {
             Some(data) => bytes(data.len()),
             None => "no such file".to_owned(),
         };
-        self.look(format!("read {path}"), move |grants| probes::files::read(grants, &path, max_bytes), words).await
+        let most = (max_bytes as usize).min(self.probe_bytes);
+        self.look(format!("read {path}"), move |grants| probes::files::read(grants, &path, most), words).await
     }
 
     async fn space(&mut self, path: String) -> Result<files::Usage, ProbeError> {
@@ -115,7 +119,7 @@ impl stream::Host for RunState {
         self.admit()?;
         let (started, time) = (Instant::now(), self.time(timeout_ms));
         let connected = match self.may_connect() {
-            Ok(()) => probes::stream::connect_tcp(&self.grants, &addr, time).await,
+            Ok(()) => probes::stream::connect_tcp(&self.grants, &addr, self.probe_bytes, time).await,
             Err(denied) => Err(denied),
         };
         self.open(format!("stream {addr}"), started, connected)
@@ -125,7 +129,7 @@ impl stream::Host for RunState {
         self.admit()?;
         let (started, time) = (Instant::now(), self.time(timeout_ms));
         let connected = match self.may_connect() {
-            Ok(()) => probes::stream::connect_unix(&self.grants, &path, time).await,
+            Ok(()) => probes::stream::connect_unix(&self.grants, &path, self.probe_bytes, time).await,
             Err(denied) => Err(denied),
         };
         self.open(format!("unix {path}"), started, connected)

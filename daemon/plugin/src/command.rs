@@ -3,19 +3,14 @@
 //!
 //! A core module runs as it is, since an adapter to a component would lose its exit status.
 
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::{Mutex, PoisonError};
 
-use bytes::Bytes;
-use tokio::io::AsyncWrite;
 use wasmtime::{Caller, Extern, Linker, Module};
-use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
-use wasmtime_wasi::{I32Exit, WasiCtxBuilder, async_trait};
+use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
 
 use crate::contract::{log, parse_name, simple};
 use crate::load::LoadError;
+use crate::output::Keep;
 use crate::state::RunState;
 
 /// Where a program exports its memory, by convention of every toolchain.
@@ -118,9 +113,8 @@ pub(crate) fn start_with(builder: &mut WasiCtxBuilder, check: &str, params: &[(S
     }
 }
 
-/// The standard output of a program: kept up to a limit, counted beyond.
-#[derive(Clone)]
-pub(crate) struct Printed(Arc<Mutex<Kept>>);
+/// The standard output of a program: kept up to a limit.
+pub(crate) struct Printed(Mutex<Kept>);
 
 struct Kept {
     data: Vec<u8>,
@@ -130,14 +124,7 @@ struct Kept {
 
 impl Printed {
     pub(crate) fn new(limit: usize) -> Self {
-        Printed(Arc::new(Mutex::new(Kept { data: Vec::new(), limit, too_much: false })))
-    }
-
-    fn take(&self, data: &[u8]) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = kept.limit.saturating_sub(kept.data.len());
-        kept.too_much |= data.len() > room;
-        kept.data.extend_from_slice(&data[..data.len().min(room)]);
+        Printed(Mutex::new(Kept { data: Vec::new(), limit, too_much: false }))
     }
 
     /// What was printed, or the limit that it passed.
@@ -147,53 +134,11 @@ impl Printed {
     }
 }
 
-impl IsTerminal for Printed {
-    fn is_terminal(&self) -> bool {
-        false
-    }
-}
-
-impl StdoutStream for Printed {
-    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        Box::new(self.clone())
-    }
-
-    fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(self.clone())
-    }
-}
-
-#[async_trait]
-impl Pollable for Printed {
-    async fn ready(&mut self) {}
-}
-
-impl OutputStream for Printed {
-    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.take(&bytes);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> StreamResult<()> {
-        Ok(())
-    }
-
-    fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(64 << 10)
-    }
-}
-
-impl AsyncWrite for Printed {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, data: &[u8]) -> Poll<std::io::Result<usize>> {
-        self.take(data);
-        Poll::Ready(Ok(data.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Ok(()))
+impl Keep for Printed {
+    fn keep(&self, data: &[u8]) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = kept.limit.saturating_sub(kept.data.len());
+        kept.too_much |= data.len() > room;
+        kept.data.extend_from_slice(&data[..data.len().min(room)]);
     }
 }

@@ -257,9 +257,10 @@ impl Host {
     }
 
     fn store(&self, setting: Setting<'_>) -> Store<RunState> {
-        let output = usize::try_from(setting.limits.output).unwrap_or(usize::MAX).saturating_mul(2);
+        let largest = setting.limits.output.max(setting.limits.probe_bytes);
+        let largest = usize::try_from(largest).unwrap_or(usize::MAX).saturating_mul(2);
         let mut store = Store::new(&self.0.engine, RunState::new(&self.0.probes, setting));
-        store.set_hostcall_fuel(output.max(MAX_HANDED_OVER));
+        store.set_hostcall_fuel(largest.max(MAX_HANDED_OVER));
         store.limiter(|state| &mut state.limiter);
         store.set_epoch_deadline(1);
         // Giving way each tick is what makes timeouts reach a plugin that computes.

@@ -37,13 +37,14 @@ mod engine;
 mod failure;
 mod host;
 mod limiter;
+mod lines;
 mod load;
 mod metered;
 mod outcome;
+mod output;
 mod probes;
 mod program;
 mod ready;
-mod sink;
 mod state;
 mod text;
 

@@ -12,12 +12,10 @@ use std::sync::Arc;
 use crate::command::{self, Printed};
 use crate::contract::{ProbeError, http, log, memo, process, simple, tcp, types};
 use crate::limiter::Limiter;
+use crate::lines::{Lines, Printout};
 use crate::outcome::{LogLevel, Probe, Watch};
+use crate::output::Output;
 use crate::probes::{self, Probes};
-use crate::sink::{Lines, Sink};
-
-/// Probes that one run may make.
-const MAX_PROBES: usize = 64;
 
 /// Processes that are watched for one check: each takes a descriptor.
 const MAX_WATCHED: usize = 64;
@@ -34,6 +32,9 @@ pub(crate) struct RunState {
     pub(crate) shared: Arc<Probes>,
     deadline: Instant,
     connections: u32,
+    max_probes: usize,
+    /// Bytes that a probe may send, and receive.
+    pub(crate) probe_bytes: usize,
     /// Connections that the plugin has open now.
     pub(crate) open: u32,
     wasi: WasiCtx,
@@ -43,7 +44,7 @@ pub(crate) struct RunState {
     pub(crate) limiter: Limiter,
     pub(crate) lines: Lines,
     /// What a program printed.
-    pub(crate) printed: Printed,
+    pub(crate) printed: Arc<Printed>,
     pub(crate) memo: Memo,
     pub(crate) probes: Vec<Probe>,
     /// The first refusal of the run.
@@ -84,16 +85,17 @@ impl RunState {
         let lines = Lines::new(usize::try_from(limits.log_lines).unwrap_or(usize::MAX), output);
         // No directories, no network, the granted environment. What is printed is kept.
         let environment: Vec<_> = setting.grants.env.iter().collect();
-        let printed = Printed::new(output);
+        let printed = Arc::new(Printed::new(output));
         let mut builder = WasiCtxBuilder::new();
-        builder.envs(&environment).allow_tcp(false).allow_udp(false).stderr(Sink::new(lines.clone(), LogLevel::Warn));
+        let as_lines = |level| Output::to(Arc::new(Printout::new(lines.clone(), level)));
+        builder.envs(&environment).allow_tcp(false).allow_udp(false).stderr(as_lines(LogLevel::Warn));
         match &setting.program {
             Some(program) => {
                 command::start_with(&mut builder, setting.check, program.params);
-                builder.stdout(printed.clone());
+                builder.stdout(Output::to(Arc::clone(&printed)));
             }
             None => {
-                builder.stdout(Sink::new(lines.clone(), LogLevel::Info));
+                builder.stdout(as_lines(LogLevel::Info));
             }
         }
         let (wasi, preview1) = match &setting.program {
@@ -108,6 +110,8 @@ impl RunState {
             shared: Arc::clone(shared),
             deadline: setting.deadline,
             connections: limits.connections,
+            max_probes: usize::try_from(limits.probes).unwrap_or(usize::MAX),
+            probe_bytes: usize::try_from(limits.probe_bytes).unwrap_or(usize::MAX),
             open: 0,
             wasi,
             preview1,
@@ -134,11 +138,16 @@ impl RunState {
         wish.min(left).max(Duration::from_millis(1))
     }
 
-    pub(crate) fn admit(&self) -> Result<(), ProbeError> {
-        if self.probes.len() < MAX_PROBES {
+    pub(crate) fn admit(&mut self) -> Result<(), ProbeError> {
+        if self.probes.len() < self.max_probes {
             return Ok(());
         }
-        Err(ProbeError::Invalid(format!("a run may make {MAX_PROBES} probes, and this one has made them")))
+        let refused = ProbeError::Denied(format!(
+            "limits.probes = {} of this check allows no more than this run has made: raise it, or fix the plugin",
+            self.max_probes
+        ));
+        self.remember_refusal(&refused);
+        Err(refused)
     }
 
     /// A plugin waits for each probe, so that besides those it holds open it has one connection under way.
@@ -156,14 +165,18 @@ impl RunState {
 
     /// Keeps the record of a probe.
     pub(crate) fn note(&mut self, what: String, started: Instant, answer: Result<String, &ProbeError>) {
-        if self.probes.len() >= MAX_PROBES {
-            return;
-        }
-        if let Err(ProbeError::Denied(refusal)) = &answer {
-            self.denied.get_or_insert_with(|| refusal.clone());
+        if let Err(error) = &answer {
+            self.remember_refusal(error);
         }
         let what = what.chars().take(200).collect();
         self.probes.push(Probe { what, answer: answer.unwrap_or_else(probes::words), took: started.elapsed() });
+    }
+
+    /// What a plugin makes of a refusal is not known to be about the service: the run is an error.
+    pub(crate) fn remember_refusal(&mut self, error: &ProbeError) {
+        if let ProbeError::Denied(refusal) = error {
+            self.denied.get_or_insert_with(|| refusal.clone());
+        }
     }
 
     async fn find_processes(&mut self, query: process::Query) -> Result<Vec<process::Info>, ProbeError> {
@@ -188,7 +201,7 @@ impl RunState {
         let (started, time) = (Instant::now(), self.time(timeout_ms));
         let what = format!("tcp {}", request.addr);
         let reply = match self.may_connect() {
-            Ok(()) => probes::tcp::probe(&self.grants, request, time).await,
+            Ok(()) => probes::tcp::probe(&self.grants, request, self.probe_bytes, time).await,
             Err(denied) => Err(denied),
         };
         let answer = reply.as_ref().map(|r| match r.data.len() {
@@ -204,7 +217,7 @@ impl RunState {
         let (started, time) = (Instant::now(), self.time(request.timeout_ms));
         let what = format!("http {} {}", request.method, request.url);
         let response = match self.may_connect() {
-            Ok(()) => self.shared.http.fetch(&self.check, &self.grants, request, time).await,
+            Ok(()) => self.shared.http.fetch(&self.check, &self.grants, request, self.probe_bytes, time).await,
             Err(denied) => Err(denied),
         };
         self.note(what, started, response.as_ref().map(|r| r.status.to_string()));

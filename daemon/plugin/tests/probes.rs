@@ -4,9 +4,10 @@ mod common;
 
 use std::os::unix::net::UnixListener;
 use std::thread;
+use std::time::Duration;
 
-use common::{host, reason, reporting, run};
-use vouchd_config::Grants;
+use common::{host, reason, reporting, run, run_with};
+use vouchd_config::{Grants, Limits};
 use vouchd_health::RunResult;
 
 const PATH_AT: usize = 2000;
@@ -43,6 +44,27 @@ async fn a_file_is_read_as_granted_and_the_run_tells_so() {
     }
     let outcome = run(&host, &plugin, &[], &Grants::default()).await;
     assert!(reason(&outcome).contains(&format!("allow = {{ files = [\"{path}\"] }}")), "{}", reason(&outcome));
+}
+
+#[tokio::test]
+async fn a_connection_carries_no_more_than_the_checks_limit() {
+    let host = host();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s.sock").to_str().unwrap().to_owned();
+    let listener = UnixListener::bind(&path).unwrap();
+    thread::spawn(move || listener.incoming().collect::<Vec<_>>());
+    let top = format!(
+        r#"{CONNECT} (import "vouchd:check/stream@0.1.0" "[method]connection.send" (func $send (param i32 i32 i32 i32)))"#
+    );
+    let body = "(call $connect PATH (i32.const 0) (i32.const 4000))
+        (call $send (i32.load (i32.const 4004)) (i32.const 8192) (i32.const 1025) (i32.const 4100))";
+    let plugin = host.load(&calling(&top, &path, body)).unwrap();
+    let grants = Grants { unix: vec![path.parse().unwrap()], ..Grants::default() };
+    let outcome = run(&host, &plugin, &[], &grants).await;
+    assert!(matches!(outcome.result, RunResult::Report(_)), "{:?}", outcome.result);
+    let limits = Limits { probe_bytes: 1024, ..Limits::default() };
+    let outcome = run_with(&host, &plugin, &[], &grants, &limits, Duration::from_secs(2)).await;
+    assert!(reason(&outcome).contains("limits.probe_bytes of this check lets a probe carry at most 1024 bytes"));
 }
 
 #[tokio::test]

@@ -311,6 +311,12 @@ fn limits(value: &Value<'_>, problems: &mut Problems) -> Limits {
     if let Some(value) = table.take("connections") {
         limits.connections = value.number(0..=64, problems).unwrap_or(limits.connections);
     }
+    if let Some(value) = table.take("probes") {
+        limits.probes = value.number(0..=10_000, problems).unwrap_or(limits.probes);
+    }
+    if let Some(value) = table.take("probe_bytes") {
+        limits.probe_bytes = value.size(1 << 10..=16 << 20, problems).unwrap_or(limits.probe_bytes);
+    }
     table.finish(problems);
     limits
 }

@@ -12,7 +12,7 @@ use reqwest::{Client, Method, StatusCode, Url, redirect};
 use vouchd_config::Grants;
 
 use super::tls::{Tls, Trust};
-use super::{MAX_BYTES, from_io, resolve, within};
+use super::{from_io, resolve, too_many_bytes, within};
 use crate::contract::ProbeError;
 use crate::contract::http::{Request, Response};
 
@@ -41,15 +41,22 @@ impl Http {
         check: &str,
         grants: &Grants,
         request: Request,
+        bound: usize,
         time: Duration,
     ) -> Result<Response, ProbeError> {
-        within(time, self.follow(check, grants, request)).await
+        within(time, self.follow(check, grants, request, bound)).await
     }
 
-    async fn follow(&self, check: &str, grants: &Grants, request: Request) -> Result<Response, ProbeError> {
+    async fn follow(
+        &self,
+        check: &str,
+        grants: &Grants,
+        request: Request,
+        bound: usize,
+    ) -> Result<Response, ProbeError> {
         let started = Instant::now();
-        if request.body.len() > MAX_BYTES {
-            return Err(invalid(format!("a request's body has at most {MAX_BYTES} bytes")));
+        if request.body.len() > bound {
+            return Err(too_many_bytes(bound));
         }
         let mut url = Url::parse(&request.url).map_err(|e| invalid(format!("{:?} is not a URL: {e}", request.url)))?;
         let mut method = Method::from_bytes(request.method.as_bytes())
@@ -93,7 +100,7 @@ impl Http {
                 url = next;
                 continue;
             }
-            let most = usize::try_from(request.max_body_bytes).unwrap_or(MAX_BYTES).min(MAX_BYTES);
+            let most = (request.max_body_bytes as usize).min(bound);
             let mut data = Vec::new();
             while data.len() < most {
                 let Some(chunk) = response.chunk().await.map_err(|e| from_reqwest(&e))? else { break };
@@ -305,11 +312,11 @@ mod tests {
         let grants = Grants { http: vec![url.parse().unwrap()], ..Grants::default() };
         let http = Http::default();
         for sni in [None, Some("elsewhere.invalid"), Some("ELSEWHERE.invalid"), Some("b\u{fc}cher.invalid")] {
-            let response = http.fetch("test", &grants, request(&url, sni), Duration::from_secs(5)).await;
+            let response = http.fetch("test", &grants, request(&url, sni), 1 << 20, Duration::from_secs(5)).await;
             assert!(response.is_ok_and(|response| response.body == b"here"), "{sni:?}");
         }
         for sni in ["127.0.0.2", "0x7f.2", "[::1]"] {
-            let response = http.fetch("test", &grants, request(&url, Some(sni)), Duration::from_secs(5)).await;
+            let response = http.fetch("test", &grants, request(&url, Some(sni)), 1 << 20, Duration::from_secs(5)).await;
             assert!(matches!(response, Err(ProbeError::Invalid(_))), "{sni}");
         }
     }

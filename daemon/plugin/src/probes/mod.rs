@@ -17,9 +17,6 @@ use std::time::Duration;
 
 use crate::contract::ProbeError;
 
-/// More is never carried by one probe in either direction, whatever the plugin asks for.
-pub(crate) const MAX_BYTES: usize = 1 << 20;
-
 /// What all runs share: the process snapshot, TLS settings, kept connections.
 #[derive(Default)]
 pub(crate) struct Probes {
@@ -33,6 +30,13 @@ pub(crate) async fn within<T>(
     probe: impl Future<Output = Result<T, ProbeError>>,
 ) -> Result<T, ProbeError> {
     tokio::time::timeout(time, probe).await.unwrap_or(Err(ProbeError::Timeout))
+}
+
+/// A plugin wants to send more than `bound` bytes, or waits for more on one connection.
+pub(crate) fn too_many_bytes(bound: usize) -> ProbeError {
+    ProbeError::Denied(format!(
+        "limits.probe_bytes of this check lets a probe carry at most {bound} bytes each way: raise it, or fix the plugin"
+    ))
 }
 
 /// What a failed connection or transfer is called in the contract.

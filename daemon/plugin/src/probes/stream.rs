@@ -11,7 +11,7 @@ use tokio_rustls::TlsConnector;
 use vouchd_config::Grants;
 
 use super::tls::Tls;
-use super::{MAX_BYTES, certificate, files, from_io, tcp, within};
+use super::{certificate, files, from_io, tcp, too_many_bytes, within};
 use crate::contract::ProbeError;
 use crate::contract::stream::Certificate;
 
@@ -22,6 +22,8 @@ pub struct Connection {
     is_tls: bool,
     /// Received, but not yet given to the plugin.
     held: Vec<u8>,
+    /// Bytes that it carries each way at most.
+    bound: usize,
     pub(crate) sent: usize,
     pub(crate) received: usize,
     /// Which entry of the run's probes it is.
@@ -32,23 +34,33 @@ trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 
-pub(crate) async fn connect_tcp(grants: &Grants, addr: &str, time: Duration) -> Result<Connection, ProbeError> {
+pub(crate) async fn connect_tcp(
+    grants: &Grants,
+    addr: &str,
+    bound: usize,
+    time: Duration,
+) -> Result<Connection, ProbeError> {
     let (_, stream) = within(time, tcp::connect(grants, addr)).await?;
-    Ok(Connection::new(Box::new(stream)))
+    Ok(Connection::new(Box::new(stream), bound))
 }
 
-pub(crate) async fn connect_unix(grants: &Grants, path: &str, time: Duration) -> Result<Connection, ProbeError> {
+pub(crate) async fn connect_unix(
+    grants: &Grants,
+    path: &str,
+    bound: usize,
+    time: Duration,
+) -> Result<Connection, ProbeError> {
     let (grants, path) = (grants.clone(), path.to_owned());
     let connected = within(time, async {
         let (_socket, path) = files::blocking(move || files::socket(&grants, &path)).await?;
         UnixStream::connect(path).await.map_err(|e| from_io(&e))
     });
-    Ok(Connection::new(Box::new(connected.await?)))
+    Ok(Connection::new(Box::new(connected.await?), bound))
 }
 
 impl Connection {
-    fn new(wire: Box<dyn Wire>) -> Self {
-        Connection { wire: Some(wire), is_tls: false, held: Vec::new(), sent: 0, received: 0, probe: 0 }
+    fn new(wire: Box<dyn Wire>, bound: usize) -> Self {
+        Connection { wire: Some(wire), is_tls: false, held: Vec::new(), bound, sent: 0, received: 0, probe: 0 }
     }
 
     fn wire(&mut self) -> Result<&mut Box<dyn Wire>, ProbeError> {
@@ -58,8 +70,8 @@ impl Connection {
     }
 
     pub(crate) async fn send(&mut self, data: &[u8], time: Duration) -> Result<(), ProbeError> {
-        if data.len() > MAX_BYTES - self.sent {
-            return Err(too_much());
+        if data.len() > self.bound - self.sent {
+            return Err(too_many_bytes(self.bound));
         }
         self.sent += data.len();
         let wire = self.wire()?;
@@ -76,7 +88,7 @@ impl Connection {
         most: u32,
         time: Duration,
     ) -> Result<Vec<u8>, ProbeError> {
-        let most = usize::try_from(most).unwrap_or(MAX_BYTES).min(MAX_BYTES);
+        let most = (most as usize).min(self.bound);
         let until = until.filter(|until| !until.is_empty());
         let length = match within(time, self.fill(until, most)).await {
             Ok(length) => length,
@@ -103,9 +115,9 @@ impl Connection {
                 return Ok(most);
             }
             let mut buffer = [0; 8192];
-            let room = buffer.len().min(most - self.held.len()).min(MAX_BYTES - self.received);
+            let room = buffer.len().min(most - self.held.len()).min(self.bound - self.received);
             if room == 0 {
-                return Err(too_much());
+                return Err(too_many_bytes(self.bound));
             }
             let n = match self.wire()?.read(&mut buffer[..room]).await {
                 Ok(n) => n,
@@ -169,10 +181,6 @@ impl Connection {
     }
 }
 
-fn too_much() -> ProbeError {
-    ProbeError::Invalid(format!("a connection carries at most {MAX_BYTES} bytes each way"))
-}
-
 fn from_tls(error: &io::Error) -> ProbeError {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(tls) => ProbeError::Tls(tls.to_string()),
@@ -192,6 +200,7 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(2);
+    const BOUND: usize = 1 << 20;
 
     fn serve(talk: impl FnOnce(TcpStream) + Send + 'static) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -202,7 +211,7 @@ mod tests {
 
     async fn open(address: SocketAddr) -> Connection {
         let grants = Grants { tcp: vec!["127.0.0.1:*".parse().unwrap()], ..Grants::default() };
-        connect_tcp(&grants, &address.to_string(), SECOND).await.unwrap()
+        connect_tcp(&grants, &address.to_string(), BOUND, SECOND).await.unwrap()
     }
 
     #[tokio::test]
@@ -231,10 +240,10 @@ mod tests {
     async fn a_connection_carries_only_so_much() {
         let address = serve(|mut peer| while peer.write_all(&[b'x'; 8192]).is_ok() {});
         let mut connection = open(address).await;
-        assert_eq!(connection.receive(Some(b"never"), u32::MAX, SECOND).await.unwrap().len(), MAX_BYTES);
-        assert!(matches!(connection.receive(None, 1, SECOND).await, Err(ProbeError::Invalid(_))));
-        let too_long = vec![0; MAX_BYTES + 1];
-        assert!(matches!(connection.send(&too_long, SECOND).await, Err(ProbeError::Invalid(_))));
+        assert_eq!(connection.receive(Some(b"never"), u32::MAX, SECOND).await.unwrap().len(), BOUND);
+        assert!(matches!(connection.receive(None, 1, SECOND).await, Err(ProbeError::Denied(_))));
+        let too_long = vec![0; BOUND + 1];
+        assert!(matches!(connection.send(&too_long, SECOND).await, Err(ProbeError::Denied(_))));
     }
 
     #[tokio::test]
@@ -242,8 +251,11 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        assert!(matches!(connect_tcp(&Grants::default(), &address, SECOND).await, Err(ProbeError::Denied(_))));
-        assert!(matches!(connect_unix(&Grants::default(), "/run/x.sock", SECOND).await, Err(ProbeError::Denied(_))));
+        assert!(matches!(connect_tcp(&Grants::default(), &address, BOUND, SECOND).await, Err(ProbeError::Denied(_))));
+        assert!(matches!(
+            connect_unix(&Grants::default(), "/run/x.sock", BOUND, SECOND).await,
+            Err(ProbeError::Denied(_))
+        ));
         assert!(listener.accept().is_err(), "nobody came");
     }
 
@@ -260,7 +272,7 @@ mod tests {
         });
         let path = path.to_str().unwrap();
         let grants = Grants { unix: vec![path.parse().unwrap()], ..Grants::default() };
-        let mut connection = connect_unix(&grants, path, SECOND).await.unwrap();
+        let mut connection = connect_unix(&grants, path, BOUND, SECOND).await.unwrap();
         connection.send(b"well\n", SECOND).await.unwrap();
         assert_eq!(connection.receive(Some(b"\n"), 100, SECOND).await.unwrap(), b"yes\n");
     }

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use vouchd_config::Grants;
 
-use super::{MAX_BYTES, from_io, resolve, within};
+use super::{from_io, resolve, too_many_bytes, within};
 use crate::contract::ProbeError;
 use crate::contract::tcp::Reply;
 
@@ -18,13 +18,19 @@ pub(crate) struct Request {
     pub(crate) max_bytes: u32,
 }
 
-pub(crate) async fn probe(grants: &Grants, request: Request, time: Duration) -> Result<Reply, ProbeError> {
-    if request.send.len() > MAX_BYTES {
-        return Err(ProbeError::Invalid(format!("a probe sends at most {MAX_BYTES} bytes")));
+/// Sends and receives at most `bound` bytes.
+pub(crate) async fn probe(
+    grants: &Grants,
+    request: Request,
+    bound: usize,
+    time: Duration,
+) -> Result<Reply, ProbeError> {
+    if request.send.len() > bound {
+        return Err(too_many_bytes(bound));
     }
     let until_given = request.until.as_ref().is_some_and(|u| !u.is_empty());
     let mut reply = Reply { connect_us: 0, data: Vec::new() };
-    let done = within(time, converse(grants, &request, &mut reply)).await;
+    let done = within(time, converse(grants, &request, bound, &mut reply)).await;
     match done {
         Ok(()) => Ok(reply),
         // Without an end to wait for, silence after some data is the end.
@@ -51,11 +57,11 @@ pub(super) async fn connect(grants: &Grants, addr: &str) -> Result<(Duration, Tc
     Ok((started.elapsed(), connected?))
 }
 
-async fn converse(grants: &Grants, request: &Request, reply: &mut Reply) -> Result<(), ProbeError> {
+async fn converse(grants: &Grants, request: &Request, bound: usize, reply: &mut Reply) -> Result<(), ProbeError> {
     let (took, mut stream) = connect(grants, &request.addr).await?;
     reply.connect_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     stream.write_all(&request.send).await.map_err(|e| from_io(&e))?;
-    let most = usize::try_from(request.max_bytes).unwrap_or(MAX_BYTES).min(MAX_BYTES);
+    let most = (request.max_bytes as usize).min(bound);
     let mut buffer = [0; 8192];
     while reply.data.len() < most {
         let room = buffer.len().min(most - reply.data.len());

@@ -1,16 +1,9 @@
 //! Where a run's log lines and printed output go: a few lines are kept, the rest is only counted.
 
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
-
-use bytes::Bytes;
-use tokio::io::AsyncWrite;
-use wasmtime_wasi::async_trait;
-use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 use crate::outcome::{LogLevel, LogLine};
+use crate::output::Keep;
 use crate::text::cut;
 
 /// Longest line in bytes.
@@ -60,93 +53,49 @@ impl Lines {
     }
 }
 
-/// Standard output or error of a plugin, as log lines. Takes everything, keeps what fits.
-#[derive(Clone)]
-pub(crate) struct Sink {
+/// Standard output or error of a plugin, as log lines.
+pub(crate) struct Printout {
     lines: Lines,
     level: LogLevel,
-    partial: Arc<Mutex<Vec<u8>>>,
+    /// A line whose end has not come.
+    partial: Mutex<Vec<u8>>,
 }
 
-impl Sink {
+impl Printout {
     pub(crate) fn new(lines: Lines, level: LogLevel) -> Self {
-        Sink { lines, level, partial: Arc::default() }
+        Printout { lines, level, partial: Mutex::default() }
     }
 
-    fn take(&self, data: &[u8]) {
-        let mut partial = self.partial.lock().unwrap_or_else(PoisonError::into_inner);
+    fn partial(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.partial.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end_line(&self, line: &mut Vec<u8>) {
+        self.lines.push(self.level, String::from_utf8_lossy(line).trim_end());
+        line.clear();
+    }
+}
+
+impl Keep for Printout {
+    fn keep(&self, data: &[u8]) {
+        let mut partial = self.partial();
         for piece in data.split_inclusive(|b| *b == b'\n') {
             let room = MAX_LINE.saturating_sub(partial.len());
             partial.extend_from_slice(&piece[..piece.len().min(room)]);
             if piece.ends_with(b"\n") {
-                self.lines.push(self.level, String::from_utf8_lossy(&partial).trim_end());
-                partial.clear();
+                self.end_line(&mut partial);
             }
         }
     }
 }
 
-impl Drop for Sink {
+impl Drop for Printout {
     /// The last line may lack its end.
     fn drop(&mut self) {
-        if Arc::strong_count(&self.partial) == 1 {
-            self.take(b"");
-            let partial = self.partial.lock().unwrap_or_else(PoisonError::into_inner);
-            if !partial.is_empty() {
-                self.lines.push(self.level, String::from_utf8_lossy(&partial).trim_end());
-            }
+        let mut partial = std::mem::take(&mut *self.partial());
+        if !partial.is_empty() {
+            self.end_line(&mut partial);
         }
-    }
-}
-
-impl IsTerminal for Sink {
-    fn is_terminal(&self) -> bool {
-        false
-    }
-}
-
-impl StdoutStream for Sink {
-    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        Box::new(self.clone())
-    }
-
-    fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(self.clone())
-    }
-}
-
-#[async_trait]
-impl Pollable for Sink {
-    async fn ready(&mut self) {}
-}
-
-impl OutputStream for Sink {
-    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.take(&bytes);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> StreamResult<()> {
-        Ok(())
-    }
-
-    fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(64 << 10)
-    }
-}
-
-impl AsyncWrite for Sink {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, data: &[u8]) -> Poll<std::io::Result<usize>> {
-        self.take(data);
-        Poll::Ready(Ok(data.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -167,10 +116,10 @@ mod tests {
     #[test]
     fn printed_output_becomes_lines_also_the_last_one() {
         let lines = Lines::new(10, 1000);
-        let sink = Sink::new(lines.clone(), LogLevel::Warn);
-        sink.take(b"one\ntw");
-        sink.take(b"o\nthree");
-        drop(sink);
+        let printout = Printout::new(lines.clone(), LogLevel::Warn);
+        printout.keep(b"one\ntw");
+        printout.keep(b"o\nthree");
+        drop(printout);
         let kept: Vec<_> = lines.take().into_iter().map(|l| l.message).collect();
         assert_eq!(kept, ["one", "two", "three"]);
     }
@@ -178,10 +127,10 @@ mod tests {
     #[test]
     fn a_line_without_end_takes_no_memory() {
         let lines = Lines::new(10, 1 << 20);
-        let sink = Sink::new(lines.clone(), LogLevel::Info);
+        let printout = Printout::new(lines.clone(), LogLevel::Info);
         for _ in 0..100 {
-            sink.take(&[b'x'; 4096]);
+            printout.keep(&[b'x'; 4096]);
         }
-        assert_eq!(sink.partial.lock().unwrap().len(), MAX_LINE);
+        assert_eq!(printout.partial.lock().unwrap().len(), MAX_LINE);
     }
 }

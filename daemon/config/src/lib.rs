@@ -3,6 +3,7 @@
 //!
 //! * [`load`] reads the files, [`resolve`] does the rest and is pure.
 //! * [`model`]: what the daemon works with. [`grants`]: what a check may reach, and the matching.
+//! * [`script`]: runs of a plugin and what is expected of each, for those who write plugins.
 //! * Inside: `reader` walks the parsed TOML and collects problems, `resolve` knows the keys.
 //!
 //! Nothing is looked up on the machine, except that [`Config::check_plugins`] is told which plugins there are.
@@ -29,6 +30,7 @@ pub use load::{drop_in_dir, load};
 pub use model::{Check, CheckUse, DEFAULT_CONTROL, Daemon, ExitCodes, Garp, Instance, Limits, Unicast, VirtualAddress};
 pub use quantity::{format_duration, parse_duration};
 pub use resolve::resolve;
+pub use resolve::script;
 pub use source::Place;
 
 /// A whole, valid configuration.

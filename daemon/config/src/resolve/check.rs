@@ -41,8 +41,7 @@ pub(super) fn check(check_name: &str, mut table: Table<'_>, problems: &mut Probl
     let allow = table.take("allow");
     let grants = allow.as_ref().map(|value| grants(value, problems)).unwrap_or_default();
     let limits = table.take("limits").map(|value| limits(&value, problems)).unwrap_or_default();
-    let exit_codes = [("plain", ExitCodes::Plain), ("nagios", ExitCodes::Nagios)];
-    let exit_codes = table.take("exit_codes").and_then(|value| value.choice(&exit_codes, problems)).unwrap_or_default();
+    let exit_codes = exit_codes(&mut table, problems);
     let place = table.place();
     table.finish(problems);
 
@@ -67,6 +66,33 @@ pub(super) fn check(check_name: &str, mut table: Table<'_>, problems: &mut Probl
         problems.warn(place, format!("check.{check_name}"), message);
     }
     Some((check, given))
+}
+
+/// The check that a `[[run]]` of a script is: whatever concerns one run is read from there, the rest does not matter.
+pub(super) fn scripted(table: &mut Table<'_>, problems: &mut Problems) -> Check {
+    let params = table.take("params").map(|value| params(&value, problems)).unwrap_or_default();
+    let timeout = table.take("timeout");
+    let timeout = timeout.and_then(|v| v.duration(SHORTEST_INTERVAL..=LONGEST_TIMEOUT, problems));
+    let second = Duration::from_secs(1);
+    Check {
+        name: "test".to_owned(),
+        plugin: "test".to_owned(),
+        sha256: None,
+        params: params.into_iter().map(|(param, _)| param).collect(),
+        interval: second,
+        timeout: timeout.unwrap_or(second),
+        fast_interval: second,
+        counting: Counting { rise: 1, fall: 1 },
+        influence: Influence::default(),
+        grants: table.take("allow").map(|value| grants(&value, problems)).unwrap_or_default(),
+        limits: table.take("limits").map(|value| limits(&value, problems)).unwrap_or_default(),
+        exit_codes: exit_codes(table, problems),
+    }
+}
+
+fn exit_codes(table: &mut Table<'_>, problems: &mut Problems) -> ExitCodes {
+    let words = [("plain", ExitCodes::Plain), ("nagios", ExitCodes::Nagios)];
+    table.take("exit_codes").and_then(|value| value.choice(&words, problems)).unwrap_or_default()
 }
 
 fn plugin_name(value: &Value<'_>, problems: &mut Problems) -> Option<String> {

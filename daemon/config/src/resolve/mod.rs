@@ -3,6 +3,7 @@
 mod check;
 mod daemon;
 mod instance;
+pub mod script;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,19 +1,25 @@
 //! `vouchd plugin test`: runs a plugin as the daemon would, and shows what it says and what it used.
 
+mod peer;
+mod script;
 mod show;
+mod watch;
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
 use vouchd_config::{Check, Config};
 use vouchd_health::{RunResult, Verdict};
-use vouchd_plugin::{Host, HostSettings, Run};
+use vouchd_plugin::{Host, HostSettings, Outcome, Plugin, Run};
 
+use self::peer::Peers;
+use self::script::Tally;
 use self::show::{Costs, about, shown};
+use self::watch::Snapshot;
 use super::resolve;
 use crate::commands::config::{self, DEFAULT_FILE};
 
@@ -33,6 +39,12 @@ pub struct TestArgs {
     /// How often; more than once also shows what a run costs, part by part
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     runs: u32,
+    /// Runs from a file, and what is expected of each; exit status 0 only if all are as expected
+    #[arg(long, value_name = "FILE.toml", conflicts_with_all = ["params", "allow", "limits", "runs", "timeout", "check"])]
+    script: Option<PathBuf>,
+    /// Again on each change of the file and of the script, until interrupted
+    #[arg(long)]
+    watch: bool,
     /// When the run is ended [default: 1s]
     #[arg(long, value_name = "DURATION")]
     timeout: Option<String>,
@@ -52,49 +64,115 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 pub fn test(args: &TestArgs) -> anyhow::Result<ExitCode> {
-    let check = match requested(args) {
-        Ok(check) => check,
-        Err(error) => {
+    if !args.watch {
+        return once(args);
+    }
+    let files: Vec<&Path> =
+        [Some(&args.file), args.script.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
+    loop {
+        let seen = Snapshot::of(&files);
+        if let Err(error) = once(args) {
             eprintln!("vouchd: {error:#}");
-            return Ok(ExitCode::from(2));
         }
+        println!("\nwaiting for a change of {}; end with Ctrl-C\n", args.file.display());
+        seen.wait_for_another(&files);
+    }
+}
+
+/// Wrong arguments and scripts end with a status of their own.
+fn once(args: &TestArgs) -> anyhow::Result<ExitCode> {
+    let wrong = |text: &dyn std::fmt::Display| {
+        eprintln!("vouchd: {text}");
+        Ok(ExitCode::from(2))
     };
-    let bytes = fs::read(&args.file).with_context(|| format!("reading {}", args.file.display()))?;
-    let host = Host::new(HostSettings::fitting([&check.limits]))?;
-    let plugin = host.load(&bytes).with_context(|| format!("{} can't be used as a plugin", args.file.display()))?;
-    if let Some(pin) = check.sha256.as_deref().filter(|pin| *pin != plugin.sha256()) {
+    if let Some(file) = &args.script {
+        let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+        let peers = Peers::start()?;
+        return match vouchd_config::script::script(file.clone(), text, &peers.words()) {
+            Ok(script) => scripted(&args.file, &script, &peers),
+            Err(errors) => wrong(&errors),
+        };
+    }
+    match requested(args) {
+        Ok(check) => alone(args, &check),
+        Err(error) => wrong(&format_args!("{error:#}")),
+    }
+}
+
+/// All runs of a script.
+fn scripted(file: &Path, script: &vouchd_config::script::Script, peers: &Peers) -> anyhow::Result<ExitCode> {
+    let mut bench = Bench::load(file, script.runs.iter().map(|run| &run.check))?;
+    let mut tally = Tally::new();
+    for run in &script.runs {
+        peers.behave(&run.peer);
+        tally.add(run, &bench.run(&run.check));
+    }
+    print!("{tally}");
+    println!("{}", about(file, &bench.plugin));
+    bench.end();
+    Ok(if tally.all_met() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// One run, or the same one several times.
+fn alone(args: &TestArgs, check: &Check) -> anyhow::Result<ExitCode> {
+    let mut bench = Bench::load(&args.file, [check])?;
+    if let Some(pin) = check.sha256.as_deref().filter(|pin| *pin != bench.plugin.sha256()) {
         anyhow::bail!("{} is not the file that check {} names with sha256 = {pin:?}", args.file.display(), check.name);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let mut costs = Costs::default();
-    let mut memo = Vec::new();
     let outcome = loop {
-        let outcome = runtime.block_on(host.run(
-            &plugin,
-            Run {
-                check: &check.name,
-                params: &check.params,
-                grants: &check.grants,
-                limits: &check.limits,
-                timeout: check.timeout,
-                memo: memo.clone(),
-                exit_codes: check.exit_codes,
-            },
-        ));
-        if let Some(kept) = &outcome.memo {
-            memo.clone_from(kept);
-        }
+        let outcome = bench.run(check);
         if costs.add(&outcome) == args.runs {
             break outcome;
         }
     };
-    runtime.shutdown_background();
-    print!("{}", shown(&check, &outcome));
+    print!("{}", shown(check, &outcome));
     if args.runs > 1 {
         print!("{costs}");
     }
-    println!("{}", about(&args.file, &plugin));
+    println!("{}", about(&args.file, &bench.plugin));
+    bench.end();
     Ok(if serves(&outcome.result) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A plugin that is loaded, and what it remembers from run to run.
+struct Bench {
+    host: Host,
+    plugin: Plugin,
+    runtime: tokio::runtime::Runtime,
+    memo: Vec<u8>,
+}
+
+impl Bench {
+    fn load<'a>(file: &Path, checks: impl IntoIterator<Item = &'a Check>) -> anyhow::Result<Bench> {
+        let bytes = fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+        let host = Host::new(HostSettings::fitting(checks.into_iter().map(|check| &check.limits)))?;
+        let plugin = host.load(&bytes).with_context(|| format!("{} can't be used as a plugin", file.display()))?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        Ok(Bench { host, plugin, runtime, memo: Vec::new() })
+    }
+
+    fn run(&mut self, check: &Check) -> Outcome {
+        let run = Run {
+            check: &check.name,
+            params: &check.params,
+            grants: &check.grants,
+            limits: &check.limits,
+            timeout: check.timeout,
+            memo: self.memo.clone(),
+            exit_codes: check.exit_codes,
+        };
+        let outcome = self.runtime.block_on(self.host.run(&self.plugin, run));
+        if let Some(kept) = &outcome.memo {
+            self.memo.clone_from(kept);
+        }
+        outcome
+    }
+
+    /// Without waiting for what a probe may still be doing.
+    fn end(self) {
+        self.runtime.shutdown_background();
+    }
 }
 
 /// The check that the arguments describe.

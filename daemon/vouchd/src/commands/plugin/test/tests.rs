@@ -53,7 +53,7 @@ fn a_check_of_the_configuration_is_the_base_and_arguments_come_on_top() {
     assert!(error.contains("no check wep: expected one of web"), "{error}");
 }
 
-fn outcome(result: RunResult) -> Outcome {
+pub(super) fn outcome(result: RunResult) -> Outcome {
     Outcome {
         instantiation: Duration::ZERO,
         result,

@@ -1,8 +1,8 @@
 /// vouchd checks in C: the contract of ../wit/check.wit in one header, bound by hand.
 ///
 /// Include it in one file, write a function `vouchd_result check(const vouchd_context *)`, and end the file with
-/// `VOUCHD_CHECK(check)`. That and a compiler for WebAssembly is all; ../embed.py adds the contract's metadata to the file that
-/// it built. Each run is a fresh instance with at most some megabytes, so nothing here is ever freed.
+/// `VOUCHD_CHECK(check)`. That and a compiler for WebAssembly is all. Each run is a fresh instance with at most some megabytes, so
+/// nothing here is ever freed.
 ///
 /// The layout of the structs is the contract's own (the component model's canonical ABI), which is asserted.
 #ifndef VOUCHD_CHECK_H

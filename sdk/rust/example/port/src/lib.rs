@@ -1,0 +1,58 @@
+//! Does a port accept connections? What is written here in Rust is there in every other language beside this SDK.
+
+use vouchd_check::{Context, Report, Result, TcpRequest};
+
+vouchd_check::params! {
+    struct Params {
+        /// `host:port`.
+        address: String,
+        /// What the operator calls it; default: the address.
+        label: Option<String>,
+    }
+}
+
+pub fn check(ctx: &Context) -> Result<Report> {
+    let params: Params = ctx.params()?;
+    let label = params.label.as_ref().unwrap_or(&params.address);
+
+    let before: u32 = String::from_utf8_lossy(&ctx.recall()).parse().unwrap_or(0); // Empty the first time.
+    let runs = before + 1;
+    ctx.remember(runs.to_string().as_bytes());
+
+    let report = match ctx.tcp(&TcpRequest::connect(&params.address)) {
+        Ok(reply) => {
+            Report::pass(format!("{label} accepts connections")).metric("connect", reply.connect.as_secs_f64(), "s")
+        }
+        Err(error) => error.or_fail(label)?,
+    };
+    Ok(report.metric("runs", f64::from(runs), "c"))
+}
+
+vouchd_check::check!(check, Params);
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use vouchd_check::testing::FakeHost;
+    use vouchd_check::{ProbeError, TcpReply, Verdict};
+
+    use super::check;
+
+    #[test]
+    fn the_port_decides_and_its_label_tells() {
+        let params = [("address", "127.0.0.1:25"), ("label", "mail")];
+        let open = FakeHost::new().on_tcp(|request| {
+            assert_eq!(request.addr, "127.0.0.1:25");
+            Ok(TcpReply { connect: Duration::from_millis(2), data: Vec::new() })
+        });
+        let report = open.run(check, &params).unwrap();
+        assert_eq!((report.verdict, report.message.as_str()), (Verdict::Pass, "mail accepts connections"));
+        let metrics: Vec<_> = report.metrics.iter().map(|metric| (metric.name.as_str(), metric.value)).collect();
+        assert_eq!(metrics, [("connect", 0.002), ("runs", 1.0)]);
+
+        let closed = FakeHost::new().on_tcp(|_| Err(ProbeError::Refused));
+        let report = closed.run(check, &params).unwrap();
+        assert_eq!((report.verdict, report.message.as_str()), (Verdict::Fail, "mail: connection refused"));
+    }
+}

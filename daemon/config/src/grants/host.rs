@@ -138,17 +138,40 @@ impl fmt::Display for HostPattern {
 
 /// Addresses that no network and no `*.domain` grants: link-local ones, and those at which clouds hand out credentials.
 fn guarded(address: IpAddr) -> bool {
-    const METADATA: Ipv4Addr = Ipv4Addr::new(100, 100, 100, 200);
-    const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+    /// Of Alibaba, Oracle (besides the link-local one) and Azure (its "wire server").
+    const METADATA: [Ipv4Addr; 3] =
+        [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192), Ipv4Addr::new(168, 63, 129, 16)];
+    /// Of Amazon, Google and Scaleway.
+    const METADATA_V6: [Ipv6Addr; 3] = [
+        Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
+        Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+        Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42),
+    ];
     match address.to_canonical() {
-        IpAddr::V4(address) => address.is_link_local() || address == METADATA,
-        IpAddr::V6(address) => match address.segments() {
-            // Translated by the network to IPv4 (RFC 6052), or compatible with it (RFC 4291).
-            [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0, 0, 0, 0, 0, 0, high, low] => {
-                guarded(IpAddr::V4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low))))
-            }
-            _ => address.is_unicast_link_local() || address == METADATA_V6,
-        },
+        IpAddr::V4(address) => address.is_link_local() || METADATA.contains(&address),
+        IpAddr::V6(address) => {
+            address.is_unicast_link_local()
+                || METADATA_V6.contains(&address)
+                || translated(address).into_iter().flatten().any(|address| guarded(IpAddr::V4(address)))
+        }
+    }
+}
+
+/// The IPv4 addresses that a network may make of an IPv6 address on the way; none in most.
+fn translated(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
+    let joined = |high: u16, low: u16| Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
+    match address.segments() {
+        // The well-known prefix of NAT64 (RFC 6052), IPv4-compatible (RFC 4291) and IPv4-translated (RFC 2765) addresses.
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0, 0, 0, 0, 0, 0, high, low] | [0, 0, 0, 0, 0xffff, 0, high, low] => {
+            [joined(high, low), None]
+        }
+        // NAT64 within a site (RFC 8215): the last 32 bits, or around bits 64 to 71 of a /48 (RFC 6052 section 2.2).
+        [0x64, 0xff9b, 1, around, a, b, high, low] => [joined(high, low), joined(around, a << 8 | b >> 8)],
+        // 6to4 (RFC 3056).
+        [0x2002, high, low, ..] => [joined(high, low), None],
+        // Teredo (RFC 4380): the client, its bits inverted.
+        [0x2001, 0, .., high, low] => [joined(!high, !low), None],
+        _ => [None, None],
     }
 }
 

@@ -380,7 +380,17 @@ fn an_address_that_has_to_be_meant_is_granted_only_where_it_or_the_name_is_spelt
         "64:ff9b::a9fe:a9fe",
         "fe80::1",
         "fd00:ec2::254",
+        "fd20:ce::254",
         "100.100.100.200",
+        "192.0.0.192",
+        "168.63.129.16",
+        // What a network may turn into such an address: NAT64 in a site, 6to4, translated, compatible, Teredo.
+        "64:ff9b:1::a9fe:a9fe",
+        "64:ff9b:1:a9fe:a9:fe00::",
+        "2002:a9fe:a9fe::1",
+        "::ffff:0:169.254.169.254",
+        "::169.254.169.254",
+        "2001:0:102:304:0:0:5601:5601",
     ];
     for address in guarded {
         let ip: IpAddr = address.parse().unwrap();
@@ -397,7 +407,17 @@ fn an_address_that_has_to_be_meant_is_granted_only_where_it_or_the_name_is_spelt
         assert!(http(&["http://*.example.com/"]).permits_http_address(&target, ip).is_err(), "{address}");
         assert!(http(&["http://a.example.com/"]).permits_http_address(&target, ip).is_ok(), "{address}");
     }
-    for address in ["169.253.0.1", "fec0::1", "fd00:ec2::253", "100.100.100.201", "::1", "127.0.0.1"] {
+    for address in [
+        "169.253.0.1",
+        "fec0::1",
+        "fd00:ec2::253",
+        "100.100.100.201",
+        "::1",
+        "127.0.0.1",
+        "64:ff9b::a00:1",
+        "2002:a00:1::1",
+        "2001:db8::a9fe:a9fe",
+    ] {
         let grants = tcp(&["0.0.0.0/0:*", "[::/0]:*"]);
         assert!(grants.permits_tcp(address, 80).is_ok(), "{address} is an address like others");
     }

@@ -7,7 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
 use reqwest::{Client, Method, StatusCode, Url, redirect};
 use vouchd_config::Grants;
 
@@ -59,8 +62,7 @@ impl Http {
             return Err(too_many_bytes(bound));
         }
         let mut url = Url::parse(&request.url).map_err(|e| invalid(format!("{:?} is not a URL: {e}", request.url)))?;
-        let mut method = Method::from_bytes(request.method.as_bytes())
-            .map_err(|_| invalid(format!("{:?} is not an HTTP method", request.method)))?;
+        let mut method = method(&request.method)?;
         let mut headers = headers(&request.headers)?;
         let mut body = request.body;
         let mut sni = request.sni;
@@ -211,11 +213,27 @@ impl Hop<'_> {
     }
 }
 
+fn method(text: &str) -> Result<Method, ProbeError> {
+    match Method::from_bytes(text.as_bytes()) {
+        // Would go to the server without the URL's path, which is what was granted.
+        Ok(Method::CONNECT) => Err(invalid("CONNECT asks for a tunnel: expected a method that fetches the URL")),
+        Ok(method) => Ok(method),
+        Err(_) => Err(invalid(format!("{text:?} is not an HTTP method"))),
+    }
+}
+
+/// Where a request ends is said by the client, which knows its body. Whoever else could say it could hide a request for
+/// something that is not granted within another, or in what the next one on a kept connection begins with.
+const FRAMING: [HeaderName; 4] = [CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER, UPGRADE];
+
 fn headers(pairs: &[(String, String)]) -> Result<HeaderMap, ProbeError> {
     let mut headers = HeaderMap::new();
     for (name, value) in pairs {
         let name =
             HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid(format!("{name:?} is not a header name")))?;
+        if FRAMING.contains(&name) {
+            return Err(invalid(format!("the header {name} is the client's to set")));
+        }
         let value =
             HeaderValue::from_str(value).map_err(|_| invalid(format!("header {name}: {value:?} can't be sent")))?;
         headers.append(name, value);

@@ -47,8 +47,17 @@ pub fn failing(text: &str, top: &str, body: &str) -> Vec<u8> {
     module(&answer_data(true, 0, text), top, body)
 }
 
+/// The same as text, for one that has metadata of its own.
+pub fn module_text(verdict: u8, text: &str, top: &str, body: &str) -> String {
+    text_of(&answer_data(false, verdict, text), top, body)
+}
+
 fn module(data: &str, top: &str, body: &str) -> Vec<u8> {
-    let wat = format!(
+    with_metadata(&text_of(data, top, body), WIT)
+}
+
+fn text_of(data: &str, top: &str, body: &str) -> String {
+    format!(
         r#"(module
             {top}
             (memory (export "memory") 8)
@@ -62,8 +71,7 @@ fn module(data: &str, top: &str, body: &str) -> Vec<u8> {
             (func $check (export "vouchd:check/checker@0.1.0#check") (param i32 i32 i32 i32 i32) (result i32)
                 {body}
                 (i32.const {ANSWER})))"#
-    );
-    with_metadata(&wat, WIT)
+    )
 }
 
 /// Assembles a core module and embeds the contract, as bindings do.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use wasmtime::component::Resource;
 
+use crate::changes::Changes;
 use crate::contract::{ProbeError, clock, dns, files, network, stream};
 use crate::probes::stream::Connection;
 use crate::probes::{self, resolve, within};
@@ -15,13 +16,13 @@ impl RunState {
     async fn look<T: Send + 'static>(
         &mut self,
         what: String,
-        look: impl FnOnce(&vouchd_config::Grants) -> Result<T, ProbeError> + Send + 'static,
+        look: impl FnOnce(&vouchd_config::Grants, Option<&Changes>) -> Result<T, ProbeError> + Send + 'static,
         words: impl FnOnce(&T) -> String,
     ) -> Result<T, ProbeError> {
         self.admit()?;
         let started = Instant::now();
-        let grants = self.grants.clone();
-        let found = within(self.time(0), probes::files::blocking(move || look(&grants))).await;
+        let (grants, changes) = (self.grants.clone(), self.changes.clone());
+        let found = within(self.time(0), probes::files::blocking(move || look(&grants, changes.as_deref()))).await;
         self.note(what, started, found.as_ref().map(words));
         found
     }
@@ -75,7 +76,8 @@ impl files::Host for RunState {
             Some(info) => format!("there, {} bytes", info.size),
             None => "no such file".to_owned(),
         };
-        self.look(format!("stat {path}"), move |grants| probes::files::stat(grants, &path), words).await
+        self.look(format!("stat {path}"), move |grants, changes| probes::files::stat(grants, &path, changes), words)
+            .await
     }
 
     async fn read(&mut self, path: String, max_bytes: u32) -> Result<Option<Vec<u8>>, ProbeError> {
@@ -84,12 +86,17 @@ impl files::Host for RunState {
             None => "no such file".to_owned(),
         };
         let most = (max_bytes as usize).min(self.probe_bytes);
-        self.look(format!("read {path}"), move |grants| probes::files::read(grants, &path, most), words).await
+        self.look(
+            format!("read {path}"),
+            move |grants, changes| probes::files::read(grants, &path, most, changes),
+            words,
+        )
+        .await
     }
 
     async fn space(&mut self, path: String) -> Result<files::Usage, ProbeError> {
         let words = |space: &files::Usage| format!("{} of {} bytes available", space.available, space.total);
-        self.look(format!("space {path}"), move |grants| probes::files::space(grants, &path), words).await
+        self.look(format!("space {path}"), move |grants, _| probes::files::space(grants, &path), words).await
     }
 }
 
@@ -105,12 +112,13 @@ impl dns::Host for RunState {
 
 impl network::Host for RunState {
     async fn links(&mut self) -> Result<Vec<network::Link>, ProbeError> {
-        self.look("links".to_owned(), |_| probes::network::links(), |links| format!("{} found", links.len())).await
+        let words = |links: &Vec<network::Link>| format!("{} found", links.len());
+        self.look("links".to_owned(), |_, changes| probes::network::links(changes), words).await
     }
 
     async fn addresses(&mut self) -> Result<Vec<network::Address>, ProbeError> {
         let words = |addresses: &Vec<network::Address>| format!("{} found", addresses.len());
-        self.look("addresses".to_owned(), |_| probes::network::addresses(), words).await
+        self.look("addresses".to_owned(), |_, changes| probes::network::addresses(changes), words).await
     }
 }
 

@@ -13,6 +13,7 @@ use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Engine, Module, Store};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
+use crate::changes::Changes;
 use crate::command;
 use crate::contract::{Context, Plugin as Bindings, PluginPre, offered_version, types};
 use crate::engine::{self, Ticker};
@@ -242,6 +243,7 @@ impl Host {
             limits: &self.0.largest,
             deadline: Instant::now() + START_TIME,
             memo: Vec::new(),
+            changes: None,
             program: ready.program(&[]),
         };
         let mut store = self.store(setting);
@@ -272,6 +274,15 @@ impl Host {
     ///
     /// Must be called within a tokio runtime with timers and I/O.
     pub async fn run(&self, plugin: &Plugin, run: Run<'_>) -> Outcome {
+        self.run_noting(plugin, run, None).await
+    }
+
+    /// The same for a check that is to know when something changes that its runs looked at.
+    pub async fn run_watching(&self, plugin: &Plugin, run: Run<'_>, changes: &Arc<Changes>) -> Outcome {
+        self.run_noting(plugin, run, Some(Arc::clone(changes))).await
+    }
+
+    async fn run_noting(&self, plugin: &Plugin, run: Run<'_>, changes: Option<Arc<Changes>>) -> Outcome {
         // Waiting for a slot says nothing about the service, so it does not count as the run's time.
         let Ok(Ok(_slot)) = tokio::time::timeout(run.timeout, self.0.slots.acquire()).await else {
             return overloaded();
@@ -283,6 +294,7 @@ impl Host {
             limits: run.limits,
             deadline: started + run.timeout,
             memo: run.memo,
+            changes,
             program: plugin.0.ready.program(run.params),
         };
         let mut store = self.store(setting);

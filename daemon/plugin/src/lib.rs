@@ -30,6 +30,7 @@
 //! count runs.
 
 mod calls;
+mod changes;
 mod command;
 mod contract;
 mod declared;
@@ -48,6 +49,7 @@ mod ready;
 mod state;
 mod text;
 
+pub use changes::Changes;
 pub use declared::{DeclarationError, declared_params};
 pub use host::{Host, HostError, HostSettings, Plugin};
 pub use load::{Kind, LoadError, Metadata};

@@ -9,6 +9,7 @@ use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiVie
 
 use std::sync::Arc;
 
+use crate::changes::Changes;
 use crate::command::{self, Printed};
 use crate::contract::{ProbeError, http, log, memo, process, simple, tcp, types};
 use crate::limiter::Limiter;
@@ -50,6 +51,8 @@ pub(crate) struct RunState {
     /// The first refusal of the run.
     pub(crate) denied: Option<String>,
     pub(crate) watch: Watch,
+    /// None: nobody wants to know.
+    pub(crate) changes: Option<Arc<Changes>>,
 }
 
 /// What the check remembers, before and during the run.
@@ -67,6 +70,7 @@ pub(crate) struct Setting<'a> {
     pub(crate) limits: &'a Limits,
     pub(crate) deadline: Instant,
     pub(crate) memo: Vec<u8>,
+    pub(crate) changes: Option<Arc<Changes>>,
     /// Where the plugin is a program: others are handed their parameters when they are called.
     pub(crate) program: Option<Program<'a>>,
 }
@@ -123,6 +127,7 @@ impl RunState {
             probes: Vec::new(),
             denied: None,
             watch: Watch::default(),
+            changes: setting.changes,
         }
     }
 

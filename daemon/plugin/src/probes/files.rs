@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use vouchd_config::Grants;
 use vouchd_config::grants::{GrantedPath, Refusal};
 
+use crate::changes::Changes;
 use crate::contract::ProbeError;
 use crate::contract::files::{Info, Kind, Usage};
 
@@ -37,8 +38,8 @@ pub(crate) async fn blocking<T: Send + 'static>(
     done.await.unwrap_or_else(|e| Err(ProbeError::Other(format!("the look broke off: {e}"))))
 }
 
-pub(crate) fn stat(grants: &Grants, path: &str) -> Result<Option<Info>, ProbeError> {
-    let Some(fd) = find(path, grants.permits_file(path))? else { return Ok(None) };
+pub(crate) fn stat(grants: &Grants, path: &str, changes: Option<&Changes>) -> Result<Option<Info>, ProbeError> {
+    let Some(fd) = find_watched(grants, path, changes)? else { return Ok(None) };
     let meta = File::from(fd).metadata().map_err(|e| unreadable(path, &e))?;
     let age = meta.modified().ok().and_then(|then| SystemTime::now().duration_since(then).ok()).unwrap_or_default();
     let kind = match meta.file_type() {
@@ -49,8 +50,13 @@ pub(crate) fn stat(grants: &Grants, path: &str) -> Result<Option<Info>, ProbeErr
     Ok(Some(Info { kind, size: meta.size(), age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX) }))
 }
 
-pub(crate) fn read(grants: &Grants, path: &str, most: usize) -> Result<Option<Vec<u8>>, ProbeError> {
-    let Some(fd) = find(path, grants.permits_file(path))? else { return Ok(None) };
+pub(crate) fn read(
+    grants: &Grants,
+    path: &str,
+    most: usize,
+    changes: Option<&Changes>,
+) -> Result<Option<Vec<u8>>, ProbeError> {
+    let Some(fd) = find_watched(grants, path, changes)? else { return Ok(None) };
     let found = File::from(fd);
     let meta = found.metadata().map_err(|e| unreadable(path, &e))?;
     if !meta.is_file() {
@@ -94,21 +100,36 @@ fn descriptor_path(file: &File) -> String {
     format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
+/// Finds a granted file and has its directory watched from before the look.
+fn find_watched(grants: &Grants, path: &str, changes: Option<&Changes>) -> Result<Option<OwnedFd>, ProbeError> {
+    let place = place(path, grants.permits_file(path))?;
+    // The kernel tells no changes of its own file systems.
+    let told = !["/proc/", "/sys/"].iter().any(|kernel| path.starts_with(kernel));
+    if let Some(changes) = changes.filter(|_| told) {
+        let (directory, name) = place.rest.rsplit_once('/').unwrap_or(("", &place.rest));
+        if !name.is_empty()
+            && let Ok(directory) = open_place(&place.trusted, directory)
+        {
+            changes.watch_file(&directory, name);
+        }
+    }
+    look_at(path, &place)
+}
+
 /// A descriptor that stands for what is there, good for looking at it only. None: there is nothing.
 fn find(path: &str, granted: Result<GrantedPath, Refusal>) -> Result<Option<OwnedFd>, ProbeError> {
+    look_at(path, &place(path, granted)?)
+}
+
+fn place(path: &str, granted: Result<GrantedPath, Refusal>) -> Result<GrantedPath, ProbeError> {
     if !path.starts_with('/') || path.split('/').any(|name| matches!(name, "." | "..")) || path.contains('\0') {
         return Err(ProbeError::Invalid(format!("{path:?}: expected an absolute path without . and ..")));
     }
-    let GrantedPath { trusted, rest } = granted.map_err(|refusal| ProbeError::Denied(refusal.to_string()))?;
-    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
-    let found = open(trusted.as_str(), flags | OFlag::O_DIRECTORY, Mode::empty()).and_then(|directory| {
-        if rest.is_empty() {
-            return Ok(directory);
-        }
-        let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
-        openat2(&directory, rest.as_str(), OpenHow::new().flags(flags).resolve(resolve))
-    });
-    match found {
+    granted.map_err(|refusal| ProbeError::Denied(refusal.to_string()))
+}
+
+fn look_at(path: &str, place: &GrantedPath) -> Result<Option<OwnedFd>, ProbeError> {
+    match open_place(&place.trusted, &place.rest) {
         Ok(fd) => Ok(Some(fd)),
         Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
         Err(Errno::ELOOP | Errno::EXDEV) => Err(ProbeError::Denied(format!(
@@ -117,6 +138,17 @@ fn find(path: &str, granted: Result<GrantedPath, Refusal>) -> Result<Option<Owne
         ))),
         Err(errno) => Err(unreadable(path, &errno.into())),
     }
+}
+
+/// What lies at `rest` below the directory that is trusted.
+fn open_place(trusted: &str, rest: &str) -> nix::Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+    let directory = open(trusted, flags | OFlag::O_DIRECTORY, Mode::empty())?;
+    if rest.is_empty() {
+        return Ok(directory);
+    }
+    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
+    openat2(&directory, rest, OpenHow::new().flags(flags).resolve(resolve))
 }
 
 fn unreadable(path: &str, error: &std::io::Error) -> ProbeError {
@@ -163,13 +195,13 @@ mod tests {
     fn a_granted_file_is_read_up_to_the_asked_length() {
         let (_dir, root) = scene();
         let grants = files(&[format!("{root}/d/*")]);
-        assert_eq!(read(&grants, &format!("{root}/d/ready"), 100).unwrap().as_deref(), Some(&b"7 up\n"[..]));
-        assert_eq!(read(&grants, &format!("{root}//d/ready"), 1).unwrap().as_deref(), Some(&b"7"[..]));
-        assert_eq!(read(&grants, &format!("{root}/d/missing"), 100).unwrap(), None);
-        let info = stat(&grants, &format!("{root}/d/ready")).unwrap().unwrap();
+        assert_eq!(read(&grants, &format!("{root}/d/ready"), 100, None).unwrap().as_deref(), Some(&b"7 up\n"[..]));
+        assert_eq!(read(&grants, &format!("{root}//d/ready"), 1, None).unwrap().as_deref(), Some(&b"7"[..]));
+        assert_eq!(read(&grants, &format!("{root}/d/missing"), 100, None).unwrap(), None);
+        let info = stat(&grants, &format!("{root}/d/ready"), None).unwrap().unwrap();
         assert!(matches!(info.kind, Kind::File) && info.size == 5 && info.age_ms < 60_000, "{info:?}");
-        assert!(matches!(stat(&grants, &format!("{root}/d/sub")).unwrap().unwrap().kind, Kind::Directory));
-        assert!(matches!(stat(&grants, &format!("{root}/d/pipe")).unwrap().unwrap().kind, Kind::Other));
+        assert!(matches!(stat(&grants, &format!("{root}/d/sub"), None).unwrap().unwrap().kind, Kind::Directory));
+        assert!(matches!(stat(&grants, &format!("{root}/d/pipe"), None).unwrap().unwrap().kind, Kind::Other));
     }
 
     #[test]
@@ -178,30 +210,33 @@ mod tests {
         let grants = files(&[format!("{root}/d/**")]);
         for name in ["link", "absolute", "inside", "linked/file", "root/etc/hostname", "dangling"] {
             let path = format!("{root}/d/{name}");
-            assert!(matches!(read(&grants, &path, 100), Err(ProbeError::Denied(_))), "{name}");
-            assert!(matches!(stat(&grants, &path), Err(ProbeError::Denied(_))), "{name}");
+            assert!(matches!(read(&grants, &path, 100, None), Err(ProbeError::Denied(_))), "{name}");
+            assert!(matches!(stat(&grants, &path, None), Err(ProbeError::Denied(_))), "{name}");
             assert!(matches!(space(&grants, &path), Err(ProbeError::Denied(_))), "{name}");
         }
         for path in ["../secret", "sub/../../secret", "./ready", "a\0b"] {
-            assert!(matches!(read(&grants, &format!("{root}/d/{path}"), 9), Err(ProbeError::Invalid(_))), "{path}");
+            assert!(
+                matches!(read(&grants, &format!("{root}/d/{path}"), 9, None), Err(ProbeError::Invalid(_))),
+                "{path}"
+            );
         }
         for path in [format!("{root}/secret"), format!("{root}/d"), "/etc/hostname".to_owned()] {
-            let error = read(&grants, &path, 9).unwrap_err();
+            let error = read(&grants, &path, 9, None).unwrap_err();
             let ProbeError::Denied(text) = error else { panic!("{path}: {error:?}") };
             assert!(text.contains(&format!("files = [\"{root}/d/**\", \"{path}\"]")), "{text}");
         }
-        assert!(matches!(read(&grants, "relative", 9), Err(ProbeError::Invalid(_))));
+        assert!(matches!(read(&grants, "relative", 9, None), Err(ProbeError::Invalid(_))));
     }
 
     #[test]
     fn a_link_in_what_the_grant_spells_out_is_followed() {
         let (_dir, root) = scene();
         let grants = files(&[format!("{root}/spelt/*")]);
-        assert_eq!(read(&grants, &format!("{root}/spelt/ready"), 4).unwrap().as_deref(), Some(&b"7 up"[..]));
-        assert!(matches!(read(&grants, &format!("{root}/spelt/link"), 4), Err(ProbeError::Denied(_))));
+        assert_eq!(read(&grants, &format!("{root}/spelt/ready"), 4, None).unwrap().as_deref(), Some(&b"7 up"[..]));
+        assert!(matches!(read(&grants, &format!("{root}/spelt/link"), 4, None), Err(ProbeError::Denied(_))));
         // But not the last name: whoever owns the directory could put a link there.
         let grants = files(&[format!("{root}/d/link")]);
-        assert!(matches!(read(&grants, &format!("{root}/d/link"), 4), Err(ProbeError::Denied(_))));
+        assert!(matches!(read(&grants, &format!("{root}/d/link"), 4, None), Err(ProbeError::Denied(_))));
     }
 
     #[test]
@@ -209,14 +244,14 @@ mod tests {
         let (_dir, root) = scene();
         let grants = files(&[format!("{root}/d/*"), "/dev/zero".to_owned()]);
         for path in [format!("{root}/d/pipe"), format!("{root}/d/sub"), "/dev/zero".to_owned()] {
-            assert!(matches!(read(&grants, &path, 100), Err(ProbeError::Invalid(_))), "{path}");
+            assert!(matches!(read(&grants, &path, 100, None), Err(ProbeError::Invalid(_))), "{path}");
         }
     }
 
     #[test]
     fn files_of_proc_are_read_though_they_have_no_size() {
         let grants = files(&["/proc/*".to_owned()]);
-        assert!(!read(&grants, "/proc/loadavg", 100).unwrap().unwrap().is_empty());
+        assert!(!read(&grants, "/proc/loadavg", 100, None).unwrap().unwrap().is_empty());
     }
 
     #[test]
@@ -225,7 +260,7 @@ mod tests {
         let path = dir.path().join("big");
         fs::write(&path, vec![0; 2000]).unwrap();
         let path = path.to_str().unwrap();
-        assert_eq!(read(&files(&[path.to_owned()]), path, 1000).unwrap().unwrap().len(), 1000);
+        assert_eq!(read(&files(&[path.to_owned()]), path, 1000, None).unwrap().unwrap().len(), 1000);
     }
 
     #[test]

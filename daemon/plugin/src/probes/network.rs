@@ -7,10 +7,12 @@ use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::SockaddrStorage;
 
+use crate::changes::Changes;
 use crate::contract::ProbeError;
 use crate::contract::network::{Address, Link};
 
-pub(crate) fn links() -> Result<Vec<Link>, ProbeError> {
+pub(crate) fn links(changes: Option<&Changes>) -> Result<Vec<Link>, ProbeError> {
+    changes.inspect(|changes| changes.watch_network());
     let mut links = BTreeMap::new();
     for entry in getifaddrs().map_err(failed)? {
         let up = entry.flags.contains(InterfaceFlags::IFF_UP);
@@ -21,7 +23,8 @@ pub(crate) fn links() -> Result<Vec<Link>, ProbeError> {
     Ok(links.into_values().collect())
 }
 
-pub(crate) fn addresses() -> Result<Vec<Address>, ProbeError> {
+pub(crate) fn addresses(changes: Option<&Changes>) -> Result<Vec<Address>, ProbeError> {
+    changes.inspect(|changes| changes.watch_network());
     let mut addresses = Vec::new();
     for entry in getifaddrs().map_err(failed)? {
         let Some(ip) = entry.address.as_ref().and_then(ip) else { continue };
@@ -62,11 +65,11 @@ mod tests {
 
     #[test]
     fn the_loopback_link_and_its_address_are_found() {
-        let links = links().unwrap();
+        let links = links(None).unwrap();
         let lo = links.iter().find(|link| link.name == "lo").expect("every machine has it");
         if lo.up {
             assert!(lo.carrier);
-            let addresses = addresses().unwrap();
+            let addresses = addresses(None).unwrap();
             assert!(addresses.iter().any(|a| a.link == "lo" && a.ip == "127.0.0.1" && a.prefix == 8), "{addresses:?}");
         }
     }

@@ -1,7 +1,9 @@
 //! The plugin host as the runner sees it.
 
+use std::sync::Arc;
+
 use vouchd_config::Check;
-use vouchd_plugin::{Host, HostSettings, Plugin};
+use vouchd_plugin::{Changes, Host, HostSettings, Plugin};
 
 use super::runner::{Ended, Run};
 use super::shelf::{Load, Loaded};
@@ -66,7 +68,7 @@ impl Run for Guests {
         check.limits.memory <= self.memory
     }
 
-    async fn run(&self, plugin: &Plugin, check: &Check, memo: Vec<u8>) -> Ended {
+    async fn run(&self, plugin: &Plugin, check: &Check, memo: Vec<u8>, changes: Arc<Changes>) -> Ended {
         let run = vouchd_plugin::Run {
             check: &check.name,
             params: &check.params,
@@ -76,7 +78,7 @@ impl Run for Guests {
             memo,
             exit_codes: check.exit_codes,
         };
-        let outcome = self.host.run(plugin, run).await;
+        let outcome = self.host.run_watching(plugin, run, &changes).await;
         Ended {
             result: outcome.result,
             duration: outcome.duration,

@@ -6,11 +6,13 @@
 use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use vouchd_config::Check;
 use vouchd_health::RunResult;
+use vouchd_plugin::Changes;
 
 use super::schedule::{Pace, Schedule};
 use super::watch::Watched;
@@ -23,8 +25,14 @@ pub trait Run: Clone + Send + Sync + 'static {
     /// Whether there is room for what the check may use.
     fn has_room_for(&self, check: &Check) -> bool;
 
-    /// One run, ended within the check's timeout. `memo` is what the last run left.
-    fn run(&self, plugin: &Self::Plugin, check: &Check, memo: Vec<u8>) -> impl Future<Output = Ended> + Send;
+    /// One run, ended within the check's timeout. `memo` is what the last run left, `changes` takes what this one looks at.
+    fn run(
+        &self,
+        plugin: &Self::Plugin,
+        check: &Check,
+        memo: Vec<u8>,
+        changes: Arc<Changes>,
+    ) -> impl Future<Output = Ended> + Send;
 }
 
 /// How a run ended.
@@ -39,7 +47,7 @@ pub struct Ended {
     pub log: Vec<LogLine>,
     /// What to keep for the next run; none: what was there.
     pub memo: Option<Vec<u8>>,
-    /// Become readable when what the run looked at changes.
+    /// Become readable when something that the run looked at has ended.
     pub watch: Vec<OwnedFd>,
 }
 
@@ -105,8 +113,8 @@ impl<P: Clone + Send + Sync + 'static> Follow<P> {
                         }
                         Slot::Present { plugin, sha256 } => {
                             let memo = memo.for_version(sha256);
-                            let runner = runner.clone();
-                            Box::pin(async move { runner.run(&plugin, check, memo).await })
+                            let (runner, changes) = (runner.clone(), Arc::clone(watched.changes()));
+                            Box::pin(async move { runner.run(&plugin, check, memo, changes).await })
                         }
                         Slot::Absent { reason } => Box::pin(std::future::ready(Ended::without_run(reason))),
                         // The plugin is never forgotten once it was tried.
@@ -120,10 +128,9 @@ impl<P: Clone + Send + Sync + 'static> Follow<P> {
                     if let Some(bytes) = ended.memo {
                         memo.bytes = bytes;
                     }
-                    watched = Watched::new(ended.watch).unwrap_or_else(|error| {
+                    if let Err(error) = watched.follow(ended.watch) {
                         tracing::warn!(check = check.name, "changes are seen at the next interval only: {error}");
-                        Watched::default()
-                    });
+                    }
                     let done = RunDone {
                         check: check.name.clone(),
                         result: ended.result,

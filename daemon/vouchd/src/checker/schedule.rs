@@ -3,11 +3,15 @@
 //! Regular runs keep a grid of one interval, so that a late timer does not make the check drift. A run asked for by a
 //! change (a watched process ended, a new plugin version came) starts at once and begins a new grid. A run in flight is
 //! never doubled: what falls due meanwhile is skipped and counted, and a change during the run leads to one more run.
+//! Changes that don't end cause ten runs a second at most, or as many as the fast interval gives.
 
 use std::time::{Duration, Instant};
 
-/// The shortest time between the starts of two runs that changes ask for; what comes earlier waits, and is not lost.
+/// The shortest time between a run and one that a change asks for; what comes earlier waits, and is not lost.
 pub const MIN_GAP: Duration = Duration::from_millis(10);
+
+/// The same after a run that a change had asked for already, where the fast interval is not shorter.
+const NEXT_GAP: Duration = Duration::from_millis(100);
 
 /// First runs are spread over this time, or over the interval if that is shorter.
 const SPREAD: Duration = Duration::from_millis(200);
@@ -44,11 +48,14 @@ enum Phase {
     Idle {
         tick: Instant,
         started: Instant,
+        /// From `started` to a run that is asked for.
+        gap: Duration,
         asked: Option<Instant>,
     },
     Running {
         tick: Instant,
         started: Instant,
+        gap: Duration,
         again: bool,
     },
 }
@@ -76,19 +83,21 @@ impl Schedule {
         let due = self.due().unwrap_or(now);
         // Slightly late: keep the grid. Very late (the whole machine stood still): begin a new one.
         let tick = if now.saturating_duration_since(due) < self.period() { due.min(now) } else { now };
-        self.phase = Phase::Running { tick, started: now, again: false };
+        let was_asked_for = matches!(self.phase, Phase::Idle { asked: Some(_), .. });
+        let gap = if was_asked_for { self.fast_interval.clamp(MIN_GAP, NEXT_GAP) } else { MIN_GAP };
+        self.phase = Phase::Running { tick, started: now, gap, again: false };
     }
 
     /// The run in flight has ended. Returns how many regular runs fell due meanwhile and were skipped.
     pub fn finish(&mut self, now: Instant) -> u64 {
-        let Phase::Running { mut tick, started, again } = self.phase else { return 0 };
+        let Phase::Running { mut tick, started, gap, again } = self.phase else { return 0 };
         let mut skipped = 0;
         while tick + self.period() < now {
             tick += self.period();
             skipped += 1;
         }
-        let asked = again.then(|| now.max(started + MIN_GAP));
-        self.phase = Phase::Idle { tick, started, asked };
+        let asked = again.then(|| now.max(started + gap));
+        self.phase = Phase::Idle { tick, started, gap, asked };
         skipped
     }
 
@@ -96,8 +105,8 @@ impl Schedule {
     pub fn ask(&mut self, now: Instant) {
         match &mut self.phase {
             Phase::First { at } => *at = now.min(*at),
-            Phase::Idle { started, asked, .. } => {
-                let at = now.max(*started + MIN_GAP);
+            Phase::Idle { started, gap, asked, .. } => {
+                let at = now.max(*started + *gap);
                 *asked = Some(asked.map_or(at, |asked| asked.min(at)));
             }
             Phase::Running { again, .. } => *again = true,
@@ -199,6 +208,22 @@ mod tests {
             (
                 "a change during a run leads to one more",
                 &[Start(50), Ask(52), Ask(53), Finish(70, 0), Due(Some(70)), Start(70), Finish(71, 0), Due(Some(1070))],
+            ),
+            (
+                "changes that don't end are seen ten times a second",
+                &[
+                    Start(50),
+                    Finish(51, 0),
+                    Ask(52),
+                    Start(60),
+                    Finish(61, 0),
+                    Ask(62),
+                    Due(Some(160)),
+                    Start(160),
+                    Ask(161),
+                    Finish(165, 0),
+                    Due(Some(260)),
+                ],
             ),
             ("a change during a short run keeps the gap", &[Start(50), Ask(51), Finish(52, 0), Due(Some(60))]),
             (

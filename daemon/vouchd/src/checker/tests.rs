@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use vouchd_config::{ExitCodes, Grants, Limits, ProcessGrant};
 use vouchd_health::{Counting, Influence, OnError, Report, RunResult, Verdict};
+use vouchd_plugin::Changes;
 
 use super::runner::Ended;
 use super::shelf::Loaded;
@@ -33,7 +34,7 @@ impl Run for Fake {
         check.limits.memory <= MEMORY
     }
 
-    async fn run(&self, plugin: &String, check: &Check, memo: Vec<u8>) -> Ended {
+    async fn run(&self, plugin: &String, check: &Check, memo: Vec<u8>, _: Arc<Changes>) -> Ended {
         let memo = String::from_utf8(memo).unwrap();
         let watch = self.watched.lock().unwrap().pop_front();
         for (key, value) in &check.params {
@@ -372,5 +373,41 @@ async fn the_process_plugin_tells_at_once_that_its_process_has_died() {
     assert!(matches!(&done.result, RunResult::Report(report) if report.verdict == Verdict::Fail), "{done:?}");
     assert!(took < Duration::from_millis(500), "told after {took:?}");
     child.wait().unwrap();
+    router.ended().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_file_plugin_tells_at_once_that_its_file_is_there() {
+    let Some(plugin) = built("file.wasm") else {
+        eprintln!(
+            "skipped: the_file_plugin_tells_at_once_that_its_file_is_there: no file.wasm in target/plugins or \
+             $VOUCHD_PLUGINS; build it with `cargo xtask plugins`"
+        );
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let flag = directory.path().join("flag").to_str().unwrap().to_owned();
+    let mut check = check("c", "file", HOUR);
+    check.params.push(("path".to_owned(), flag.clone()));
+    check.grants.files.push(flag.parse().unwrap());
+    let router = Router::start_real(&plugin, vec![check]).await;
+    let verdict = |done: &RunDone| match &done.result {
+        RunResult::Report(report) => report.verdict,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(verdict(&router.run().await), Verdict::Fail);
+    router.silent_for(Duration::from_millis(150)).await;
+    fs::write(&flag, "x").unwrap();
+    let made = std::time::Instant::now();
+    let mut done = router.run().await;
+    // Made, and then written: the first run may come in between.
+    while verdict(&done) != Verdict::Pass {
+        done = router.run().await;
+    }
+    assert!(made.elapsed() < Duration::from_secs(60), "by the change, not by the interval");
+    fs::remove_file(&flag).unwrap();
+    while verdict(&done) != Verdict::Fail {
+        done = router.run().await;
+    }
     router.ended().await.unwrap();
 }

@@ -3,35 +3,67 @@
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::task::Poll;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use vouchd_plugin::Changes;
 
-/// Descriptors that become readable when what they stand for changes; a pidfd does when its process ends.
+/// What is watched for one check, from run to run.
 #[derive(Debug, Default)]
 pub struct Watched {
-    descriptors: Vec<AsyncFd<OwnedFd>>,
+    /// Become readable when what they stand for has changed, and stay so: a pidfd does when its process ends.
+    ends: Vec<AsyncFd<OwnedFd>>,
+    changes: Arc<Changes>,
+    /// Of `changes`.
+    signals: Vec<AsyncFd<OwnedFd>>,
 }
 
 impl Watched {
-    /// # Errors
-    /// When the kernel can't watch one of them. The interval of the check still covers what it stands for.
-    pub fn new(descriptors: Vec<OwnedFd>) -> io::Result<Self> {
-        let watch = |descriptor| register(descriptor, Interest::READABLE);
-        Ok(Watched { descriptors: descriptors.into_iter().map(watch).collect::<io::Result<_>>()? })
+    /// Where the next run notes what it looks at.
+    pub fn changes(&self) -> &Arc<Changes> {
+        &self.changes
     }
 
-    /// Returns when the first of them changes, and forgets them all: the next run says what to watch from then on.
-    /// Never returns if there are none. May be dropped and called again.
+    /// A run has ended: watches `ends`, and what the run noted.
+    ///
+    /// # Errors
+    /// When the kernel can't watch one of them. The interval of the check still covers what it stands for.
+    pub fn follow(&mut self, ends: Vec<OwnedFd>) -> io::Result<()> {
+        let watch = |descriptor| register(descriptor, Interest::READABLE);
+        self.ends.clear();
+        self.ends = ends.into_iter().map(watch).collect::<io::Result<_>>()?;
+        let signals = self.changes.descriptors()?;
+        if signals.len() != self.signals.len() {
+            self.signals = signals.into_iter().map(watch).collect::<io::Result<_>>()?;
+        }
+        Ok(())
+    }
+
+    /// Returns when something changes. What has ended is forgotten: the next run says what to watch from then on.
+    /// Never returns if nothing is watched. May be dropped and called again.
     pub async fn changed(&mut self) {
         poll_fn(|context| {
             // An error is a change too: what can't be watched must be looked at.
-            let ready = self.descriptors.iter().any(|descriptor| descriptor.poll_read_ready(context).is_ready());
-            if ready { Poll::Ready(()) } else { Poll::Pending }
+            let ended = self.ends.iter().any(|descriptor| descriptor.poll_read_ready(context).is_ready());
+            if ended || self.signalled(context) { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
-        self.descriptors.clear();
+        self.ends.clear();
+    }
+
+    fn signalled(&self, context: &mut Context<'_>) -> bool {
+        self.signals.iter().any(|signal| {
+            while let Poll::Ready(readable) = signal.poll_read_ready(context) {
+                let Ok(mut readable) = readable else { return true };
+                if self.changes.happened() {
+                    return true;
+                }
+                readable.clear_ready();
+            }
+            false
+        })
     }
 }
 
@@ -56,7 +88,8 @@ mod tests {
     async fn one_change_among_many_is_seen_once() {
         let (quiet, _open) = io::pipe().unwrap();
         let (reader, mut writer) = io::pipe().unwrap();
-        let mut watched = Watched::new(vec![quiet.into(), reader.into()]).unwrap();
+        let mut watched = Watched::default();
+        watched.follow(vec![quiet.into(), reader.into()]).unwrap();
         assert!(timeout(SOON, watched.changed()).await.is_err());
         writer.write_all(b"x").unwrap();
         timeout(SOON, watched.changed()).await.expect("a change");
@@ -72,7 +105,8 @@ mod tests {
     async fn the_end_of_a_process_is_a_change() {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let pidfd = pidfd(child.id());
-        let mut watched = Watched::new(vec![pidfd]).unwrap();
+        let mut watched = Watched::default();
+        watched.follow(vec![pidfd]).unwrap();
         assert!(timeout(SOON, watched.changed()).await.is_err());
         child.kill().unwrap();
         timeout(Duration::from_secs(1), watched.changed()).await.expect("the end is seen");

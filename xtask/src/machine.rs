@@ -9,7 +9,7 @@ use anyhow::ensure;
 pub type Needed = (&'static str, &'static str);
 
 /// What the whole-system tests call. Tests that miss theirs are skipped, and say so.
-pub const FOR_TESTS: [Needed; 7] = [
+pub const FOR_TESTS: [Needed; 9] = [
     ("ip", "iproute2"),
     ("unshare", "util-linux"),
     ("curl", "curl"),
@@ -17,6 +17,8 @@ pub const FOR_TESTS: [Needed; 7] = [
     ("keepalived", "keepalived"),
     ("killall", "psmisc"),
     ("systemd-analyze", "systemd"),
+    ("mariadbd", "mariadb-server"),
+    ("openssl", "openssl"),
 ];
 
 /// Installs what is missing, if this is Debian and we are root; else says what to install.

@@ -14,7 +14,7 @@ const TARGET: &str = "wasm32-unknown-unknown";
 const TARGET_DIR: &str = "target/wasm";
 
 /// File name of the plugin, and the package it is built from.
-const PLUGINS: [(&str, &str); 9] = [
+const PLUGINS: [(&str, &str); 10] = [
     ("process", "vouchd-check-process"),
     ("http", "vouchd-check-http"),
     ("tcp", "vouchd-check-tcp"),
@@ -24,6 +24,7 @@ const PLUGINS: [(&str, &str); 9] = [
     ("file", "vouchd-check-file"),
     ("disk", "vouchd-check-disk"),
     ("pressure", "vouchd-check-pressure"),
+    ("mysql", "vouchd-check-mysql"),
 ];
 
 /// Debian's Rust, which can build the standard library for WebAssembly from source.

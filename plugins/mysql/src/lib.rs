@@ -1,0 +1,139 @@
+//! The built-in check `mysql`: does a MySQL or MariaDB server serve, in the right role and up to date?
+
+mod auth;
+mod session;
+mod state;
+mod wire;
+
+use std::time::Duration;
+
+use vouchd_check::{Context, Error, Report, Result, Verdict};
+use vouchd_check_peer::{Peer, Stop, Talk, password};
+
+use session::Session;
+use state::{Bounds, Finding, GALERA, Role, galera, replication};
+
+vouchd_check::params! {
+    struct Params {
+        /// `host:port`.
+        address: Option<String>,
+        /// Path of the server's unix socket, instead of `address`.
+        socket: Option<String>,
+        /// Logs in; without it the server's greeting is enough.
+        user: Option<String>,
+        /// File with the password, which is its first line.
+        password_file: Option<String>,
+        /// `writable` or `read-only`.
+        role: Option<String>,
+        /// How far a replica may be behind: `warn`, `fail`.
+        lag: Option<Lag>,
+        /// Whether it has to be a synced node of a Galera cluster.
+        galera: bool = false,
+        /// Log in under TLS.
+        tls: bool = false,
+        /// Whether a bad certificate is a `fail`.
+        tls_verify: bool = true,
+        /// Server name for TLS.
+        sni: Option<String>,
+        /// For the connection, and again for each answer; else what is left of the run.
+        timeout: Option<Duration>,
+    }
+}
+
+vouchd_check::params! {
+    struct Lag {
+        /// More is a `warn`.
+        warn: Option<Duration>,
+        /// More is a `fail`.
+        fail: Option<Duration>,
+    }
+}
+
+/// What is wanted of a server that was logged in to.
+struct Wanted {
+    user: String,
+    password_file: Option<String>,
+    role: Option<Role>,
+    lag: Option<Bounds>,
+    galera: bool,
+}
+
+impl Wanted {
+    /// None: nothing but a greeting.
+    fn new(params: &Params) -> Result<Option<Self>> {
+        let role = params.role.as_deref().map(Role::parse).transpose()?;
+        let Some(user) = params.user.clone() else {
+            let needs = [
+                ("password_file", params.password_file.is_some()),
+                ("role", role.is_some()),
+                ("lag", params.lag.is_some()),
+                ("galera", params.galera),
+                ("tls", params.tls),
+            ];
+            return match needs.iter().find(|(_, given)| *given) {
+                Some((name, _)) => Err(Error::new(format!("parameter `{name}` needs a login: expected `user`"))),
+                None => Ok(None),
+            };
+        };
+        let lag = params.lag.as_ref().map(|lag| Bounds { warn: lag.warn, fail: lag.fail });
+        let password_file = params.password_file.clone();
+        Ok(Some(Wanted { user, password_file, role, lag, galera: params.galera }))
+    }
+
+    /// What the server says of itself, and how far it is behind.
+    fn ask(&self, session: &mut Session) -> Talk<(Vec<Finding>, Option<u64>)> {
+        let rows = session.query("SELECT @@global.read_only")?;
+        let role = Role::of(&rows).ok_or_else(|| Stop::fail("does not say whether it is read-only"))?;
+        let mut findings = vec![role.judge(self.role)];
+        let mut behind = None;
+        if let Some(bounds) = self.lag {
+            let rows = match session.query_if_known("SHOW REPLICA STATUS")? {
+                Some(rows) => rows,
+                None => session.query("SHOW SLAVE STATUS")?,
+            };
+            let (finding, lag) = replication(&rows, role, bounds);
+            findings.push(finding);
+            behind = lag;
+        }
+        if self.galera {
+            findings.push(galera(&session.query(GALERA)?));
+        }
+        Ok((findings, behind))
+    }
+}
+
+pub fn check(ctx: &Context) -> Result<Report> {
+    let params: Params = ctx.params()?;
+    let wanted = Wanted::new(&params)?;
+    let mut peer = Peer::new(params.address, params.socket, params.timeout)?;
+    if params.tls {
+        peer = peer.with_tls(params.sni, params.tls_verify)?;
+    }
+    let secret = match wanted.as_ref().and_then(|wanted| wanted.password_file.as_deref()) {
+        Some(path) => password(ctx, path)?,
+        None => String::new(),
+    };
+    talk(ctx, &peer, wanted.as_ref(), &secret).or_else(|stop| stop.report(peer.text()))
+}
+
+fn talk(ctx: &Context, peer: &Peer, wanted: Option<&Wanted>, secret: &str) -> Talk<Report> {
+    let mut session = Session::open(ctx, peer)?;
+    let Some(wanted) = wanted else {
+        return Ok(Report::pass(format!("{} at {} greets", session.version(), peer.text())));
+    };
+    session.login(peer, &wanted.user, secret)?;
+    let (findings, behind) = wanted.ask(&mut session)?;
+    let verdict = findings.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Pass);
+    let texts: Vec<_> = findings.into_iter().map(|finding| finding.text).collect();
+    let report = Report::new(verdict, format!("{} at {}: {}", session.version(), peer.text(), texts.join(", ")));
+    session.quit();
+    Ok(match behind {
+        Some(seconds) => report.metric("lag", seconds as f64, "s"),
+        None => report,
+    })
+}
+
+vouchd_check::check!(check, Params);
+
+#[cfg(test)]
+mod tests;

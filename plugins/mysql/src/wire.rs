@@ -1,0 +1,442 @@
+//! The packets of the client/server protocol: taken apart and put together, without a connection.
+
+/// A server's packet may be this long.
+pub const MAX_PACKET: u32 = 64 << 10;
+/// A result may have this many columns, and as many rows.
+const MAX_COUNT: u64 = 256;
+
+/// What a client can do; these are said.
+pub mod can {
+    pub const LONG_PASSWORD: u32 = 1;
+    pub const LONG_FLAG: u32 = 1 << 2;
+    pub const PROTOCOL_41: u32 = 1 << 9;
+    pub const TLS: u32 = 1 << 11;
+    pub const SECURE_CONNECTION: u32 = 1 << 15;
+    pub const PLUGIN_AUTH: u32 = 1 << 19;
+}
+
+/// UTF-8, up to four bytes a character.
+const CHARSET: u8 = 45;
+
+/// A packet that is not what the protocol says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed;
+
+pub type Parsed<T> = Result<T, Malformed>;
+
+/// What the server says first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Greeting {
+    /// As a person says it: `MariaDB 10.11.6` or `MySQL 8.0.36`.
+    pub version: String,
+    pub capabilities: u32,
+    pub challenge: Vec<u8>,
+    pub plugin: String,
+}
+
+/// An error of the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub code: u16,
+    pub text: Vec<u8>,
+}
+
+/// How the server answers a try to log in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LoginAnswer {
+    Welcome,
+    Refused(Refusal),
+    /// Another way to log in is wanted.
+    Switch {
+        plugin: String,
+        challenge: Vec<u8>,
+    },
+    /// Something of the way that is used.
+    More(Vec<u8>),
+}
+
+/// A row of a result: the columns' names and values.
+pub type Row = Vec<(String, Option<String>)>;
+
+/// Eats a packet from the front.
+struct Eater<'a>(&'a [u8]);
+
+impl<'a> Eater<'a> {
+    fn take(&mut self, length: usize) -> Parsed<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length).ok_or(Malformed)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn byte(&mut self) -> Parsed<u8> {
+        Ok(self.take(1)?[0])
+    }
+
+    fn number(&mut self, bytes: usize) -> Parsed<u64> {
+        Ok(self.take(bytes)?.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    }
+
+    /// Up to a zero byte, which is left out; or to the end.
+    fn text(&mut self) -> &'a [u8] {
+        let end = self.0.iter().position(|byte| *byte == 0);
+        let text = &self.0[..end.unwrap_or(self.0.len())];
+        self.0 = end.map_or(&[], |end| &self.0[end + 1..]);
+        text
+    }
+
+    /// A number that says its own length; none is NULL.
+    fn length(&mut self) -> Parsed<Option<u64>> {
+        match self.byte()? {
+            0xfb => Ok(None),
+            0xfc => self.number(2).map(Some),
+            0xfd => self.number(3).map(Some),
+            0xfe => self.number(8).map(Some),
+            0xff => Err(Malformed),
+            small => Ok(Some(u64::from(small))),
+        }
+    }
+
+    fn value(&mut self) -> Parsed<Option<&'a [u8]>> {
+        match self.length()? {
+            None => Ok(None),
+            Some(length) => self.take(usize::try_from(length).map_err(|_| Malformed)?).map(Some),
+        }
+    }
+}
+
+/// Length and number of the packet that this header announces.
+pub fn header(bytes: &[u8]) -> Parsed<(u32, u8)> {
+    let mut eater = Eater(bytes);
+    let length = u32::try_from(eater.number(3)?).map_err(|_| Malformed)?;
+    Ok((length, eater.byte()?))
+}
+
+/// A packet with its header. What the plugin sends is never longer than fits one.
+pub fn packet(number: u8, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes();
+    let mut packet = vec![length[0], length[1], length[2], number];
+    packet.extend_from_slice(body);
+    packet
+}
+
+/// The first packet: a greeting, or an error in its place.
+pub fn greeting(packet: &[u8]) -> Parsed<Result<Greeting, Refusal>> {
+    if packet.first() == Some(&0xff) {
+        return refusal(packet).map(Err);
+    }
+    let mut eater = Eater(packet);
+    if eater.byte()? != 10 {
+        return Err(Malformed);
+    }
+    let version = eater.text();
+    eater.take(4)?; // the connection's number
+    let mut challenge = eater.take(8)?.to_vec();
+    eater.take(1)?;
+    let low = eater.number(2)?;
+    eater.take(3)?; // character set, status
+    let high = eater.number(2)?;
+    let length = usize::from(eater.byte()?);
+    eater.take(10)?;
+    let capabilities = u32::try_from(high << 16 | low).map_err(|_| Malformed)?;
+    if capabilities & can::SECURE_CONNECTION != 0 {
+        let rest = eater.take(length.saturating_sub(8).max(13).min(eater.0.len()))?;
+        challenge.extend_from_slice(rest.strip_suffix(&[0]).unwrap_or(rest));
+    }
+    let plugin = if capabilities & can::PLUGIN_AUTH == 0 { "mysql_native_password".into() } else { name(eater.text()) };
+    Ok(Ok(Greeting { version: product(version), capabilities, challenge, plugin }))
+}
+
+fn name(text: &[u8]) -> String {
+    String::from_utf8_lossy(&text[..text.len().min(64)]).into_owned()
+}
+
+/// `5.5.5-10.11.6-MariaDB-0+deb12u1` is MariaDB 10.11.6; its first part is there for old clients.
+fn product(version: &[u8]) -> String {
+    let version = name(version);
+    let mariadb = version.contains("MariaDB");
+    let number = if mariadb { version.strip_prefix("5.5.5-").unwrap_or(&version) } else { &version };
+    let number: String = number.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+    format!("{} {number}", if mariadb { "MariaDB" } else { "MySQL" })
+}
+
+fn refusal(packet: &[u8]) -> Parsed<Refusal> {
+    let mut eater = Eater(packet);
+    eater.take(1)?;
+    let code = u16::try_from(eater.number(2)?).map_err(|_| Malformed)?;
+    // A class of five characters is not always there.
+    if eater.0.first() == Some(&b'#') {
+        eater.take(6)?;
+    }
+    Ok(Refusal { code, text: eater.0.to_vec() })
+}
+
+pub fn login_answer(packet: &[u8]) -> Parsed<LoginAnswer> {
+    match packet {
+        [0x00, ..] => Ok(LoginAnswer::Welcome),
+        [0xff, ..] => refusal(packet).map(LoginAnswer::Refused),
+        [0x01, more @ ..] => Ok(LoginAnswer::More(more.to_vec())),
+        // Alone it asks for the way of before 2004.
+        [0xfe] => Ok(LoginAnswer::Switch { plugin: "mysql_old_password".to_owned(), challenge: Vec::new() }),
+        [0xfe, rest @ ..] => {
+            let mut eater = Eater(rest);
+            let plugin = name(eater.text());
+            let challenge = eater.0.strip_suffix(&[0]).unwrap_or(eater.0).to_vec();
+            Ok(LoginAnswer::Switch { plugin, challenge })
+        }
+        _ => Err(Malformed),
+    }
+}
+
+/// What is the same in the request for TLS and in the login.
+fn client(capabilities: u32) -> Vec<u8> {
+    let mut body = capabilities.to_le_bytes().to_vec();
+    body.extend((1u32 << 24).to_le_bytes()); // the longest packet
+    body.push(CHARSET);
+    body.extend([0; 23]);
+    body
+}
+
+/// The request to go on with TLS.
+pub fn tls_request(capabilities: u32) -> Vec<u8> {
+    client(capabilities)
+}
+
+pub fn login(capabilities: u32, user: &str, answer: &[u8], plugin: &str) -> Vec<u8> {
+    let mut body = client(capabilities);
+    body.extend_from_slice(user.as_bytes());
+    body.push(0);
+    // Answers are hashes: far shorter than a byte can say.
+    let answer = &answer[..answer.len().min(250)];
+    body.push(u8::try_from(answer.len()).unwrap_or(0));
+    body.extend_from_slice(answer);
+    body.extend_from_slice(plugin.as_bytes());
+    body.push(0);
+    body
+}
+
+pub fn query(sql: &str) -> Vec<u8> {
+    [b"\x03", sql.as_bytes()].concat()
+}
+
+/// That the client leaves.
+pub const QUIT: [u8; 1] = [1];
+
+/// The answer to a query, put together from its packets.
+#[derive(Debug, Default)]
+pub struct Rows {
+    stage: Stage,
+    names: Vec<String>,
+    rows: Vec<Row>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Count,
+    /// This many columns are to come.
+    Columns(u64),
+    ColumnsEnd,
+    Rows,
+}
+
+/// What a packet of an answer was.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Progress {
+    Wanting(Rows),
+    Done(Vec<Row>),
+    Refused(Refusal),
+}
+
+impl PartialEq for Rows {
+    fn eq(&self, other: &Self) -> bool {
+        (self.stage, &self.names, &self.rows) == (other.stage, &other.names, &other.rows)
+    }
+}
+
+impl Eq for Rows {}
+
+impl Rows {
+    /// Takes the next packet of the answer.
+    pub fn take(mut self, packet: &[u8]) -> Parsed<Progress> {
+        if packet.first() == Some(&0xff) {
+            return refusal(packet).map(Progress::Refused);
+        }
+        let is_end = packet.first() == Some(&0xfe) && packet.len() < 9;
+        let mut eater = Eater(packet);
+        self.stage = match self.stage {
+            Stage::Count => match eater.length()?.ok_or(Malformed)? {
+                0 => return Ok(Progress::Done(Vec::new())),
+                count if count > MAX_COUNT => return Err(Malformed),
+                count => Stage::Columns(count),
+            },
+            Stage::Columns(left) => {
+                for _ in 0..4 {
+                    eater.value()?; // catalog, schema, table, table
+                }
+                self.names.push(name(eater.value()?.ok_or(Malformed)?));
+                if left == 1 { Stage::ColumnsEnd } else { Stage::Columns(left - 1) }
+            }
+            Stage::ColumnsEnd if is_end => Stage::Rows,
+            Stage::ColumnsEnd => return Err(Malformed),
+            Stage::Rows if is_end => return Ok(Progress::Done(self.rows)),
+            Stage::Rows => {
+                let mut row = Row::new();
+                for name in &self.names {
+                    let value = eater.value()?.map(|value| String::from_utf8_lossy(value).into_owned());
+                    row.push((name.clone(), value));
+                }
+                self.rows.push(row);
+                if self.rows.len() as u64 > MAX_COUNT {
+                    return Err(Malformed);
+                }
+                Stage::Rows
+            }
+        };
+        Ok(Progress::Wanting(self))
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// As MariaDB 10.11 says it.
+    pub fn mariadb(plugin: &str) -> Vec<u8> {
+        let mut bytes = b"\x0a5.5.5-10.11.6-MariaDB-0+deb12u1\0\x2a\0\0\0".to_vec();
+        bytes.extend(b"12345678\0");
+        bytes.extend(b"\xfe\xff\x2d\x02\0\xff\x81\x15");
+        bytes.extend([0; 6]);
+        bytes.extend(b"\x1d\0\0\0");
+        bytes.extend(b"abcdefghijkl\0");
+        bytes.extend(plugin.as_bytes());
+        bytes.push(0);
+        bytes
+    }
+
+    pub const TOO_MANY: &[u8] = b"\xff\x10\x04Too many connections";
+
+    #[test]
+    fn a_greeting_names_version_challenge_and_plugin() {
+        let greeting = greeting(&mariadb("mysql_native_password")).unwrap().unwrap();
+        assert_eq!(greeting.version, "MariaDB 10.11.6");
+        assert_eq!(greeting.challenge, b"12345678abcdefghijkl");
+        assert_eq!(greeting.plugin, "mysql_native_password");
+        assert_ne!(greeting.capabilities & can::TLS, 0);
+    }
+
+    #[test]
+    fn versions_are_said_as_people_do() {
+        for (found, said) in [
+            ("8.0.36", "MySQL 8.0.36"),
+            ("8.4.0-log", "MySQL 8.4.0"),
+            ("5.5.5-10.6.1-MariaDB", "MariaDB 10.6.1"),
+            ("11.4.2-MariaDB-ubu2404", "MariaDB 11.4.2"),
+            ("", "MySQL "),
+        ] {
+            assert_eq!(product(found.as_bytes()), said);
+        }
+    }
+
+    #[test]
+    fn an_error_in_the_greetings_place_is_told() {
+        let refused = greeting(TOO_MANY).unwrap().unwrap_err();
+        assert_eq!((refused.code, refused.text.as_slice()), (1040, &b"Too many connections"[..]));
+        let refused = greeting(b"\xff\x69\x04#HY000blocked").unwrap().unwrap_err();
+        assert_eq!((refused.code, refused.text.as_slice()), (1129, &b"blocked"[..]));
+    }
+
+    #[test]
+    fn whatever_comes_is_parsed_or_malformed_but_never_a_panic() {
+        let whole = mariadb("mysql_native_password");
+        for length in 0..whole.len() {
+            let _ = greeting(&whole[..length]);
+        }
+        assert_eq!(greeting(&whole[..40]), Err(Malformed));
+        for bytes in [&b""[..], b"\x09old\0", b"SSH-2.0-x\r\n", b"\xff", b"\xff\x10", b"\xff\x10\x04#HY", b"\x0a"] {
+            assert_eq!(greeting(bytes), Err(Malformed), "{bytes:?}");
+        }
+        let mut random = 1u64;
+        for _ in 0..20_000 {
+            let mut packet = Vec::new();
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            for _ in 0..random >> 58 {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                packet.push((random >> 56) as u8);
+            }
+            let _ = (header(&packet), greeting(&packet), login_answer(&packet));
+            for stage in [Stage::Count, Stage::Columns(1), Stage::ColumnsEnd, Stage::Rows] {
+                let names = vec!["a".to_owned(), "b".to_owned()];
+                let _ = Rows { stage, names, rows: Vec::new() }.take(&packet);
+            }
+        }
+    }
+
+    #[test]
+    fn lengths_may_lie() {
+        // A value of nearly 2^64 bytes; 300 columns; NULL as a count.
+        let huge = [&[0xfe][..], &[0xff; 8], b"x"].concat();
+        let rows = |stage| Rows { stage, names: vec!["a".to_owned()], rows: Vec::new() };
+        assert_eq!(rows(Stage::Rows).take(&huge), Err(Malformed));
+        assert_eq!(rows(Stage::Count).take(b"\xfc\x2c\x01"), Err(Malformed));
+        assert_eq!(rows(Stage::Count).take(b"\xfb"), Err(Malformed));
+        let mut rows = rows(Stage::Rows);
+        for _ in 0..MAX_COUNT {
+            let Ok(Progress::Wanting(more)) = rows.take(b"\x01x") else { panic!("not yet too many") };
+            rows = more;
+        }
+        assert_eq!(rows.take(b"\x01x"), Err(Malformed));
+    }
+
+    #[test]
+    fn the_ways_a_login_goes_on() {
+        let table = [
+            (&b"\x00\0\0\x02\0\0\0"[..], Ok(LoginAnswer::Welcome)),
+            (b"\x01\x03", Ok(LoginAnswer::More(vec![3]))),
+            (
+                b"\xfeclient_ed25519\0abc\0",
+                Ok(LoginAnswer::Switch { plugin: "client_ed25519".to_owned(), challenge: b"abc".to_vec() }),
+            ),
+            (b"\xfe", Ok(LoginAnswer::Switch { plugin: "mysql_old_password".to_owned(), challenge: Vec::new() })),
+            (
+                b"\xff\x15\x04#28000Access denied",
+                Ok(LoginAnswer::Refused(Refusal { code: 1045, text: b"Access denied".to_vec() })),
+            ),
+            (b"", Err(Malformed)),
+            (b"\x77", Err(Malformed)),
+        ];
+        for (packet, answer) in table {
+            assert_eq!(login_answer(packet), answer, "{packet:?}");
+        }
+    }
+
+    #[test]
+    fn a_result_is_put_together_from_its_packets() {
+        let column = |name: &str| {
+            let mut packet = b"\x03def\0\0\0".to_vec();
+            packet.push(name.len() as u8);
+            packet.extend(name.as_bytes());
+            packet.extend(b"\0\x0c\x3f\0\x01\0\0\0\x08\x80\0\0\0\0");
+            packet
+        };
+        let end = b"\xfe\0\0\x02\0".to_vec();
+        let packets = [vec![2], column("a"), column("b"), end.clone(), b"\x011\xfb".to_vec(), end];
+        let mut rows = Rows::default();
+        for packet in &packets[..5] {
+            let Ok(Progress::Wanting(more)) = rows.take(packet) else { panic!("more was to come") };
+            rows = more;
+        }
+        let row = vec![("a".to_owned(), Some("1".to_owned())), ("b".to_owned(), None)];
+        assert_eq!(rows.take(&packets[5]), Ok(Progress::Done(vec![row])));
+        assert_eq!(Rows::default().take(b"\0\0\0\x02\0"), Ok(Progress::Done(Vec::new())));
+    }
+
+    #[test]
+    fn packets_have_length_and_number() {
+        assert_eq!(packet(1, b"abc"), b"\x03\0\0\x01abc");
+        assert_eq!(header(b"\x03\0\x01\x07"), Ok((0x1_0003, 7)));
+        assert_eq!(header(b"\x03\0"), Err(Malformed));
+        let login = login(can::PROTOCOL_41, "me", b"\xaa\xbb", "p");
+        assert_eq!(login[..4], [0, 2, 0, 0]);
+        assert_eq!(login[32..], *b"me\0\x02\xaa\xbbp\0");
+    }
+}

@@ -1,6 +1,6 @@
 //! What a test needs from the machine, and what of it is missing.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Something that not every machine has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,11 +9,28 @@ pub enum Need {
     Keepalived,
     /// The daemon under test and its built-in plugins.
     Vouchd,
+    /// A compiler of C for WebAssembly.
+    Clang,
+    /// The example plugin in a language.
+    Language(&'static str),
 }
 
 /// Command, and the Debian package that has it.
 const ALWAYS: [(&str, &str); 4] =
     [("ip", "iproute2"), ("unshare", "util-linux"), ("nsenter", "util-linux"), ("curl", "curl")];
+
+/// With what it needs for WebAssembly.
+const CLANG: &str = "clang-19, and lld-19, wasi-libc and libclang-rt-19-dev-wasm32";
+
+/// Where the workspace builds plugins in other languages.
+pub fn languages() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("target").join("languages")
+}
+
+/// The example plugin in a language.
+pub fn language(name: &str) -> PathBuf {
+    languages().join(name).with_extension("wasm")
+}
 
 /// What the machine lacks, each in words that say what to do.
 pub fn missing(needs: &[Need]) -> Vec<String> {
@@ -27,6 +44,13 @@ pub fn missing(needs: &[Need]) -> Vec<String> {
             Need::Nginx => commands.push(("nginx", "nginx-light")),
             Need::Keepalived => {
                 commands.extend([("keepalived", "keepalived"), ("killall", "psmisc")]);
+            }
+            Need::Clang => commands.push(("clang-19", CLANG)),
+            Need::Language(name) => {
+                let file = language(name);
+                if !file.exists() {
+                    missing.push(format!("no {}: `cargo xtask languages` builds it", file.display()));
+                }
             }
             Need::Vouchd => {}
         }

@@ -46,15 +46,24 @@ impl Files {
     /// # Errors
     /// When they can't be made.
     pub fn new(site: &Site, node: Node) -> anyhow::Result<Self> {
-        let files = Self { dir: site.dir(&format!("vouchd-{}", node.name()))? };
-        for dir in [files.plugin_dir(), files.dir.join("conf.d"), files.builtin_plugin_dir()] {
-            fs::create_dir_all(dir)?;
-        }
+        let files = Self::without_builtins(site, node)?;
         // The build directory may be closed to the checker's user.
         for entry in fs::read_dir(builtin_plugins())?.flatten() {
             if entry.path().extension().is_some_and(|extension| extension == "wasm") {
                 fs::copy(entry.path(), files.builtin_plugin_dir().join(entry.file_name()))?;
             }
+        }
+        Ok(files)
+    }
+
+    /// Without the built-in plugins: some seconds of compiling that not every test needs.
+    ///
+    /// # Errors
+    /// When the directories can't be made.
+    pub fn without_builtins(site: &Site, node: Node) -> anyhow::Result<Self> {
+        let files = Self { dir: site.dir(&format!("vouchd-{}", node.name()))? };
+        for dir in [files.plugin_dir(), files.dir.join("conf.d"), files.builtin_plugin_dir()] {
+            fs::create_dir_all(dir)?;
         }
         // Shared by the daemons of the site, so that each plugin is compiled once; written by the checker's user.
         let cache = site.dir("cache")?;

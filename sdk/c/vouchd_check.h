@@ -1,4 +1,4 @@
-/// vouchd checks in C: the contract of ../wit/check.wit in one header, bound by hand.
+/// vouchd checks in C: the contract of ../wit/check.wit, bound by hand. The probes are in vouchd_probes.h.
 ///
 /// Include it in one file, write a function `vouchd_result check(const vouchd_context *)`, and end the file with
 /// `VOUCHD_CHECK(check)`. That and a compiler for WebAssembly is all. Each run is a fresh instance with at most some megabytes, so
@@ -147,6 +147,97 @@ static inline const vouchd_text *vouchd_unknown_param(const vouchd_context *cont
   return NULL;
 }
 
+/// What a parameter is read as, and the type of the variable that it is stored in.
+typedef enum {
+  /// `vouchd_text`
+  VOUCHD_TEXT,
+  /// `int64_t`: a whole number.
+  VOUCHD_INTEGER,
+  /// `double`, in decimal.
+  VOUCHD_NUMBER,
+  /// `bool`: true or false.
+  VOUCHD_BOOLEAN,
+  /// `uint32_t`, milliseconds: written `"500ms"`, `"2s"`, `"1m"`, `"12h"`, `"7d"`.
+  VOUCHD_DURATION,
+  /// Not stored. For lists, which are to be picked from the context's `params`, and with a name like `headers.*` for tables.
+  VOUCHD_ANY,
+} vouchd_kind;
+
+typedef struct {
+  const char *name;
+  vouchd_kind kind;
+  bool required;
+  /// Stays as it is where the parameter is left out.
+  void *into;
+} vouchd_field;
+
+/// Digits from `at`, which it moves behind them; false where there are none, or too many.
+static inline bool vouchd_digits(vouchd_text text, size_t *at, uint64_t *number) {
+  size_t begin = *at;
+  *number = 0;
+  for (; *at < text.len && text.data[*at] >= '0' && text.data[*at] <= '9'; ++*at)
+    *number = *number * 10 + (uint64_t)(text.data[*at] - '0');
+  return *at > begin && *at - begin <= 18;
+}
+
+/// Stores a text as what it is meant to be; NULL, or what was expected.
+static inline const char *vouchd_store(vouchd_text text, vouchd_kind kind, void *into) {
+  size_t at = text.len > 0 && (text.data[0] == '-' || text.data[0] == '+');
+  bool is_negative = at && text.data[0] == '-';
+  uint64_t number;
+  switch (kind) {
+    case VOUCHD_TEXT:
+      *(vouchd_text *)into = text;
+      return NULL;
+    case VOUCHD_INTEGER:
+      if (!vouchd_digits(text, &at, &number) || at < text.len) return "a whole number";
+      *(int64_t *)into = is_negative ? -(int64_t)number : (int64_t)number;
+      return NULL;
+    case VOUCHD_NUMBER: {
+      if (!vouchd_digits(text, &at, &number)) return "a number";
+      double value = (double)number;
+      if (at < text.len && text.data[at] == '.') {
+        size_t begin = ++at;
+        if (!vouchd_digits(text, &at, &number)) return "a number";
+        double part = (double)number;
+        while (begin++ < at) part /= 10;
+        value += part;
+      }
+      if (at < text.len) return "a number";
+      *(double *)into = is_negative ? -value : value;
+      return NULL;
+    }
+    case VOUCHD_BOOLEAN:
+      *(bool *)into = vouchd_equal(text, vouchd_str("true"));
+      return *(bool *)into || vouchd_equal(text, vouchd_str("false")) ? NULL : "true or false";
+    case VOUCHD_DURATION: {
+      static const struct {
+        const char *name;
+        uint32_t ms;
+      } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60 * 1000}, {"h", 3600 * 1000}, {"d", 24 * 3600 * 1000}};
+      at = 0;
+      if (!vouchd_digits(text, &at, &number)) return "a duration like \"500ms\"";
+      vouchd_text rest = {text.data + at, text.len - at};
+      for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        if (!vouchd_equal(rest, vouchd_str(units[i].name)) || number > UINT32_MAX / units[i].ms) continue;
+        *(uint32_t *)into = (uint32_t)number * units[i].ms;
+        return NULL;
+      }
+      return "a duration like \"500ms\"";
+    }
+    case VOUCHD_ANY:
+      break;
+  }
+  return NULL;
+}
+
+static inline bool vouchd_is_named(vouchd_text key, const char *name) {
+  size_t len = strlen(name);
+  bool is_table = len > 1 && strcmp(name + len - 2, ".*") == 0;
+  if (!is_table) return vouchd_equal(key, vouchd_str(name));
+  return key.len >= len - 1 && memcmp(key.data, name, len - 1) == 0;
+}
+
 // ---- What a run says ----
 
 typedef enum {
@@ -215,6 +306,13 @@ __attribute__((format(printf, 1, 2))) static inline vouchd_result vouchd_error(c
   return result;
 }
 
+/// Asks for a change of the priority; it counts as far as the operator allows.
+static inline void vouchd_adjust(vouchd_result *result, int16_t points) {
+  if (result->is_error) return;
+  result->of.report.has_adjust = 1;
+  result->of.report.adjust = points;
+}
+
 /// Adds a number measured during the run. `name` and `unit` must outlive the run; an error has no metrics.
 static inline void vouchd_add_metric(vouchd_result *result, const char *name, double value, const char *unit) {
   if (result->is_error) return;
@@ -226,205 +324,47 @@ static inline void vouchd_add_metric(vouchd_result *result, const char *name, do
   report->metrics[report->metrics_len++] = metric;
 }
 
-// ---- Probes ----
-
-typedef enum {
-  /// Not granted to this check; the text names the line to add to the configuration.
-  VOUCHD_DENIED,
-  VOUCHD_TIMEOUT,
-  VOUCHD_REFUSED,
-  VOUCHD_UNRESOLVED,
-  VOUCHD_TLS,
-  /// The probe can't be made: an argument makes no sense.
-  VOUCHD_INVALID,
-  VOUCHD_OTHER,
-} vouchd_problem;
-
-/// Why a probe gave no answer.
-typedef struct {
-  uint8_t problem;
-  /// Set for denied, TLS, invalid and other.
-  vouchd_text text;
-} vouchd_probe_error;
-
-/// Fails, saying that `what` did not answer and why; or an error where the probe could not be made at all.
-static inline vouchd_result vouchd_or_fail(const vouchd_probe_error *error, vouchd_text what) {
-  switch ((vouchd_problem)error->problem) {
-    case VOUCHD_DENIED:
-    case VOUCHD_INVALID:
-      return vouchd_error("%.*s", VOUCHD_ARG(error->text));
-    case VOUCHD_TIMEOUT:
-      return vouchd_say(VOUCHD_FAIL, "%.*s: no answer in time", VOUCHD_ARG(what));
-    case VOUCHD_REFUSED:
-      return vouchd_say(VOUCHD_FAIL, "%.*s: connection refused", VOUCHD_ARG(what));
-    case VOUCHD_UNRESOLVED:
-      return vouchd_say(VOUCHD_FAIL, "%.*s: the name does not resolve", VOUCHD_ARG(what));
-    case VOUCHD_TLS:
-      return vouchd_say(VOUCHD_FAIL, "%.*s: TLS: %.*s", VOUCHD_ARG(what), VOUCHD_ARG(error->text));
-    case VOUCHD_OTHER:
-      break;
-  }
-  return vouchd_say(VOUCHD_FAIL, "%.*s: %.*s", VOUCHD_ARG(what), VOUCHD_ARG(error->text));
-}
-
-// Each probe is answered with true and `reply`, or with false and `error`.
-
-typedef struct {
-  /// `host:port`, IPv6 in brackets.
-  vouchd_text addr;
-  /// Sent after connecting.
-  vouchd_text send;
-  /// Read until this is seen; NULL for whatever comes.
-  const vouchd_text *until;
-  /// 0 with `until` NULL reads nothing.
-  uint32_t max_bytes;
-  uint32_t timeout_ms;
-} vouchd_tcp_request;
-
-typedef struct {
-  /// Microseconds that connecting took.
-  uint64_t connect_us;
-  vouchd_text data;
-} vouchd_tcp_reply;
-
-VOUCHD_IMPORT("tcp", "probe")
-void vouchd_import_tcp_probe(const char *addr, size_t addr_len, const char *send, size_t send_len, int has_until,
-                             const char *until, size_t until_len, uint32_t max_bytes, uint32_t timeout_ms, void *answer);
-
-static inline bool vouchd_tcp_probe(const vouchd_tcp_request *request, vouchd_tcp_reply *reply,
-                                    vouchd_probe_error *error) {
-  struct {
-    uint8_t is_error;
-    union {
-      vouchd_tcp_reply reply;
-      vouchd_probe_error error;
-    } of;
-  } answer;
-  VOUCHD_ASSERT(sizeof answer == 24, "canonical ABI");
-  vouchd_text until = request->until ? *request->until : vouchd_str("");
-  vouchd_import_tcp_probe(request->addr.data, request->addr.len, request->send.data, request->send.len,
-                          request->until != NULL, until.data, until.len, request->max_bytes, request->timeout_ms,
-                          &answer);
-  if (answer.is_error) {
-    *error = answer.of.error;
+/// Stores all parameters. False where one is missing, unknown, there twice or of the wrong type: `error` says so then.
+static inline bool vouchd_decode(const vouchd_context *context, const vouchd_field *fields, size_t fields_len,
+                                 vouchd_result *error) {
+  for (size_t i = 0; i < context->params_len; i++) {
+    vouchd_text key = context->params[i].key;
+    bool is_known = false;
+    for (size_t f = 0; f < fields_len; f++) is_known |= vouchd_is_named(key, fields[f].name);
+    if (is_known) continue;
+    vouchd_buffer known = {NULL, 0, 0};
+    for (size_t f = 0; f < fields_len; f++) {
+      vouchd_append(&known, ", ", f == 0 ? 0 : 2);
+      vouchd_append(&known, fields[f].name, strlen(fields[f].name));
+    }
+    *error = vouchd_error("unknown parameter `%.*s`, expected one of: %.*s", VOUCHD_ARG(key), VOUCHD_ARG(known));
     return false;
   }
-  *reply = answer.of.reply;
+  for (size_t f = 0; f < fields_len; f++) {
+    size_t found = 0;
+    for (size_t i = 0; i < context->params_len; i++) {
+      if (!vouchd_is_named(context->params[i].key, fields[f].name)) continue;
+      found++;
+      if (fields[f].kind == VOUCHD_ANY) continue;
+      if (found > 1) {
+        *error = vouchd_error("parameter `%s`: found several values, expected one", fields[f].name);
+        return false;
+      }
+      vouchd_text value = context->params[i].value;
+      const char *expected = vouchd_store(value, fields[f].kind, fields[f].into);
+      if (expected == NULL) continue;
+      *error = vouchd_error("parameter `%s`: expected %s, found `%.*s`", fields[f].name, expected, VOUCHD_ARG(value));
+      return false;
+    }
+    if (found == 0 && fields[f].required) {
+      *error = vouchd_error("parameter `%s` is missing", fields[f].name);
+      return false;
+    }
+  }
   return true;
 }
 
-typedef struct {
-  vouchd_text name, value;
-} vouchd_header;
-
-/// `vouchd_get` gives one with defaults.
-typedef struct {
-  vouchd_text method, url;
-  const vouchd_header *headers;
-  size_t headers_len;
-  vouchd_text body;
-  uint32_t timeout_ms, max_body_bytes;
-  bool tls_verify;
-  /// The server name for TLS where it is not the URL's, else NULL.
-  const vouchd_text *sni;
-  uint8_t follow_redirects;
-  bool reuse_connection;
-} vouchd_http_request;
-
-typedef struct {
-  uint16_t status;
-  const vouchd_header *headers;
-  size_t headers_len;
-  vouchd_text body;
-  uint64_t total_us;
-} vouchd_http_response;
-
-static inline vouchd_http_request vouchd_get(vouchd_text url, uint32_t timeout_ms) {
-  vouchd_http_request request;
-  memset(&request, 0, sizeof request);
-  request.method = vouchd_str("GET");
-  request.url = url;
-  request.timeout_ms = timeout_ms;
-  request.max_body_bytes = 64 << 10;
-  request.tls_verify = true;
-  return request;
-}
-
-VOUCHD_IMPORT("http", "fetch")
-void vouchd_import_http_fetch(const char *method, size_t method_len, const char *url, size_t url_len,
-                              const vouchd_header *headers, size_t headers_len, const char *body, size_t body_len,
-                              uint32_t timeout_ms, uint32_t max_body_bytes, int tls_verify, int has_sni, const char *sni,
-                              size_t sni_len, int follow_redirects, int reuse_connection, void *answer);
-
-static inline bool vouchd_http_fetch(const vouchd_http_request *request, vouchd_http_response *response,
-                                     vouchd_probe_error *error) {
-  struct {
-    uint8_t is_error;
-    union {
-      vouchd_http_response response;
-      vouchd_probe_error error;
-    } of;
-  } answer;
-  VOUCHD_ASSERT(sizeof answer == 40, "canonical ABI");
-  vouchd_text sni = request->sni ? *request->sni : vouchd_str("");
-  vouchd_import_http_fetch(request->method.data, request->method.len, request->url.data, request->url.len,
-                           request->headers, request->headers_len, request->body.data, request->body.len,
-                           request->timeout_ms, request->max_body_bytes, request->tls_verify, request->sni != NULL,
-                           sni.data, sni.len, request->follow_redirects, request->reuse_connection, &answer);
-  if (answer.is_error) {
-    *error = answer.of.error;
-    return false;
-  }
-  *response = answer.of.response;
-  return true;
-}
-
-/// All that is set must hold; set at least one of name, cmdline, pid_file. NULL: not asked for.
-typedef struct {
-  const vouchd_text *name, *cmdline, *pid_file, *user;
-} vouchd_process_query;
-
-typedef struct {
-  uint32_t pid;
-  vouchd_text name;
-  /// Milliseconds since it started.
-  uint64_t age_ms;
-} vouchd_process;
-
-typedef struct {
-  const vouchd_process *list;
-  size_t len;
-} vouchd_processes;
-
-VOUCHD_IMPORT("process", "find")
-void vouchd_import_process_find(int has_name, const char *name, size_t name_len, int has_cmdline, const char *cmdline,
-                                size_t cmdline_len, int has_pid_file, const char *pid_file, size_t pid_file_len,
-                                int has_user, const char *user, size_t user_len, void *answer);
-
-/// Running processes. They are watched from then on: when one ends, the check runs again at once.
-static inline bool vouchd_process_find(const vouchd_process_query *query, vouchd_processes *found,
-                                       vouchd_probe_error *error) {
-  struct {
-    uint8_t is_error;
-    union {
-      vouchd_processes found;
-      vouchd_probe_error error;
-    } of;
-  } answer;
-  VOUCHD_ASSERT(sizeof answer == 16, "canonical ABI");
-  vouchd_text none = vouchd_str("");
-  vouchd_text name = query->name ? *query->name : none, cmdline = query->cmdline ? *query->cmdline : none;
-  vouchd_text pid_file = query->pid_file ? *query->pid_file : none, user = query->user ? *query->user : none;
-  vouchd_import_process_find(query->name != NULL, name.data, name.len, query->cmdline != NULL, cmdline.data, cmdline.len,
-                             query->pid_file != NULL, pid_file.data, pid_file.len, query->user != NULL, user.data,
-                             user.len, &answer);
-  if (answer.is_error) {
-    *error = answer.of.error;
-    return false;
-  }
-  *found = answer.of.found;
-  return true;
-}
+#include "vouchd_probes.h"
 
 // ---- Log and memory ----
 
@@ -446,8 +386,16 @@ static inline vouchd_text vouchd_recall(void) {
   return data;
 }
 
-/// For the next run, if this one ends without an error. At most 4096 bytes.
+/// For the next run, if this one ends without an error. At most 4096 bytes; more makes the run an error.
 static inline void vouchd_remember(const void *data, size_t len) { vouchd_import_memo_set((const char *)data, len); }
+
+/// Ends the run with an error whose last words these are.
+__attribute__((format(printf, 1, 2), noreturn)) static inline void vouchd_panic(const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  vouchd_log(VOUCHD_LOG_ERROR, vouchd_vformat(format, args));
+  abort();
+}
 
 // ---- Entry ----
 

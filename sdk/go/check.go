@@ -8,27 +8,35 @@
 //
 //	func init() { check.Run(run) }
 //
+//	type params struct {
+//		Address string
+//	}
+//
 //	func run(ctx *check.Context) (*check.Report, error) {
-//		address, err := ctx.Param("address")
-//		if err != nil {
+//		var params params
+//		if err := ctx.Decode(&params); err != nil {
 //			return nil, err
 //		}
-//		if _, err := ctx.TCP(check.TCPRequest{Address: address}); err != nil {
-//			return check.FailOn(err, address)
+//		if _, err := ctx.TCP(check.TCPRequest{Address: params.Address}); err != nil {
+//			return check.FailOn(err, params.Address)
 //		}
-//		return check.Pass("%s accepts connections", address), nil
+//		return check.Pass("%s accepts connections", params.Address), nil
 //	}
 //
 // A report says what was found out about the service. An error says that the check itself could not be carried out; it never
-// counts as a pass.
+// counts as a pass. Package checktest has a double of the daemon, for `go test`.
 package check
 
 import (
 	"errors"
 	"fmt"
-	"strings"
-	"time"
+	"io/fs"
 )
+
+var run func(*Context) (*Report, error)
+
+// Run makes a function the check of this plugin. Call it from `init`: `main` is never called.
+func Run(f func(*Context) (*Report, error)) { run = f }
 
 // Verdict is what the check says about the thing it watches, best first.
 type Verdict uint8
@@ -76,6 +84,12 @@ func Fault(format string, arguments ...any) *Report { return report(VerdictFault
 
 func report(verdict Verdict, format string, arguments []any) *Report {
 	return &Report{Verdict: verdict, Message: fmt.Sprintf(format, arguments...)}
+}
+
+// Adjusted asks for a change of the priority; it counts as far as the operator allows.
+func (r *Report) Adjusted(by int16) *Report {
+	r.Adjust = &by
+	return r
 }
 
 // Metric adds a number. Unit: `s`, `B`, `%`, `c` (a counter), or empty.
@@ -126,80 +140,15 @@ func (e *ProbeError) Error() string {
 	}
 }
 
-// FailOn makes of a probe's error a `fail` that says that `what` did not answer. An error because the probe could not be
-// made at all, and one that is not a probe's, stays an error.
+// FailOn makes of a probe's error a `fail` that says that `what` did not answer, or is not there. An error because the
+// probe could not be made at all, and one that is not a probe's, stays an error.
 func FailOn(err error, what string) (*Report, error) {
 	var probe *ProbeError
+	if errors.Is(err, fs.ErrNotExist) {
+		return Fail("%s: there is no such file", what), nil
+	}
 	if !errors.As(err, &probe) || probe.Kind == Denied || probe.Kind == Invalid {
 		return nil, err
 	}
 	return Fail("%s: %s", what, probe), nil
-}
-
-// Param is one parameter of the check.
-type Param struct{ Key, Value string }
-
-// Context is what the daemon tells about this run, and what it offers.
-type Context struct {
-	// Name of the check in the configuration.
-	Name string
-	// Params in file order. Tables are flattened, a list is its name repeated.
-	Params []Param
-	// Budget is how long the run may take.
-	Budget time.Duration
-}
-
-// Param is a parameter that has to be there once.
-func (c *Context) Param(key string) (string, error) {
-	values := c.ParamList(key)
-	if len(values) == 0 {
-		return "", fmt.Errorf("parameter `%s` is missing", key)
-	}
-	if len(values) > 1 {
-		return "", fmt.Errorf("parameter `%s`: found %d values, expected one", key, len(values))
-	}
-	return values[0], nil
-}
-
-// ParamOr is a parameter that may be there once.
-func (c *Context) ParamOr(key, missing string) (string, error) {
-	if len(c.ParamList(key)) == 0 {
-		return missing, nil
-	}
-	return c.Param(key)
-}
-
-// ParamList is all values of a parameter, which is a list in the configuration.
-func (c *Context) ParamList(key string) []string {
-	var values []string
-	for _, param := range c.Params {
-		if param.Key == key {
-			values = append(values, param.Value)
-		}
-	}
-	return values
-}
-
-// AllowParams refuses every other parameter: a misspelt one is an error, not ignored.
-func (c *Context) AllowParams(keys ...string) error {
-next:
-	for _, param := range c.Params {
-		for _, key := range keys {
-			if param.Key == key {
-				continue next
-			}
-		}
-		return fmt.Errorf("unknown parameter `%s`, expected one of: %s", param.Key, strings.Join(keys, ", "))
-	}
-	return nil
-}
-
-// What is left of the run when a probe ends, so that the report can still be made.
-const reserve = 10 * time.Millisecond
-
-func (c *Context) timeout(wanted time.Duration) uint32 {
-	if wanted == 0 {
-		wanted = c.Budget - reserve
-	}
-	return uint32(max(wanted.Milliseconds(), 1))
 }

@@ -1,47 +1,11 @@
-//go:build wasip1
-
 package check
 
+// What a check can ask of the world, and the answers.
+
 import (
+	"net/netip"
 	"time"
-	"unsafe"
 )
-
-// Where probes put their results. Not on the stack, which may move while the host calls back for memory.
-var (
-	tcpResult struct {
-		failed uint8
-		_      [7]byte
-		union  [2]uint64
-	}
-	httpResult struct {
-		failed uint8
-		_      [7]byte
-		union  [4]uint64
-	}
-	processResult struct {
-		failed uint8
-		_      [3]byte
-		union  [3]uint32
-	}
-	memoResult list
-)
-
-// variant probe-error
-type rawProbeError struct {
-	kind uint8
-	_    [3]byte
-	text list
-}
-
-func (e *rawProbeError) take() error {
-	err := &ProbeError{Kind: ErrorKind(e.kind)}
-	switch err.Kind {
-	case Denied, TLS, Invalid, Other:
-		err.Text = e.text.text()
-	}
-	return err
-}
 
 // TCPRequest says what to do with a connection.
 type TCPRequest struct {
@@ -64,28 +28,6 @@ type TCPReply struct {
 	Data    []byte
 }
 
-//go:wasmimport vouchd:check/tcp@0.1.0 probe
-func tcpProbe(addr unsafe.Pointer, addrLength uint32, send unsafe.Pointer, sendLength uint32, until uint32,
-	untilData unsafe.Pointer, untilLength uint32, maxBytes uint32, timeout uint32, result unsafe.Pointer)
-
-// TCP connects, sends, reads. The error is a [ProbeError].
-func (c *Context) TCP(request TCPRequest) (*TCPReply, error) {
-	result := &tcpResult
-	addr := utf8(request.Address)
-	prepare(request.MaxBytes)
-	tcpProbe(pointer(addr), length(addr), pointer(request.Send), length(request.Send), flag(request.Until != nil),
-		pointer(request.Until), length(request.Until), request.MaxBytes, c.timeout(request.Timeout),
-		unsafe.Pointer(result))
-	if result.failed != 0 {
-		return nil, (*rawProbeError)(unsafe.Pointer(&result.union)).take()
-	}
-	reply := (*struct {
-		connect uint64
-		data    list
-	})(unsafe.Pointer(&result.union))
-	return &TCPReply{time.Duration(reply.connect) * time.Microsecond, reply.data.bytes()}, nil
-}
-
 // Header is one line of an HTTP message's head.
 type Header struct{ Name, Value string }
 
@@ -100,7 +42,7 @@ type HTTPRequest struct {
 	Body    []byte
 	// Timeout is for everything; 0: what is left of the run.
 	Timeout time.Duration
-	// MaxBodyBytes is where the body is cut; 0 reads none of it.
+	// MaxBodyBytes is where the body is cut, at most 1 MiB; 0 reads none of it.
 	MaxBodyBytes uint32
 	// InsecureTLS takes an invalid or foreign certificate.
 	InsecureTLS bool
@@ -121,48 +63,17 @@ type HTTPResponse struct {
 	Total time.Duration
 }
 
-//go:wasmimport vouchd:check/http@0.1.0 fetch
-func httpFetch(method unsafe.Pointer, methodLength uint32, url unsafe.Pointer, urlLength uint32,
-	headers unsafe.Pointer, headersLength uint32, body unsafe.Pointer, bodyLength, timeout, maxBodyBytes, tlsVerify,
-	sni uint32, sniData unsafe.Pointer, sniLength, followRedirects, reuseConnection uint32, result unsafe.Pointer)
-
-// HTTP makes one request. Any status is a response, not an error. The error is a [ProbeError].
-func (c *Context) HTTP(request HTTPRequest) (*HTTPResponse, error) {
-	if request.Method == "" {
-		request.Method = "GET"
-	}
-	headers := make([]pair, len(request.Headers))
-	for i, header := range request.Headers {
-		headers[i] = pair{listOfText(header.Name), listOfText(header.Value)}
-	}
-	method, url, sni := utf8(request.Method), utf8(request.URL), utf8(request.ServerName)
-	prepare(request.MaxBodyBytes)
-	result := &httpResult
-	httpFetch(pointer(method), length(method), pointer(url), length(url), pointer(headers), length(headers),
-		pointer(request.Body), length(request.Body), c.timeout(request.Timeout), request.MaxBodyBytes,
-		flag(!request.InsecureTLS), flag(len(sni) != 0), pointer(sni), length(sni), uint32(request.FollowRedirects),
-		flag(request.ReuseConnection), unsafe.Pointer(result))
-	if result.failed != 0 {
-		return nil, (*rawProbeError)(unsafe.Pointer(&result.union)).take()
-	}
-	reply := (*struct {
-		status        uint16
-		_             [2]byte
-		headers, body list
-		_             [4]byte
-		total         uint64
-	})(unsafe.Pointer(&result.union))
-	response := &HTTPResponse{
-		Status: reply.status, Body: reply.body.bytes(), Total: time.Duration(reply.total) * time.Microsecond,
-	}
-	for _, header := range at[pair](reply.headers) {
-		response.Headers = append(response.Headers, Header{header.key.text(), header.value.text()})
-	}
-	return response, nil
+// ProcessQuery says which processes to find. All that is given must hold; give at least one of Name, Cmdline, PIDFile.
+type ProcessQuery struct {
+	// Name is the exact name, as `ps -e` shows it.
+	Name string
+	// Cmdline is a regular expression found somewhere in the command line.
+	Cmdline string
+	// PIDFile is a file whose first word is the process id.
+	PIDFile string
+	// User is the effective owner: a name or a number.
+	User string
 }
-
-// ProcessQuery says which processes to find. All that is given must hold.
-type ProcessQuery struct{ Name, Cmdline, PIDFile, User string }
 
 // Process is a running process of the host.
 type Process struct {
@@ -171,33 +82,77 @@ type Process struct {
 	Age  time.Duration
 }
 
-//go:wasmimport vouchd:check/process@0.1.0 find
-func processFind(name uint32, nameData unsafe.Pointer, nameLength, cmdline uint32, cmdlineData unsafe.Pointer,
-	cmdlineLength, pidFile uint32, pidFileData unsafe.Pointer, pidFileLength, user uint32, userData unsafe.Pointer,
-	userLength uint32, result unsafe.Pointer)
+// FileKind is what there is at a path.
+type FileKind uint8
 
-// Processes finds running processes; they are watched from then on. The error is a [ProbeError].
-func (c *Context) Processes(query ProcessQuery) ([]Process, error) {
-	name, cmdline, pidFile, user := utf8(query.Name), utf8(query.Cmdline), utf8(query.PIDFile), utf8(query.User)
-	prepare(0)
-	result := &processResult
-	processFind(flag(len(name) != 0), pointer(name), length(name), flag(len(cmdline) != 0), pointer(cmdline),
-		length(cmdline), flag(len(pidFile) != 0), pointer(pidFile), length(pidFile), flag(len(user) != 0), pointer(user),
-		length(user), unsafe.Pointer(result))
-	if result.failed != 0 {
-		return nil, (*rawProbeError)(unsafe.Pointer(&result.union)).take()
-	}
-	type info struct {
-		pid  uint32
-		name list
-		_    [4]byte
-		age  uint64
-	}
-	var found []Process
-	for _, info := range at[info](*(*list)(unsafe.Pointer(&result.union))) {
-		found = append(found, Process{info.pid, info.name.text(), time.Duration(info.age) * time.Millisecond})
-	}
-	return found, nil
+// The kinds of the contract, in its order.
+const (
+	RegularFile FileKind = iota
+	Directory
+	OtherFile
+)
+
+// FileInfo is what Stat finds.
+type FileInfo struct {
+	Kind FileKind
+	// Size in bytes.
+	Size uint64
+	// Age since the last modification; 0 if that lies in the future.
+	Age time.Duration
+}
+
+// Space is how full a file system is.
+type Space struct {
+	// Total and Available in bytes; Available is what programs without privileges can still write.
+	Total, Available uint64
+	// Inodes is how many files it can hold; 0 where there is no such bound.
+	Inodes, InodesAvailable uint64
+}
+
+// Link is a network link of the host.
+type Link struct {
+	Name string
+	// Up: set up by the administrator.
+	Up bool
+	// Carrier: the cable is plugged in and the other side is there.
+	Carrier bool
+}
+
+// Address is an address of the host: of which link, and with which prefix length.
+type Address struct {
+	Link   string
+	Prefix netip.Prefix
+}
+
+// Connection is a conversation. It carries at most 1 MiB each way; a check may have `limits.connections` of them open. All
+// are closed at the end of the run.
+type Connection interface {
+	// Send returns when all of it is on its way, in what is left of the run.
+	Send(data []byte) error
+	// Receive answers with what came until maxBytes were there, the peer closed (then it may be short or empty) or the
+	// timeout (0: what is left of the run) was over; if nothing came by then that is a Timeout.
+	Receive(maxBytes uint32, timeout time.Duration) ([]byte, error)
+	// ReceiveUntil answers with what came up to and with `until`; what follows is for the next call. Less where maxBytes came
+	// before or the peer closed.
+	ReceiveUntil(until []byte, maxBytes uint32, timeout time.Duration) ([]byte, error)
+	// StartTLS goes on with TLS. With verify a bad certificate is an error, else it is told in [Certificate.Problem].
+	StartTLS(serverName string, verify bool, timeout time.Duration) (*Certificate, error)
+	// Close ends it.
+	Close() error
+}
+
+// Certificate is what a server showed in a TLS handshake.
+type Certificate struct {
+	// Subject and Issuer like `CN=www.example.com, O=Example`.
+	Subject, Issuer string
+	// Names and addresses that it is for.
+	Names []string
+	// NotBefore and NotAfter, in whole seconds.
+	NotBefore, NotAfter time.Time
+	// Problem is why it was not verified; empty: it was.
+	Problem string
+	// Protocol is `TLSv1.3` or `TLSv1.2`.
+	Protocol string
 }
 
 // Level of a line in the daemon's log.
@@ -210,30 +165,3 @@ const (
 	Warning
 	Error
 )
-
-//go:wasmimport vouchd:check/log@0.1.0 log
-func logLog(level uint32, message unsafe.Pointer, messageLength uint32)
-
-// Log writes a line in the daemon's log.
-func (c *Context) Log(level Level, message string) {
-	text := utf8(message)
-	logLog(uint32(level), pointer(text), length(text))
-}
-
-//go:wasmimport vouchd:check/memo@0.1.0 get
-func memoGet(result unsafe.Pointer)
-
-//go:wasmimport vouchd:check/memo@0.1.0 set
-func memoSet(data unsafe.Pointer, length uint32)
-
-// Recall is what the last run remembered; empty the first time.
-func (c *Context) Recall() []byte {
-	prepare(0)
-	memoGet(unsafe.Pointer(&memoResult))
-	return memoResult.bytes()
-}
-
-// Remember keeps up to 4096 bytes for the next run, if this one ends without an error.
-func (c *Context) Remember(data []byte) {
-	memoSet(pointer(data), length(data))
-}

@@ -1,13 +1,9 @@
 // Write a check for vouchd in JavaScript or TypeScript. What a caller needs to know stands in index.d.ts.
 
-import http from "vouchd:check/http@0.1.0";
-import log from "vouchd:check/log@0.1.0";
-import memo from "vouchd:check/memo@0.1.0";
-import process from "vouchd:check/process@0.1.0";
-import tcp from "vouchd:check/tcp@0.1.0";
+import { daemon } from "#daemon";
+import { CheckError, decode as decodeParams, param } from "./params.js";
 
-/** Left of the run when a probe ends, so that the report can still be made. */
-const RESERVE_MS = 10;
+export { CheckError, param };
 
 const TEXTS = {
   timeout: () => "no answer in time",
@@ -15,8 +11,6 @@ const TEXTS = {
   unresolved: () => "the name does not resolve",
   tls: (text) => `TLS: ${text}`,
 };
-
-export class CheckError extends Error {}
 
 export class ProbeFailed extends CheckError {
   constructor({ tag, val }) {
@@ -55,11 +49,46 @@ export class Report {
   }
 }
 
+export class Connection {
+  #raw;
+
+  constructor(raw) {
+    this.#raw = raw;
+  }
+
+  send(data) {
+    probe(() => this.#raw.send(bytes(data)));
+  }
+
+  receive(maxBytes, timeoutMs = 0) {
+    return probe(() => this.#raw.receive(null, maxBytes, timeoutMs));
+  }
+
+  receiveUntil(until, maxBytes, timeoutMs = 0) {
+    return probe(() => this.#raw.receive(bytes(until), maxBytes, timeoutMs));
+  }
+
+  startTls(serverName, { verify = true, timeoutMs = 0 } = {}) {
+    return probe(() => this.#raw.startTls(serverName, verify, timeoutMs));
+  }
+
+  close() {
+    this.#raw[Symbol.dispose]();
+  }
+}
+
 export class Context {
-  constructor({ name, params, budgetMs }) {
+  #host;
+
+  constructor({ name, params, budgetMs }, host = daemon) {
     this.name = name;
     this.params = params;
     this.budgetMs = budgetMs;
+    this.#host = host;
+  }
+
+  decode(schema) {
+    return decodeParams(this.params, schema);
   }
 
   param(name, fallback) {
@@ -80,42 +109,74 @@ export class Context {
     }
   }
 
-  tcp(address, { send = "", until = null, maxBytes = 0, timeoutMs = this.#timeout() } = {}) {
-    return probe(() => tcp.probe(address, bytes(send), until === null ? null : bytes(until), maxBytes, timeoutMs));
+  tcp(address, { send = "", until = null, maxBytes = 0, timeoutMs = 0 } = {}) {
+    return probe(() => this.#host.tcp(address, bytes(send), until === null ? null : bytes(until), maxBytes, timeoutMs));
   }
 
   http(url, options = {}) {
-    const { method = "GET", headers = [], body = "", timeoutMs = this.#timeout(), maxBodyBytes = 0 } = options;
+    const { method = "GET", headers = [], body = "", timeoutMs = 0, maxBodyBytes = 0 } = options;
     const { tlsVerify = true, sni = null, followRedirects = 0, reuseConnection = false } = options;
     return probe(() =>
-      http.fetch({
+      this.#host.http({
         method, url, headers, body: bytes(body), timeoutMs, maxBodyBytes, tlsVerify, sni, followRedirects, reuseConnection,
       }),
     );
   }
 
   processes({ name = null, cmdline = null, pidFile = null, user = null }) {
-    return probe(() => process.find({ name, cmdline, pidFile, user }));
+    return probe(() => this.#host.processes({ name, cmdline, pidFile, user }));
+  }
+
+  stat(path) {
+    return probe(() => this.#host.stat(path)) ?? null;
+  }
+
+  read(path, maxBytes) {
+    return probe(() => this.#host.read(path, maxBytes)) ?? null;
+  }
+
+  space(path) {
+    return probe(() => this.#host.space(path));
+  }
+
+  resolve(name, timeoutMs = 0) {
+    return probe(() => this.#host.resolve(name, timeoutMs));
+  }
+
+  links() {
+    return probe(() => this.#host.links());
+  }
+
+  addresses() {
+    return probe(() => this.#host.addresses());
+  }
+
+  connectTcp(address, timeoutMs = 0) {
+    return new Connection(probe(() => this.#host.connectTcp(address, timeoutMs)));
+  }
+
+  connectUnix(path, timeoutMs = 0) {
+    return new Connection(probe(() => this.#host.connectUnix(path, timeoutMs)));
+  }
+
+  now() {
+    return Number(this.#host.now());
   }
 
   log(level, message) {
-    log.log(level, text(message));
+    this.#host.log(level, text(message));
   }
 
   recall() {
-    return memo.get();
+    return this.#host.recall();
   }
 
   remember(data) {
-    memo.set(bytes(data));
-  }
-
-  #timeout() {
-    return Math.max(this.budgetMs - RESERVE_MS, 1);
+    this.#host.remember(bytes(data));
   }
 }
 
-export function probe(call) {
+function probe(call) {
   try {
     return call();
   } catch (error) {
@@ -139,6 +200,7 @@ export function decode(data) {
 
 export function check(run) {
   return {
+    run,
     check(raw) {
       try {
         const report = run(new Context(raw));
@@ -158,5 +220,6 @@ function bytes(data) {
 
 /** Half of a surrogate pair, as slicing a string leaves it, is not UTF-8. */
 function text(value) {
-  return String(value).toWellFormed();
+  const found = String(value);
+  return found.isWellFormed?.() === false ? found.toWellFormed() : found;
 }

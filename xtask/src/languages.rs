@@ -30,6 +30,8 @@ struct Recipe {
     /// `{directory}` and `{stem}` its parts, `{out}` the file to make, `{build}` a directory for what lies between;
     /// `{cargo}` builds for WebAssembly; see [`Tools::place`] for the others.
     steps: &'static [&'static str],
+    /// The SDK's own tests: commands like the steps, without a source. Run when something was built.
+    tests: &'static [&'static str],
 }
 
 const CLANG: Tool = Tool::Debian(&["clang-19", "lld-19", "wasi-libc", "libclang-rt-19-dev-wasm32"]);
@@ -49,13 +51,15 @@ const RECIPES: [Recipe; 10] = [
         inputs: &["sdk/rust", "sdk/wit", "plugins/Cargo.toml", "plugins/Cargo.lock"],
         tools: &[],
         steps: &["{cargo} --package {stem}", "cp target/wasm/wasm32-unknown-unknown/release/{stem}.wasm {out}"],
+        tests: &[],
     },
     Recipe {
-        plugins: &[("c", "sdk/c/example/port.c")],
+        plugins: &[("c", "sdk/c/example/port.c"), ("conformance-c", "sdk/c/conformance/conformance.c")],
         inputs: &["sdk/c"],
         tools: &[CLANG],
         steps: &["clang-19 --target=wasm32-wasi -std=c11 -Wall -Wextra -Werror -Os -s -mexec-model=reactor \
                   {source} -o {out}"],
+        tests: &[],
     },
     Recipe {
         plugins: &[("cpp", "sdk/c/example/port.cpp")],
@@ -63,6 +67,7 @@ const RECIPES: [Recipe; 10] = [
         tools: &[CLANG, LIBCXX],
         steps: &["clang++-19 --target=wasm32-wasi -std=c++17 -Wall -Wextra -Werror -Os -s -fno-exceptions \
                   -mexec-model=reactor {source} -o {out}"],
+        tests: &[],
     },
     Recipe {
         plugins: &[("zig", "sdk/zig/example/port.zig")],
@@ -73,22 +78,38 @@ const RECIPES: [Recipe; 10] = [
              -target wasm32-freestanding -O ReleaseSmall -fstrip -fno-entry -rdynamic --stack 65536 \
              --dep vouchd_check -Mroot={source} -Mvouchd_check=sdk/zig/vouchd_check.zig -femit-bin={out}",
         ],
+        tests: &[],
     },
     Recipe {
-        plugins: &[("go", "sdk/go/example/port")],
+        plugins: &[("go", "sdk/go/example/port"), ("conformance-go", "sdk/go/conformance")],
         inputs: &["sdk/go"],
         tools: &[GO],
         // What is there of Go and its settings on the machine stays out of it.
         steps: &["GOENV=off GOFLAGS= GOWORK=off GOTOOLCHAIN=local GOCACHE={tools}/go/cache GOPATH={tools}/go \
              GOOS=wasip1 GOARCH=wasm {venv}/go build -C {source} -trimpath -buildvcs=false -ldflags=-s \
              -buildmode=c-shared -o {out} ."],
+        tests: &[
+            "GOENV=off GOFLAGS= GOWORK=off GOTOOLCHAIN=local GOCACHE={tools}/go/cache GOPATH={tools}/go \
+             {venv}/go test -C sdk/go ./...",
+            "GOENV=off GOFLAGS= GOWORK=off GOTOOLCHAIN=local GOCACHE={tools}/go/cache GOPATH={tools}/go \
+             {venv}/go test -C sdk/go/example/port ./...",
+        ],
     },
     Recipe {
-        plugins: &[("python", "sdk/python/example/port.py")],
+        plugins: &[
+            ("python", "sdk/python/example/port.py"),
+            ("conformance-python", "sdk/python/conformance/conformance.py"),
+        ],
         inputs: &["sdk/python", "sdk/wit"],
         tools: &[COMPONENTIZE_PY],
         steps: &["{venv}/componentize-py -d sdk/wit -w plugin componentize --stub-wasi -p sdk/python \
                   -p {directory} {stem} -o {out}"],
+        tests: &[
+            "rm -rf {build}/typings",
+            "{venv}/componentize-py -d sdk/wit -w plugin bindings {build}/typings",
+            "PYTHONDONTWRITEBYTECODE=1 PYTHONPATH={build}/typings:sdk/python:sdk/python/example {venv}/python \
+             -m unittest sdk/python/tests/test_sdk.py sdk/python/example/test_port.py",
+        ],
     },
     Recipe {
         plugins: &[("javascript", "sdk/javascript/example/port.js")],
@@ -100,9 +121,13 @@ const RECIPES: [Recipe; 10] = [
             "{node}/componentize-qjs --wit sdk/wit --world plugin --js {build}/{stem}.js --stub-wasi --sync \
              --opt-size -o {out}",
         ],
+        tests: &["node --test sdk/javascript/test sdk/javascript/example"],
     },
     Recipe {
-        plugins: &[("typescript", "sdk/javascript/example/port.ts")],
+        plugins: &[
+            ("typescript", "sdk/javascript/example/port.ts"),
+            ("conformance-typescript", "sdk/javascript/conformance/conformance.ts"),
+        ],
         inputs: &["sdk/javascript", "sdk/wit"],
         tools: &[ESBUILD, COMPONENTIZE_QJS, TYPESCRIPT],
         steps: &[
@@ -112,6 +137,7 @@ const RECIPES: [Recipe; 10] = [
             "{node}/componentize-qjs --wit sdk/wit --world plugin --js {build}/{stem}.js --stub-wasi --sync \
              --opt-size -o {out}",
         ],
+        tests: &[],
     },
     Recipe {
         plugins: &[("assemblyscript", "sdk/assemblyscript/example/port.ts")],
@@ -119,12 +145,14 @@ const RECIPES: [Recipe; 10] = [
         tools: &[ASSEMBLYSCRIPT],
         steps: &["{node}/asc {source} -O --noAssert --use abort= --runtime stub \
                   --transform ./sdk/assemblyscript/exports.mjs -o {out}"],
+        tests: &[],
     },
     Recipe {
         plugins: &[("wat", "sdk/wat/example/port.wat")],
         inputs: &["sdk/wat"],
         tools: &[WABT],
         steps: &["wat2wasm {source} -o {out}"],
+        tests: &[],
     },
 ];
 
@@ -144,11 +172,17 @@ pub fn build(root: &Path) -> anyhow::Result<()> {
     }
     let needed: Vec<Tool> = stale.iter().flat_map(|(recipe, ..)| recipe.tools).copied().collect();
     tools.install(&needed)?;
-    for (recipe, name, source, fingerprint) in &stale {
+    for (recipe, name, source, _) in &stale {
         let took = make(root, &tools, recipe, name, Path::new(source)).with_context(|| format!("building {source}"))?;
-        fs::write(note(root, name), fingerprint)?;
         let size = fs::metadata(file(root, name))?.len();
         println!("xtask: {TARGET}/{name}.wasm, {size} bytes, in {:.1} s", took.as_secs_f64());
+    }
+    let tested = RECIPES.iter().filter(|recipe| stale.iter().any(|(built, ..)| std::ptr::eq(*built, *recipe)));
+    for step in tested.flat_map(|recipe| recipe.tests) {
+        take(root, &tools, step, &[("{build}", root.join(TARGET).join("build").as_os_str())])?;
+    }
+    for (_, name, _, fingerprint) in &stale {
+        fs::write(note(root, name), fingerprint)?;
     }
     println!("xtask: plugins in other languages: {} built, the others as they were", stale.len());
     Ok(())
@@ -221,14 +255,19 @@ fn make(root: &Path, tools: &Tools, recipe: &Recipe, name: &str, source: &Path) 
         ("{build}", build.as_os_str()),
     ];
     for step in recipe.steps {
-        let words = step.split_whitespace().map(|word| {
-            let place = |word: String, (name, path): &(&str, &OsStr)| word.replace(name, &path.to_string_lossy());
-            tools.place(&places.iter().fold(word.to_owned(), place))
-        });
-        run(&mut command(root, &words.collect::<Vec<_>>())?)?;
+        take(root, tools, step, &places)?;
     }
     fs::rename(&out, file(root, name)).with_context(|| format!("{} was not made", out.display()))?;
     Ok(start.elapsed())
+}
+
+/// One step, with what its placeholders stand for.
+fn take(root: &Path, tools: &Tools, step: &str, places: &[(&str, &OsStr)]) -> anyhow::Result<()> {
+    let words = step.split_whitespace().map(|word| {
+        let place = |word: String, (name, path): &(&str, &OsStr)| word.replace(name, &path.to_string_lossy());
+        tools.place(&places.iter().fold(word.to_owned(), place))
+    });
+    run(&mut command(root, &words.collect::<Vec<_>>())?)
 }
 
 /// Words as in a shell: variables, a program, its arguments.

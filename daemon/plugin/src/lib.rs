@@ -46,6 +46,7 @@ mod output;
 mod probes;
 mod program;
 mod ready;
+mod room;
 mod state;
 mod text;
 

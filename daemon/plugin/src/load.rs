@@ -14,6 +14,7 @@ use wit_component::{ComponentEncoder, StringEncoding};
 use wit_parser::Resolve;
 
 use crate::contract::{OFFERED, PACKAGE, is_compatible, offered_version, parse_name};
+use crate::room::with_room;
 use crate::text::cut;
 
 /// Longest text of the metadata in bytes.
@@ -140,8 +141,10 @@ fn embed_contract(bytes: &[u8], version: &str) -> Result<Vec<u8>, LoadError> {
 }
 
 fn componentize(bytes: &[u8], outline: &Outline) -> Result<Vec<u8>, LoadError> {
+    let needs_adapter = outline.imports.iter().any(|(module, _)| module == WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME);
+    let bytes = if needs_adapter { &with_room(bytes).map_err(encoding_error)? } else { bytes };
     let mut encoder = ComponentEncoder::default().validate(true).module(bytes).map_err(encoding_error)?;
-    if outline.imports.iter().any(|(module, _)| module == WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME) {
+    if needs_adapter {
         encoder = encoder
             .adapter(WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER)
             .map_err(encoding_error)?;

@@ -2,12 +2,10 @@
 //
 // Parameters: `address` (`host:port`), `label` (what the operator calls it; default: the address).
 
-import { ProbeFailed, Report, check, decode } from "vouchd-check";
+import { ProbeFailed, Report, check, decode, param } from "vouchd-check";
 
 export const checker = check((ctx) => {
-  ctx.allowParams("address", "label");
-  const address = ctx.param("address");
-  const label = ctx.param("label", address);
+  const { address, label = address } = ctx.decode({ address: param.text, label: param.text.optional() });
 
   const runs = Number(decode(ctx.recall())) + 1;
   ctx.remember(String(runs));

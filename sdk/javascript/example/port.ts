@@ -2,12 +2,12 @@
 //
 // Parameters: `address` (`host:port`), `label` (what the operator calls it; default: the address).
 
-import { type Context, ProbeFailed, Report, check, decode } from "vouchd-check";
+import { type Context, ProbeFailed, Report, check, decode, param } from "vouchd-check";
+
+const PARAMS = { address: param.text, label: param.text.optional() };
 
 function run(ctx: Context): Report {
-  ctx.allowParams("address", "label");
-  const address = ctx.param("address");
-  const label = ctx.param("label", address);
+  const { address, label = address } = ctx.decode(PARAMS);
 
   const runs: number = Number(decode(ctx.recall())) + 1;
   ctx.remember(String(runs));

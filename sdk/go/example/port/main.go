@@ -13,24 +13,26 @@ func init() { check.Run(run) }
 
 func main() {}
 
+type params struct {
+	Address string
+	Label   *string
+}
+
 func run(ctx *check.Context) (*check.Report, error) {
-	if err := ctx.AllowParams("address", "label"); err != nil {
+	var params params
+	if err := ctx.Decode(&params); err != nil {
 		return nil, err
 	}
-	address, err := ctx.Param("address")
-	if err != nil {
-		return nil, err
-	}
-	label, err := ctx.ParamOr("label", address)
-	if err != nil {
-		return nil, err
+	label := params.Address
+	if params.Label != nil {
+		label = *params.Label
 	}
 
 	runs, _ := strconv.Atoi(string(ctx.Recall())) // Empty the first time.
 	runs++
 	ctx.Remember([]byte(strconv.Itoa(runs)))
 
-	reply, err := ctx.TCP(check.TCPRequest{Address: address})
+	reply, err := ctx.TCP(check.TCPRequest{Address: params.Address})
 	if err != nil {
 		report, err := check.FailOn(err, label)
 		if err != nil {

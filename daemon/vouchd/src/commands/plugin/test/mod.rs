@@ -48,6 +48,10 @@ pub struct TestArgs {
     /// When the run is ended [default: 1s]
     #[arg(long, value_name = "DURATION")]
     timeout: Option<String>,
+    /// Keep compiled code in this directory, for the next time: a plugin in Python takes long to compile. Whoever can write
+    /// there runs code as you
+    #[arg(long, value_name = "DIRECTORY")]
+    cache: Option<PathBuf>,
     /// Run it as this check of the configuration; other options come on top
     #[arg(long, value_name = "NAME")]
     check: Option<String>,
@@ -89,7 +93,7 @@ fn once(args: &TestArgs) -> anyhow::Result<ExitCode> {
         let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
         let peers = Peers::start()?;
         return match vouchd_config::script::script(file.clone(), text, &peers.words()) {
-            Ok(script) => scripted(&args.file, &script, &peers),
+            Ok(script) => scripted(args, &script, &peers),
             Err(errors) => wrong(&errors),
         };
     }
@@ -100,22 +104,22 @@ fn once(args: &TestArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// All runs of a script.
-fn scripted(file: &Path, script: &vouchd_config::script::Script, peers: &Peers) -> anyhow::Result<ExitCode> {
-    let mut bench = Bench::load(file, script.runs.iter().map(|run| &run.check))?;
+fn scripted(args: &TestArgs, script: &vouchd_config::script::Script, peers: &Peers) -> anyhow::Result<ExitCode> {
+    let mut bench = Bench::load(args, script.runs.iter().map(|run| &run.check))?;
     let mut tally = Tally::new();
     for run in &script.runs {
         peers.behave(&run.peer);
         tally.add(run, &bench.run(&run.check));
     }
     print!("{tally}");
-    println!("{}", about(file, &bench.plugin));
+    println!("{}", about(&args.file, &bench.plugin));
     bench.end();
     Ok(if tally.all_met() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// One run, or the same one several times.
 fn alone(args: &TestArgs, check: &Check) -> anyhow::Result<ExitCode> {
-    let mut bench = Bench::load(&args.file, [check])?;
+    let mut bench = Bench::load(args, [check])?;
     if let Some(pin) = check.sha256.as_deref().filter(|pin| *pin != bench.plugin.sha256()) {
         anyhow::bail!("{} is not the file that check {} names with sha256 = {pin:?}", args.file.display(), check.name);
     }
@@ -144,9 +148,11 @@ struct Bench {
 }
 
 impl Bench {
-    fn load<'a>(file: &Path, checks: impl IntoIterator<Item = &'a Check>) -> anyhow::Result<Bench> {
+    fn load<'a>(args: &TestArgs, checks: impl IntoIterator<Item = &'a Check>) -> anyhow::Result<Bench> {
+        let file = &args.file;
         let bytes = fs::read(file).with_context(|| format!("reading {}", file.display()))?;
-        let host = Host::new(HostSettings::fitting(checks.into_iter().map(|check| &check.limits)))?;
+        let settings = HostSettings::fitting(checks.into_iter().map(|check| &check.limits));
+        let host = Host::new(HostSettings { cache_dir: args.cache.clone(), ..settings })?;
         let plugin = host.load(&bytes).with_context(|| format!("{} can't be used as a plugin", file.display()))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         Ok(Bench { host, plugin, runtime, memo: Vec::new() })

@@ -1,11 +1,10 @@
-//go:build wasip1
-
 package check
 
 // The canonical ABI of the component model by hand: how the values of sdk/wit/check.wit lie in memory and are handed over.
 
 import (
 	"fmt"
+	"math"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -18,11 +17,6 @@ type (
 	pair struct{ key, value list }
 )
 
-var run func(*Context) (*Report, error)
-
-// Run makes a function the check of this plugin. Call it from `init`: `main` is never called.
-func Run(f func(*Context) (*Report, error)) { run = f }
-
 // Where the host puts what it hands over. It asks for the place in the middle of an import, when nothing may be imported:
 // collecting would, for it asks for the time. So there is no collecting, a run is over before it would pay; and the handed
 // values, which only the host points to, stay.
@@ -33,9 +27,31 @@ const (
 	maxAnswer = 1 << 20
 )
 
+const roomSize = 2<<16 + 64 // and what is lost to alignment
+
+// Room for the stack and the state of the daemon's WASI layer, 64 KiB each. It would lie in pages that it adds to the memory,
+// which Go's heap takes for its own. The daemon finds this array by how it begins.
+var room = struct {
+	mark       [16]byte
+	used, size uint32
+	end        [4]byte // the linker would cut off zeros
+	pages      [roomSize]byte
+}{
+	mark: [16]byte{'v', 'o', 'u', 'c', 'h', 'd', ':', 'w', 'a', 's', 'i', '-', 'r', 'o', 'o', 'm'},
+	used: 28,
+	size: 28 + roomSize,
+	end:  [4]byte{'r', 'o', 'o', 'm'},
+}
+
+// The linker leaves out what nobody uses.
+//
+//go:noinline
+func keep(unsafe.Pointer) {}
+
 func init() {
 	debug.SetGCPercent(-1)
 	arena = make([]byte, arenaSize)
+	keep(unsafe.Pointer(&room))
 }
 
 // prepare is called before a probe that answers with up to this much. It makes room for the answer, and room on the stack: were
@@ -111,6 +127,14 @@ func length[T any](slice []T) uint32 { return uint32(len(slice)) }
 // Text that is not UTF-8 would end the run where it leaves the plugin.
 func utf8(text string) []byte { return []byte(strings.ToValidUTF8(text, "\uFFFD")) }
 
+// Milliseconds. 0 is what is left of the run, in the contract as here.
+func milliseconds(timeout time.Duration) uint32 {
+	if timeout <= 0 {
+		return 0
+	}
+	return uint32(min(max(timeout.Milliseconds(), 1), math.MaxUint32))
+}
+
 func flag(set bool) uint32 {
 	if set {
 		return 1
@@ -154,7 +178,9 @@ var kept struct {
 
 //go:wasmexport vouchd:check/checker@0.1.0#check
 func check(name, nameLength, params, paramsLength, budget uint32) unsafe.Pointer {
-	context := Context{Name: list{name, nameLength}.text(), Budget: time.Duration(budget) * time.Millisecond}
+	context := Context{
+		Name: list{name, nameLength}.text(), Budget: time.Duration(budget) * time.Millisecond, host: daemon{},
+	}
 	for _, param := range at[pair](list{params, paramsLength}) {
 		context.Params = append(context.Params, Param{param.key.text(), param.value.text()})
 	}

@@ -1,0 +1,108 @@
+"""A double of the daemon, to test a check with plain Python.
+
+    host = FakeHost(tcp_probe=lambda *_: refused())
+    report = host.run(Checker, address="10.0.0.1:25")
+    assert report.verdict == Verdict.FAIL
+
+It answers with the records of the contract, for instance `wit_world.imports.tcp.Reply(connect_us, data)`. The modules
+`wit_world` and `componentize_py_types` are what `componentize-py bindings` writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from componentize_py_types import Err
+from vouchd_check import Checker, Context, Level, Report
+from wit_world.exports import checker
+from wit_world.imports import stream, types
+
+
+class FakeHost:
+    """Answers with the functions that it is given, named and called as in `vouchd_check.Daemon`; without one a probe is
+    denied."""
+
+    def __init__(self, now_ms: int = 0, memo: bytes = b"", **answers: Callable[..., Any]) -> None:
+        self.memo = memo
+        #: Levels and texts of what was logged.
+        self.logged: list[tuple[Level, str]] = []
+        self._now_ms = now_ms
+        self._answers = answers
+
+    def run(self, check: type[Checker], budget_ms: int = 1000, **params: str | list[str]) -> Report:
+        """One run. What it remembers is there for the next."""
+        pairs = [
+            (key, value) for key, given in params.items() for value in (given if isinstance(given, list) else [given])
+        ]
+        return self.run_with(check, pairs, budget_ms)
+
+    def run_with(self, check: type[Checker], params: list[tuple[str, str]], budget_ms: int = 1000) -> Report:
+        """The same, for parameters whose names are no identifiers: those in tables."""
+        before = self.memo
+        try:
+            return check().run(Context(checker.Context("test", params, budget_ms), self))
+        except Exception:
+            self.memo = before
+            raise
+
+    def clock_now(self) -> int:
+        return self._now_ms
+
+    def log(self, level: Level, message: str) -> None:
+        self.logged.append((level, message))
+
+    def memo_get(self) -> bytes:
+        return self.memo
+
+    def memo_set(self, data: bytes) -> None:
+        self.memo = data
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return self._answers.get(name) or (lambda *_: fail(types.ProbeError_Denied(f"the test has no answer for {name}")))
+
+
+def fail(error: types.ProbeError) -> NoReturn:
+    """What a probe does that gives no answer."""
+    raise Err(error)
+
+
+def refused() -> NoReturn:
+    fail(types.ProbeError_Refused())
+
+
+def timed_out() -> NoReturn:
+    fail(types.ProbeError_Timeout())
+
+
+class Script:
+    """A peer that says its lines in turn: in the beginning, and after each thing that the check sends. Anything else that is
+    sent is refused. When it has said all, it closes.
+
+        FakeHost(stream_connect_tcp=lambda *_: Script(b"220 hi\\r\\n", (b"QUIT\\r\\n", b"221 bye\\r\\n")))
+    """
+
+    def __init__(self, greeting: bytes, *turns: tuple[bytes, bytes], shows: stream.Certificate | None = None) -> None:
+        self._pending, self._turns, self._certificate = greeting, list(turns), shows
+        self.closed = False
+
+    def send(self, data: bytes) -> None:
+        if not self._turns or self._turns[0][0] != data:
+            refused()
+        self._pending += self._turns.pop(0)[1]
+
+    def receive(self, until: bytes | None, max_bytes: int, timeout_ms: int) -> bytes:
+        at = self._pending.find(until) if until else -1
+        length = min(max_bytes, len(self._pending) if at < 0 else at + len(until or b""))
+        data, self._pending = self._pending[:length], self._pending[length:]
+        return data
+
+    def start_tls(self, server_name: str, verify: bool, timeout_ms: int) -> stream.Certificate:
+        if self._certificate is None:
+            fail(types.ProbeError_Tls("the script shows no certificate"))
+        if verify and self._certificate.problem:
+            fail(types.ProbeError_Tls(self._certificate.problem))
+        return self._certificate
+
+    def __exit__(self, *_: object) -> None:
+        self.closed = True

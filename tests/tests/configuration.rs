@@ -4,8 +4,9 @@ use std::fs;
 use std::process::Command;
 
 use anyhow::ensure;
+use serde_json::Value;
 use vouchd_tests::site::Site;
-use vouchd_tests::vouchd::{Files, binary};
+use vouchd_tests::vouchd::{Files, binary, builtin_plugins};
 use vouchd_tests::{Need, Node, system_test};
 
 const GOOD: &str = r#"
@@ -151,6 +152,81 @@ fn the_daemon_does_not_start_with_a_bad_configuration() {
         ensure!(output.status.code() == Some(2), "exit status {}", output.status);
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(said.contains("vouchd.toml:") && said.contains("-400"), "{said}");
+        Ok(())
+    });
+}
+
+/// Parameters of the plugins that ship, wrong in every way.
+const PARAMS: [(&str, &str, &str, &str); 8] = [
+    (
+        "process",
+        "{ name = \"nginx\", mni = 1 }",
+        "mni",
+        "params.mni = 1: plugin process has no such parameter (did you mean `min`?)",
+    ),
+    ("process", "{ name = \"nginx\", min = \"many\" }", "\"many\"", "params.min = \"many\": expected a whole number"),
+    ("http", "{ status = 200 }", "params", "params: `url` is missing, which plugin http needs"),
+    ("file", "{ path = \"/x\", max_age = 5 }", "5", "params.max_age = 5: expected a duration with its unit"),
+    ("disk", "{ path = \"/\", free = { wran = \"5%\" } }", "wran", "expected one of: free.warn, free.fail"),
+    ("pressure", "{ window = 70000, cpu.warn = 5 }", "70000", "expected a whole number from 0 to 65535"),
+    ("tls", "{ address = \"a:1\", verify = 1 }", "1 }", "params.verify = 1: expected true or false"),
+    ("vip", "{ address = [\"192.0.2.1\"], link = [\"a\", \"b\"] }", "\"b\"", "expected a text, found a list"),
+];
+
+#[test]
+fn a_wrong_parameter_of_a_plugin_is_told_with_its_place() {
+    system_test("wrong parameters", &[Need::Vouchd], |site| {
+        for (plugin, params, at, words) in PARAMS {
+            let line = format!("params = {params}");
+            let text = format!("[check.c]\nplugin = \"{plugin}\"\n{line}\n");
+            let (code, said, path) = check(site, Node::Nginx01, &text)?;
+            let row = 1 + fs::read_to_string(&path)?.lines().position(|found| found == line).unwrap_or(0);
+            let column = 1 + line.rfind(at).unwrap_or(0);
+            let place = format!("{path}:{row}:{column}: check.c.params");
+            ensure!(code == Some(2), "{plugin} {params}: exit {code:?}: {said}");
+            ensure!(
+                said.contains(&place) && said.contains(words),
+                "{plugin} {params}: expected {place} and {words:?} in:\n{said}"
+            );
+        }
+        let text = "[check.c]\nplugin = \"file\"\nparams = { path = \"/x\", max_age = \"1d\" }\n";
+        let (code, said, _) = check(site, Node::Nginx01, text)?;
+        ensure!(code == Some(0), "{code:?}: {said}");
+        Ok(())
+    });
+}
+
+#[test]
+fn what_a_plugin_takes_is_shown_without_running_it() {
+    system_test("plugin inspect", &[Need::Vouchd], |_| {
+        let file = builtin_plugins().join("disk.wasm");
+        let output = Command::new(binary()).args(["plugin", "inspect", "--json"]).arg(&file).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let found: Value = serde_json::from_slice(&output.stdout)?;
+        ensure!(found["error"].is_null() && found["params_error"].is_null(), "{found}");
+        ensure!(found["plugin"]["allow"] == "allow = { files = [\"/PATH\"] }", "{found}");
+        let params: Vec<_> = found["params"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|p| (&p["name"], &p["type"], &p["required"]))
+            .collect();
+        let expected = [
+            ("path", "text", true),
+            ("free", "table", false),
+            ("free.warn", "text", false),
+            ("free.fail", "text", false),
+            ("inodes", "table", false),
+            ("inodes.warn", "text", false),
+            ("inodes.fail", "text", false),
+        ];
+        ensure!(params.len() == expected.len(), "{params:?}");
+        for (found, (name, kind, needed)) in params.into_iter().zip(expected) {
+            ensure!(
+                found == (&name.into(), &kind.into(), &needed.into()),
+                "{found:?}, expected {name} {kind} {needed}"
+            );
+        }
         Ok(())
     });
 }

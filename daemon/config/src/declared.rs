@@ -9,9 +9,10 @@ use crate::model::Check;
 use crate::quantity::parse_duration;
 use crate::source::Place;
 
-/// One parameter of a plugin.
+/// One parameter of a plugin, in the JSON of its custom section `vouchd:params`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Param {
+    /// With a dot in it, a key in a table; needed then only where the table is given.
     pub name: String,
     #[serde(rename = "type")]
     pub kind: ParamType,
@@ -41,7 +42,7 @@ pub enum ParamType {
     Number,
     Boolean,
     Duration,
-    /// What is in it is not declared.
+    /// What is in it is declared with dotted names; where nothing is, everything fits.
     Table,
     /// One that a later version knows; everything fits.
     #[serde(other)]
@@ -111,15 +112,18 @@ pub(crate) fn misfits(check: &Check, declared: &[Param], at: &PluginUse) -> Vec<
         problems.push(Problem { place: Some(place.clone()), subject: subject.to_owned(), message });
     };
     for (n, ((name, text), given)) in check.params.iter().zip(&at.given).enumerate() {
-        let outer = name.split_once('.').map_or(name.as_str(), |(outer, _)| outer);
-        let is_inner = outer != name;
-        let Some(param) = declared.iter().find(|param| param.name == *name || param.name == outer) else {
-            problem(&given.key, &given.subject, unknown(check, outer, declared));
+        let Some(param) = nearest(declared, name) else {
+            problem(&given.key, &given.subject, unknown(check, name, declared));
             continue;
         };
-        if is_inner && param.name != *name {
-            if !matches!(param.kind, ParamType::Table | ParamType::Any) {
-                problem(&given.key, &given.subject, format!("expected {}, found a table", param.expected()));
+        if param.name != *name {
+            match param.kind {
+                ParamType::Any => {}
+                ParamType::Table if is_open(declared, param) => {}
+                ParamType::Table => problem(&given.key, &given.subject, unknown(check, name, declared)),
+                ParamType::Text | ParamType::Integer | ParamType::Number | ParamType::Boolean | ParamType::Duration => {
+                    problem(&given.key, &given.subject, format!("expected {}, found a table", param.expected()));
+                }
             }
         } else if let Some(expected) = param.misfit(text) {
             problem(&given.value, &given.subject, format!("expected {expected}"));
@@ -130,10 +134,9 @@ pub(crate) fn misfits(check: &Check, declared: &[Param], at: &PluginUse) -> Vec<
             problem(&given.value, &given.subject, format!("expected {}, found a list", param.expected()));
         }
     }
-    for param in declared.iter().filter(|param| param.required) {
-        let is_there =
-            |name: &str| name.strip_prefix(&param.name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-        if !check.params.iter().any(|(name, _)| is_there(name)) {
+    let is_given = |wanted: &str| check.params.iter().any(|(name, _)| name == wanted || is_within(name, wanted));
+    for param in declared.iter().filter(|param| param.required && !is_given(&param.name)) {
+        if param.name.rsplit_once('.').is_none_or(|(table, _)| is_given(table)) {
             let meaning = if param.doc.is_empty() { String::new() } else { format!(": {}", param.doc) };
             let message = format!("`{}` is missing, which plugin {} needs{meaning}", param.name, check.plugin);
             problem(at.params.as_ref().unwrap_or(&at.named), &format!("check.{}.params", check.name), message);
@@ -142,12 +145,55 @@ pub(crate) fn misfits(check: &Check, declared: &[Param], at: &PluginUse) -> Vec<
     problems
 }
 
+/// The parameter with this name, else the innermost table that it would be in.
+fn nearest<'a>(declared: &'a [Param], name: &str) -> Option<&'a Param> {
+    let around = declared.iter().filter(|param| param.name == name || is_within(name, &param.name));
+    around.max_by_key(|param| param.name.len())
+}
+
+/// Whether the name is that of a key in the table.
+fn is_within(name: &str, table: &str) -> bool {
+    name.strip_prefix(table).is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// Whether it is not declared what is in the table.
+fn is_open(declared: &[Param], table: &Param) -> bool {
+    !declared.iter().any(|param| is_within(&param.name, &table.name))
+}
+
 fn unknown(check: &Check, name: &str, declared: &[Param]) -> String {
     let names: Vec<&str> = declared.iter().map(|param| param.name.as_str()).collect();
     if names.is_empty() {
         return format!("plugin {} has no parameters", check.plugin);
     }
+    // In a table, what is in that; else the outermost names.
+    let table = nearest(declared, name).map(|table| format!("{}.", table.name)).unwrap_or_default();
+    let inner = |name: &&str| name.strip_prefix(&table).is_some_and(|rest| !rest.contains('.'));
+    let names: Vec<&str> = names.into_iter().filter(inner).collect();
+    let name = match name[table.len()..].split_once('.') {
+        Some((first, _)) => &name[..table.len() + first.len()],
+        None => name,
+    };
     let meant = hints::nearest(name, names.iter().copied()).map(|name| format!(" (did you mean `{name}`?)"));
     let meant = meant.unwrap_or_default();
     format!("plugin {} has no such parameter{meant}; expected one of: {}", check.plugin, names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_plugins_sdk_writes_is_read_and_nothing_of_it_lost() {
+        // The writer is tested with the same file.
+        let json = include_str!("../../../sdk/declared.json");
+        let declared: Vec<Param> = serde_json::from_str(json).expect("the reader knows the format");
+        let mut again = serde_json::to_value(&declared).expect("it can be written, too");
+        for param in again.as_array_mut().into_iter().flatten().filter_map(serde_json::Value::as_object_mut) {
+            param.retain(|_, value| value != false);
+        }
+        assert_eq!(again, serde_json::from_str::<serde_json::Value>(json).expect("it is JSON"));
+        let kinds: Vec<_> = declared.iter().map(|param| (param.name.as_str(), param.kind)).collect();
+        assert!(!kinds.iter().any(|(_, kind)| *kind == ParamType::Any), "every type is known: {kinds:?}");
+    }
 }

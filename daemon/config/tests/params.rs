@@ -28,6 +28,10 @@ fn declared() -> BTreeMap<String, Vec<Param>> {
         param("timeout", ParamType::Duration),
         param("headers", ParamType::Table),
         param("later", ParamType::Any),
+        param("free", ParamType::Table),
+        Param { required: true, ..param("free.fail", ParamType::Integer) },
+        param("free.after", ParamType::Table),
+        param("free.after.wait", ParamType::Duration),
     ];
     BTreeMap::from([("p".to_owned(), params)])
 }
@@ -49,6 +53,7 @@ fn what_is_declared_is_taken() {
         "params = { url = \"x\", status = [200, \"3xx\"], redirects = 255, ratio = 1, verify = false, timeout = \"2s\" }",
         "params = { url = \"x\", redirects = \"7\", headers = { a = \"b\", c = [1, 2] }, later = [{ a = 1 }, 2] }",
         "params.url = \"x\"",
+        "params = { url = \"x\", free = { fail = 1, after.wait = \"1d\" } }",
     ] {
         assert_eq!(problems(params), Vec::<String>::new(), "{params}");
     }
@@ -65,7 +70,7 @@ fn what_is_not_declared_is_an_error_at_its_place() {
         (
             "params = { url = \"x\", verfy = true }",
             "v.toml:3:23: check.c.params.verfy = true: plugin p has no such parameter (did you mean `verify`?); expected \
-             one of: url, status, redirects, ratio, verify, timeout, headers, later",
+             one of: url, status, redirects, ratio, verify, timeout, headers, later, free",
         ),
         (
             "params = { url = \"x\", redirects = 256 }",
@@ -82,6 +87,24 @@ fn what_is_not_declared_is_an_error_at_its_place() {
             "v.toml:3:24: check.c.params.url[1] = \"y\": expected a text, found a list",
         ),
         ("params = { url.a = \"x\" }", "v.toml:3:16: check.c.params.url.a = \"x\": expected a text, found a table"),
+        (
+            "params = { url = \"x\", free = { fail = \"x\" } }",
+            "v.toml:3:39: check.c.params.free.fail = \"x\": expected a whole number",
+        ),
+        (
+            "params = { url = \"x\", free = { fail = 1, wran = 2 } }",
+            "v.toml:3:42: check.c.params.free.wran = 2: plugin p has no such parameter; expected one of: free.fail, \
+             free.after",
+        ),
+        (
+            "params = { url = \"x\", free = { fail = 1, after = { wiat = 2 } } }",
+            "v.toml:3:52: check.c.params.free.after.wiat = 2: plugin p has no such parameter (did you mean \
+             `free.after.wait`?); expected one of: free.after.wait",
+        ),
+        (
+            "params = { url = \"x\", free = { after.wait = \"1s\" } }",
+            "v.toml:3:1: check.c.params: `free.fail` is missing, which plugin p needs",
+        ),
         ("params = { url = \"x\", headers = 1 }", "v.toml:3:33: check.c.params.headers = 1: expected a table"),
     ] {
         assert_eq!(problems(params), [expected], "{params}");

@@ -1,14 +1,16 @@
 //! How much has to be left: a share (`"10%"`), a size (`"2GiB"`) or a number (`1000`).
 
-use serde::Deserialize;
 use vouchd_check::{Error, Report, Verdict};
 
-/// As the operator wrote them.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Bounds {
-    warn: Option<String>,
-    fail: Option<String>,
+vouchd_check::params! {
+    /// As the operator wrote them.
+    #[derive(Debug)]
+    pub struct Bounds {
+        /// Less is a `warn`.
+        warn: Option<String>,
+        /// Less is a `fail`.
+        fail: Option<String>,
+    }
 }
 
 /// What is counted, which decides how a plain number is written.

@@ -2,20 +2,19 @@
 
 mod amount;
 
-use serde::Deserialize;
 use vouchd_check::{Context, DiskUsage, Error, Report, Result};
 
 use amount::{Bounds, Least, What, share};
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Params {
-    /// Anything on the file system.
-    path: String,
-    /// Room for those without privileges.
-    free: Option<Bounds>,
-    /// Files that can still be made.
-    inodes: Option<Bounds>,
+vouchd_check::params! {
+    struct Params {
+        /// Anything on the file system.
+        path: String,
+        /// Room for those without privileges: shares ("10%") or sizes ("2GiB").
+        free: Option<Bounds>,
+        /// Files that can still be made: shares ("5%") or numbers.
+        inodes: Option<Bounds>,
+    }
 }
 
 /// The parameters, parsed.
@@ -78,7 +77,7 @@ pub fn check(ctx: &Context) -> Result<Report> {
     }
 }
 
-vouchd_check::check!(check);
+vouchd_check::check!(check, Params);
 
 #[cfg(test)]
 mod tests {

@@ -4,22 +4,19 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use serde::Deserialize;
 use vouchd_check::{Context, Error, OneOrMany, Report, Result};
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Params {
-    name: String,
-    /// Have to be among the name's addresses.
-    #[serde(default)]
-    expect: OneOrMany<String>,
-    /// The name may have no addresses besides the expected ones.
-    #[serde(default)]
-    exact: bool,
-    /// Default: what is left of the run.
-    #[serde(default, deserialize_with = "vouchd_check::optional_duration")]
-    timeout: Option<Duration>,
+vouchd_check::params! {
+    struct Params {
+        /// What to look up.
+        name: String,
+        /// Addresses that have to be among the name's.
+        expect: OneOrMany<String>,
+        /// The name may have no addresses besides the expected ones.
+        exact: bool = false,
+        /// For the answer; else what is left of the run.
+        timeout: Option<Duration>,
+    }
 }
 
 pub fn check(ctx: &Context) -> Result<Report> {
@@ -66,7 +63,7 @@ fn list<'a>(addresses: impl IntoIterator<Item = &'a IpAddr>) -> String {
     addresses.into_iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ")
 }
 
-vouchd_check::check!(check);
+vouchd_check::check!(check, Params);
 
 #[cfg(test)]
 mod tests {

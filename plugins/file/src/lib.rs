@@ -4,7 +4,6 @@ mod contents;
 
 use std::time::Duration;
 
-use serde::Deserialize;
 use vouchd_check::{Context, Error, FileInfo, Report, Result, Verdict};
 
 use contents::Wanted;
@@ -12,33 +11,25 @@ use contents::Wanted;
 /// This much of the contents is looked at.
 const MAX_CONTENTS: u32 = 256 << 10;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Params {
-    path: String,
-    /// False: the file has to be absent.
-    #[serde(default = "yes")]
-    exists: bool,
-    /// Without the file all is well.
-    #[serde(default)]
-    optional: bool,
-    /// Modified less long ago than this is a `fail`.
-    #[serde(default, deserialize_with = "vouchd_check::optional_duration")]
-    min_age: Option<Duration>,
-    /// Modified longer ago than this is a `fail`.
-    #[serde(default, deserialize_with = "vouchd_check::optional_duration")]
-    max_age: Option<Duration>,
-    /// Has to be in the contents.
-    contains: Option<String>,
-    /// Regular expression that has to match somewhere in the contents.
-    matches: Option<String>,
-    /// The contents are a number, by which the priority changes.
-    #[serde(default)]
-    weight: bool,
-}
-
-fn yes() -> bool {
-    true
+vouchd_check::params! {
+    struct Params {
+        /// The file.
+        path: String,
+        /// False: the file has to be absent.
+        exists: bool = true,
+        /// Without the file all is well.
+        optional: bool = false,
+        /// Modified less long ago than this is a `fail`.
+        min_age: Option<Duration>,
+        /// Modified longer ago than this is a `fail`.
+        max_age: Option<Duration>,
+        /// Has to be in the contents.
+        contains: Option<String>,
+        /// Regular expression that has to match somewhere in the contents.
+        matches: Option<String>,
+        /// The contents are a number, by which the priority changes.
+        weight: bool = false,
+    }
 }
 
 impl Params {
@@ -111,7 +102,7 @@ fn text(time: Duration) -> String {
     }
 }
 
-vouchd_check::check!(check);
+vouchd_check::check!(check, Params);
 
 #[cfg(test)]
 mod tests {

@@ -2,38 +2,37 @@
 
 mod psi;
 
-use serde::Deserialize;
 use vouchd_check::{Context, Error, Report, Result, Verdict};
 
 use psi::Stall;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Params {
-    /// Percent of the time in which at least one task waited.
-    cpu: Option<Limits>,
-    memory: Option<Limits>,
-    io: Option<Limits>,
-    /// Percent of the time in which all tasks waited.
-    memory_full: Option<Limits>,
-    io_full: Option<Limits>,
-    /// The load average of the last minute, per processor.
-    load: Option<Limits>,
-    /// Seconds that pressure is averaged over.
-    #[serde(default = "ten")]
-    window: u16,
+vouchd_check::params! {
+    struct Params {
+        /// Percent of the time in which at least one task waited for the CPU.
+        cpu: Option<Limits>,
+        /// Percent of the time in which at least one task waited for memory.
+        memory: Option<Limits>,
+        /// Percent of the time in which at least one task waited for I/O.
+        io: Option<Limits>,
+        /// Percent of the time in which all tasks waited for memory.
+        memory_full: Option<Limits>,
+        /// Percent of the time in which all tasks waited for I/O.
+        io_full: Option<Limits>,
+        /// The load average of the last minute, per processor.
+        load: Option<Limits>,
+        /// Seconds that pressure is averaged over: 10, 60 or 300.
+        window: u16 = 10,
+    }
 }
 
-fn ten() -> u16 {
-    10
-}
-
-/// At or above these is worse than a pass.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Limits {
-    warn: Option<f64>,
-    fail: Option<f64>,
+vouchd_check::params! {
+    #[derive(Debug, Clone, Copy, Default, PartialEq)]
+    struct Limits {
+        /// As much or more is a `warn`.
+        warn: Option<f64>,
+        /// As much or more is a `fail`.
+        fail: Option<f64>,
+    }
 }
 
 impl Limits {
@@ -178,7 +177,7 @@ fn judge(all: &[Measured]) -> Result<Report> {
     Ok(all.iter().fold(report, |report, m| report.metric(m.name, m.value, m.unit)))
 }
 
-vouchd_check::check!(check);
+vouchd_check::check!(check, Params);
 
 #[cfg(test)]
 mod tests {

@@ -2,37 +2,25 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde::Deserialize;
 use vouchd_check::{Certificate, Context, Error, Report, Result};
 
 const DAY: f64 = 86_400.0;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Params {
-    /// `host:port`.
-    address: String,
-    /// Server name; the host of the address, unless given.
-    sni: Option<String>,
-    /// Whether an invalid or foreign certificate is a `fail`.
-    #[serde(default = "yes")]
-    verify: bool,
-    /// Fewer days left than this is a `warn`.
-    #[serde(default = "two_weeks")]
-    warn_days: u32,
-    /// Fewer days left than this is a `fail`.
-    fail_days: Option<u32>,
-    /// Default: what is left of the run.
-    #[serde(default, deserialize_with = "vouchd_check::optional_duration")]
-    timeout: Option<Duration>,
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn two_weeks() -> u32 {
-    14
+vouchd_check::params! {
+    struct Params {
+        /// `host:port`.
+        address: String,
+        /// Server name; the host of the address, unless given.
+        sni: Option<String>,
+        /// Whether an invalid or foreign certificate is a `fail`.
+        verify: bool = true,
+        /// Fewer days left than this is a `warn`.
+        warn_days: u32 = 14,
+        /// Fewer days left than this is a `fail`.
+        fail_days: Option<u32>,
+        /// For the connection, and again for the handshake; else what is left of the run.
+        timeout: Option<Duration>,
+    }
 }
 
 pub fn check(ctx: &Context) -> Result<Report> {
@@ -88,7 +76,7 @@ fn subject(certificate: &Certificate) -> &str {
     certificate.names.first().unwrap_or(&certificate.subject)
 }
 
-vouchd_check::check!(check);
+vouchd_check::check!(check, Params);
 
 #[cfg(test)]
 mod tests {

@@ -2,23 +2,17 @@
 
 use std::net::IpAddr;
 
-use serde::Deserialize;
 use vouchd_check::{Address, Context, Error, OneOrMany, Report, Result};
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Params {
-    /// One or more.
-    address: OneOrMany<String>,
-    /// Only addresses of this link count.
-    link: Option<String>,
-    /// False: none of the addresses may be here.
-    #[serde(default = "yes")]
-    held: bool,
-}
-
-fn yes() -> bool {
-    true
+vouchd_check::params! {
+    struct Params {
+        /// One or more; all of them have to be here.
+        address: OneOrMany<String>,
+        /// Only addresses of this link count.
+        link: Option<String>,
+        /// False: none of the addresses may be here.
+        held: bool = true,
+    }
 }
 
 pub fn check(ctx: &Context) -> Result<Report> {
@@ -60,7 +54,7 @@ impl Params {
     }
 }
 
-vouchd_check::check!(check);
+vouchd_check::check!(check, Params);
 
 #[cfg(test)]
 mod tests {

@@ -69,7 +69,7 @@ fn raw_report(report: Report) -> RawReport {
 }
 
 /// The daemon that runs the plugin.
-struct Daemon;
+pub struct Daemon;
 
 impl Host for Daemon {
     fn find_processes(&self, query: &ProcessQuery) -> Result<Vec<Process>, ProbeError> {

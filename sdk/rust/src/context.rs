@@ -39,16 +39,22 @@ pub trait Host {
     fn remember(&self, data: &[u8]);
 }
 
+/// In a plugin it is known at compile time whose services these are, so that it imports only those that it uses.
+#[cfg(target_family = "wasm")]
+type Services<'a> = &'a crate::bindings::Daemon;
+#[cfg(not(target_family = "wasm"))]
+type Services<'a> = &'a dyn Host;
+
 /// One run of a check.
 pub struct Context<'a> {
     name: String,
     params: Vec<(String, String)>,
     budget: Duration,
-    host: &'a dyn Host,
+    host: Services<'a>,
 }
 
 impl<'a> Context<'a> {
-    pub fn new(name: String, params: Vec<(String, String)>, budget: Duration, host: &'a dyn Host) -> Self {
+    pub fn new(name: String, params: Vec<(String, String)>, budget: Duration, host: Services<'a>) -> Self {
         Context { name, params, budget, host }
     }
 

@@ -44,6 +44,9 @@ pub trait Parameter: Sized {
     const MAX: Option<i64> = None;
     /// May be left out though there is no default.
     const OPTIONAL: bool = false;
+    /// What is in it, for a table made by the macro.
+    #[doc(hidden)]
+    const FIELDS: &'static [Declared] = &[];
 
     /// # Errors
     /// If the value does not fit.
@@ -92,13 +95,22 @@ integers! {
     u8, Some(0), Some(u8::MAX as i64);
     u16, Some(0), Some(u16::MAX as i64);
     u32, Some(0), Some(u32::MAX as i64);
-    // As large as in the plugin, where it has 32 bits.
-    usize, Some(0), Some(u32::MAX as i64);
     u64, Some(0), None;
     i8, Some(i8::MIN as i64), Some(i8::MAX as i64);
     i16, Some(i16::MIN as i64), Some(i16::MAX as i64);
     i32, Some(i32::MIN as i64), Some(i32::MAX as i64);
     i64, None, None;
+}
+
+/// As large as in the plugin, where it has 32 bits.
+impl Parameter for usize {
+    const KIND: Kind = Kind::Integer;
+    const MIN: Option<i64> = Some(0);
+    const MAX: Option<i64> = Some(u32::MAX as i64);
+
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u32::deserialize(deserializer).map(|number| number as usize)
+    }
 }
 
 impl Parameter for Duration {
@@ -115,6 +127,7 @@ impl<T: Parameter> Parameter for Option<T> {
     const MIN: Option<i64> = T::MIN;
     const MAX: Option<i64> = T::MAX;
     const OPTIONAL: bool = true;
+    const FIELDS: &'static [Declared] = T::FIELDS;
 
     fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         T::read(deserializer).map(Some)
@@ -186,6 +199,7 @@ pub struct Declared {
     pub max: Option<i64>,
     pub default: Option<&'static str>,
     pub doc: &'static [&'static str],
+    pub fields: &'static [Declared],
 }
 
 /// A type made by [`params!`](crate::params!).
@@ -221,17 +235,16 @@ struct Out<const N: usize> {
     at: usize,
 }
 
+/// A name and the tables around it.
+struct Dotted<'a> {
+    outer: Option<&'a Dotted<'a>>,
+    name: &'a str,
+}
+
 const fn written<const N: usize>(params: &[Declared]) -> Out<N> {
     let mut out = Out { bytes: [0; N], at: 0 };
     out.raw("[");
-    let mut i = 0;
-    while i < params.len() {
-        if i > 0 {
-            out.raw(",");
-        }
-        out.param(&params[i]);
-        i += 1;
-    }
+    out.params(params, None);
     out.raw("]");
     out
 }
@@ -292,9 +305,31 @@ impl<const N: usize> Out<N> {
         }
     }
 
-    const fn param(&mut self, param: &Declared) {
+    const fn name(&mut self, name: &Dotted<'_>) {
+        if let Some(outer) = name.outer {
+            self.name(outer);
+            self.raw(".");
+        }
+        self.text(name.name);
+    }
+
+    /// A table is followed by what is in it.
+    const fn params(&mut self, params: &[Declared], outer: Option<&Dotted<'_>>) {
+        let mut i = 0;
+        while i < params.len() {
+            if i > 0 || outer.is_some() {
+                self.raw(",");
+            }
+            let name = Dotted { outer, name: params[i].name };
+            self.param(&params[i], &name);
+            self.params(params[i].fields, Some(&name));
+            i += 1;
+        }
+    }
+
+    const fn param(&mut self, param: &Declared, name: &Dotted<'_>) {
         self.raw("{\"name\":\"");
-        self.text(param.name);
+        self.name(name);
         self.raw("\",\"type\":\"");
         self.raw(param.kind.as_str());
         self.raw("\"");
@@ -378,6 +413,7 @@ macro_rules! params {
                     max: <$ty as $crate::Parameter>::MAX,
                     default,
                     doc: &[$($doc),*],
+                    fields: <$ty as $crate::Parameter>::FIELDS,
                 }
             }),*];
         }
@@ -428,6 +464,7 @@ macro_rules! params {
 
         impl $crate::Parameter for $Name {
             const KIND: $crate::declare::Kind = $crate::declare::Kind::Table;
+            const FIELDS: &'static [$crate::declare::Declared] = <$Name as $crate::declare::Params>::DECLARED;
 
             fn read<'de, D: $crate::serde::Deserializer<'de>>(
                 deserializer: D,
@@ -458,14 +495,24 @@ mod tests {
             method: String = "GET\t",
             slow: Duration = "200ms",
             strict: bool = true,
-            inner: Option<Inner>,
+            limits: Option<Limits>,
+            ratio: Option<f64>,
         }
     }
 
     crate::params! {
         #[derive(Debug, PartialEq)]
-        struct Inner {
-            a: f64,
+        struct Limits {
+            /// The most.
+            most: f64,
+            after: Option<After>,
+        }
+    }
+
+    crate::params! {
+        #[derive(Debug, PartialEq)]
+        struct After {
+            wait: Duration = "1d",
         }
     }
 
@@ -485,7 +532,8 @@ mod tests {
             method: "GET\t".to_owned(),
             slow: Duration::from_millis(200),
             strict: true,
-            inner: None,
+            limits: None,
+            ratio: None,
         };
         assert_eq!(example(&[("url", "x")]), Ok(expected));
     }
@@ -499,12 +547,12 @@ mod tests {
             ("codes", "204"),
             ("headers.a", "b"),
             ("slow", "1s"),
-            ("inner.a", "0.5"),
+            ("limits.most", "0.5"),
         ];
         let found = example(&given).unwrap();
         assert_eq!((found.r#type, found.codes, found.slow), (Some(7), vec![200, 204], Duration::from_secs(1)));
         assert_eq!(found.headers["a"], ["b"]);
-        assert_eq!(found.inner, Some(Inner { a: 0.5 }));
+        assert_eq!(found.limits, Some(Limits { most: 0.5, after: None }));
         for (pairs, expected) in [
             (&[][..], "parameter `url` is missing"),
             (&[("url", "x"), ("uri", "y")], "unknown parameter `uri`: this plugin has `url`, `type`, `codes`"),
@@ -520,7 +568,7 @@ mod tests {
     fn the_declaration_is_json() {
         const PARAMS: &[Declared] = <Example as Params>::DECLARED;
         let json = json::<{ json_len(PARAMS) }>(PARAMS);
-        let expected = r#"[{"name":"url","type":"text","required":true,"doc":"Where it \"is\"."},{"name":"type","type":"integer","min":0,"max":255,"doc":""},{"name":"codes","type":"integer","list":true,"min":0,"max":65535,"doc":""},{"name":"headers","type":"table","doc":""},{"name":"depth","type":"integer","min":-128,"max":127,"default":"-3","doc":""},{"name":"method","type":"text","default":"GET\t","doc":""},{"name":"slow","type":"duration","default":"200ms","doc":""},{"name":"strict","type":"boolean","default":"true","doc":""},{"name":"inner","type":"table","doc":""}]"#;
-        assert_eq!(std::str::from_utf8(&json).unwrap(), expected);
+        // The daemon's reader is tested with the same file.
+        assert_eq!(std::str::from_utf8(&json).unwrap(), include_str!("../../declared.json").trim_end());
     }
 }

@@ -39,6 +39,7 @@ mod error;
 mod params;
 mod probes;
 mod report;
+#[cfg(not(target_family = "wasm"))]
 pub mod testing;
 
 pub use context::{Context, Host, Level};

@@ -116,19 +116,30 @@ pub fn reason(outcome: &Outcome) -> &str {
     }
 }
 
-/// The named plugin that ships, as compiled, from `VOUCHD_PLUGINS`, else from `target/plugins`, where `cargo xtask` puts it.
-/// None, and said so, where the plugins were not built.
+/// Where the plugins that ship are built: `VOUCHD_PLUGINS`, else `target/plugins`, where `cargo xtask` puts them.
+fn plugins() -> PathBuf {
+    std::env::var_os("VOUCHD_PLUGINS")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/plugins")), PathBuf::from)
+}
+
+/// The names of the plugins that ship, as `cargo xtask` knows them.
+pub fn builtin_names() -> Vec<String> {
+    let builder = include_str!("../../../../xtask/src/plugins.rs");
+    let name = |line: &str| Some(line.trim().strip_prefix("(\"")?.split_once("\", \"vouchd-check-")?.0.to_owned());
+    builder.lines().filter_map(name).collect()
+}
+
+/// The named plugin that ships, as compiled. None, and said so, where the plugins were not built.
+pub fn built(name: &str) -> Option<Vec<u8>> {
+    let path = plugins().join(format!("{name}.wasm"));
+    std::fs::read(&path)
+        .inspect_err(|error| eprintln!("SKIPPED: {}: {error}; `cargo xtask build` makes it", path.display()))
+        .ok()
+}
+
+/// The same, loaded.
 pub fn builtin(host: &Host, name: &str) -> Option<Plugin> {
-    let dir = std::env::var_os("VOUCHD_PLUGINS")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/plugins")), PathBuf::from);
-    let path = dir.join(format!("{name}.wasm"));
-    match std::fs::read(&path) {
-        Ok(bytes) => Some(host.load(&bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()))),
-        Err(error) => {
-            eprintln!("SKIPPED: {}: {error}; `cargo xtask build` makes it", path.display());
-            None
-        }
-    }
+    Some(host.load(&built(name)?).unwrap_or_else(|error| panic!("{name}: {error}")))
 }
 
 /// The report of a run that was carried out.

@@ -4,6 +4,7 @@
 /// exceptions (`-fno-exceptions`): for an error of the check itself return `Report::error(…)`.
 #pragma once
 
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -40,10 +41,7 @@ class Report {
 
   /// Adds to the priority, as far as the operator allows.
   Report &adjust(int16_t points) {
-    if (!result_.is_error) {
-      result_.of.report.has_adjust = 1;
-      result_.of.report.adjust = points;
-    }
+    vouchd_adjust(&result_, points);
     return *this;
   }
 
@@ -60,11 +58,14 @@ class Report {
 template <typename Reply>
 class Answer {
  public:
-  Answer(const Reply &reply) : reply_(reply) {}
+  Answer(Reply reply) : reply_(std::move(reply)) {}
   Answer(const vouchd_probe_error &error) : error_(error) {}
 
   explicit operator bool() const { return reply_.has_value(); }
+  Reply *operator->() { return &*reply_; }
   const Reply *operator->() const { return &*reply_; }
+  Reply &operator*() { return *reply_; }
+  const Reply &operator*() const { return *reply_; }
 
   /// Of an answer that is none: fails, saying that `what` did not answer and why; or an error where the probe could not be
   /// made at all.
@@ -73,6 +74,63 @@ class Answer {
  private:
   std::optional<Reply> reply_;
   vouchd_probe_error error_{};
+};
+
+/// Asks a function of the C interface that answers with `Reply`.
+template <typename Reply, typename Function, typename... Arguments>
+Answer<Reply> ask(Function function, Arguments... arguments) {
+  Reply reply;
+  vouchd_probe_error error;
+  if (function(arguments..., &reply, &error)) return reply;
+  return error;
+}
+
+/// A conversation, closed with its variable. It carries at most 1 MiB each way, and a check may have `limits.connections` open.
+class Connection {
+ public:
+  explicit Connection(vouchd_connection raw) : raw_(raw) {}
+  Connection(Connection &&other) : raw_(std::exchange(other.raw_, vouchd_connection{0})) {}
+  Connection &operator=(Connection &&other) {
+    std::swap(raw_, other.raw_);
+    return *this;
+  }
+  ~Connection() {
+    if (raw_.handle != 0) vouchd_close(raw_);
+  }
+
+  /// Until all of it is on its way, in what is left of the run. The answer is how much that was.
+  Answer<size_t> send(std::string_view data) const {
+    vouchd_probe_error error;
+    if (vouchd_send(raw_, text(data), &error)) return data.size();
+    return error;
+  }
+
+  /// What came until `max_bytes` were there, the peer closed (then it may be short or empty), or the time was up; a timeout if
+  /// nothing came by then. A `timeout_ms` of 0 is what is left of the run.
+  Answer<std::string_view> receive(uint32_t max_bytes, uint32_t timeout_ms = 0) const {
+    return received(nullptr, max_bytes, timeout_ms);
+  }
+
+  /// Up to and with `until`; what follows is for the next call. Less where `max_bytes` came before or the peer closed.
+  Answer<std::string_view> receive_until(std::string_view until, uint32_t max_bytes, uint32_t timeout_ms = 0) const {
+    vouchd_text end = text(until);
+    return received(&end, max_bytes, timeout_ms);
+  }
+
+  /// Goes on with TLS. With `verify` a bad certificate is an error, else it is told in `problem`.
+  Answer<vouchd_certificate> start_tls(std::string_view server_name, bool verify = true, uint32_t timeout_ms = 0) const {
+    return ask<vouchd_certificate>(vouchd_start_tls, raw_, text(server_name), verify, timeout_ms);
+  }
+
+ private:
+  Answer<std::string_view> received(const vouchd_text *until, uint32_t max_bytes, uint32_t timeout_ms) const {
+    vouchd_text data;
+    vouchd_probe_error error;
+    if (vouchd_receive(raw_, until, max_bytes, timeout_ms, &data, &error)) return view(data);
+    return error;
+  }
+
+  vouchd_connection raw_;
 };
 
 /// The run's parameters and probes.
@@ -97,43 +155,88 @@ class Context {
     return key ? std::optional(view(*key)) : std::nullopt;
   }
 
+  /// Stores all parameters, as `vouchd_decode`; where that can't be done, what is wrong.
+  std::optional<Report> decode(std::initializer_list<vouchd_field> fields) const {
+    vouchd_result error;
+    if (vouchd_decode(raw_, fields.begin(), fields.size(), &error)) return std::nullopt;
+    return Report(error);
+  }
+
+  const vouchd_param_entry *begin() const { return raw_->params; }
+  const vouchd_param_entry *end() const { return raw_->params + raw_->params_len; }
+
+  // ---- Probes; see vouchd_probes.h for what they are given and give. ----
+
+  /// Connects only.
   Answer<vouchd_tcp_reply> tcp(std::string_view addr) const {
     vouchd_tcp_request request{};
     request.addr = text(addr);
-    request.timeout_ms = budget_ms();
     return tcp(request);
   }
 
   Answer<vouchd_tcp_reply> tcp(const vouchd_tcp_request &request) const {
-    vouchd_tcp_reply reply;
-    vouchd_probe_error error;
-    if (vouchd_tcp_probe(&request, &reply, &error)) return reply;
-    return error;
+    return ask<vouchd_tcp_reply>(vouchd_tcp_probe, &request);
   }
 
   Answer<vouchd_http_response> http(const vouchd_http_request &request) const {
-    vouchd_http_response response;
-    vouchd_probe_error error;
-    if (vouchd_http_fetch(&request, &response, &error)) return response;
-    return error;
+    return ask<vouchd_http_response>(vouchd_http_fetch, &request);
   }
 
   Answer<vouchd_processes> find_processes(const vouchd_process_query &query) const {
-    vouchd_processes found;
-    vouchd_probe_error error;
-    if (vouchd_process_find(&query, &found, &error)) return found;
-    return error;
+    return ask<vouchd_processes>(vouchd_process_find, &query);
   }
+
+  /// What there is at an absolute path; `exists` says whether anything.
+  Answer<vouchd_stat_reply> stat(std::string_view path) const { return ask<vouchd_stat_reply>(vouchd_stat, text(path)); }
+
+  /// The first `max_bytes` of a regular file, at most 1 MiB; `exists` says whether there is one.
+  Answer<vouchd_read_reply> read(std::string_view path, uint32_t max_bytes) const {
+    return ask<vouchd_read_reply>(vouchd_read, text(path), max_bytes);
+  }
+
+  /// How full the file system is that holds `path`.
+  Answer<vouchd_space_reply> space(std::string_view path) const {
+    return ask<vouchd_space_reply>(vouchd_space, text(path));
+  }
+
+  /// Addresses of a name, at least one.
+  Answer<vouchd_texts> resolve(std::string_view name, uint32_t timeout_ms = 0) const {
+    return ask<vouchd_texts>(vouchd_resolve, text(name), timeout_ms);
+  }
+
+  Answer<vouchd_links_reply> links() const { return ask<vouchd_links_reply>(vouchd_links); }
+  Answer<vouchd_addresses_reply> addresses() const { return ask<vouchd_addresses_reply>(vouchd_addresses); }
+
+  /// Begins a conversation with `host:port`, IPv6 in brackets.
+  Answer<Connection> connect_tcp(std::string_view addr, uint32_t timeout_ms = 0) const {
+    return connected(vouchd_connect_tcp, addr, timeout_ms);
+  }
+
+  /// Begins a conversation with a socket in the file system.
+  Answer<Connection> connect_unix(std::string_view path, uint32_t timeout_ms = 0) const {
+    return connected(vouchd_connect_unix, path, timeout_ms);
+  }
+
+  /// The host's clock: Unix time in milliseconds.
+  uint64_t now() const { return vouchd_now(); }
 
   void log(vouchd_level level, std::string_view message) const { vouchd_log(level, text(message)); }
 
   /// What the last run remembered; empty at first.
   std::string_view recall() const { return view(vouchd_recall()); }
 
-  /// For the next run, if this one ends without an error. At most 4096 bytes.
+  /// For the next run, if this one ends without an error. At most 4096 bytes; more makes the run an error.
   void remember(std::string_view data) const { vouchd_remember(data.data(), data.size()); }
 
  private:
+  template <typename Function>
+  static Answer<Connection> connected(Function function, std::string_view where, uint32_t timeout_ms) {
+    vouchd_connection raw;
+    vouchd_probe_error error;
+    if (function(text(where), timeout_ms, &raw, &error)) return Connection(raw);
+    return error;
+  }
+
   const vouchd_context *raw_;
 };
 

@@ -62,7 +62,7 @@ const RECIPES: [Recipe; 10] = [
         tests: &[],
     },
     Recipe {
-        plugins: &[("cpp", "sdk/c/example/port.cpp")],
+        plugins: &[("cpp", "sdk/c/example/port.cpp"), ("conformance-cpp", "sdk/c/conformance/conformance.cpp")],
         inputs: &["sdk/c"],
         tools: &[CLANG, LIBCXX],
         steps: &["clang++-19 --target=wasm32-wasi -std=c++17 -Wall -Wextra -Werror -Os -s -fno-exceptions \

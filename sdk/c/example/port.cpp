@@ -16,13 +16,12 @@ static uint32_t count_run(const Context &ctx) {
 }
 
 static Report check(const Context &ctx) {
-  if (auto unknown = ctx.unknown_param("address", "label"))
-    return Report::error("unknown parameter `" + std::string(*unknown) + "`: expected address, label");
-  auto address = ctx.param("address");
-  if (!address) return Report::error("the parameter `address` is missing: expected host:port");
-  std::string label(ctx.param("label").value_or(*address));
+  vouchd_text address, given{};
+  if (auto wrong = ctx.decode({{"address", VOUCHD_TEXT, true, &address}, {"label", VOUCHD_TEXT, false, &given}}))
+    return *wrong;
+  std::string label(vouchd::view(given.data ? given : address));
 
-  auto reply = ctx.tcp(*address);
+  auto reply = ctx.tcp(vouchd::view(address));
   Report report = reply ? Report::pass(label + " accepts connections").metric("connect", reply->connect_us / 1e6, "s")
                         : reply.or_fail(label);
   return report.metric("runs", count_run(ctx), "c");

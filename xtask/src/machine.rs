@@ -9,7 +9,7 @@ use anyhow::ensure;
 pub type Needed = (&'static str, &'static str);
 
 /// What the whole-system tests call. Tests that miss theirs are skipped, and say so.
-pub const FOR_TESTS: [Needed; 9] = [
+pub const FOR_TESTS: [Needed; 10] = [
     ("ip", "iproute2"),
     ("unshare", "util-linux"),
     ("curl", "curl"),
@@ -18,6 +18,7 @@ pub const FOR_TESTS: [Needed; 9] = [
     ("killall", "psmisc"),
     ("systemd-analyze", "systemd"),
     ("mariadbd", "mariadb-server"),
+    ("pg_ctlcluster", "postgresql"),
     ("openssl", "openssl"),
 ];
 

@@ -14,7 +14,7 @@ const TARGET: &str = "wasm32-unknown-unknown";
 const TARGET_DIR: &str = "target/wasm";
 
 /// File name of the plugin, and the package it is built from.
-const PLUGINS: [(&str, &str); 10] = [
+const PLUGINS: [(&str, &str); 11] = [
     ("process", "vouchd-check-process"),
     ("http", "vouchd-check-http"),
     ("tcp", "vouchd-check-tcp"),
@@ -25,6 +25,7 @@ const PLUGINS: [(&str, &str); 10] = [
     ("disk", "vouchd-check-disk"),
     ("pressure", "vouchd-check-pressure"),
     ("mysql", "vouchd-check-mysql"),
+    ("postgresql", "vouchd-check-postgresql"),
 ];
 
 /// Debian's Rust, which can build the standard library for WebAssembly from source.

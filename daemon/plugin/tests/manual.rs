@@ -38,5 +38,5 @@ async fn every_example_of_the_manual_runs_as_far_as_its_service() {
             }
         }
     }
-    assert_eq!(checks, 17);
+    assert_eq!(checks, 20);
 }

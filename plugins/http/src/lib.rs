@@ -3,6 +3,7 @@
 mod status;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use regex_lite::Regex;
@@ -39,6 +40,8 @@ vouchd_check::params! {
         redirects: u8 = 0,
         /// Keep the connection for the next run.
         reuse: bool = false,
+        /// Fetch only while this address is on this host; without it all is well.
+        if_held: Option<String>,
         /// For the request; else what is left of the run.
         timeout: Option<Duration>,
     }
@@ -48,6 +51,11 @@ pub fn check(ctx: &Context) -> Result<Report> {
     let params: Params = ctx.params()?;
     let accepted = Accepted::parse(&params.status)?;
     let pattern = params.matches.as_deref().map(compile).transpose()?;
+    if let Some(address) = &params.if_held
+        && !is_held(ctx, address)?
+    {
+        return Ok(Report::pass(format!("{address} is not on this host, nothing to fetch")));
+    }
     let mut headers: Vec<(String, String)> = params
         .headers
         .iter()
@@ -84,6 +92,13 @@ pub fn check(ctx: &Context) -> Result<Report> {
     Ok(report.metric("time", response.total.as_secs_f64(), "s"))
 }
 
+fn is_held(ctx: &Context, address: &str) -> Result<bool> {
+    let wanted: IpAddr = address
+        .parse()
+        .map_err(|_| Error::new(format!("parameter `if_held`: expected an IPv4 or IPv6 address, found {address:?}")))?;
+    Ok(ctx.addresses()?.iter().any(|address| address.ip == wanted))
+}
+
 fn compile(pattern: &str) -> Result<Regex> {
     Regex::new(pattern)
         .map_err(|error| Error::new(format!("parameter `matches`: {pattern:?} is not a regular expression: {error}")))
@@ -94,7 +109,7 @@ vouchd_check::check!(check, Params);
 #[cfg(test)]
 mod tests {
     use vouchd_check::testing::FakeHost;
-    use vouchd_check::{HttpResponse, ProbeError, Verdict};
+    use vouchd_check::{Address, HttpResponse, ProbeError, Verdict};
 
     use super::*;
 
@@ -179,8 +194,21 @@ mod tests {
     }
 
     #[test]
+    fn an_address_that_is_elsewhere_is_nothing_to_fetch_from() {
+        let fetched = || {
+            answering(500, "").on_addresses(|| {
+                Ok(vec![Address { link: "eth0".to_owned(), ip: "192.0.2.1".parse().unwrap(), prefix: 24 }])
+            })
+        };
+        for (address, verdict) in [("192.0.2.1", Verdict::Fail), ("192.0.2.2", Verdict::Pass)] {
+            let report = fetched().run(check, &[("url", URL), ("if_held", address)]).unwrap();
+            assert_eq!(report.verdict, verdict, "{}", report.message);
+        }
+    }
+
+    #[test]
     fn a_bad_pattern_or_status_is_an_error() {
-        for (name, value) in [("matches", "("), ("status", "ok"), ("redirects", "many")] {
+        for (name, value) in [("matches", "("), ("if_held", "here"), ("status", "ok"), ("redirects", "many")] {
             let error = answering(200, "").run(check, &[("url", URL), (name, value)]).unwrap_err().to_string();
             assert!(error.contains(&format!("`{name}`")), "{error}");
         }

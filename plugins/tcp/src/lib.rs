@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use vouchd_check::{Context, Report, Result, TcpRequest};
+use vouchd_check::{Context, Error, ProbeError, Report, Result, TcpRequest};
 
 /// An expected text has to come within this much.
 const MAX_REPLY: u32 = 64 << 10;
@@ -15,6 +15,8 @@ vouchd_check::params! {
         send: Option<String>,
         /// Has to appear in the answer.
         expect: Option<String>,
+        /// Whether a refused connection is good, too: only the machine has to be there.
+        reachable: bool = false,
         /// For the connection; else what is left of the run.
         timeout: Option<Duration>,
     }
@@ -30,8 +32,16 @@ pub fn check(ctx: &Context) -> Result<Report> {
         max_bytes: if expect.is_some() { MAX_REPLY } else { 0 },
         timeout: params.timeout,
     };
+    if params.reachable && (expect.is_some() || !request.send.is_empty()) {
+        return Err(Error::new(
+            "parameter `reachable`: a machine that only has to be there says nothing: expected neither `send` nor `expect`",
+        ));
+    }
     let reply = match ctx.tcp(&request) {
         Ok(reply) => reply,
+        Err(ProbeError::Refused) if params.reachable => {
+            return Ok(Report::pass(format!("{} is there, and refuses", params.address)));
+        }
         Err(error) => return error.or_fail(&params.address),
     };
     let connect = reply.connect.as_secs_f64();
@@ -61,7 +71,7 @@ vouchd_check::check!(check, Params);
 #[cfg(test)]
 mod tests {
     use vouchd_check::testing::FakeHost;
-    use vouchd_check::{ProbeError, TcpReply, Verdict};
+    use vouchd_check::{TcpReply, Verdict};
 
     use super::*;
 
@@ -92,6 +102,17 @@ mod tests {
         assert_eq!((report.verdict, report.message.as_str()), (Verdict::Fail, "127.0.0.1:3306: connection refused"));
         let host = FakeHost::new().on_tcp(|_| Err(ProbeError::Denied("add this".to_owned())));
         assert_eq!(host.run(check, &params).unwrap_err().to_string(), "add this");
+    }
+
+    #[test]
+    fn a_machine_that_refuses_is_reachable() {
+        let params = [("address", "192.0.2.1:9"), ("reachable", "true")];
+        let host = FakeHost::new().on_tcp(|_| Err(ProbeError::Refused));
+        assert_eq!(host.run(check, &params).unwrap(), Report::pass("192.0.2.1:9 is there, and refuses"));
+        let host = FakeHost::new().on_tcp(|_| Err(ProbeError::Timeout));
+        assert_eq!(host.run(check, &params).unwrap(), Report::fail("192.0.2.1:9: no answer in time"));
+        let both = [params.as_slice(), &[("expect", "220")]].concat();
+        assert!(host.run(check, &both).unwrap_err().to_string().contains("`reachable`"));
     }
 
     #[test]

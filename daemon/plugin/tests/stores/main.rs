@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod mariadb;
+mod postgresql;
 mod server;
 
 use std::time::Duration;

@@ -49,10 +49,10 @@ pub fn certificate(directory: &Path, user: &str) -> [PathBuf; 2] {
     [certificate, key]
 }
 
-/// The program as the user; killed when the test ends, however it ends.
+/// The program as the user; told to end when the test ends, however that does.
 pub fn command(user: &str, program: &Path) -> Command {
     let mut command = Command::new("setpriv");
-    command.args(["--clear-groups", "--pdeathsig=KILL"]);
+    command.args(["--clear-groups", "--pdeathsig=QUIT"]);
     command.args([format!("--reuid={user}"), format!("--regid={user}")]);
     command.arg("--").arg(program).stdin(Stdio::null()).env_clear();
     command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C.UTF-8").current_dir("/");
@@ -102,7 +102,8 @@ impl Server {
     }
 
     pub fn signal(&self, signal: Signal) {
-        kill(self.pid(), signal).unwrap();
+        // It may have ended by itself.
+        let _ = kill(self.pid(), signal);
     }
 
     /// Stops all of it, and lets nothing through.
@@ -121,6 +122,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // At first in words, so that it leaves nothing in shared memory.
+        self.thaw();
+        self.signal(Signal::SIGQUIT);
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(20));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

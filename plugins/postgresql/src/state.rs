@@ -1,0 +1,159 @@
+//! What a server's answers say about its role, and how far a standby is behind.
+
+use std::time::Duration;
+
+use vouchd_check::{Error, Result, Verdict};
+
+use crate::session::Row;
+
+/// What is said about one thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    pub verdict: Verdict,
+    pub text: String,
+}
+
+impl Finding {
+    fn new(verdict: Verdict, text: impl Into<String>) -> Self {
+        Finding { verdict, text: text.into() }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Primary,
+    /// In recovery: replays what a primary, or its archive, hands on.
+    Standby,
+}
+
+pub const ROLE: &str = "SELECT pg_is_in_recovery()";
+
+impl Role {
+    /// # Errors
+    /// If it is none of the two.
+    pub fn parse(text: &str) -> Result<Self> {
+        match text {
+            "primary" => Ok(Role::Primary),
+            "standby" => Ok(Role::Standby),
+            other => Err(Error::new(format!("parameter `role`: expected \"primary\" or \"standby\", found {other:?}"))),
+        }
+    }
+
+    /// From the answer to [`ROLE`].
+    pub fn of(rows: &[Row]) -> Option<Self> {
+        match rows.first()?.first()?.as_deref()? {
+            "f" => Some(Role::Primary),
+            "t" => Some(Role::Standby),
+            _ => None,
+        }
+    }
+
+    pub fn text(self) -> &'static str {
+        match self {
+            Role::Primary => "primary",
+            Role::Standby => "standby",
+        }
+    }
+
+    pub fn judge(self, wanted: Option<Role>) -> Finding {
+        match wanted {
+            Some(wanted) if wanted != self => {
+                Finding::new(Verdict::Fail, format!("{}, expected {}", self.text(), wanted.text()))
+            }
+            Some(_) | None => Finding::new(Verdict::Pass, self.text()),
+        }
+    }
+}
+
+/// How long a standby may be behind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Bounds {
+    pub warn: Option<Duration>,
+    pub fail: Option<Duration>,
+}
+
+/// Whether a standby receives from a primary, and how many seconds it is behind. While it receives and has replayed all, it is
+/// not behind, however long ago the last transaction was.
+pub const LAG: &str = "SELECT r.receives, CASE WHEN r.receives AND pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0 \
+                       ELSE extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) END \
+                       FROM (SELECT EXISTS (SELECT 1 FROM pg_stat_wal_receiver) AS receives) r";
+
+/// From the answer to [`LAG`]; and how far behind it is.
+pub fn lag(rows: &[Row], bounds: Bounds) -> Option<(Finding, Option<f64>)> {
+    let [receives, seconds] = rows.first()?.as_slice() else { return None };
+    let receives = match receives.as_deref()? {
+        "t" => "",
+        "f" => ", receives from no primary",
+        _ => return None,
+    };
+    let Some(seconds) = seconds else {
+        let text = format!("has replayed no transaction yet{receives}");
+        return Some((Finding::new(Verdict::Fail, text), None));
+    };
+    // Clocks of two machines are never quite the same.
+    let seconds = seconds.parse::<f64>().ok().filter(|seconds| seconds.is_finite())?.max(0.0);
+    let over = |bound: Option<Duration>| bound.filter(|most| seconds > most.as_secs_f64());
+    let (verdict, most) = match (over(bounds.fail), over(bounds.warn)) {
+        (Some(most), _) => (Verdict::Fail, Some(most)),
+        (None, Some(most)) => (Verdict::Warn, Some(most)),
+        (None, None) => (Verdict::Pass, None),
+    };
+    let expected = most.map(|most| format!(", expected at most {most:?}")).unwrap_or_default();
+    Some((Finding::new(verdict, format!("{seconds:.1} s behind{expected}{receives}")), Some(seconds)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(values: &[Option<&str>]) -> Row {
+        values.iter().map(|value| value.map(str::to_owned)).collect()
+    }
+
+    #[test]
+    fn a_server_in_recovery_is_a_standby() {
+        assert_eq!(Role::of(&[row(&[Some("f")])]), Some(Role::Primary));
+        assert_eq!(Role::of(&[row(&[Some("t")])]), Some(Role::Standby));
+        for rows in [vec![], vec![row(&[])], vec![row(&[None])], vec![row(&[Some("maybe")])]] {
+            assert_eq!(Role::of(&rows), None);
+        }
+        let finding = Role::Standby.judge(Some(Role::Primary));
+        assert_eq!(finding, Finding::new(Verdict::Fail, "standby, expected primary"));
+        assert_eq!(Role::Standby.judge(None), Finding::new(Verdict::Pass, "standby"));
+        assert!(Role::parse("master").is_err());
+    }
+
+    #[test]
+    fn a_standby_is_judged_by_how_far_it_is_behind() {
+        let bounds = Bounds { warn: Some(Duration::from_secs(5)), fail: Some(Duration::from_secs(30)) };
+        let table = [
+            ("t", "0", Verdict::Pass, "0.0 s behind"),
+            ("t", "-0.25", Verdict::Pass, "0.0 s behind"),
+            ("t", "5.25", Verdict::Warn, "5.2 s behind, expected at most 5s"),
+            ("f", "30.5", Verdict::Fail, "30.5 s behind, expected at most 30s, receives from no primary"),
+            ("f", "1", Verdict::Pass, "1.0 s behind, receives from no primary"),
+        ];
+        for (receives, seconds, verdict, text) in table {
+            let (finding, behind) = lag(&[row(&[Some(receives), Some(seconds)])], bounds).unwrap();
+            assert_eq!(finding, Finding::new(verdict, text));
+            assert_eq!(behind, Some(seconds.parse::<f64>().unwrap().max(0.0)));
+        }
+        let (finding, behind) = lag(&[row(&[Some("f"), None])], bounds).unwrap();
+        assert_eq!((finding.verdict, behind), (Verdict::Fail, None));
+        assert_eq!(finding.text, "has replayed no transaction yet, receives from no primary");
+    }
+
+    #[test]
+    fn other_answers_are_none() {
+        let bad = [
+            vec![],
+            vec![row(&[Some("t")])],
+            vec![row(&[None, Some("1")])],
+            vec![row(&[Some("t"), Some("NaN")])],
+            vec![row(&[Some("t"), Some("x")])],
+        ];
+        for rows in bad {
+            assert_eq!(lag(&rows, Bounds::default()), None);
+        }
+    }
+}

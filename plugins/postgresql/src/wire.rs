@@ -1,0 +1,293 @@
+//! The messages of the frontend/backend protocol, version 3: taken apart and put together, without a connection.
+
+/// A server's message may be this long.
+const MAX_MESSAGE: u32 = 64 << 10;
+/// A row may have this many columns.
+const MAX_COLUMNS: usize = 64;
+
+const VERSION: u32 = 3 << 16;
+/// Stands in the version's place.
+const TLS: u32 = 80_877_103;
+
+/// A message that is not what the protocol says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed;
+
+pub type Parsed<T> = Result<T, Malformed>;
+
+/// What the server wants for a login.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Auth {
+    /// Nothing more.
+    Done,
+    /// The password as it is.
+    Clear,
+    Md5([u8; 4]),
+    /// By one of these mechanisms.
+    Sasl(Vec<String>),
+    SaslContinue(Vec<u8>),
+    SaslFinal(Vec<u8>),
+    /// Kerberos and the like.
+    Other(u32),
+}
+
+/// An error of the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Five characters, the first two of which are its class.
+    pub code: String,
+    pub text: Vec<u8>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    Auth(Auth),
+    Refused(Refusal),
+    /// A setting of the server, and its value.
+    Setting(String, String),
+    Row(Vec<Option<String>>),
+    /// For the next query.
+    Ready,
+    /// Of no interest here.
+    Other,
+}
+
+/// Eats a message from the front.
+struct Eater<'a>(&'a [u8]);
+
+impl<'a> Eater<'a> {
+    fn take(&mut self, length: usize) -> Parsed<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length).ok_or(Malformed)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Parsed<[u8; N]> {
+        self.take(N)?.try_into().map_err(|_| Malformed)
+    }
+
+    /// Up to a zero byte, which is left out.
+    fn text(&mut self) -> Parsed<&'a [u8]> {
+        let end = self.0.iter().position(|byte| *byte == 0).ok_or(Malformed)?;
+        let text = &self.0[..end];
+        self.0 = &self.0[end + 1..];
+        Ok(text)
+    }
+}
+
+/// Type and length of the message that this header announces; the header's own length is not counted.
+pub fn header(bytes: &[u8]) -> Parsed<(u8, u32)> {
+    let mut eater = Eater(bytes);
+    let [kind] = eater.array()?;
+    let length = u32::from_be_bytes(eater.array()?).checked_sub(4).ok_or(Malformed)?;
+    if length > MAX_MESSAGE || !kind.is_ascii_alphanumeric() { Err(Malformed) } else { Ok((kind, length)) }
+}
+
+/// The length of a header.
+pub const HEADER: u32 = 5;
+
+pub fn message(kind: u8, body: &[u8]) -> Parsed<Message> {
+    let mut eater = Eater(body);
+    Ok(match kind {
+        b'R' => Message::Auth(auth(&mut eater)?),
+        b'E' => Message::Refused(refusal(&mut eater)?),
+        b'S' => Message::Setting(string(eater.text()?), string(eater.text()?)),
+        b'D' => Message::Row(row(&mut eater)?),
+        b'Z' => Message::Ready,
+        _ => Message::Other,
+    })
+}
+
+fn string(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).into_owned()
+}
+
+fn auth(eater: &mut Eater) -> Parsed<Auth> {
+    Ok(match u32::from_be_bytes(eater.array()?) {
+        0 => Auth::Done,
+        3 => Auth::Clear,
+        5 => Auth::Md5(eater.array()?),
+        10 => {
+            let mut mechanisms = Vec::new();
+            loop {
+                match eater.text()? {
+                    [] => break Auth::Sasl(mechanisms),
+                    name => mechanisms.push(string(name)),
+                }
+            }
+        }
+        11 => Auth::SaslContinue(eater.0.to_vec()),
+        12 => Auth::SaslFinal(eater.0.to_vec()),
+        other => Auth::Other(other),
+    })
+}
+
+fn refusal(eater: &mut Eater) -> Parsed<Refusal> {
+    let mut refusal = Refusal { code: String::new(), text: Vec::new() };
+    loop {
+        match eater.array()? {
+            [0] => return Ok(refusal),
+            [b'C'] => refusal.code = string(eater.text()?).chars().take(5).collect(),
+            [b'M'] => refusal.text = eater.text()?.to_vec(),
+            _ => {
+                eater.text()?;
+            }
+        }
+    }
+}
+
+fn row(eater: &mut Eater) -> Parsed<Vec<Option<String>>> {
+    let columns = usize::from(u16::from_be_bytes(eater.array()?));
+    if columns > MAX_COLUMNS {
+        return Err(Malformed);
+    }
+    let mut row = Vec::new();
+    for _ in 0..columns {
+        row.push(match i32::from_be_bytes(eater.array()?) {
+            -1 => None,
+            length => Some(string(eater.take(usize::try_from(length).map_err(|_| Malformed)?)?)),
+        });
+    }
+    Ok(row)
+}
+
+/// With its length, which counts itself. What the plugin sends is never longer than the length can say.
+fn with_length(body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len() + 4).unwrap_or(u32::MAX);
+    [&length.to_be_bytes(), body].concat()
+}
+
+fn typed(kind: u8, body: &[u8]) -> Vec<u8> {
+    [vec![kind], with_length(body)].concat()
+}
+
+/// The request to go on with TLS; a single byte answers it.
+pub fn tls_request() -> Vec<u8> {
+    with_length(&TLS.to_be_bytes())
+}
+
+/// That TLS is spoken from now on.
+pub const TLS_ACCEPTED: u8 = b'S';
+
+pub fn startup(user: &str, database: &str) -> Vec<u8> {
+    let mut body = VERSION.to_be_bytes().to_vec();
+    for text in ["user", user, "database", database, "application_name", "vouchd", "client_encoding", "UTF8", ""] {
+        body.extend_from_slice(text.as_bytes());
+        body.push(0);
+    }
+    with_length(&body)
+}
+
+pub fn password(password: &[u8]) -> Vec<u8> {
+    typed(b'p', &[password, &[0]].concat())
+}
+
+pub fn sasl_first(mechanism: &str, data: &str) -> Vec<u8> {
+    typed(b'p', &[mechanism.as_bytes(), &[0], &with_sasl_length(data)].concat())
+}
+
+fn with_sasl_length(data: &str) -> Vec<u8> {
+    let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
+    [&length.to_be_bytes(), data.as_bytes()].concat()
+}
+
+pub fn sasl_next(data: &str) -> Vec<u8> {
+    typed(b'p', data.as_bytes())
+}
+
+pub fn query(sql: &str) -> Vec<u8> {
+    typed(b'Q', &[sql.as_bytes(), &[0]].concat())
+}
+
+/// That the client leaves.
+pub fn terminate() -> Vec<u8> {
+    typed(b'X', &[])
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// As a server says it.
+    pub fn said(kind: u8, body: &[u8]) -> Vec<u8> {
+        typed(kind, body)
+    }
+
+    pub fn refused(code: &str, text: &str) -> Vec<u8> {
+        said(b'E', format!("SFATAL\0VFATAL\0C{code}\0M{text}\0Fpostmaster.c\0\0").as_bytes())
+    }
+
+    #[test]
+    fn messages_are_told_apart() {
+        let refusal = Refusal { code: "57P03".to_owned(), text: b"the database system is starting up".to_vec() };
+        let starting = refused("57P03", "the database system is starting up");
+        let table = [
+            (b'R', &b"\0\0\0\0"[..], Message::Auth(Auth::Done)),
+            (b'R', b"\0\0\0\x03", Message::Auth(Auth::Clear)),
+            (b'R', b"\0\0\0\x05abcd", Message::Auth(Auth::Md5(*b"abcd"))),
+            (b'R', b"\0\0\0\x0aSCRAM-SHA-256\0\0", Message::Auth(Auth::Sasl(vec!["SCRAM-SHA-256".to_owned()]))),
+            (b'R', b"\0\0\0\x0br=x", Message::Auth(Auth::SaslContinue(b"r=x".to_vec()))),
+            (b'R', b"\0\0\0\x0cv=x", Message::Auth(Auth::SaslFinal(b"v=x".to_vec()))),
+            (b'R', b"\0\0\0\x07", Message::Auth(Auth::Other(7))),
+            (b'E', &starting[5..], Message::Refused(refusal)),
+            (b'S', b"server_version\x0015.3\0", Message::Setting("server_version".to_owned(), "15.3".to_owned())),
+            (b'D', b"\0\x02\0\0\0\x01t\xff\xff\xff\xff", Message::Row(vec![Some("t".to_owned()), None])),
+            (b'Z', b"I", Message::Ready),
+            (b'K', b"12345678", Message::Other),
+        ];
+        for (kind, body, expected) in table {
+            assert_eq!(message(kind, body), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn whatever_comes_is_parsed_or_malformed_but_never_a_panic() {
+        let table: [(u8, &[u8]); 10] = [
+            (b'R', b""),
+            (b'R', b"\0\0\0\x05abc"),
+            (b'R', b"\0\0\0\x0aSCRAM"),
+            (b'R', b"\0\0\0\x0aSCRAM\0"),
+            (b'E', b""),
+            (b'E', b"C57P03\0"),
+            (b'S', b"name\0"),
+            (b'D', b"\0\x01\0\0\0\x05abc"),
+            (b'D', b"\0\x01\x80\0\0\0"),
+            (b'D', b"\xff\xff"),
+        ];
+        for (kind, body) in table {
+            assert_eq!(message(kind, body), Err(Malformed), "{body:?}");
+        }
+        let mut random = 1u64;
+        for _ in 0..20_000 {
+            let mut body = Vec::new();
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            for _ in 0..random >> 58 {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                body.push((random >> 56) as u8 & 0x83);
+            }
+            for kind in b"RESDZ" {
+                let _ = message(*kind, &body);
+            }
+        }
+    }
+
+    #[test]
+    fn lengths_are_bounded() {
+        assert_eq!(header(b"R\0\0\0\x08"), Ok((b'R', 4)));
+        for bytes in [&b"R\0\0\0\x03"[..], b"R\0\x10\0\0", b"R\xff\xff\xff\xff", b"HTTP/", b"\0\0\0\0\x08", b"R\0\0"] {
+            assert_eq!(header(bytes), Err(Malformed), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_sent_has_its_length() {
+        assert_eq!(tls_request(), b"\0\0\0\x08\x04\xd2\x16\x2f");
+        assert_eq!(terminate(), b"X\0\0\0\x04");
+        assert_eq!(query("x"), b"Q\0\0\0\x06x\0");
+        assert_eq!(password(b"ab"), b"p\0\0\0\x07ab\0");
+        assert_eq!(sasl_first("M", "ab"), b"p\0\0\0\x0cM\0\0\0\0\x02ab");
+        let startup = startup("me", "db");
+        assert_eq!(startup[..8], [0, 0, 0, u8::try_from(startup.len()).unwrap(), 0, 3, 0, 0]);
+        assert_eq!(startup[8..28], *b"user\0me\0database\0db\0");
+    }
+}

@@ -2,15 +2,23 @@
 //!
 //! Write `fn check(ctx: Context) !Report`, and put `comptime { vouchd.entry(check); }` beside it. An error that the check
 //! returns is an error of the check itself; `fail` says why in words. Each run is a fresh instance, so nothing is freed.
+//! With `pub const panic = vouchd.panic;` in the root file the words of a panic reach the daemon.
 //!
 //! The layout of the extern structs is the contract's own (the component model's canonical ABI).
 
 const std = @import("std");
-const alloc = std.heap.wasm_allocator;
+const builtin = @import("builtin");
+const params_of = @import("vouchd_params.zig");
+const probes = @import("vouchd_probes.zig");
 
-pub const Error = error{ Check, OutOfMemory };
+/// Nothing is ever freed. Elsewhere than in WebAssembly tests run.
+pub const alloc = if (builtin.cpu.arch.isWasm()) std.heap.wasm_allocator else std.heap.page_allocator;
 
-var reason: []const u8 = "";
+/// `Check`: the check could not be carried out. `Unanswered`: a probe was not answered, which is a `fail`.
+pub const Error = error{ Check, Unanswered, OutOfMemory };
+
+/// Why, in the words of `fail`.
+pub var reason: []const u8 = "";
 
 /// The check could not be carried out, for this reason. Not a verdict about the service.
 pub fn fail(comptime format: []const u8, args: anytype) Error {
@@ -19,23 +27,25 @@ pub fn fail(comptime format: []const u8, args: anytype) Error {
 }
 
 /// A text or a list as the contract lays it out.
-fn List(comptime T: type) type {
+pub fn List(comptime T: type) type {
     return extern struct {
         ptr: [*]const T,
         len: usize,
 
-        fn of(items: []const T) @This() {
+        pub fn of(items: []const T) @This() {
             // The pointer of an empty slice may lie outside of memory, which the daemon takes for a fault.
             return .{ .ptr = if (items.len == 0) @ptrFromInt(@alignOf(T)) else items.ptr, .len = items.len };
         }
-        fn slice(self: @This()) []const T {
+        pub fn slice(self: @This()) []const T {
             return self.ptr[0..self.len];
         }
     };
 }
 
-const Text = List(u8);
-const Param = extern struct { key: Text, value: Text };
+pub const Text = List(u8);
+pub const Param = extern struct { key: Text, value: Text };
+pub const Duration = params_of.Duration;
+pub const Table = params_of.Table;
 
 pub const Context = struct {
     /// Name of the check in the configuration.
@@ -43,6 +53,13 @@ pub const Context = struct {
     params: []const Param,
     /// Milliseconds left before the run is ended.
     budget_ms: u32,
+
+    /// All parameters as a struct whose fields have their names; those without a default have to be there, and others are
+    /// refused. Fields are of type `[]const u8`, `bool`, an integer, a float, `Duration` (written `"500ms"`, `"7d"`), an optional
+    /// or a slice of those, `Table`, or another struct, which is a table too.
+    pub fn decode(self: Context, comptime Params: type) Error!Params {
+        return params_of.decode(Params, self.params);
+    }
 
     /// The first parameter of that name.
     pub fn param(self: Context, key: []const u8) ?[]const u8 {
@@ -61,6 +78,9 @@ pub const Context = struct {
         }
     }
 };
+
+/// What a run says that ends with `Unanswered`.
+pub var unanswered: Report = undefined;
 
 pub const Verdict = enum(u8) {
     pass,
@@ -91,110 +111,33 @@ pub const Report = struct {
     }
 };
 
-/// Why a probe gave no answer.
-pub const ProbeError = struct {
-    pub const Problem = enum(u8) { denied, timeout, refused, unresolved, tls, invalid, other };
-    problem: Problem,
-    text: []const u8,
-
-    /// Fails, saying that `what` did not answer and why; or an error where the probe could not be made at all.
-    pub fn orFail(self: ProbeError, what: []const u8) Error!Report {
-        return switch (self.problem) {
-            .denied, .invalid => fail("{s}", .{self.text}),
-            .timeout => Report.init(.fail, "{s}: no answer in time", .{what}),
-            .refused => Report.init(.fail, "{s}: connection refused", .{what}),
-            .unresolved => Report.init(.fail, "{s}: the name does not resolve", .{what}),
-            .tls => Report.init(.fail, "{s}: TLS: {s}", .{ what, self.text }),
-            .other => Report.init(.fail, "{s}: {s}", .{ what, self.text }),
-        };
-    }
-};
-
-const RawError = extern struct {
-    problem: ProbeError.Problem,
-    text: Text,
-
-    fn lift(self: RawError) ProbeError {
-        return .{ .problem = self.problem, .text = switch (self.problem) {
-            .denied, .tls, .invalid, .other => self.text.slice(),
-            .timeout, .refused, .unresolved => "",
-        } };
-    }
-};
-
-pub fn Answer(comptime T: type) type {
-    return union(enum) { reply: T, problem: ProbeError };
-}
-
-pub const TcpRequest = struct {
-    /// `host:port`, IPv6 in brackets.
-    addr: []const u8,
-    /// Sent after connecting.
-    send: []const u8 = "",
-    /// Read until this is seen.
-    until: ?[]const u8 = null,
-    /// 0 without `until` reads nothing.
-    max_bytes: u32 = 0,
-    timeout_ms: u32,
-};
-
-pub const TcpReply = struct { connect_us: u64, data: []const u8 };
-
-extern "vouchd:check/tcp@0.1.0" fn probe(
-    addr: [*]const u8,
-    addr_len: usize,
-    send: [*]const u8,
-    send_len: usize,
-    has_until: u32,
-    until: [*]const u8,
-    until_len: usize,
-    max_bytes: u32,
-    timeout_ms: u32,
-    answer: *anyopaque,
-) void;
-
-pub fn tcp(request: TcpRequest) Answer(TcpReply) {
-    var answer: extern struct {
-        is_error: bool,
-        of: extern union { reply: extern struct { connect_us: u64, data: Text }, problem: RawError },
-    } = undefined;
-    comptime std.debug.assert(@sizeOf(@TypeOf(answer)) == 24);
-    const until = request.until orelse "";
-    probe(
-        request.addr.ptr,
-        request.addr.len,
-        request.send.ptr,
-        request.send.len,
-        @intFromBool(request.until != null),
-        until.ptr,
-        until.len,
-        request.max_bytes,
-        request.timeout_ms,
-        &answer,
-    );
-    if (answer.is_error) return .{ .problem = answer.of.problem.lift() };
-    const reply = answer.of.reply;
-    return .{ .reply = .{ .connect_us = reply.connect_us, .data = reply.data.slice() } };
-}
-
-/// The probes that answer with one number, from 0 up; below that: -1 denied, -2 timeout, -3 refused, -4 unresolved, -5 TLS,
-/// -6 other, -7 invalid argument.
-pub const simple = struct {
-    const raw = struct {
-        extern "vouchd:check/simple@0.1.0" fn @"process-count"(name: [*]const u8, len: usize) i32;
-        extern "vouchd:check/simple@0.1.0" fn @"http-get"(url: [*]const u8, len: usize, timeout_ms: u32) i32;
-    };
-
-    /// Number of running processes with this name.
-    pub fn processCount(name: []const u8) i32 {
-        return raw.@"process-count"(name.ptr, name.len);
-    }
-
-    /// Status code of a GET; redirects are not followed.
-    pub fn httpGet(url: []const u8, timeout_ms: u32) i32 {
-        return raw.@"http-get"(url.ptr, url.len, timeout_ms);
-    }
-};
+pub const ProbeError = probes.ProbeError;
+pub const Answer = probes.Answer;
+pub const TcpRequest = probes.TcpRequest;
+pub const TcpReply = probes.TcpReply;
+pub const tcp = probes.tcp;
+pub const Header = probes.Header;
+pub const HttpRequest = probes.HttpRequest;
+pub const HttpResponse = probes.HttpResponse;
+pub const http = probes.http;
+pub const ProcessQuery = probes.ProcessQuery;
+pub const Process = probes.Process;
+pub const findProcesses = probes.findProcesses;
+pub const FileInfo = probes.FileInfo;
+pub const stat = probes.stat;
+pub const read = probes.read;
+pub const Space = probes.Space;
+pub const space = probes.space;
+pub const resolve = probes.resolve;
+pub const Link = probes.Link;
+pub const links = probes.links;
+pub const Address = probes.Address;
+pub const addresses = probes.addresses;
+pub const Certificate = probes.Certificate;
+pub const Connection = probes.Connection;
+pub const connectTcp = probes.connectTcp;
+pub const connectUnix = probes.connectUnix;
+pub const now = probes.now;
 
 const memo = struct {
     extern "vouchd:check/memo@0.1.0" fn get(answer: *Text) void;
@@ -208,9 +151,9 @@ pub fn recall() []const u8 {
     return data.slice();
 }
 
-/// For the next run, if this one ends without an error. At most 4096 bytes.
+/// For the next run, if this one ends without an error. At most 4096 bytes; more makes the run an error.
 pub fn remember(data: []const u8) void {
-    memo.set(data.ptr, data.len);
+    memo.set(Text.of(data).ptr, data.len);
 }
 
 pub const Level = enum(u32) { debug, info, warn, err };
@@ -221,8 +164,16 @@ const logger = struct {
 
 /// A line for the daemon's log.
 pub fn log(level: Level, message: []const u8) void {
-    logger.log(level, message.ptr, message.len);
+    logger.log(level, Text.of(message).ptr, message.len);
 }
+
+/// For the root file: `pub const panic = vouchd.panic;`. A panic ends the run with an error whose last words are its own.
+pub const panic = std.debug.FullPanic(struct {
+    fn panicked(words: []const u8, _: ?usize) noreturn {
+        log(.err, words);
+        @trap();
+    }
+}.panicked);
 
 const Result = extern struct {
     is_error: bool,
@@ -239,7 +190,7 @@ const Result = extern struct {
 };
 
 fn lower(answer: anyerror!Report) Result {
-    const report = answer catch |problem| {
+    const report = if (answer) |report| report else |problem| if (problem == error.Unanswered) unanswered else {
         const text = if (problem == error.Check) reason else @errorName(problem);
         return .{ .is_error = true, .of = .{ .reason = .of(text) } };
     };

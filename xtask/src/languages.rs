@@ -70,7 +70,7 @@ const RECIPES: [Recipe; 10] = [
         tests: &[],
     },
     Recipe {
-        plugins: &[("zig", "sdk/zig/example/port.zig")],
+        plugins: &[("zig", "sdk/zig/example/port.zig"), ("conformance-zig", "sdk/zig/conformance/conformance.zig")],
         inputs: &["sdk/zig"],
         tools: &[ZIG],
         steps: &[
@@ -78,7 +78,8 @@ const RECIPES: [Recipe; 10] = [
              -target wasm32-freestanding -O ReleaseSmall -fstrip -fno-entry -rdynamic --stack 65536 \
              --dep vouchd_check -Mroot={source} -Mvouchd_check=sdk/zig/vouchd_check.zig -femit-bin={out}",
         ],
-        tests: &[],
+        tests: &["ZIG_GLOBAL_CACHE_DIR={tools}/zig ZIG_LOCAL_CACHE_DIR={tools}/zig {venv}/python -m ziglang test \
+                  sdk/zig/vouchd_params.zig"],
     },
     Recipe {
         plugins: &[("go", "sdk/go/example/port"), ("conformance-go", "sdk/go/conformance")],

@@ -5,13 +5,18 @@
 const std = @import("std");
 const vouchd = @import("vouchd_check");
 
-fn check(ctx: vouchd.Context) !vouchd.Report {
-    try ctx.allowParams(&.{ "address", "label" });
-    const address = ctx.param("address") orelse
-        return vouchd.fail("the parameter `address` is missing: expected host:port", .{});
-    const label = ctx.param("label") orelse address;
+pub const panic = vouchd.panic;
 
-    var report = switch (vouchd.tcp(.{ .addr = address, .timeout_ms = ctx.budget_ms })) {
+const Params = struct {
+    address: []const u8,
+    label: ?[]const u8,
+};
+
+fn check(ctx: vouchd.Context) !vouchd.Report {
+    const params = try ctx.decode(Params);
+    const label = params.label orelse params.address;
+
+    var report = switch (vouchd.tcp(.{ .addr = params.address })) {
         .problem => |problem| try problem.orFail(label),
         .reply => |reply| passed: {
             var report = try vouchd.Report.init(.pass, "{s} accepts connections", .{label});

@@ -55,7 +55,6 @@ fn programs() -> PathBuf {
 
 struct Postgres {
     server: Server,
-    data: PathBuf,
     port: u16,
     /// Has the data, the socket and the log.
     directory: tempfile::TempDir,
@@ -74,7 +73,7 @@ impl Postgres {
         fs::write(data.join("pg_hba.conf"), ACCESS).unwrap();
         let mut daemon = command(USER, &programs().join("postgres"));
         let server = Server::start(daemon.arg("-D").arg(&data), directory.path().join("log"));
-        let mut postgres = Postgres { server, data, port, directory };
+        let mut postgres = Postgres { server, port, directory };
         postgres.server.wait_until("it listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
         postgres
     }

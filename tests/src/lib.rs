@@ -20,6 +20,7 @@
 //! | [`pair`] | the two routers of a test, either of them vouchd or keepalived, from one description |
 //! | [`client`], [`outage`] | a client that fetches without a pause, and what it had to go without |
 //! | [`capture`], [`injector`], [`frame`] | what is on the wire, seen and made |
+//! | [`sniffer`] | whatever one host sends, loopback too |
 //! | [`bench`] | the comparison with keepalived |
 //!
 //! Environment: `VOUCHD_BIN` and `VOUCHD_PLUGINS` name what is tested (by default what the workspace has built),
@@ -39,6 +40,7 @@ pub mod outage;
 pub mod pair;
 pub mod requirements;
 pub mod site;
+pub mod sniffer;
 pub mod vouchd;
 pub mod wait;
 pub mod web;

@@ -13,6 +13,7 @@ pub enum Need {
     Clang,
     /// The example plugin in a language.
     Language(&'static str),
+    Strace,
 }
 
 /// Command, and the Debian package that has it.
@@ -52,6 +53,7 @@ pub fn missing(needs: &[Need]) -> Vec<String> {
                     missing.push(format!("no {}: `cargo xtask languages` builds it", file.display()));
                 }
             }
+            Need::Strace => commands.push(("strace", "strace")),
             Need::Vouchd => {}
         }
     }

@@ -38,6 +38,7 @@ fn target() -> PathBuf {
 #[derive(Debug, Clone)]
 pub struct Files {
     dir: PathBuf,
+    plugin_dir: PathBuf,
 }
 
 impl Files {
@@ -61,7 +62,8 @@ impl Files {
     /// # Errors
     /// When the directories can't be made.
     pub fn without_builtins(site: &Site, node: Node) -> anyhow::Result<Self> {
-        let files = Self { dir: site.dir(&format!("vouchd-{}", node.name()))? };
+        let dir = site.dir(&format!("vouchd-{}", node.name()))?;
+        let files = Self { plugin_dir: dir.join("plugins"), dir };
         for dir in [files.plugin_dir(), files.dir.join("conf.d"), files.builtin_plugin_dir()] {
             fs::create_dir_all(dir)?;
         }
@@ -69,6 +71,11 @@ impl Files {
         let cache = site.dir("cache")?;
         fs::set_permissions(&cache, fs::Permissions::from_mode(0o1777))?;
         Ok(files)
+    }
+
+    /// With another directory for the operator's plugins, which the test makes.
+    pub fn with_plugin_dir(self, plugin_dir: PathBuf) -> Self {
+        Self { plugin_dir, ..self }
     }
 
     pub fn config(&self) -> PathBuf {
@@ -80,10 +87,10 @@ impl Files {
     }
 
     pub fn plugin_dir(&self) -> PathBuf {
-        self.dir.join("plugins")
+        self.plugin_dir.clone()
     }
 
-    fn builtin_plugin_dir(&self) -> PathBuf {
+    pub fn builtin_plugin_dir(&self) -> PathBuf {
         self.dir.join("builtin")
     }
 

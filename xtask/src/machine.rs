@@ -9,7 +9,7 @@ use anyhow::ensure;
 pub type Needed = (&'static str, &'static str);
 
 /// What the whole-system tests call. Tests that miss theirs are skipped, and say so.
-pub const FOR_TESTS: [Needed; 10] = [
+pub const FOR_TESTS: &[Needed] = &[
     ("ip", "iproute2"),
     ("unshare", "util-linux"),
     ("curl", "curl"),
@@ -20,6 +20,7 @@ pub const FOR_TESTS: [Needed; 10] = [
     ("mariadbd", "mariadb-server"),
     ("pg_ctlcluster", "postgresql"),
     ("openssl", "openssl"),
+    ("strace", "strace"),
 ];
 
 /// Installs what is missing, if this is Debian and we are root; else says what to install.

@@ -67,7 +67,7 @@ fn demo(root: &Path, args: &[String]) -> anyhow::Result<()> {
 }
 
 fn test(root: &Path, args: &[String]) -> anyhow::Result<()> {
-    machine::install_packages(&machine::FOR_TESTS)?;
+    machine::install_packages(machine::FOR_TESTS)?;
     let plugins = plugins::build(root)?;
     run(cargo(["build", "--package", "vouchd"]))?;
     let environment = [("VOUCHD_BIN", root.join("target/debug/vouchd")), ("VOUCHD_PLUGINS", plugins)];
@@ -91,7 +91,7 @@ fn build(root: &Path) -> anyhow::Result<()> {
 }
 
 fn bench(root: &Path, args: &[String]) -> anyhow::Result<()> {
-    machine::install_packages(&machine::FOR_TESTS)?;
+    machine::install_packages(machine::FOR_TESTS)?;
     let plugins = plugins::build(root)?;
     run(cargo(["build", "--release", "--package", "vouchd", "--package", "vouchd-tests", "--bins"]))?;
     let release = root.join("target/release");

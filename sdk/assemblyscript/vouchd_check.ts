@@ -1,22 +1,34 @@
 // vouchd checks in AssemblyScript: the contract of ../wit/check.wit, bound by hand.
 //
-// Write `function check(ctx: Context): Report`, and end the file with an exported `run` as in example/port.ts. Throwing is not
-// caught in AssemblyScript: for an error of the check itself, return `Report.error(…)`. Each run is a fresh instance, so build
-// with `--runtime stub`, which never frees.
+// Write `function check(ctx: Context): Report`, and end the file with an exported `run` as in example/port.ts. For an error of the
+// check itself, return `Report.error(…)`; what is thrown ends the run with an error too, but not as nicely. Each run is a fresh
+// instance, so build with `--runtime stub`, which never frees.
+
+export * from "./vouchd_probes";
 
 /// UTF-8 of a text, kept for the rest of the run.
-class Bytes {
+export class Bytes {
   ptr: usize;
   len: i32;
   constructor(text: string) {
     this.len = String.UTF8.byteLength(text);
     this.ptr = heap.alloc(this.len + 1);
-    String.UTF8.encodeUnsafe(changetype<usize>(text), text.length, this.ptr);
+    // Half of a surrogate pair is not UTF-8.
+    String.UTF8.encodeUnsafe(changetype<usize>(text), text.length, this.ptr, false, String.UTF8.ErrorMode.REPLACE);
   }
 }
 
-function lift(ptr: usize): string {
+/// The text that a pointer and a length in memory show.
+export function lift(ptr: usize): string {
   return String.UTF8.decodeUnsafe(load<usize>(ptr), load<i32>(ptr, 4));
+}
+
+/// The bytes that a pointer and a length in memory show.
+export function liftBytes(ptr: usize): StaticArray<u8> {
+  const length = load<i32>(ptr, 4);
+  const data = new StaticArray<u8>(length);
+  memory.copy(changetype<usize>(data), load<usize>(ptr), length);
+  return data;
 }
 
 function lower(ptr: usize, text: string): void {
@@ -32,12 +44,101 @@ export class Param {
 export class Context {
   /// In file order. Tables are flattened (`headers.accept`); a list is its name repeated.
   params: Param[] = [];
+  private known: string[] = [];
+  private problem: string = "";
   constructor(
     /// Name of the check in the configuration.
     public name: string,
     /// Milliseconds left before the run is ended.
     public budgetMs: u32,
   ) {}
+
+  // Parameters. Read them all, and then look at `wrong`.
+
+  /// A parameter that has to be there.
+  text(key: string): string {
+    const given = this.given(key, "text");
+    if (given !== null) return given;
+    this.fail("parameter `" + key + "` is missing");
+    return "";
+  }
+
+  /// A parameter that may be left out; it is `null` by default then.
+  textOr(key: string, fallback: string | null): string | null {
+    const given = this.given(key, "text");
+    return given === null ? fallback : given;
+  }
+
+  /// A whole number.
+  integerOr(key: string, fallback: i64): i64 {
+    const given = this.given(key, "a whole number");
+    return given === null ? fallback : I64.parseInt(given);
+  }
+
+  numberOr(key: string, fallback: f64): f64 {
+    const given = this.given(key, "a number");
+    return given === null ? fallback : F64.parseFloat(given);
+  }
+
+  booleanOr(key: string, fallback: bool): bool {
+    const given = this.given(key, "true or false");
+    return given === null ? fallback : given == "true";
+  }
+
+  /// Milliseconds; written `"500ms"`, `"2s"`, `"1m"`, `"12h"`, `"7d"`.
+  durationOr(key: string, fallback: u32): u32 {
+    const given = this.given(key, DURATION);
+    return given === null ? fallback : <u32>milliseconds(given);
+  }
+
+  /// All values of a list.
+  list(key: string): string[] {
+    this.known.push(key);
+    const values: string[] = [];
+    for (let i = 0; i < this.params.length; i++) if (this.params[i].key == key) values.push(this.params[i].value);
+    return values;
+  }
+
+  /// The entries of a table.
+  table(key: string): Map<string, string> {
+    const begin = key + ".";
+    this.known.push(begin + "*");
+    const entries = new Map<string, string>();
+    for (let i = 0; i < this.params.length; i++) {
+      const param = this.params[i];
+      if (param.key.startsWith(begin)) entries.set(param.key.slice(begin.length), param.value);
+    }
+    return entries;
+  }
+
+  /// The error that is to be returned if a parameter is missing, of the wrong type, there twice, or none of those that were
+  /// asked for.
+  wrong(): Report | null {
+    for (let i = 0; i < this.params.length; i++) {
+      const key = this.params[i].key;
+      let isKnown = false;
+      for (let k = 0; k < this.known.length; k++) {
+        const name = this.known[k];
+        isKnown = isKnown || name == key || (name.endsWith(".*") && key.startsWith(name.slice(0, name.length - 1)));
+      }
+      if (!isKnown) this.fail("unknown parameter `" + key + "`, expected one of: " + this.known.join(", "));
+    }
+    return this.problem == "" ? null : Report.error(this.problem);
+  }
+
+  /// The value of a parameter that is there once and is as expected.
+  private given(key: string, expected: string): string | null {
+    const values = this.list(key);
+    if (values.length == 0) return null;
+    if (values.length > 1) this.fail("parameter `" + key + "`: found " + values.length.toString() + " values, expected one");
+    if (fits(values[0], expected)) return values[0];
+    this.fail("parameter `" + key + "`: expected " + expected + ", found `" + values[0] + "`");
+    return null;
+  }
+
+  private fail(problem: string): void {
+    if (this.problem == "") this.problem = problem;
+  }
 
   /// The first parameter of that name.
   param(key: string): string | null {
@@ -50,6 +151,36 @@ export class Context {
     for (let i = 0; i < this.params.length; i++) if (!known.includes(this.params[i].key)) return this.params[i].key;
     return null;
   }
+}
+
+const DURATION = 'a duration like "500ms"';
+
+function fits(text: string, expected: string): bool {
+  if (expected == "true or false") return text == "true" || text == "false";
+  if (expected == DURATION) return milliseconds(text) >= 0;
+  if (expected == "text") return true;
+  const digits = text.startsWith("-") || text.startsWith("+") ? text.slice(1) : text;
+  const dot = expected == "a number" ? digits.indexOf(".") : -1;
+  if (dot >= 0) return isNumber(digits.slice(0, dot)) && isNumber(digits.slice(dot + 1));
+  return isNumber(digits);
+}
+
+function isNumber(text: string): bool {
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) < 48 || text.charCodeAt(i) > 57) return false;
+  return text.length > 0 && text.length <= 18;
+}
+
+/// Below 0: it is no duration, or longer than 49 days.
+function milliseconds(text: string): i64 {
+  const units: string[] = ["ms", "s", "m", "h", "d"];
+  const factors: i64[] = [1, 1000, 60_000, 3_600_000, 86_400_000];
+  for (let i = 0; i < units.length; i++) {
+    const digits = text.slice(0, text.length - units[i].length);
+    if (!text.endsWith(units[i]) || !isNumber(digits) || digits.length > 10) continue;
+    const found = I64.parseInt(digits) * factors[i];
+    return found <= <i64>u32.MAX_VALUE ? found : -1;
+  }
+  return -1;
 }
 
 /// Best first.
@@ -68,6 +199,8 @@ class Metric {
 
 export class Report {
   private isError: bool = false;
+  private hasAdjust: bool = false;
+  private adjust: i16 = 0;
   private metrics: Metric[] = [];
   private constructor(private verdict: Verdict, private message: string) {}
 
@@ -94,6 +227,13 @@ export class Report {
     return report;
   }
 
+  /// Asks for a change of the priority; it counts as far as the operator allows.
+  adjusted(points: i16): Report {
+    this.hasAdjust = true;
+    this.adjust = points;
+    return this;
+  }
+
   /// Adds a number measured during the run; the unit is `s`, `B`, `%`, `c` (a counter), or empty.
   metric(name: string, value: f64, unit: string): Report {
     this.metrics.push(new Metric(name, value, unit));
@@ -111,6 +251,8 @@ export class Report {
     }
     store<u8>(ptr, <u8>this.verdict, 4);
     lower(ptr + 8, this.message);
+    store<u8>(ptr, <u8>this.hasAdjust, 16);
+    store<i16>(ptr, this.adjust, 18);
     const metrics = heap.alloc(24 * this.metrics.length + 1);
     for (let i = 0; i < this.metrics.length; i++) {
       lower(metrics + 24 * i, this.metrics[i].name);
@@ -120,104 +262,6 @@ export class Report {
     store<usize>(ptr, metrics, 20);
     store<i32>(ptr, this.metrics.length, 24);
     return ptr;
-  }
-}
-
-export enum Problem {
-  /// Not granted to this check.
-  Denied,
-  Timeout,
-  Refused,
-  Unresolved,
-  Tls,
-  /// An argument makes no sense.
-  Invalid,
-  Other,
-}
-
-/// Why a probe gave no answer.
-export class ProbeError {
-  constructor(public problem: Problem, public text: string) {}
-
-  /// Fails, saying that `what` did not answer and why; or an error where the probe could not be made at all.
-  orFail(what: string): Report {
-    switch (this.problem) {
-      case Problem.Denied:
-      case Problem.Invalid:
-        return Report.error(this.text);
-      case Problem.Timeout:
-        return Report.fail(what + ": no answer in time");
-      case Problem.Refused:
-        return Report.fail(what + ": connection refused");
-      case Problem.Unresolved:
-        return Report.fail(what + ": the name does not resolve");
-      case Problem.Tls:
-        return Report.fail(what + ": TLS: " + this.text);
-      default:
-        return Report.fail(what + ": " + this.text);
-    }
-  }
-}
-
-/// Has an error, or the rest.
-export class TcpReply {
-  error: ProbeError | null = null;
-  /// Microseconds that connecting took.
-  connectUs: u64 = 0;
-  data: StaticArray<u8> = new StaticArray<u8>(0);
-}
-
-// @ts-ignore: decorator
-@external("vouchd:check/tcp@0.1.0", "probe")
-declare function importProbe(addr: usize, addrLen: i32, send: usize, sendLen: i32, hasUntil: i32, until: usize, untilLen: i32, maxBytes: u32, timeoutMs: u32, answer: usize): void;
-
-/// Connects to `addr` (`host:port`, IPv6 in brackets), sends `send`, and reads until `until` is seen, `maxBytes` came, or the
-/// time is up. With `maxBytes` 0 and without `until` nothing is read.
-export function tcp(addr: string, timeoutMs: u32, send: string = "", until: string | null = null, maxBytes: u32 = 0): TcpReply {
-  const answer = heap.alloc(24);
-  const address = new Bytes(addr);
-  const sent = new Bytes(send);
-  const end = new Bytes(until === null ? "" : until);
-  importProbe(address.ptr, address.len, sent.ptr, sent.len, i32(until !== null), end.ptr, end.len, maxBytes, timeoutMs, answer);
-  const reply = new TcpReply();
-  if (load<u8>(answer) == 0) {
-    reply.connectUs = load<u64>(answer, 8);
-    reply.data = bytes(answer + 16);
-    return reply;
-  }
-  const problem: Problem = load<u8>(answer, 8);
-  const hasText = problem == Problem.Denied || problem == Problem.Tls || problem == Problem.Invalid || problem == Problem.Other;
-  reply.error = new ProbeError(problem, hasText ? lift(answer + 12) : "");
-  return reply;
-}
-
-function bytes(ptr: usize): StaticArray<u8> {
-  const length = load<i32>(ptr, 4);
-  const data = new StaticArray<u8>(length);
-  memory.copy(changetype<usize>(data), load<usize>(ptr), length);
-  return data;
-}
-
-/// The probes that answer with one number, from 0 up; below that: -1 denied, -2 timeout, -3 refused, -4 unresolved, -5 TLS,
-/// -6 other, -7 invalid argument.
-export namespace simple {
-  // @ts-ignore: decorator
-  @external("vouchd:check/simple@0.1.0", "process-count")
-  declare function importProcessCount(name: usize, len: i32): i32;
-  // @ts-ignore: decorator
-  @external("vouchd:check/simple@0.1.0", "http-get")
-  declare function importHttpGet(url: usize, len: i32, timeoutMs: u32): i32;
-
-  /// Number of running processes with this name.
-  export function processCount(name: string): i32 {
-    const bytes = new Bytes(name);
-    return importProcessCount(bytes.ptr, bytes.len);
-  }
-
-  /// Status code of a GET; redirects are not followed.
-  export function httpGet(url: string, timeoutMs: u32): i32 {
-    const bytes = new Bytes(url);
-    return importHttpGet(bytes.ptr, bytes.len, timeoutMs);
   }
 }
 
@@ -238,10 +282,22 @@ export function recall(): string {
   return lift(answer);
 }
 
-/// For the next run, if this one ends without an error. At most 4096 bytes of UTF-8.
+/// The same where it is no text.
+export function recallBytes(): StaticArray<u8> {
+  const answer = heap.alloc(8);
+  importGet(answer);
+  return liftBytes(answer);
+}
+
+/// For the next run, if this one ends without an error. At most 4096 bytes of UTF-8; more makes the run an error.
 export function remember(text: string): void {
   const bytes = new Bytes(text);
   importSet(bytes.ptr, bytes.len);
+}
+
+/// The same for what is no text.
+export function rememberBytes(data: StaticArray<u8>): void {
+  importSet(changetype<usize>(data), data.length);
 }
 
 export enum Level {
@@ -272,4 +328,12 @@ export function realloc(old: usize, oldLen: i32, align: i32, len: i32): usize {
   const room = heap.alloc(len + 1);
   memory.copy(room, old, min(oldLen, len));
   return room;
+}
+
+/// Where `throw` and failed accesses end, which exports.mjs sees to: the words become the last words of the run's error.
+export function abort(message: string | null, file: string | null, line: u32, column: u32): void {
+  const words = message === null ? "aborted" : message;
+  const where = file === null ? "" : " (" + file + ":" + line.toString() + ":" + column.toString() + ")";
+  log(Level.Error, words + where);
+  unreachable();
 }

@@ -141,10 +141,13 @@ const RECIPES: [Recipe; 10] = [
         tests: &[],
     },
     Recipe {
-        plugins: &[("assemblyscript", "sdk/assemblyscript/example/port.ts")],
+        plugins: &[
+            ("assemblyscript", "sdk/assemblyscript/example/port.ts"),
+            ("conformance-assemblyscript", "sdk/assemblyscript/conformance/conformance.ts"),
+        ],
         inputs: &["sdk/assemblyscript"],
         tools: &[ASSEMBLYSCRIPT],
-        steps: &["{node}/asc {source} -O --noAssert --use abort= --runtime stub \
+        steps: &["{node}/asc {source} -O --noAssert --runtime stub \
                   --transform ./sdk/assemblyscript/exports.mjs -o {out}"],
         tests: &[],
     },

@@ -5,14 +5,13 @@
 import { Context, Report, realloc, recall, remember, runCheck, tcp } from "../vouchd_check";
 
 function check(ctx: Context): Report {
-  const unknown = ctx.unknownParam(["address", "label"]);
-  if (unknown !== null) return Report.error("unknown parameter `" + unknown + "`: expected address, label");
-  const address = ctx.param("address");
-  if (address === null) return Report.error("the parameter `address` is missing: expected host:port");
-  const given = ctx.param("label");
+  const address = ctx.text("address");
+  const given = ctx.textOr("label", null);
+  const wrong = ctx.wrong();
+  if (wrong !== null) return wrong;
   const label = given === null ? address : given;
 
-  const reply = tcp(address, ctx.budgetMs);
+  const reply = tcp(address);
   const error = reply.error;
   const report =
     error === null

@@ -12,6 +12,7 @@ use crate::contract::{log, parse_name, simple};
 use crate::load::LoadError;
 use crate::output::Keep;
 use crate::state::RunState;
+use crate::text::cut;
 
 /// Where a program exports its memory, by convention of every toolchain.
 const MEMORY: &str = "memory";
@@ -82,7 +83,7 @@ fn define(linker: &mut Linker<RunState>, module: &str, interface: &str, name: &s
                 Ok(())
             })
         }),
-        _ => return Err(LoadError::UnknownImport { name: format!("{module}#{name}") }),
+        _ => return Err(LoadError::UnknownImport { name: cut(&format!("{module}#{name}"), 200) }),
     };
     defined.map(|_| ()).map_err(|e| LoadError::Contract(format!("{e:#}")))
 }

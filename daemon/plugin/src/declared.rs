@@ -4,6 +4,8 @@ use thiserror::Error;
 use vouchd_config::Param;
 use wasmparser::{Parser, Payload};
 
+use crate::text::line;
+
 const SECTION: &str = "vouchd:params";
 
 /// A plugin's declaration can't be read.
@@ -25,7 +27,7 @@ pub fn declared_params(bytes: &[u8]) -> Result<Option<Vec<Param>>, DeclarationEr
     });
     // One in a component's own sections comes before, or instead of, those of its modules: the first is meant.
     let Some(json) = sections.next() else { return Ok(None) };
-    serde_json::from_slice(json).map(Some).map_err(|e| DeclarationError(e.to_string()))
+    serde_json::from_slice(json).map(Some).map_err(|e| DeclarationError(line(e)))
 }
 
 #[cfg(test)]
@@ -57,5 +59,7 @@ mod tests {
         assert_eq!(declared_params(b"#!/bin/sh"), Ok(None));
         let error = declared_params(&module(r#"{"name": 1}"#)).unwrap_err();
         assert!(error.to_string().contains("`vouchd:params` can't be read: expected a JSON list"), "{error}");
+        let error = declared_params(&module(r#"[{"\\u001b[2J": 1}]"#)).unwrap_err();
+        assert!(!error.to_string().contains('\u{1b}'), "{error:?}");
     }
 }

@@ -24,7 +24,7 @@ use crate::outcome::{LogLevel, LogLine, Outcome, Run, Watch};
 use crate::probes::Probes;
 use crate::ready::Ready;
 use crate::state::{MAX_MEMO, RunState, Setting};
-use crate::text::cut;
+use crate::text::{cut, line};
 
 /// A plugin gets this long to start when it is loaded.
 const START_TIME: Duration = Duration::from_secs(5);
@@ -410,12 +410,12 @@ fn clean(report: types::Report) -> Report {
 }
 
 fn contract_error(error: wasmtime::Error) -> LoadError {
-    LoadError::Contract(format!("`vouchd:check` {}: {error:#}", offered_version()))
+    LoadError::Contract(format!("`vouchd:check` {}: {}", offered_version(), line(error)))
 }
 
 /// Wasmtime checks the pool's bounds while compiling.
 fn compile_error(error: &wasmtime::Error) -> LoadError {
-    let text = format!("{error:#}");
+    let text = line(error);
     if text.contains("exceeds the limit")
         || text.contains("exceeds the configured maximum")
         || text.contains("minimum size")

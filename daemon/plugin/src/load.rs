@@ -15,9 +15,9 @@ use wit_parser::Resolve;
 
 use crate::contract::{OFFERED, PACKAGE, is_compatible, offered_version, parse_name};
 use crate::room::with_room;
-use crate::text::cut;
+use crate::text::{cut, line};
 
-/// Longest text of the metadata in bytes.
+/// Longest text of the metadata, and longest name, in bytes.
 const MAX_METADATA: usize = 200;
 
 /// What a plugin file was.
@@ -164,7 +164,7 @@ fn list(names: &[String]) -> String {
 }
 
 fn encoding_error(error: impl std::fmt::Display) -> LoadError {
-    LoadError::Contract(format!("{error:#}"))
+    LoadError::Contract(line(error))
 }
 
 /// What a core module's sections show.
@@ -188,11 +188,14 @@ impl Outline {
         for (module, name) in &self.imports {
             match parse_name(module) {
                 Some((interface, version)) if !is_compatible(version) => {
-                    return Err(LoadError::Version { interface: interface.to_owned(), found: version.to_owned() });
+                    return Err(LoadError::Version {
+                        interface: cut(interface, MAX_METADATA),
+                        found: cut(version, MAX_METADATA),
+                    });
                 }
                 Some((interface, _)) if OFFERED.contains(&interface) && offered(interface) => {}
                 None if module == WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME => {}
-                Some(_) | None => return Err(otherwise(format!("{module}#{name}"))),
+                Some(_) | None => return Err(otherwise(cut(&format!("{module}#{name}"), MAX_METADATA))),
             }
         }
         Ok(())
@@ -212,7 +215,7 @@ fn outline(bytes: &[u8]) -> Result<Outline, LoadError> {
                     let name = export.map_err(invalid)?.name;
                     outline.has_start |= name == "_start";
                     if let Some(("checker", version)) = name.strip_suffix("#check").and_then(parse_name) {
-                        outline.checker = Some(version.to_owned());
+                        outline.checker = Some(cut(version, MAX_METADATA));
                     }
                     outline.exports.push(name.to_owned());
                 }

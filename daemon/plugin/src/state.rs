@@ -24,6 +24,9 @@ const MAX_WATCHED: usize = 64;
 /// Bytes that a check may remember.
 pub(crate) const MAX_MEMO: usize = 4096;
 
+/// Random bytes that a plugin may draw in one call: nothing can end it while they are made, and the host holds them all.
+const MAX_RANDOM: u64 = 64 << 10;
+
 /// A probe ends this long before the run does, so that the plugin can still say what it waited for.
 const MARGIN: Duration = Duration::from_millis(10);
 
@@ -92,7 +95,12 @@ impl RunState {
         let printed = Arc::new(Printed::new(output));
         let mut builder = WasiCtxBuilder::new();
         let as_lines = |level| Output::to(Arc::new(Printout::new(lines.clone(), level)));
-        builder.envs(&environment).allow_tcp(false).allow_udp(false).stderr(as_lines(LogLevel::Warn));
+        builder
+            .envs(&environment)
+            .allow_tcp(false)
+            .allow_udp(false)
+            .max_random_size(MAX_RANDOM)
+            .stderr(as_lines(LogLevel::Warn));
         match &setting.program {
             Some(program) => {
                 command::start_with(&mut builder, setting.check, program.params);

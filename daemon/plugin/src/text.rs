@@ -1,5 +1,12 @@
 //! Texts that come from plugins, made fit for one line of a log.
 
+/// An error of a library, which may have several lines, as part of one.
+pub(crate) fn line(error: impl std::fmt::Display) -> String {
+    const MOST: usize = 1000;
+    let words: Vec<_> = format!("{error:#}").split_whitespace().map(str::to_owned).collect();
+    cut(&words.join(" "), MOST)
+}
+
 /// At most `most` bytes, on one line.
 pub(crate) fn cut(text: &str, most: usize) -> String {
     let mut line: String =
@@ -17,7 +24,13 @@ pub(crate) fn cut(text: &str, most: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::cut;
+    use super::{cut, line};
+
+    #[test]
+    fn an_error_of_several_lines_becomes_one() {
+        assert_eq!(line("expected=[\n    0x0,\n] actual=[\u{7}]"), "expected=[ 0x0, ] actual=[ ]");
+        assert_eq!(line("x".repeat(5000)).len(), 1000);
+    }
 
     #[test]
     fn a_text_becomes_one_short_line() {

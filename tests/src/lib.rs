@@ -22,6 +22,7 @@
 //! | [`capture`], [`injector`], [`frame`] | what is on the wire, seen and made |
 //! | [`sniffer`] | whatever one host sends, loopback too |
 //! | [`bench`] | the comparison with keepalived |
+//! | [`corpus`] | plugin files that misbehave in every known way |
 //!
 //! Environment: `VOUCHD_BIN` and `VOUCHD_PLUGINS` name what is tested (by default what the workspace has built),
 //! `VOUCHD_LOG` is the daemons' log filter, `VOUCHD_TESTS_STRICT` makes a skipped test a failed one, and
@@ -30,6 +31,7 @@
 pub mod bench;
 pub mod capture;
 pub mod client;
+pub mod corpus;
 pub mod frame;
 pub mod holders;
 pub mod host;

@@ -51,13 +51,14 @@ async fn a_crash_is_an_error_that_names_the_trap() {
 async fn an_endless_loop_ends_at_the_timeout() {
     let host = host();
     let plugin = host.load(&reporting(0, "", "", "(loop (br 0))")).unwrap();
-    let timeout = Duration::from_millis(100);
-    let limits = Limits { cpu: Duration::from_secs(5), ..Limits::default() };
+    // Long enough to get some of a processor that many others want, too.
+    let timeout = Duration::from_secs(1);
+    let limits = Limits { cpu: Duration::from_secs(60), ..Limits::default() };
     let started = Instant::now();
     let outcome = run_with(&host, &plugin, &[], &Grants::default(), &limits, timeout).await;
     assert_eq!(outcome.result, RunResult::TimedOut { after: timeout });
-    assert!(started.elapsed() < Duration::from_millis(600), "{:?}", started.elapsed());
-    assert!(outcome.cpu > Duration::from_millis(20), "{:?}", outcome.cpu);
+    assert!(started.elapsed() < timeout + Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(outcome.cpu > Duration::from_millis(5), "{:?}", outcome.cpu);
 }
 
 #[tokio::test]
@@ -74,8 +75,8 @@ async fn others_run_while_one_computes() {
     let host = host();
     let spinning = host.load(&reporting(0, "", "", "(loop (br 0))")).unwrap();
     let fine = host.load(&reporting(0, "fine", "", "")).unwrap();
-    let (grants, limits) = (Grants::default(), Limits { cpu: Duration::from_secs(5), ..Limits::default() });
-    let spin = run_with(&host, &spinning, &[], &grants, &limits, Duration::from_millis(500));
+    let (grants, limits) = (Grants::default(), Limits { cpu: Duration::from_secs(60), ..Limits::default() });
+    let spin = run_with(&host, &spinning, &[], &grants, &limits, Duration::from_secs(2));
     let others = async {
         let started = Instant::now();
         for _ in 0..3 {
@@ -86,7 +87,7 @@ async fn others_run_while_one_computes() {
     };
     let (spun, elapsed) = tokio::join!(spin, others);
     assert!(matches!(spun.result, RunResult::TimedOut { .. }));
-    assert!(elapsed < Duration::from_millis(300), "{elapsed:?}");
+    assert!(elapsed < Duration::from_secs(1), "{elapsed:?}");
 }
 
 #[tokio::test]

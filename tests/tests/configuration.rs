@@ -230,3 +230,26 @@ fn what_a_plugin_takes_is_shown_without_running_it() {
         Ok(())
     });
 }
+
+/// What `docs/replacing-scripts.md` puts in the place of scripts, block by block.
+#[test]
+fn what_replaces_scripts_is_accepted_without_a_warning() {
+    system_test("what replaces scripts", &[Need::Vouchd], |site| {
+        let page = include_str!("../../docs/replacing-scripts.md");
+        let mut blocks = 0;
+        for block in page.split("\n```toml\n").skip(1).filter_map(|rest| rest.split("\n```").next()) {
+            blocks += 1;
+            let names = block.lines().filter_map(|line| line.strip_prefix("[check.")?.strip_suffix(']'));
+            let names: Vec<_> = names.filter(|name| !name.contains('.')).collect();
+            ensure!(!names.is_empty(), "no check in:\n{block}");
+            let instance = format!(
+                "[instance.web]\ninterface = \"ens33\"\nvirtual_router_id = 55\naddresses = [\"192.0.2.1\"]\nchecks = {names:?}\n"
+            );
+            let (code, said, _) = check(site, Node::Nginx01, &format!("{block}\n\n{instance}"))?;
+            ensure!(code == Some(0), "{code:?}: {said}\n{block}");
+            ensure!(!said.contains("warning"), "{said}\n{block}");
+        }
+        ensure!(blocks >= 15, "{blocks} blocks");
+        Ok(())
+    });
+}

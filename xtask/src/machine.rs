@@ -14,6 +14,7 @@ pub const FOR_TESTS: &[Needed] = &[
     ("unshare", "util-linux"),
     ("curl", "curl"),
     ("nginx", "nginx-light"),
+    ("haproxy", "haproxy"),
     ("keepalived", "keepalived"),
     ("killall", "psmisc"),
     ("systemd-analyze", "systemd"),

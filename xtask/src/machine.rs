@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::ensure;
 
-/// A command, and the Debian package that has it.
+/// A command, or a file with its whole path, and the Debian package that has it.
 pub type Needed = (&'static str, &'static str);
 
 /// What the whole-system tests call. Tests that miss theirs are skipped, and say so.
@@ -20,6 +20,11 @@ pub const FOR_TESTS: &[Needed] = &[
     ("systemd-analyze", "systemd"),
     ("mariadbd", "mariadb-server"),
     ("pg_ctlcluster", "postgresql"),
+    ("haproxy", "haproxy"),
+    ("redis-server", "redis-server"),
+    ("dbus-daemon", "dbus"),
+    ("/usr/lib/python3/dist-packages/dbus", "python3-dbus"),
+    ("/usr/lib/python3/dist-packages/gi", "python3-gi"),
     ("openssl", "openssl"),
     ("strace", "strace"),
 ];

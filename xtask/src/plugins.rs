@@ -14,7 +14,7 @@ const TARGET: &str = "wasm32-unknown-unknown";
 const TARGET_DIR: &str = "target/wasm";
 
 /// File name of the plugin, and the package it is built from.
-const PLUGINS: [(&str, &str); 11] = [
+const PLUGINS: [(&str, &str); 15] = [
     ("process", "vouchd-check-process"),
     ("http", "vouchd-check-http"),
     ("tcp", "vouchd-check-tcp"),
@@ -24,6 +24,10 @@ const PLUGINS: [(&str, &str); 11] = [
     ("file", "vouchd-check-file"),
     ("disk", "vouchd-check-disk"),
     ("pressure", "vouchd-check-pressure"),
+    ("unix", "vouchd-check-unix"),
+    ("haproxy", "vouchd-check-haproxy"),
+    ("redis", "vouchd-check-redis"),
+    ("systemd", "vouchd-check-systemd"),
     ("mysql", "vouchd-check-mysql"),
     ("postgresql", "vouchd-check-postgresql"),
 ];

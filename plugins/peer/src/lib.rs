@@ -178,6 +178,32 @@ impl Line {
         }
     }
 
+    /// What comes before `end`; with it at most that long. `what` it is stands in the message when it doesn't come.
+    ///
+    /// # Errors
+    /// If it doesn't come in time, is longer, or the server closes the connection before.
+    pub fn until(&mut self, end: &[u8], most: u32, what: &str) -> Talk<Vec<u8>> {
+        let data = self.connection.receive_until(end, most, self.timeout);
+        let mut data = data.map_err(|error| Stop::probe(error, &format!("waiting for {what}")))?;
+        if data.ends_with(end) {
+            data.truncate(data.len() - end.len());
+            Ok(data)
+        } else if data.is_empty() {
+            Err(Stop::fail(format!("closed the connection instead of sending {what}")))
+        } else {
+            Err(Stop::fail(format!("sent {:?} instead of {what}", quoted(&data[..data.len().min(60)]))))
+        }
+    }
+
+    /// All that the server sends before it closes the connection, at most that much.
+    ///
+    /// # Errors
+    /// If nothing comes in time.
+    pub fn rest(&mut self, most: u32, what: &str) -> Talk<Vec<u8>> {
+        let data = self.connection.receive(most, self.timeout);
+        data.map_err(|error| Stop::probe(error, &format!("waiting for {what}")))
+    }
+
     /// Goes on with TLS. Call it where [`Peer::wants_tls`], after the server agreed.
     ///
     /// # Errors
@@ -240,6 +266,27 @@ mod tests {
             let report = host(said).run(check, &[]).unwrap();
             assert_eq!(report.verdict, Verdict::Fail);
             assert_eq!(report.message, "192.0.2.1:1: closed the connection instead of sending a greeting");
+        }
+    }
+
+    #[test]
+    fn a_line_has_its_end_or_is_a_failure() {
+        fn line(ctx: &Context) -> Result<Report> {
+            let peer = peer(None, Some("/run/a"))?;
+            let talk = peer.connect(ctx).and_then(|mut line| {
+                let first = line.until(b"\r\n", 8, "a line")?;
+                Ok([first, line.rest(100, "the rest")?].concat())
+            });
+            talk.map(|data| Report::pass(quoted(&data))).or_else(|stop| stop.report(peer.text()))
+        }
+        for (said, expected) in [
+            ("ok\r\nrest", "okrest"),
+            ("", "/run/a: closed the connection instead of sending a line"),
+            ("ok\r", "/run/a: sent \"ok \" instead of a line"),
+            ("too long\r\n", "/run/a: sent \"too long\" instead of a line"),
+        ] {
+            let host = FakeHost::new().on_connect_unix(move |_| Ok(Script::new().greets(said).connection()));
+            assert_eq!(host.run(line, &[]).unwrap().message, expected);
         }
     }
 

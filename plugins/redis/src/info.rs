@@ -1,0 +1,178 @@
+//! What `INFO` says of a server's role, and of its start.
+
+use std::fmt;
+
+use vouchd_check::{Error, Report};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Master,
+    Replica,
+}
+
+impl Role {
+    /// As the operator writes it.
+    ///
+    /// # Errors
+    /// If it is no role.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        match text {
+            "master" => Ok(Role::Master),
+            "replica" => Ok(Role::Replica),
+            other => Err(Error::new(format!("parameter `role`: expected \"master\" or \"replica\", found {other:?}"))),
+        }
+    }
+
+    pub fn text(self) -> &'static str {
+        match self {
+            Role::Master => "master",
+            Role::Replica => "replica",
+        }
+    }
+}
+
+/// Of `INFO replication`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Info {
+    Master {
+        /// Those that are connected and have got all.
+        replicas: u32,
+    },
+    Replica {
+        /// `host:port`.
+        master: String,
+        /// Seconds since it last heard of its master; none if it never did.
+        silence: Option<u64>,
+        is_linked: bool,
+        /// It is given all data anew.
+        is_syncing: bool,
+    },
+}
+
+impl Info {
+    /// None: it says something else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let value = |key: &str| value(text, key);
+        let number = |key: &str| value(key).and_then(|number| number.parse::<u64>().ok());
+        match value("role")? {
+            "master" => {
+                let is_online = |line: &&str| {
+                    let replica = line.strip_prefix("slave").and_then(|line| line.split_once(':'));
+                    replica.is_some_and(|(number, state)| {
+                        number.parse::<u32>().is_ok() && state.split(',').any(|word| word == "state=online")
+                    })
+                };
+                let replicas = u32::try_from(text.lines().filter(is_online).count()).unwrap_or(u32::MAX);
+                Some(Info::Master { replicas })
+            }
+            "slave" => {
+                let name: String = value("master_host")?.chars().filter(|c| !c.is_control()).take(255).collect();
+                let is_linked = value("master_link_status")? == "up";
+                let silence =
+                    number(if is_linked { "master_last_io_seconds_ago" } else { "master_link_down_since_seconds" });
+                let is_syncing = value("master_sync_in_progress") == Some("1");
+                Some(Info::Replica {
+                    master: format!("{name}:{}", number("master_port")?),
+                    silence,
+                    is_linked,
+                    is_syncing,
+                })
+            }
+            _ => None,
+        }
+    }
+
+    pub fn role(&self) -> Role {
+        match self {
+            Info::Master { .. } => Role::Master,
+            Info::Replica { .. } => Role::Replica,
+        }
+    }
+
+    /// The report, with the numbers.
+    pub fn measured(&self, report: Report) -> Report {
+        match self {
+            Info::Master { replicas } => report.metric("replicas", f64::from(*replicas), ""),
+            Info::Replica { silence: Some(seconds), .. } => report.metric("silence", *seconds as f64, "s"),
+            Info::Replica { silence: None, .. } => report,
+        }
+    }
+}
+
+impl fmt::Display for Info {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Info::Master { replicas: 1 } => f.write_str("master with 1 replica"),
+            Info::Master { replicas } => write!(f, "master with {replicas} replicas"),
+            Info::Replica { master, silence, is_linked, is_syncing } => {
+                let link = match (is_linked, is_syncing) {
+                    (true, _) => "",
+                    (false, true) => ", which sends it all data anew",
+                    (false, false) => ", to which it has no link",
+                };
+                write!(f, "replica of {master}{link}")?;
+                match silence {
+                    Some(seconds) => write!(f, ", last heard of {seconds} s ago"),
+                    None => f.write_str(", never heard of"),
+                }
+            }
+        }
+    }
+}
+
+/// How many percent of the data set a starting server has loaded, of `INFO persistence`.
+pub fn loaded(text: &str) -> Option<u32> {
+    let share: f64 = value(text, "loading_loaded_perc")?.parse().ok()?;
+    (0.0..=100.0).contains(&share).then_some(share as u32)
+}
+
+fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).map(str::trim_end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REPLICA: &str = "# Replication\r\nrole:slave\r\nmaster_host:10.0.0.1\r\nmaster_port:6379\r\n\
+        master_link_status:up\r\nmaster_last_io_seconds_ago:3\r\nmaster_sync_in_progress:0\r\nslave_repl_offset:14\r\n";
+
+    #[test]
+    fn only_replicas_that_are_online_count() {
+        let text = "role:master\r\nconnected_slaves:2\r\nslave0:ip=::1,port=1,state=online,offset=1,lag=0\r\n\
+            slave1:ip=::1,port=2,state=wait_bgsave,offset=0,lag=0\r\nslave_x:state=online\r\n";
+        assert_eq!(Info::parse(text), Some(Info::Master { replicas: 1 }));
+        assert_eq!(Info::Master { replicas: 2 }.to_string(), "master with 2 replicas");
+    }
+
+    #[test]
+    fn a_replica_tells_of_its_link() {
+        let told = |text: &str| Info::parse(text).unwrap().to_string();
+        assert_eq!(told(REPLICA), "replica of 10.0.0.1:6379, last heard of 3 s ago");
+        let down =
+            REPLICA.replace("status:up", "status:down").replace("last_io_seconds_ago", "link_down_since_seconds");
+        assert_eq!(told(&down), "replica of 10.0.0.1:6379, to which it has no link, last heard of 3 s ago");
+        let syncing = down.replace("progress:0", "progress:1").replace(":3", ":-1");
+        assert_eq!(told(&syncing), "replica of 10.0.0.1:6379, which sends it all data anew, never heard of");
+    }
+
+    #[test]
+    fn what_is_cut_or_something_else_tells_no_role() {
+        for text in ["", "role", "role:", "role:sentinel", "role:slave", "role:slave\r\nmaster_host:x\r\nmaster_port:x"]
+        {
+            assert_eq!(Info::parse(text), None, "{text:?}");
+        }
+        for end in 0..REPLICA.len() {
+            // Whatever it says, it does not panic.
+            let _ = Info::parse(&REPLICA[..end]).map(|info| info.to_string());
+        }
+    }
+
+    #[test]
+    fn the_share_that_is_loaded_is_a_percentage() {
+        assert_eq!(loaded("loading:1\r\nloading_loaded_perc:12.94\r\n"), Some(12));
+        for text in ["", "loading_loaded_perc:x", "loading_loaded_perc:nan", "loading_loaded_perc:101"] {
+            assert_eq!(loaded(text), None, "{text:?}");
+        }
+    }
+}

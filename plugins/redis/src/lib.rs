@@ -1,0 +1,157 @@
+//! The built-in check `redis`: does a Redis server serve, in the right role, and is a replica up to date?
+
+mod info;
+mod resp;
+
+use std::time::Duration;
+
+use vouchd_check::{Context, Error, Report, Result};
+use vouchd_check_peer::{Line, Peer, Stop, Talk, password, quoted};
+
+use info::{Info, Role};
+use resp::{Reply, command};
+
+/// Where Debian has it.
+const ADDRESS: &str = "127.0.0.1:6379";
+
+vouchd_check::params! {
+    struct Params {
+        /// `host:port`; 127.0.0.1:6379 unless given.
+        address: Option<String>,
+        /// Path of the server's unix socket, instead of `address`.
+        socket: Option<String>,
+        /// Logs in as this user; with `password_file` alone, as the default user.
+        user: Option<String>,
+        /// File with the password, which is its first line.
+        password_file: Option<String>,
+        /// `master` or `replica`.
+        role: Option<String>,
+        /// Fewer connected replicas of a master than this is a `warn`.
+        replicas: u32 = 0,
+        /// A replica that has not heard of its master for longer is a `fail`.
+        max_silence: Option<Duration>,
+        /// Speak TLS.
+        tls: bool = false,
+        /// Whether a bad certificate is a `fail`.
+        tls_verify: bool = true,
+        /// Server name for TLS.
+        sni: Option<String>,
+        /// For the connection, and again for each answer; else what is left of the run.
+        timeout: Option<Duration>,
+    }
+}
+
+/// What is wanted of the server's state.
+struct Wanted {
+    role: Option<Role>,
+    replicas: u32,
+    max_silence: Option<Duration>,
+}
+
+pub fn check(ctx: &Context) -> Result<Report> {
+    let params: Params = ctx.params()?;
+    let role = params.role.as_deref().map(Role::parse).transpose()?;
+    if params.user.is_some() && params.password_file.is_none() {
+        return Err(Error::new("parameter `user` needs a password: expected `password_file`"));
+    }
+    let address = params.address.or_else(|| params.socket.is_none().then(|| ADDRESS.to_owned()));
+    let mut peer = Peer::new(address, params.socket, params.timeout)?;
+    if params.tls {
+        peer = peer.with_tls(params.sni, params.tls_verify)?;
+    }
+    let password = params.password_file.map(|path| password(ctx, &path)).transpose()?;
+    let login: Vec<&str> = params.user.as_deref().into_iter().chain(password.as_deref()).collect();
+    let wanted = Wanted { role, replicas: params.replicas, max_silence: params.max_silence };
+    talk(ctx, &peer, &login, &wanted).or_else(|stop| stop.report(peer.text()))
+}
+
+fn talk(ctx: &Context, peer: &Peer, login: &[&str], wanted: &Wanted) -> Talk<Report> {
+    let mut line = peer.connect(ctx)?;
+    if peer.wants_tls() {
+        line.start_tls()?;
+    }
+    if !login.is_empty() {
+        match ask(&mut line, &[&["AUTH"], login].concat(), "an answer to AUTH")? {
+            Reply::Status(_) => {}
+            Reply::Error(text) => return Err(Stop::error(format!("does not take the login: {text}"))),
+            other => return Err(unexpected(&other, "an answer to AUTH")),
+        }
+    }
+    match ask(&mut line, &["PING"], "an answer to PING")? {
+        Reply::Status(text) if text == "PONG" => {}
+        Reply::Error(text) => return Err(refusal(&mut line, &text)),
+        other => return Err(unexpected(&other, "PONG")),
+    }
+    match ask(&mut line, &["INFO", "replication"], "its replication")? {
+        Reply::Bulk(text) => {
+            let text = String::from_utf8_lossy(&text);
+            let info = Info::parse(&text).ok_or_else(|| Stop::fail("does not tell its role"))?;
+            Ok(wanted.judge(peer.text(), &info))
+        }
+        Reply::Error(text) => Err(Stop::error(format!("does not tell its replication: {text}"))),
+        other => Err(unexpected(&other, "its replication")),
+    }
+}
+
+fn ask(line: &mut Line, words: &[&str], what: &str) -> Talk<Reply> {
+    line.send(&command(words))?;
+    resp::read(line, what)
+}
+
+/// Why it does not answer a PING.
+fn refusal(line: &mut Line, text: &str) -> Stop {
+    let begins = |code: &str| text.split(' ').next() == Some(code);
+    if begins("NOAUTH") {
+        return Stop::error(format!("wants a login: expected `password_file`: {text}"));
+    }
+    if begins("NOPERM") || begins("DENIED") {
+        return Stop::error(format!("does not let this check in: {text}"));
+    }
+    if begins("LOADING")
+        && let Ok(Reply::Bulk(info)) = ask(line, &["INFO", "persistence"], "its persistence")
+        && let Some(share) = info::loaded(&String::from_utf8_lossy(&info))
+    {
+        return Stop::fail(format!("is loading its data set, {share}% are done"));
+    }
+    // LOADING, MASTERDOWN, BUSY: it runs, and does not serve.
+    Stop::fail(text)
+}
+
+fn unexpected(reply: &Reply, expected: &str) -> Stop {
+    let found = match reply {
+        Reply::Status(text) | Reply::Error(text) => text.clone(),
+        Reply::Bulk(data) => quoted(&data[..data.len().min(60)]),
+    };
+    Stop::fail(format!("expected {expected}, found {found:?}"))
+}
+
+impl Wanted {
+    fn judge(&self, peer: &str, info: &Info) -> Report {
+        let found = format!("{peer}: {info}");
+        if let Some(role) = self.role.filter(|role| *role != info.role()) {
+            return info.measured(Report::fail(format!("{found}, expected a {}", role.text())));
+        }
+        let report = match info {
+            Info::Master { replicas } if *replicas < self.replicas => {
+                Report::warn(format!("{found}, expected at least {}", self.replicas))
+            }
+            Info::Replica { silence, .. } if self.is_too_long(*silence) => {
+                let most = self.max_silence.unwrap_or_default().as_secs_f64();
+                Report::fail(format!("{found}, expected at most {most} s"))
+            }
+            Info::Replica { is_linked: false, .. } => Report::warn(found),
+            Info::Master { .. } | Info::Replica { .. } => Report::pass(found),
+        };
+        info.measured(report)
+    }
+
+    /// One that never heard of its master is silent for ever.
+    fn is_too_long(&self, silence: Option<u64>) -> bool {
+        self.max_silence.is_some_and(|most| silence.is_none_or(|silence| Duration::from_secs(silence) > most))
+    }
+}
+
+vouchd_check::check!(check, Params);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+//! A conversation with the system's D-Bus, and by it with systemd.
+
+use vouchd_check_peer::{Line, Stop, Talk, quoted};
+
+use crate::unit::{State, Unit};
+use crate::wire::{self, Call, HEAD, Kind, Message};
+
+/// Signals and what else may come before an answer.
+const MAX_OTHERS: usize = 32;
+
+pub struct Bus {
+    line: Line,
+    serial: u32,
+}
+
+impl Bus {
+    /// Logs in as the user that the kernel names to the bus: a plugin does not know who it runs as.
+    ///
+    /// # Errors
+    /// If that is refused.
+    pub fn open(mut line: Line) -> Talk<Self> {
+        // No initial response: the server asks for data, of which there is none.
+        line.send(b"\0AUTH EXTERNAL\r\n")?;
+        expect(&mut line, "DATA")?;
+        line.send(b"DATA\r\n")?;
+        expect(&mut line, "OK")?;
+        line.send(b"BEGIN\r\n")?;
+        let mut bus = Bus { line, serial: 0 };
+        let hello = Call {
+            destination: "org.freedesktop.DBus",
+            path: "/org/freedesktop/DBus",
+            interface: "org.freedesktop.DBus",
+            member: "Hello",
+            arguments: &[],
+        };
+        bus.call(&hello, "a name of the bus")?;
+        Ok(bus)
+    }
+
+    /// # Errors
+    /// If systemd does not tell.
+    pub fn state(&mut self, unit: &Unit) -> Talk<State> {
+        let object = unit.object();
+        let mut property = |name: &str| {
+            let get = Call {
+                destination: "org.freedesktop.systemd1",
+                path: &object,
+                interface: "org.freedesktop.DBus.Properties",
+                member: "Get",
+                arguments: &["org.freedesktop.systemd1.Unit", name],
+            };
+            let value = self.call(&get, name)?;
+            Ok(quoted(value.ok_or_else(|| Stop::fail(format!("systemd's {name} is no text")))?.as_bytes()))
+        };
+        Ok(State { load: property("LoadState")?, active: property("ActiveState")?, sub: property("SubState")? })
+    }
+
+    /// The answer's text. `what` it is stands in the message when it doesn't come.
+    fn call(&mut self, call: &Call<'_>, what: &str) -> Talk<Option<String>> {
+        self.serial += 1;
+        self.line.send(&call.message(self.serial))?;
+        for _ in 0..MAX_OTHERS {
+            let message = self.message(what)?;
+            if message.answers != Some(self.serial) {
+                continue;
+            }
+            return match message.kind {
+                Kind::Answer => Ok(message.text),
+                Kind::Error(name) => {
+                    let text = message.text.unwrap_or_default();
+                    Err(Stop::fail(format!("no {what}: {}", quoted(format!("{name}: {text}").as_bytes()))))
+                }
+                Kind::Other => continue,
+            };
+        }
+        Err(Stop::fail(format!("{MAX_OTHERS} other messages instead of {what}")))
+    }
+
+    fn message(&mut self, what: &str) -> Talk<Message> {
+        let mut data = self.line.exactly(HEAD, what)?;
+        let rest = wire::rest(&data).ok_or_else(|| Stop::fail(format!("no message of D-Bus for {what}")))?;
+        data.extend(self.line.exactly(rest, what)?);
+        Message::parse(&data).ok_or_else(|| Stop::fail(format!("a message that can't be read for {what}")))
+    }
+}
+
+/// A line of the login.
+fn expect(line: &mut Line, word: &str) -> Talk<()> {
+    let said = line.until(b"\r\n", 512, "an answer to the login")?;
+    match String::from_utf8_lossy(&said).split(' ').next() {
+        Some(first) if first == word => Ok(()),
+        _ => Err(Stop::fail(format!("does not let this user in: expected {word}, found {:?}", quoted(&said)))),
+    }
+}

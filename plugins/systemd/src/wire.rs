@@ -1,0 +1,274 @@
+//! D-Bus messages, as far as this check needs them: calls with texts, and answers that are a text or a value with a text.
+//! <https://dbus.freedesktop.org/doc/dbus-specification.html>
+
+/// Of a message: its first bytes, which tell how long it is.
+pub const HEAD: u32 = 16;
+/// Longer ones are no answers to our questions.
+pub const MAX_MESSAGE: u32 = 64 << 10;
+
+/// The codes of the header's fields.
+const PATH: u8 = 1;
+const INTERFACE: u8 = 2;
+const MEMBER: u8 = 3;
+const ERROR_NAME: u8 = 4;
+const REPLY_SERIAL: u8 = 5;
+const DESTINATION: u8 = 6;
+const SIGNATURE: u8 = 8;
+
+/// A method to call, with texts for arguments.
+pub struct Call<'a> {
+    pub destination: &'a str,
+    pub path: &'a str,
+    pub interface: &'a str,
+    pub member: &'a str,
+    pub arguments: &'a [&'a str],
+}
+
+/// Writes little-endian.
+#[derive(Default)]
+struct Out(Vec<u8>);
+
+impl Out {
+    fn align(&mut self, to: usize) {
+        self.0.resize(self.0.len().next_multiple_of(to), 0);
+    }
+
+    fn number(&mut self, number: usize) {
+        self.align(4);
+        self.0.extend(u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes());
+    }
+
+    fn text(&mut self, text: &str) {
+        self.number(text.len());
+        self.0.extend(text.as_bytes());
+        self.0.push(0);
+    }
+
+    fn signature(&mut self, signature: &str) {
+        self.0.push(u8::try_from(signature.len()).unwrap_or(u8::MAX));
+        self.0.extend(signature.as_bytes());
+        self.0.push(0);
+    }
+
+    fn field(&mut self, code: u8, kind: &str, value: &str) {
+        self.align(8);
+        self.0.push(code);
+        self.signature(kind);
+        if kind == "g" { self.signature(value) } else { self.text(value) }
+    }
+}
+
+impl Call<'_> {
+    pub fn message(&self, serial: u32) -> Vec<u8> {
+        let mut body = Out::default();
+        self.arguments.iter().for_each(|argument| body.text(argument));
+        let mut fields = Out::default();
+        fields.field(PATH, "o", self.path);
+        fields.field(INTERFACE, "s", self.interface);
+        fields.field(MEMBER, "s", self.member);
+        fields.field(DESTINATION, "s", self.destination);
+        if !self.arguments.is_empty() {
+            fields.field(SIGNATURE, "g", &"s".repeat(self.arguments.len()));
+        }
+        // Little-endian, a call, no flags, version 1.
+        let mut out = Out(vec![b'l', 1, 0, 1]);
+        out.number(body.0.len());
+        out.number(usize::try_from(serial).unwrap_or_default());
+        out.number(fields.0.len());
+        out.0.extend(fields.0);
+        out.align(8);
+        out.0.extend(body.0);
+        out.0
+    }
+}
+
+/// What a message is to us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    Answer,
+    /// With its name.
+    Error(String),
+    /// A signal, or a call to us.
+    Other,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    pub kind: Kind,
+    /// Which of our calls it answers.
+    pub answers: Option<u32>,
+    /// Its first argument, if that is a text or a value with a text.
+    pub text: Option<String>,
+}
+
+/// How many bytes follow the head. None: it is no message, or too long.
+pub fn rest(head: &[u8]) -> Option<u32> {
+    let mut input = In::new(head)?;
+    input.at = 4;
+    let body = input.number()?;
+    input.number()?;
+    let fields = input.number()?;
+    let length = fields.checked_next_multiple_of(8)?.checked_add(body)?;
+    (length <= MAX_MESSAGE).then_some(length)
+}
+
+/// Reads either byte order, as the sender says.
+struct In<'a> {
+    data: &'a [u8],
+    at: usize,
+    is_big: bool,
+}
+
+impl<'a> In<'a> {
+    /// None: it does not begin as a message of version 1.
+    fn new(data: &'a [u8]) -> Option<Self> {
+        let is_big = match data.first()? {
+            b'l' => false,
+            b'B' => true,
+            _ => return None,
+        };
+        (*data.get(3)? == 1).then_some(In { data, at: 0, is_big })
+    }
+
+    fn align(&mut self, to: usize) {
+        self.at = self.at.next_multiple_of(to);
+    }
+
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let end = self.at.checked_add(length)?;
+        let taken = self.data.get(self.at..end)?;
+        self.at = end;
+        Some(taken)
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        self.take(1)?.first().copied()
+    }
+
+    fn number(&mut self) -> Option<u32> {
+        self.align(4);
+        let bytes = self.take(4)?.try_into().ok()?;
+        Some(if self.is_big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
+    }
+
+    fn text(&mut self) -> Option<String> {
+        let length = usize::try_from(self.number()?).ok()?;
+        let text = String::from_utf8(self.take(length)?.to_vec()).ok()?;
+        (self.byte()? == 0).then_some(text)
+    }
+
+    fn signature(&mut self) -> Option<String> {
+        let length = usize::from(self.byte()?);
+        let text = String::from_utf8(self.take(length)?.to_vec()).ok()?;
+        (self.byte()? == 0).then_some(text)
+    }
+}
+
+impl Message {
+    /// Head and rest together. None: it is no message.
+    pub fn parse(data: &[u8]) -> Option<Self> {
+        let mut input = In::new(data)?;
+        input.at = 1;
+        let kind = input.byte()?;
+        input.at = 12;
+        let end = input.number()?.try_into().ok().and_then(|length: usize| length.checked_add(16))?;
+        let (mut answers, mut error, mut signature) = (None, None, String::new());
+        loop {
+            input.align(8);
+            if input.at >= end {
+                break;
+            }
+            let code = input.byte()?;
+            // The fields that there are have only these types.
+            match (code, input.signature()?.as_str()) {
+                (REPLY_SERIAL, "u") => answers = Some(input.number()?),
+                (ERROR_NAME, "s") => error = Some(input.text()?),
+                (SIGNATURE, "g") => signature = input.signature()?,
+                (_, "u") => drop(input.number()?),
+                (_, "s" | "o") => drop(input.text()?),
+                (_, "g") => drop(input.signature()?),
+                _ => return None,
+            }
+        }
+        let value = signature.starts_with('v').then(|| input.signature());
+        let text = match value {
+            Some(signature) if signature.as_deref()? == "s" => Some(input.text()?),
+            Some(_) => None,
+            None if signature.starts_with('s') => Some(input.text()?),
+            None => None,
+        };
+        let kind = match (kind, error) {
+            (2, _) => Kind::Answer,
+            (3, Some(name)) => Kind::Error(name),
+            (3, None) => return None,
+            _ => Kind::Other,
+        };
+        Some(Message { kind, answers, text })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HELLO: Call<'_> = Call {
+        destination: "org.freedesktop.DBus",
+        path: "/org/freedesktop/DBus",
+        interface: "org.freedesktop.DBus",
+        member: "Hello",
+        arguments: &[],
+    };
+
+    /// An answer to call 7 with the value `active`, in either byte order.
+    pub fn answer(is_big: bool) -> Vec<u8> {
+        let number = |n: u32| if is_big { n.to_be_bytes() } else { n.to_le_bytes() };
+        let mut data = vec![if is_big { b'B' } else { b'l' }, 2, 1, 1];
+        data.extend([number(15), number(3), number(15)].concat());
+        data.extend([REPLY_SERIAL, 1, b'u', 0]);
+        data.extend(number(7));
+        data.extend([SIGNATURE, 1, b'g', 0, 1, b'v', 0, 0]);
+        data.extend([1, b's', 0, 0]);
+        data.extend(number(6));
+        data.extend(b"active\0");
+        data
+    }
+
+    #[test]
+    fn a_call_is_what_the_specification_says() {
+        let message = HELLO.message(1);
+        assert_eq!(&message[..16], b"l\x01\0\x01\0\0\0\0\x01\0\0\0\x6d\0\0\0");
+        assert_eq!(&message[16..48], b"\x01\x01o\0\x15\0\0\0/org/freedesktop/DBus\0\0\0");
+        assert_eq!(message.len() % 8, 0);
+        let ask = Call { arguments: &["a", "bc"], ..HELLO };
+        assert!(ask.message(1).ends_with(b"\x01\0\0\0a\0\0\0\x02\0\0\0bc\0"));
+        assert!(ask.message(1).windows(7).any(|window| window == b"\x08\x01g\0\x02ss"));
+    }
+
+    #[test]
+    fn an_answer_is_read_in_either_byte_order() {
+        for is_big in [false, true] {
+            let data = answer(is_big);
+            let expected = Message { kind: Kind::Answer, answers: Some(7), text: Some("active".to_owned()) };
+            assert_eq!(Message::parse(&data), Some(expected));
+            assert_eq!(rest(&data[..16]).map(|rest| rest as usize + 16), Some(data.len()));
+        }
+    }
+
+    #[test]
+    fn what_is_cut_changed_or_too_long_is_never_a_panic() {
+        let data = answer(false);
+        for end in 0..data.len() {
+            assert_eq!(Message::parse(&data[..end]), None, "{end}");
+        }
+        for at in 0..data.len() {
+            for byte in [0, 1, 7, b'B', b's', b'v', 0x7f, 0xff] {
+                let mut changed = data.clone();
+                changed[at] = byte;
+                let _ = (rest(&changed), Message::parse(&changed));
+            }
+        }
+        assert_eq!(rest(b"l\x02\x01\x01\xff\xff\xff\xff\0\0\0\0\xff\xff\xff\xff"), None);
+        assert_eq!(rest(b"l\x02\x01\x02\0\0\0\0\0\0\0\0\0\0\0\0"), None, "another version");
+        assert_eq!(rest(b""), None);
+    }
+}

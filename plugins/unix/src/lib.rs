@@ -1,0 +1,87 @@
+//! The built-in check `unix`: does a service accept connections by its unix socket, and answer as expected?
+
+use std::time::Duration;
+
+use vouchd_check::{Context, Report, Result};
+
+/// An expected text has to come within this much.
+const MAX_REPLY: u32 = 64 << 10;
+
+vouchd_check::params! {
+    struct Params {
+        /// The socket.
+        path: String,
+        /// Sent after connecting.
+        send: Option<String>,
+        /// Has to appear in the answer.
+        expect: Option<String>,
+        /// For the connection, and again for the answer; else what is left of the run.
+        timeout: Option<Duration>,
+    }
+}
+
+pub fn check(ctx: &Context) -> Result<Report> {
+    let Params { path, send, expect, timeout } = ctx.params()?;
+    let expect = expect.filter(|text| !text.is_empty());
+    let answer = ctx.connect_unix(&path, timeout).and_then(|mut connection| {
+        if let Some(text) = send {
+            connection.send(text)?;
+        }
+        let Some(text) = &expect else { return Ok(Vec::new()) };
+        connection.receive_until(text, MAX_REPLY, timeout)
+    });
+    Ok(match (answer, expect) {
+        (Err(error), _) => return error.or_fail(&path),
+        (Ok(_), None) => Report::pass(format!("{path} accepts connections")),
+        (Ok(data), Some(text)) if data.ends_with(text.as_bytes()) => Report::pass(format!("{path} answers {text:?}")),
+        (Ok(data), Some(text)) => Report::fail(format!("{path} answers {}, expected {text:?}", excerpt(&data))),
+    })
+}
+
+fn excerpt(data: &[u8]) -> String {
+    if data.is_empty() {
+        return "nothing".to_owned();
+    }
+    format!("{:?}", String::from_utf8_lossy(&data[..data.len().min(60)]))
+}
+
+vouchd_check::check!(check, Params);
+
+#[cfg(test)]
+mod tests {
+    use vouchd_check::testing::{FakeHost, Script};
+    use vouchd_check::{ProbeError, Verdict};
+
+    use super::*;
+
+    #[test]
+    fn the_answer_decides() {
+        type Row = (&'static [(&'static str, &'static str)], Verdict, &'static str);
+        let table: [Row; 6] = [
+            (&[], Verdict::Pass, "/run/s accepts connections"),
+            (&[("expect", "hello")], Verdict::Pass, "/run/s answers \"hello\""),
+            (&[("expect", "")], Verdict::Pass, "/run/s accepts connections"),
+            (&[("send", "PING\n"), ("expect", "PONG")], Verdict::Pass, "/run/s answers \"PONG\""),
+            (&[("expect", "bye")], Verdict::Fail, "/run/s answers \"hello\\n\", expected \"bye\""),
+            (&[("send", "?\n")], Verdict::Fail, "/run/s: connection refused"),
+        ];
+        for (params, verdict, message) in table {
+            let script = Script::new().greets("hello\n").expects("PING\n", "PONG\n");
+            let host = FakeHost::new().on_connect_unix(move |_| Ok(script.clone().connection()));
+            let report = host.run(check, &[&[("path", "/run/s")], params].concat()).unwrap();
+            assert_eq!((report.verdict, report.message.as_str()), (verdict, message), "{params:?}");
+        }
+        let host = FakeHost::new().on_connect_unix(|_| Ok(Script::new().connection()));
+        let report = host.run(check, &[("path", "/run/s"), ("expect", "x")]).unwrap();
+        assert_eq!(report.message, "/run/s answers nothing, expected \"x\"");
+    }
+
+    #[test]
+    fn no_connection_is_a_failure_and_a_refusal_to_probe_an_error() {
+        let params = [("path", "/run/s")];
+        let host = FakeHost::new().on_connect_unix(|_| Err(ProbeError::Refused));
+        assert_eq!(host.run(check, &params).unwrap(), Report::fail("/run/s: connection refused"));
+        let host = FakeHost::new().on_connect_unix(|_| Err(ProbeError::Denied("add this".to_owned())));
+        assert_eq!(host.run(check, &params).unwrap_err().to_string(), "add this");
+    }
+}

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 pub enum Need {
     Nginx,
     Keepalived,
+    Haproxy,
     /// The daemon under test and its built-in plugins.
     Vouchd,
     /// A compiler of C for WebAssembly.
@@ -43,6 +44,7 @@ pub fn missing(needs: &[Need]) -> Vec<String> {
     for need in needs {
         match need {
             Need::Nginx => commands.push(("nginx", "nginx-light")),
+            Need::Haproxy => commands.push(("haproxy", "haproxy")),
             Need::Keepalived => {
                 commands.extend([("keepalived", "keepalived"), ("killall", "psmisc")]);
             }

@@ -25,7 +25,7 @@ from plugin import NotThere, Plugin  # noqa: E402
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PORTS = ["assemblyscript", "c", "cpp", "go", "javascript", "python", "rust", "typescript", "wat", "zig"]
 # The SDK of JavaScript is that of TypeScript; WebAssembly text has none.
-CONFORMANCE = ["assemblyscript", "c", "cpp", "go", "python", "typescript", "zig"]
+CONFORMANCE = ["assemblyscript", "c", "cpp", "go", "python", "rust", "typescript", "zig"]
 
 
 def main():

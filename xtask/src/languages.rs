@@ -47,7 +47,7 @@ const TYPESCRIPT: Tool = Tool::Node("typescript", "7.0.2");
 
 const RECIPES: [Recipe; 10] = [
     Recipe {
-        plugins: &[("rust", "sdk/rust/example/port")],
+        plugins: &[("rust", "sdk/rust/example/port"), ("conformance-rust", "sdk/rust/conformance")],
         inputs: &["sdk/rust", "sdk/wit", "plugins/Cargo.toml", "plugins/Cargo.lock"],
         tools: &[],
         steps: &["{cargo} --package {stem}", "cp target/wasm/wasm32-unknown-unknown/release/{stem}.wasm {out}"],
@@ -122,7 +122,7 @@ const RECIPES: [Recipe; 10] = [
             "{node}/componentize-qjs --wit sdk/wit --world plugin --js {build}/{stem}.js --stub-wasi --sync \
              --opt-size -o {out}",
         ],
-        tests: &["node --test sdk/javascript/test sdk/javascript/example"],
+        tests: &["node --test sdk/javascript/test/sdk.test.js sdk/javascript/example/port.test.js"],
     },
     Recipe {
         plugins: &[

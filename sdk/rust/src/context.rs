@@ -76,6 +76,11 @@ impl<'a> Context<'a> {
         from_pairs(&self.params)
     }
 
+    /// The parameters as they are handed over, in file order: tables flattened (`headers.accept`), a list as its name repeated.
+    pub fn pairs(&self) -> &[(String, String)] {
+        &self.params
+    }
+
     /// Running processes that fit the query. They are watched: when one ends, the check runs again at once.
     ///
     /// # Errors

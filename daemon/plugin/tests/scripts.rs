@@ -25,6 +25,8 @@ const PAGE: &str = include_str!("../../../docs/replacing-scripts.md");
 /// What this test starts no service for. The databases are tried with servers of their own, and a login by the operating
 /// system's user.
 const NOT_SERVED: [&str; 3] = ["mysql", "mysql-writable", "postgresql"];
+/// Here is no systemd; its plugin is tried with a bus of its own.
+const NO_SYSTEMD: &str = "systemd";
 /// All is well with these though nothing runs: a file that must not be there, an address that is elsewhere.
 const PASS_ALONE: [&str; 2] = ["maintenance", "apiserver-at-the-address"];
 
@@ -198,7 +200,7 @@ fn start_services() -> Vec<Service> {
         Service::start(Command::new("/usr/sbin/haproxy").args(["-q", "-db", "-f", "/run/haproxy.cfg"])),
         Service::start(Command::new("/bin/cat").arg0("ora_pmon_ORCL").uid(1521)),
     ];
-    services.extend(["traefik", "dockerd", "freeradius", "kamailio"].map(Service::named));
+    services.extend(["traefik", "dockerd", "freeradius"].map(Service::named));
     services
 }
 
@@ -215,7 +217,7 @@ async fn verdicts(
     config: &Config,
 ) -> BTreeMap<String, (Verdict, String)> {
     let mut verdicts = BTreeMap::new();
-    for check in &config.checks {
+    for check in config.checks.iter().filter(|check| check.plugin != NO_SYSTEMD) {
         let params: Vec<_> = check.params.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         let outcome = run(host, &plugins[check.plugin.as_str()], &params, &check.grants).await;
         let said = match outcome.result {

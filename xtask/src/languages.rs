@@ -1,5 +1,6 @@
 //! The example plugin of each language, built with tools from package registries alone, and held against the same behaviours.
 
+mod figures;
 mod tools;
 
 use std::collections::hash_map::DefaultHasher;
@@ -9,10 +10,12 @@ use std::fs;
 use std::hash::Hasher;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context;
 
+use self::figures::computed;
+pub use self::figures::print as print_figures;
 use self::tools::{Tool, Tools};
 use crate::{plugins, run};
 
@@ -20,6 +23,7 @@ use crate::{plugins, run};
 const TARGET: &str = "target/languages";
 
 /// How the plugins in a language are built.
+#[derive(Debug)]
 struct Recipe {
     /// Name and source of each plugin.
     plugins: &'static [(&'static str, &'static str)],
@@ -32,6 +36,14 @@ struct Recipe {
     steps: &'static [&'static str],
     /// The SDK's own tests: commands like the steps, without a source. Run when something was built.
     tests: &'static [&'static str],
+}
+
+impl Recipe {
+    /// The file that keeps what the plugins were built from.
+    fn note(&self, root: &Path) -> PathBuf {
+        let name = self.plugins.first().map_or("none", |(name, _)| name);
+        root.join(TARGET).join("build").join(name).with_extension("inputs")
+    }
 }
 
 const CLANG: Tool = Tool::Debian(&["clang-19", "lld-19", "wasi-libc", "libclang-rt-19-dev-wasm32"]);
@@ -167,28 +179,23 @@ pub fn build(root: &Path) -> anyhow::Result<()> {
     let mut stale = Vec::new();
     for recipe in &RECIPES {
         let fingerprint = fingerprint(root, recipe)?;
-        for (name, source) in recipe.plugins {
-            let built = fs::read_to_string(note(root, name)).is_ok_and(|built| built == fingerprint);
-            if !built || !file(root, name).exists() {
-                stale.push((recipe, name, source, fingerprint.clone()));
-            }
+        let is_built = fs::read_to_string(recipe.note(root)).is_ok_and(|built| built == fingerprint);
+        if !is_built || recipe.plugins.iter().any(|(name, _)| !file(root, name).exists()) {
+            stale.push((recipe, fingerprint));
         }
     }
-    let needed: Vec<Tool> = stale.iter().flat_map(|(recipe, ..)| recipe.tools).copied().collect();
+    let needed: Vec<Tool> = stale.iter().flat_map(|(recipe, _)| recipe.tools).copied().collect();
     tools.install(&needed)?;
-    for (recipe, name, source, _) in &stale {
-        let took = make(root, &tools, recipe, name, Path::new(source)).with_context(|| format!("building {source}"))?;
-        let size = fs::metadata(file(root, name))?.len();
-        println!("xtask: {TARGET}/{name}.wasm, {size} bytes, in {:.1} s", took.as_secs_f64());
+    for (recipe, fingerprint) in &stale {
+        for (name, source) in recipe.plugins {
+            make(root, &tools, recipe, name, Path::new(source)).with_context(|| format!("building {source}"))?;
+        }
+        for step in recipe.tests {
+            take(root, &tools, step, &[("{build}", root.join(TARGET).join("build").as_os_str())])?;
+        }
+        fs::write(recipe.note(root), fingerprint)?;
     }
-    let tested = RECIPES.iter().filter(|recipe| stale.iter().any(|(built, ..)| std::ptr::eq(*built, *recipe)));
-    for step in tested.flat_map(|recipe| recipe.tests) {
-        take(root, &tools, step, &[("{build}", root.join(TARGET).join("build").as_os_str())])?;
-    }
-    for (_, name, _, fingerprint) in &stale {
-        fs::write(note(root, name), fingerprint)?;
-    }
-    println!("xtask: plugins in other languages: {} built, the others as they were", stale.len());
+    println!("xtask: {} of {} recipes for plugins had to be followed", stale.len(), RECIPES.len());
     Ok(())
 }
 
@@ -206,20 +213,14 @@ fn file(root: &Path, plugin: &str) -> PathBuf {
     root.join(TARGET).join(plugin).with_extension("wasm")
 }
 
-/// What the plugin was built from.
-fn note(root: &Path, plugin: &str) -> PathBuf {
-    root.join(TARGET).join("build").join(plugin).with_extension("inputs")
+/// How many seconds of computing that took.
+fn took(root: &Path, plugin: &str) -> PathBuf {
+    root.join(TARGET).join("build").join(plugin).with_extension("seconds")
 }
 
 /// Everything that decides what the recipe makes.
 fn fingerprint(root: &Path, recipe: &Recipe) -> anyhow::Result<String> {
-    let mut text = String::new();
-    for step in recipe.steps {
-        let _ = writeln!(text, "{step}");
-    }
-    for tool in recipe.tools {
-        let _ = writeln!(text, "{tool:?}");
-    }
+    let mut text = format!("{recipe:?}\n");
     for input in recipe.inputs {
         add(root, Path::new(input), &mut text)?;
     }
@@ -247,7 +248,7 @@ fn add(root: &Path, path: &Path, text: &mut String) -> anyhow::Result<()> {
 }
 
 /// Follows the recipe; the file is replaced at the end and as a whole, as it may be in use.
-fn make(root: &Path, tools: &Tools, recipe: &Recipe, name: &str, source: &Path) -> anyhow::Result<Duration> {
+fn make(root: &Path, tools: &Tools, recipe: &Recipe, name: &str, source: &Path) -> anyhow::Result<()> {
     let start = Instant::now();
     let build = root.join(TARGET).join("build");
     let out = build.join(name).with_extension("wasm");
@@ -258,11 +259,13 @@ fn make(root: &Path, tools: &Tools, recipe: &Recipe, name: &str, source: &Path) 
         ("{out}", out.as_os_str()),
         ("{build}", build.as_os_str()),
     ];
-    for step in recipe.steps {
-        take(root, tools, step, &places)?;
-    }
+    let steps = || recipe.steps.iter().try_for_each(|step| take(root, tools, step, &places));
+    let (computed, ()) = computed(steps)?;
     fs::rename(&out, file(root, name)).with_context(|| format!("{} was not made", out.display()))?;
-    Ok(start.elapsed())
+    fs::write(took(root, name), format!("{:.1}", computed.as_secs_f64()))?;
+    let size = fs::metadata(file(root, name))?.len();
+    println!("xtask: {TARGET}/{name}.wasm, {size} bytes, in {:.1} s", start.elapsed().as_secs_f64());
+    Ok(())
 }
 
 /// One step, with what its placeholders stand for.

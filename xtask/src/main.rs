@@ -42,7 +42,11 @@ enum Task {
         args: Vec<String>,
     },
     /// The example plugin of each of ten languages, held against the same list of behaviours
-    Languages,
+    Languages {
+        /// Instead: what a check costs in each language, as a table in Markdown
+        #[arg(long)]
+        figures: bool,
+    },
     /// Formatting and clippy, warnings denied
     Lint,
 }
@@ -55,7 +59,7 @@ fn main() -> anyhow::Result<()> {
         Task::Test { args } => test(&root, &args),
         Task::Build => build(&root),
         Task::Bench { args } => bench(&root, &args),
-        Task::Languages => languages(&root),
+        Task::Languages { figures } => languages(&root, figures),
         Task::Lint => lint(&root),
     }
 }
@@ -99,10 +103,16 @@ fn bench(root: &Path, args: &[String]) -> anyhow::Result<()> {
     run(Command::new(release.join("vouchd-bench")).args(args).envs(environment))
 }
 
-fn languages(root: &Path) -> anyhow::Result<()> {
+fn languages(root: &Path, figures: bool) -> anyhow::Result<()> {
     languages::build(root)?;
-    run(cargo(["build", "--package", "vouchd"]))?;
-    languages::test(root, &root.join("target/debug/vouchd"))
+    let vouchd = match env::var_os("VOUCHD_BIN") {
+        Some(vouchd) => PathBuf::from(vouchd),
+        None => {
+            run(cargo(["build", "--package", "vouchd"]))?;
+            root.join("target/debug/vouchd")
+        }
+    };
+    if figures { languages::print_figures(root, &vouchd) } else { languages::test(root, &vouchd) }
 }
 
 fn lint(root: &Path) -> anyhow::Result<()> {
@@ -121,6 +131,13 @@ fn guests<const N: usize>(root: &Path, args: [&str; N]) -> Command {
 
 fn cargo<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(args: I) -> Command {
     let mut command = Command::new(env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from));
+    // What cargo has set for xtask itself: some build scripts look at it, and half the workspace would be built anew
+    // whenever cargo is called once through xtask and once without.
+    for (variable, _) in env::vars_os() {
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|own| variable.to_string_lossy().starts_with(own)) {
+            command.env_remove(variable);
+        }
+    }
     command.args(args);
     command
 }

@@ -25,6 +25,8 @@ pub struct Daemon {
     pub plugin_dir: PathBuf,
     /// The plugins that come with the daemon; one of the same name in `plugin_dir` wins.
     pub builtin_plugin_dir: PathBuf,
+    /// Public keys of minisign: a plugin needs a signature by one of them. None: no plugin needs one.
+    pub plugin_keys: Vec<String>,
     /// The control socket.
     pub control: PathBuf,
     /// Where compiled plugins are kept. None: nowhere, every start compiles.

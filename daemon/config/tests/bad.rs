@@ -196,6 +196,9 @@ fn values_of_the_daemon() {
         ("user = \"no body\"", 8, "letters, digits"),
         ("error_grace = \"3\"", 15, "a duration with its unit"),
         ("realtime = 1", 12, "true or false"),
+        ("plugin_keys = \"RWQPWdDO1o3mzp6LbizY/vhj9fzPOp/BqDEKcuwKkfD/1zfLFMiKqLLv\"", 15, "a list of public keys"),
+        ("plugin_keys = []", 15, "at least one key"),
+        ("plugin_keys = [\"RWQPWdDO1o3mzp6LbizY\"]", 16, "a public key as minisign -G prints it"),
         ("metrics = \"127.0.0.1:9650\"", 11, "not available in this version"),
         ("router_id = \"a\"", 1, "write `name` in `[daemon]` instead"),
     ] {

@@ -123,6 +123,7 @@ fn the_other_values() {
         builtin_plugin_dir = "/opt/plugins"
         cache_dir = "off"
         user = "checks"
+        plugin_keys = ["RWQPWdDO1o3mzp6LbizY/vhj9fzPOp/BqDEKcuwKkfD/1zfLFMiKqLLv"]
         error_grace = "500ms"
         realtime = false
 
@@ -163,6 +164,7 @@ fn the_other_values() {
     let daemon = &config.daemon;
     assert_eq!((daemon.cache_dir.as_ref(), daemon.checker_user.as_deref()), (None, Some("checks")));
     assert_eq!((daemon.error_grace, daemon.realtime), (Duration::from_millis(500), false));
+    assert_eq!(daemon.plugin_keys, ["RWQPWdDO1o3mzp6LbizY/vhj9fzPOp/BqDEKcuwKkfD/1zfLFMiKqLLv"]);
     assert_eq!(daemon.builtin_plugin_dir, PathBuf::from("/opt/plugins"));
 
     let check = &config.checks[0];

@@ -1,13 +1,12 @@
-//! The wasmtime engine: settings that keep plugins small and interruptible, the compiled-code cache, and the ticker that
-//! makes a computing plugin give way.
+//! The wasmtime engine: settings that keep plugins small and interruptible, and the ticker that makes a computing
+//! plugin give way.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use wasmtime::{Cache, CacheConfig, Config, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Config, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::host::HostSettings;
 
@@ -20,7 +19,7 @@ const SPARE_SLOTS: u32 = 2;
 /// Builds the engine; the settings bound every plugin it can run.
 pub(crate) fn build(settings: &HostSettings) -> wasmtime::Result<Engine> {
     let slots = settings.slots + SPARE_SLOTS;
-    let max_memory = settings.max_memory.next_multiple_of(64 << 10);
+    let max_memory = whole_pages(settings.max_memory);
     // Tight slots: the default reservations (4 GiB a memory) fail on small machines.
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
@@ -33,6 +32,18 @@ pub(crate) fn build(settings: &HostSettings) -> wasmtime::Result<Engine> {
         .max_tables_per_component(16)
         .max_memory_size(usize::try_from(max_memory)?)
         .table_elements(usize::try_from(settings.max_table_elements)?);
+    let mut config = for_code(max_memory);
+    config.async_stack_size(1 << 20).allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    Engine::new(&config)
+}
+
+/// An engine that compiles for one with the same `max_memory`, and reserves nothing for running.
+pub(crate) fn for_compiling(max_memory: u64) -> wasmtime::Result<Engine> {
+    Engine::new(&for_code(whole_pages(max_memory)))
+}
+
+/// The settings that show in the code: the same for who compiles it and who runs it.
+fn for_code(max_memory: u64) -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
@@ -41,37 +52,12 @@ pub(crate) fn build(settings: &HostSettings) -> wasmtime::Result<Engine> {
         .memory_reservation(max_memory)
         .memory_reservation_for_growth(0)
         .memory_guard_size(64 << 10)
-        .max_wasm_stack(256 << 10)
-        .async_stack_size(1 << 20)
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
-    if let Some(dir) = settings.cache_dir.as_deref() {
-        config.cache(open_cache(dir));
-    }
-    Engine::new(&config)
+        .max_wasm_stack(256 << 10);
+    config
 }
 
-/// Without the cache everything works, only slower to start: so trouble with it is a warning.
-fn open_cache(dir: &Path) -> Option<Cache> {
-    let attempt = || -> Result<Cache, String> {
-        std::fs::create_dir_all(dir).map_err(|e| e.to_string())?;
-        tempfile_probe(dir).map_err(|e| format!("not writable: {e}"))?;
-        let mut config = CacheConfig::new();
-        config.with_directory(dir);
-        Cache::new(config).map_err(|e| format!("{e:#}"))
-    };
-    match attempt() {
-        Ok(cache) => Some(cache),
-        Err(error) => {
-            tracing::warn!("plugins are compiled anew at each start: the cache directory {}: {error}", dir.display());
-            None
-        }
-    }
-}
-
-fn tempfile_probe(dir: &Path) -> std::io::Result<()> {
-    let path = dir.join(format!(".probe-{}", std::process::id()));
-    std::fs::write(&path, b"")?;
-    std::fs::remove_file(&path)
+fn whole_pages(bytes: u64) -> u64 {
+    bytes.next_multiple_of(64 << 10)
 }
 
 /// Advances the engine's epoch while runs are in flight, and sleeps when there are none.

@@ -1,8 +1,8 @@
 //! The host: loads plugins and runs them, each run in an instance of its own.
 
-use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
@@ -13,12 +13,14 @@ use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Engine, Module, Store};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
+use crate::cache::{Cache, CacheSettings, hex};
 use crate::changes::Changes;
 use crate::command;
+use crate::compile::{self, Artefact, Compiler, Form};
 use crate::contract::{Context, Plugin as Bindings, PluginPre, offered_version, types};
 use crate::engine::{self, Ticker};
 use crate::failure::{self, MAX_REASON};
-use crate::load::{self, Code, Entry, Kind, LoadError, Metadata};
+use crate::load::{self, Entry, Kind, LoadError, Metadata};
 use crate::metered::{CpuExceeded, Metered};
 use crate::outcome::{LogLevel, LogLine, Outcome, Run, Watch};
 use crate::probes::Probes;
@@ -26,10 +28,10 @@ use crate::ready::Ready;
 use crate::state::{MAX_MEMO, RunState, Setting};
 use crate::text::{cut, line};
 
-/// A plugin gets this long to start when it is loaded.
+/// A plugin gets this long to start when it is loaded, and as much CPU time as a check may use in a run.
 const START_TIME: Duration = Duration::from_secs(5);
 
-/// Compiling is deep; the threads of an async runtime may be too small for it.
+/// Compiling, where it happens in this process, is deep; the threads of an async runtime may be too small for it.
 const COMPILE_STACK: usize = 16 << 20;
 
 const MAX_MESSAGE: usize = 512;
@@ -43,12 +45,16 @@ const MAX_HANDED_OVER: usize = 4 << 20;
 /// How a [`Host`] is made.
 #[derive(Debug, Clone)]
 pub struct HostSettings {
-    /// Where compiled code is kept. Whoever can write there runs code in this process.
-    pub cache_dir: Option<PathBuf>,
+    /// Who makes plugins into native code.
+    pub compiler: Compiler,
+    /// Where native code is kept. None: nowhere.
+    pub cache: Option<CacheSettings>,
     /// The largest `limits.memory` of all checks, in bytes.
     pub max_memory: u64,
     /// The largest `limits.table_elements` of all checks.
     pub max_table_elements: u32,
+    /// The largest `limits.cpu` of all checks.
+    pub max_cpu: Duration,
     /// Runs at the same time; more wait.
     pub slots: u32,
 }
@@ -57,9 +63,11 @@ impl Default for HostSettings {
     fn default() -> Self {
         let limits = Limits::default();
         HostSettings {
-            cache_dir: None,
+            compiler: Compiler::default(),
+            cache: None,
             max_memory: limits.memory,
             max_table_elements: limits.table_elements,
+            max_cpu: limits.cpu,
             slots: 64,
         }
     }
@@ -71,8 +79,14 @@ impl HostSettings {
         limits.into_iter().fold(HostSettings::default(), |settings, limits| HostSettings {
             max_memory: settings.max_memory.max(limits.memory),
             max_table_elements: settings.max_table_elements.max(limits.table_elements),
+            max_cpu: settings.max_cpu.max(limits.cpu),
             ..settings
         })
+    }
+
+    /// The same, with plugins compiled in processes of their own.
+    pub fn isolated(self) -> Self {
+        HostSettings { compiler: Compiler::own_child(), ..self }
     }
 }
 
@@ -94,8 +108,8 @@ struct Inner {
     ticker: Ticker,
     /// What the most demanding check may use: a file has to fit into that.
     largest: Limits,
-    /// One plugin is compiled at a time.
-    loading: Mutex<()>,
+    compiler: Compiler,
+    cache: Option<Cache>,
 }
 
 /// A plugin that is ready to run. Cheap to clone; one that is replaced lives on until its last run has ended.
@@ -105,13 +119,29 @@ pub struct Plugin(Arc<Loaded>);
 struct Loaded {
     ready: Ready,
     kind: Kind,
+    origin: Origin,
     sha256: String,
     metadata: Metadata,
     imports: Vec<String>,
     contract: Option<String>,
 }
 
+/// Where a plugin's native code came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    Compiled {
+        /// How long that took.
+        took: Duration,
+    },
+    /// It had been compiled before.
+    Cached,
+}
+
 impl Plugin {
+    pub fn origin(&self) -> Origin {
+        self.0.origin
+    }
+
     pub fn kind(&self) -> Kind {
         self.0.kind
     }
@@ -154,6 +184,7 @@ impl Host {
         Bindings::add_to_linker::<RunState, HasSelf<RunState>>(&mut linker, |state| state).map_err(failed)?;
         let core_linker = command::linker(&engine).map_err(failed)?;
         let ticker = Ticker::start(&engine).map_err(|e| HostError(e.to_string()))?;
+        let cache = settings.cache.map(|settings| Cache::new(settings, &engine));
         Ok(Host(Arc::new(Inner {
             engine,
             linker,
@@ -164,63 +195,109 @@ impl Host {
             largest: Limits {
                 memory: settings.max_memory,
                 table_elements: settings.max_table_elements,
+                cpu: settings.max_cpu,
                 ..Limits::default()
             },
-            loading: Mutex::new(()),
+            compiler: settings.compiler,
+            cache,
         })))
     }
 
-    /// Compiles a plugin and starts it once to see that it can. Blocks, for seconds if the plugin is big.
+    /// Compiles a plugin, or takes what was compiled before, and starts it once to see that it can. Blocks, for a minute and
+    /// more if the plugin is very big.
     ///
     /// # Errors
     /// If the bytes are not a plugin that can run here.
     pub fn load(&self, bytes: &[u8]) -> Result<Plugin, LoadError> {
-        self.load_aside(bytes, true)
+        self.load_unless(bytes, &AtomicBool::new(false))
     }
 
-    /// The same without starting it: nothing of the plugin is executed.
+    /// The same, given up soon after `abandon` becomes true, with [`LoadError::Abandoned`]; but not where this process
+    /// compiles itself.
+    ///
+    /// # Errors
+    /// If the bytes are not a plugin that can run here, or were given up.
+    pub fn load_unless(&self, bytes: &[u8], abandon: &AtomicBool) -> Result<Plugin, LoadError> {
+        self.load_aside(bytes, abandon, true)
+    }
+
+    /// Like [`load`](Self::load) without starting it: nothing of the plugin is executed.
     ///
     /// # Errors
     /// If the bytes are not a plugin that fits the contract.
     pub fn compile(&self, bytes: &[u8]) -> Result<Plugin, LoadError> {
-        self.load_aside(bytes, false)
+        self.load_aside(bytes, &AtomicBool::new(false), false)
     }
 
-    fn load_aside(&self, bytes: &[u8], start: bool) -> Result<Plugin, LoadError> {
-        let _one_at_a_time = self.0.loading.lock().unwrap_or_else(PoisonError::into_inner);
+    fn load_aside(&self, bytes: &[u8], abandon: &AtomicBool, start: bool) -> Result<Plugin, LoadError> {
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new()
                 .name("plugin-load".to_owned())
                 .stack_size(COMPILE_STACK)
-                .spawn_scoped(scope, || self.load_here(bytes, start))
+                .spawn_scoped(scope, || self.load_here(bytes, abandon, start))
                 .map_err(|e| LoadError::Start(e.to_string()))?;
             // A panic in there would be a bug of a parser, and is this file's problem only.
             thread.join().unwrap_or_else(|_| Err(LoadError::Invalid("the loader gave up on it".to_owned())))
         })
     }
 
-    fn load_here(&self, bytes: &[u8], start: bool) -> Result<Plugin, LoadError> {
-        let (kind, code) = load::prepare(bytes)?;
-        let engine = &self.0.engine;
-        let (kind, ready, imports, contract) = match code {
-            Code::Component(bytes) => {
-                let component = Component::from_binary(engine, &bytes).map_err(|e| compile_error(&e))?;
-                let (entry, imports) = load::check_contract(&component)?;
-                let (kind, ready) = self.ready(kind, entry, &component).map_err(contract_error)?;
-                (kind, ready, imports, load::built_against(&component))
-            }
-            Code::Core(bytes) => {
-                let module = Module::from_binary(engine, &bytes).map_err(|e| compile_error(&e))?;
-                let mut linker = self.0.core_linker.clone();
-                let imports = command::link(&mut linker, &module)?;
-                (kind, Ready::Core(linker.instantiate_pre(&module).map_err(contract_error)?), imports, None)
-            }
+    fn load_here(&self, bytes: &[u8], abandon: &AtomicBool, start: bool) -> Result<Plugin, LoadError> {
+        let sha256 = hex(&Sha256::digest(bytes));
+        let loaded = match self.cached(&sha256) {
+            Some(loaded) => loaded,
+            None => self.compiled(bytes, sha256, abandon)?,
         };
         if start {
-            self.try_start(&ready)?;
+            self.try_start(&loaded.ready)?;
         }
-        let sha256 = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
-        Ok(Plugin(Arc::new(Loaded { ready, kind, sha256, metadata: load::metadata(bytes), imports, contract })))
+        Ok(Plugin(Arc::new(loaded)))
+    }
+
+    /// From the cache, if what is there is of use.
+    fn cached(&self, sha256: &str) -> Option<Loaded> {
+        let cache = self.0.cache.as_ref()?;
+        let artefact = cache.get(sha256)?;
+        self.adopt(&artefact, Origin::Cached, sha256.to_owned())
+            .inspect_err(|error| {
+                tracing::warn!("a compiled plugin from the cache is not used: {error}; compiling again");
+                cache.remove(sha256);
+            })
+            .ok()
+    }
+
+    fn compiled(&self, bytes: &[u8], sha256: String, abandon: &AtomicBool) -> Result<Loaded, LoadError> {
+        let started = Instant::now();
+        let artefact = compile::compile(&self.0.compiler, self.0.largest.memory, bytes, abandon)?;
+        let loaded = self.adopt(&artefact, Origin::Compiled { took: started.elapsed() }, sha256)?;
+        if let Some(cache) = &self.0.cache {
+            cache.put(&loaded.sha256, &artefact);
+        }
+        Ok(loaded)
+    }
+
+    /// Makes native code ready to run.
+    fn adopt(&self, artefact: &Artefact, origin: Origin, sha256: String) -> Result<Loaded, LoadError> {
+        let engine = &self.0.engine;
+        let (kind, ready, imports, contract) = match artefact.head.form {
+            Form::Component => {
+                // SAFETY: this is what `precompile_component` made: in a process that this one started for that, or before,
+                // and unchanged since by the digest of the cache, whose key nobody else has. That it was for an engine
+                // with these settings is checked in there.
+                let component = unsafe { Component::deserialize(engine, artefact.code()) }.map_err(|e| unfit(&e))?;
+                let (entry, imports) = load::check_contract(&component)?;
+                let (kind, ready) = self.ready(artefact.head.kind, entry, &component).map_err(contract_error)?;
+                (kind, ready, imports, load::built_against(&component))
+            }
+            Form::Core => {
+                // SAFETY: the same, of `precompile_module`.
+                let module = unsafe { Module::deserialize(engine, artefact.code()) }.map_err(|e| unfit(&e))?;
+                let mut linker = self.0.core_linker.clone();
+                let imports = command::link(&mut linker, &module)?;
+                let ready = Ready::Core(linker.instantiate_pre(&module).map_err(contract_error)?);
+                (artefact.head.kind, ready, imports, None)
+            }
+        };
+        Ok(Loaded { ready, kind, origin, sha256, metadata: artefact.head.metadata.clone(), imports, contract })
     }
 
     fn ready(&self, kind: Kind, entry: Entry, component: &Component) -> wasmtime::Result<(Kind, Ready)> {
@@ -248,12 +325,19 @@ impl Host {
         };
         let mut store = self.store(setting);
         let _tick = self.0.ticker.guard();
-        let started = runtime.block_on(async { tokio::time::timeout(START_TIME, ready.try_start(&mut store)).await });
+        let started = runtime.block_on(async {
+            let mut used = Duration::ZERO;
+            let starting = pin!(ready.try_start(&mut store));
+            tokio::time::timeout(START_TIME, Metered::new(starting, &mut used, self.0.largest.cpu)).await
+        });
         match started {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(Ok(()))) => Ok(()),
             // Types are compared when an instance is made.
-            Ok(Err(error)) if failure::is_mismatch(&error) => Err(LoadError::Contract(error.root_cause().to_string())),
-            Ok(Err(error)) => Err(LoadError::Start(failure::describe(&error, store.data().limiter.hit(), None))),
+            Ok(Ok(Err(error))) if failure::is_mismatch(&error) => {
+                Err(LoadError::Contract(error.root_cause().to_string()))
+            }
+            Ok(Ok(Err(error))) => Err(LoadError::Start(failure::describe(&error, store.data().limiter.hit(), None))),
+            Ok(Err(CpuExceeded)) => Err(LoadError::Start(failure::cpu_exceeded(&self.0.largest))),
             Err(_) => Err(LoadError::Start(format!("not done within {} s", START_TIME.as_secs()))),
         }
     }
@@ -413,8 +497,8 @@ fn contract_error(error: wasmtime::Error) -> LoadError {
     LoadError::Contract(format!("`vouchd:check` {}: {}", offered_version(), line(error)))
 }
 
-/// Wasmtime checks the pool's bounds while compiling.
-fn compile_error(error: &wasmtime::Error) -> LoadError {
+/// Wasmtime checks the pool's bounds when code is loaded.
+fn unfit(error: &wasmtime::Error) -> LoadError {
     let text = line(error);
     if text.contains("exceeds the limit")
         || text.contains("exceeds the configured maximum")
@@ -422,6 +506,6 @@ fn compile_error(error: &wasmtime::Error) -> LoadError {
     {
         LoadError::TooBig(text)
     } else {
-        LoadError::Invalid(text)
+        LoadError::Compiler(text)
     }
 }

@@ -29,9 +29,11 @@
 //! The contract between host and plugins is `sdk/wit/check.wit`. This crate does not decide when a check runs, and does not
 //! count runs.
 
+mod cache;
 mod calls;
 mod changes;
 mod command;
+mod compile;
 mod contract;
 mod declared;
 mod engine;
@@ -50,8 +52,11 @@ mod room;
 mod state;
 mod text;
 
+pub use cache::{CacheKey, CacheSettings};
 pub use changes::Changes;
+pub use compile::child::{CompileJob, compile_as_child};
+pub use compile::{CompileLimits, Compiler};
 pub use declared::{DeclarationError, declared_params};
-pub use host::{Host, HostError, HostSettings, Plugin};
+pub use host::{Host, HostError, HostSettings, Origin, Plugin};
 pub use load::{Kind, LoadError, Metadata};
 pub use outcome::{LogLevel, LogLine, Outcome, Probe, ProcessHandle, Run, Watch};

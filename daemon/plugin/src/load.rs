@@ -4,6 +4,7 @@
 //! contract's `check` is made into one, with the metadata that it has embedded (what `cargo build --target
 //! wasm32-unknown-unknown` with wit-bindgen gives), or else with the host's own. A WASI command stays a core module.
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use wasi_preview1_component_adapter_provider::{
     WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
@@ -21,7 +22,7 @@ use crate::text::{cut, line};
 const MAX_METADATA: usize = 200;
 
 /// What a plugin file was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// A component, used as it is.
     Component,
@@ -42,7 +43,7 @@ impl std::fmt::Display for Kind {
 }
 
 /// Why a file can't be used as a plugin.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
 pub enum LoadError {
     #[error("not a WebAssembly file: expected the bytes `\\0asm` at its beginning, found {found}")]
     NotWasm { found: String },
@@ -72,10 +73,19 @@ pub enum LoadError {
     TooBig(String),
     #[error("could not be started: {0}")]
     Start(String),
+    /// `what` is empty for wall-clock time.
+    #[error("compiling took more than {seconds} s{what}: make the plugin smaller, or its functions simpler")]
+    TooSlow { seconds: u64, what: String },
+    #[error("needs more than {mib} MiB to compile: make the plugin smaller, or its functions simpler")]
+    TooHungry { mib: u64 },
+    #[error("the compiler failed: {0}")]
+    Compiler(String),
+    #[error("no longer wanted")]
+    Abandoned,
 }
 
 /// What a plugin says about itself in its custom sections; nothing is executed to read it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metadata {
     pub name: Option<String>,
     pub version: Option<String>,

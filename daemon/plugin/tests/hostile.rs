@@ -4,10 +4,10 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{WIT, failing, host, reason, reporting, run, run_with, with_metadata};
+use common::{WIT, failing, host, reason, report, reporting, run, run_with, with_metadata};
 use vouchd_config::{Grants, Limits};
 use vouchd_health::{Report, RunResult, Verdict};
-use vouchd_plugin::{HostSettings, Kind, LogLevel};
+use vouchd_plugin::{CacheKey, CacheSettings, HostSettings, Kind, LogLevel, Origin};
 
 #[tokio::test]
 async fn a_report_arrives_as_it_was_given() {
@@ -226,7 +226,7 @@ fn a_start_function_that_never_ends_is_refused() {
     let host = host();
     let endless = reporting(0, "", "(func $s (loop (br 0))) (start $s)", "");
     let error = host.load(&endless).unwrap_err().to_string();
-    assert!(error.contains("not done within"), "{error}");
+    assert!(error.contains("computed for longer than limits.cpu = 500 ms allows"), "{error}");
 }
 
 #[test]
@@ -277,21 +277,30 @@ async fn a_memo_is_handed_on_unless_the_run_is_an_error() {
     }
 }
 
-#[test]
-fn compiled_code_is_cached_and_an_unusable_cache_only_costs_time() {
-    let bytes = reporting(0, "fine", "", "");
+#[tokio::test]
+async fn compiled_code_is_cached_and_an_unusable_cache_only_costs_time() {
     let dir = tempfile::tempdir().unwrap();
-    let cache = dir.path().join("cache");
-    let with = |cache: &std::path::Path| {
-        let settings = HostSettings { cache_dir: Some(cache.to_owned()), slots: 2, ..HostSettings::default() };
-        vouchd_plugin::Host::new(settings).unwrap().load(&bytes).unwrap()
+    let with = |directory: &std::path::Path| {
+        let cache = CacheSettings { directory: directory.to_owned(), key: CacheKey([1; 32]) };
+        vouchd_plugin::Host::new(HostSettings { cache: Some(cache), slots: 2, ..HostSettings::default() }).unwrap()
     };
-    let first = with(&cache);
-    assert!(cache.read_dir().unwrap().next().is_some(), "something was cached");
-    assert_eq!(with(&cache).sha256(), first.sha256());
-    let file = dir.path().join("file");
-    std::fs::write(&file, "").unwrap();
-    with(&file.join("below"));
+    let plugins = [reporting(0, "fine", "", ""), wat::parse_str("(module (func (export \"_start\")))").unwrap()];
+    for bytes in &plugins {
+        let first = with(dir.path()).load(bytes).unwrap();
+        assert!(matches!(first.origin(), Origin::Compiled { .. }));
+        let host = with(dir.path());
+        let again = host.load(bytes).unwrap();
+        assert_eq!((again.origin(), again.sha256(), again.kind()), (Origin::Cached, first.sha256(), first.kind()));
+        assert_eq!((again.imports(), again.contract()), (first.imports(), first.contract()));
+        report(&run(&host, &again, &[], &Grants::default()).await);
+    }
+    for entry in dir.path().read_dir().unwrap() {
+        std::fs::write(entry.unwrap().path(), "damaged").unwrap();
+    }
+    let origin = |directory: &std::path::Path| with(directory).load(&plugins[0]).unwrap().origin();
+    assert!(matches!(origin(dir.path()), Origin::Compiled { .. }), "damaged");
+    assert_eq!(origin(dir.path()), Origin::Cached, "and replaced");
+    assert!(matches!(origin(&dir.path().join("absent")), Origin::Compiled { .. }));
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
 //! vouchd: a VRRP daemon whose health checks are sandboxed WebAssembly plugins.
 //!
-//! The binary is three programs: the commands that a person types ([`commands`], [`demo`]), the router ([`router`]) and
-//! the checker ([`checker`]), which the router starts from the same file.
+//! The binary is four programs: the commands that a person types ([`commands`], [`demo`]), the router ([`router`]), the
+//! checker ([`checker`]), which the router starts from the same file, and what compiles one plugin for the checker.
 
+mod cache;
 mod checker;
 mod commands;
 mod demo;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use vouchd_plugin::{CompileJob, compile_as_child};
 
 #[derive(Debug, Parser)]
 #[command(name = "vouchd", version, about, max_term_width = 100)]
@@ -53,6 +55,18 @@ enum Command {
         #[arg(long)]
         gid: u32,
     },
+    /// Started by whatever loads a plugin: compiles it, from standard input to standard output
+    #[command(hide = true)]
+    Compile {
+        #[arg(long)]
+        parent: u32,
+        #[arg(long)]
+        max_memory: u64,
+        #[arg(long)]
+        memory: u64,
+        #[arg(long)]
+        cpu: u64,
+    },
 }
 
 fn main() -> ExitCode {
@@ -66,11 +80,17 @@ fn main() -> ExitCode {
         Command::Plugin(command) => commands::plugin::run(command),
         Command::Demo(args) => demo::run(args),
         Command::Checker { uid, gid } => run_checker(uid, gid),
+        Command::Compile { parent, max_memory, memory, cpu } => compile(CompileJob { parent, max_memory, memory, cpu }),
     };
     done.unwrap_or_else(|error| {
         eprintln!("vouchd: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+fn compile(job: CompileJob) -> anyhow::Result<ExitCode> {
+    nix::sys::prctl::set_name(c"vouchd-compile")?;
+    Ok(ExitCode::from(compile_as_child(job)?))
 }
 
 fn run_checker(uid: u32, gid: u32) -> anyhow::Result<ExitCode> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use vouchd_config::Check;
 use vouchd_health::RunResult;
+use vouchd_plugin::{CacheKey, CacheSettings};
 
 /// Longest message in bytes. A report's message and metrics are capped far below it.
 pub const MAX_MESSAGE: usize = 128 * 1024;
@@ -39,7 +40,32 @@ pub enum ToChecker {
 pub struct Init {
     pub plugin_dir: PathBuf,
     pub builtin_plugin_dir: PathBuf,
-    pub cache_dir: Option<PathBuf>,
+    /// Public keys; none: plugins need no signature.
+    pub plugin_keys: Vec<String>,
+    pub cache: Option<Cache>,
+}
+
+/// Where compiled plugins are kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cache {
+    pub directory: PathBuf,
+    pub key: Secret,
+}
+
+impl From<Cache> for CacheSettings {
+    fn from(cache: Cache) -> Self {
+        CacheSettings { directory: cache.directory, key: CacheKey(cache.key.0) }
+    }
+}
+
+/// What nobody but the daemon may know.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Secret(pub [u8; 32]);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
 }
 
 /// Checker to router.
@@ -87,6 +113,8 @@ pub struct PluginState {
     pub loaded: Option<LoadedPlugin>,
     /// Why the newest file does not run.
     pub error: Option<String>,
+    /// The newest file is being compiled, which takes long.
+    pub underway: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -96,4 +124,6 @@ pub struct LoadedPlugin {
     pub sha256: String,
     /// Unix time in seconds.
     pub loaded_at: u64,
+    /// How long compiling took; none if it had been compiled before.
+    pub compiled_in: Option<Duration>,
 }

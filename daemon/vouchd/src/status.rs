@@ -157,6 +157,12 @@ pub struct Plugin {
     pub sha256: Option<String>,
     pub source: String,
     pub loaded_at: Option<String>,
+    /// Whether it did not have to be compiled, because an earlier start had done that.
+    #[serde(default)]
+    pub from_cache: Option<bool>,
+    /// Seconds that compiling took.
+    #[serde(default)]
+    pub compile_time: Option<f64>,
     pub error: Option<String>,
 }
 
@@ -170,6 +176,8 @@ impl From<&PluginState> for Plugin {
             source: state.source.display().to_string(),
             loaded_at: loaded
                 .map(|loaded| time(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(loaded.loaded_at))),
+            from_cache: loaded.map(|loaded| loaded.compiled_in.is_none()),
+            compile_time: loaded.and_then(|loaded| loaded.compiled_in).map(|took| took.as_secs_f64()),
             error: state.error.clone(),
         }
     }

@@ -14,6 +14,7 @@ impl Default for Daemon {
             name: None,
             plugin_dir: "/etc/vouchd/plugins".into(),
             builtin_plugin_dir: "/usr/lib/vouchd/plugins".into(),
+            plugin_keys: Vec::new(),
             control: crate::model::DEFAULT_CONTROL.into(),
             cache_dir: Some("/var/cache/vouchd".into()),
             checker_user: None,
@@ -33,6 +34,9 @@ pub(super) fn daemon(mut table: Table<'_>, problems: &mut Problems) -> Daemon {
     }
     if let Some(dir) = path(table.take("builtin_plugin_dir"), problems) {
         daemon.builtin_plugin_dir = dir;
+    }
+    if let Some(value) = table.take("plugin_keys") {
+        daemon.plugin_keys = keys(&value, problems);
     }
     if let Some(socket) = path(table.take("control"), problems) {
         daemon.control = socket;
@@ -57,6 +61,24 @@ pub(super) fn daemon(mut table: Table<'_>, problems: &mut Problems) -> Daemon {
     }
     table.finish(problems);
     daemon
+}
+
+/// With an error for what is no key, so that no mistake leaves out the only one.
+fn keys(value: &Value<'_>, problems: &mut Problems) -> Vec<String> {
+    const EXPECTED: &str = "a public key as minisign -G prints it, 56 letters and digits beginning with RW";
+    let Some(items) = value.list("a list of public keys of minisign", problems) else { return Vec::new() };
+    if items.is_empty() {
+        value.error("expected at least one key; leave it out to run plugins without a signature", problems);
+    }
+    let key = |item: Value<'_>| {
+        let text = item.string(EXPECTED, problems)?;
+        if minisign_verify::PublicKey::from_base64(text).is_err() {
+            item.error(format!("expected {EXPECTED}"), problems);
+            return None;
+        }
+        Some(text.to_owned())
+    };
+    items.into_iter().filter_map(key).collect()
 }
 
 fn path(value: Option<Value<'_>>, problems: &mut Problems) -> Option<PathBuf> {

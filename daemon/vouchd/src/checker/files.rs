@@ -10,6 +10,8 @@ use std::time::{Duration, SystemTime};
 use nix::errno::Errno;
 use sha2::{Digest, Sha256};
 
+use super::signature::signature_of;
+
 /// A larger file is a mistake, not a plugin.
 const MAX_SIZE: u64 = 64 << 20;
 
@@ -53,6 +55,38 @@ impl Stamp {
 pub struct Candidate {
     pub path: PathBuf,
     pub stamp: Stamp,
+    pub proof: Proof,
+}
+
+/// Which files need a signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    NoFile,
+    EveryFile,
+    /// Those that somebody else than root can have put there.
+    NotRoots,
+}
+
+/// What shows that a file may run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// Nothing is needed.
+    NotNeeded,
+    /// A signature, in a file that is as this; none if there is none.
+    Signature(Option<Stamp>),
+}
+
+impl Rule {
+    fn proof(self, path: &Path, data: Option<&Metadata>, directory: &Metadata) -> Proof {
+        let is_roots = |data: &Metadata| data.uid() == 0 && data.mode() & 0o022 == 0;
+        match self {
+            Rule::NoFile => Proof::NotNeeded,
+            Rule::NotRoots if is_roots(directory) && data.is_some_and(is_roots) => Proof::NotNeeded,
+            Rule::EveryFile | Rule::NotRoots => {
+                Proof::Signature(fs::metadata(signature_of(path)).ok().map(|data| Stamp::of(&data)))
+            }
+        }
+    }
 }
 
 /// The plugin's name if the file name is that of a plugin: ends in `.wasm` and does not begin with a dot.
@@ -63,12 +97,13 @@ pub fn plugin_name(path: &Path) -> Option<&str> {
 
 /// The plugin files of one directory by plugin name. Symbolic links count as what they point to; a dangling one, like a
 /// directory or a device, is no plugin. A directory that does not exist has none.
-pub fn list(directory: &Path) -> io::Result<BTreeMap<String, Candidate>> {
+pub fn list(directory: &Path, rule: Rule) -> io::Result<BTreeMap<String, Candidate>> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         Err(error) => return Err(error),
     };
+    let of_directory = fs::metadata(directory)?;
     let mut found = BTreeMap::new();
     for entry in entries {
         let path = entry?.path();
@@ -79,12 +114,14 @@ pub fn list(directory: &Path) -> io::Result<BTreeMap<String, Candidate>> {
             Err(error) if error.raw_os_error() == Some(Errno::ELOOP as i32) => continue,
             // A link to where the checker may not look: known when it is read, and no reason to lose sight of the others.
             Err(_) => {
-                found.insert(name.to_owned(), Candidate { stamp: Stamp::default(), path });
+                let proof = rule.proof(&path, None, &of_directory);
+                found.insert(name.to_owned(), Candidate { stamp: Stamp::default(), proof, path });
                 continue;
             }
         };
         if data.is_file() {
-            found.insert(name.to_owned(), Candidate { stamp: Stamp::of(&data), path });
+            let proof = rule.proof(&path, Some(&data), &of_directory);
+            found.insert(name.to_owned(), Candidate { stamp: Stamp::of(&data), proof, path });
         }
     }
     Ok(found)
@@ -152,8 +189,8 @@ mod tests {
         fs::write(dir.path().join("real"), "x").unwrap();
         std::os::unix::fs::symlink("real", dir.path().join("link.wasm")).unwrap();
         std::os::unix::fs::symlink("nowhere", dir.path().join("dangling.wasm")).unwrap();
-        assert_eq!(list(dir.path()).unwrap().keys().collect::<Vec<_>>(), ["link"]);
-        assert!(list(&dir.path().join("absent")).unwrap().is_empty());
+        assert_eq!(list(dir.path(), Rule::NoFile).unwrap().keys().collect::<Vec<_>>(), ["link"]);
+        assert!(list(&dir.path().join("absent"), Rule::NoFile).unwrap().is_empty());
     }
 
     #[test]
@@ -162,7 +199,7 @@ mod tests {
         fs::write(dir.path().join("good.wasm"), "x").unwrap();
         std::os::unix::fs::symlink("circle.wasm", dir.path().join("circle.wasm")).unwrap();
         std::os::unix::fs::symlink("good.wasm/below", dir.path().join("through.wasm")).unwrap();
-        let found = list(dir.path()).unwrap();
+        let found = list(dir.path(), Rule::NoFile).unwrap();
         assert_eq!(found.keys().collect::<Vec<_>>(), ["good", "through"]);
         assert!(read(&found["through"]).unwrap_err().starts_with("can't be read"));
         assert!(matches!(read(&found["good"]), Ok(Contents::Whole(_))));
@@ -173,12 +210,43 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.wasm");
         fs::write(&path, "one").unwrap();
-        let seen = list(dir.path()).unwrap().remove("a").unwrap();
+        let seen = list(dir.path(), Rule::NoFile).unwrap().remove("a").unwrap();
         assert!(matches!(read(&seen), Ok(Contents::Whole(bytes)) if bytes == b"one"));
         fs::write(&path, "three").unwrap();
         assert!(matches!(read(&seen), Ok(Contents::Changed)));
         fs::remove_file(&path).unwrap();
         assert!(matches!(read(&seen), Ok(Contents::Changed)));
+    }
+
+    #[test]
+    fn what_only_root_can_have_put_there_needs_no_signature_where_the_rule_says_so() {
+        use std::os::unix::fs::PermissionsExt;
+        if !nix::unistd::Uid::effective().is_root() {
+            eprintln!(
+                "skipped: what_only_root_can_have_put_there_needs_no_signature_where_the_rule_says_so: needs root"
+            );
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.wasm");
+        fs::write(&path, "x").unwrap();
+        let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let proof = |rule| list(dir.path(), rule).unwrap().remove("a").unwrap().proof;
+        mode(dir.path(), 0o755);
+        mode(&path, 0o644);
+        assert_eq!(proof(Rule::NotRoots), Proof::NotNeeded);
+        assert_eq!(proof(Rule::EveryFile), Proof::Signature(None));
+        mode(&path, 0o664);
+        assert_eq!(proof(Rule::NotRoots), Proof::Signature(None), "its group may write it");
+        mode(&path, 0o644);
+        mode(dir.path(), 0o777);
+        assert_eq!(proof(Rule::NotRoots), Proof::Signature(None), "anybody may replace it");
+        mode(dir.path(), 0o755);
+        std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
+        assert_eq!(proof(Rule::NotRoots), Proof::Signature(None), "another's");
+        fs::write(dir.path().join("a.wasm.minisig"), "x").unwrap();
+        assert!(matches!(proof(Rule::NotRoots), Proof::Signature(Some(_))));
+        assert_eq!(proof(Rule::NoFile), Proof::NotNeeded);
     }
 
     #[test]

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use vouchd_config::Check;
-use vouchd_plugin::{Changes, Host, HostSettings, Plugin};
+use vouchd_plugin::{Changes, Compiler, Host, HostSettings, Plugin};
 
+use super::loading::Loader;
 use super::runner::{Ended, Run};
-use super::shelf::{Load, Loaded};
 use crate::pipe::{Init, LogLine, MAX_MESSAGE};
 
 /// Bytes of log text in a message, escaped or not far below its bound.
@@ -20,14 +20,17 @@ pub struct Guests {
     memory: u64,
 }
 
-/// Loads plugins into the host.
-pub struct Loader(Host);
-
 /// The host for these checks: it reserves for each run what the hungriest of them may use.
-pub fn start(init: &Init, checks: &[Check]) -> anyhow::Result<(Loader, Guests)> {
+pub fn start(init: &Init, checks: &[Check]) -> anyhow::Result<(Loader<Plugin>, Guests)> {
+    start_with(Compiler::own_child(), init, checks)
+}
+
+/// The same with plugins compiled as told.
+pub fn start_with(compiler: Compiler, init: &Init, checks: &[Check]) -> anyhow::Result<(Loader<Plugin>, Guests)> {
     let fitting = HostSettings::fitting(checks.iter().map(|check| &check.limits));
     let memory = fitting.max_memory;
-    let host = Host::new(HostSettings { cache_dir: init.cache_dir.clone(), ..fitting })?;
+    let cache = init.cache.clone().map(Into::into);
+    let host = Host::new(HostSettings { compiler, cache, ..fitting })?;
     Ok((Loader::new(host.clone()), Guests { host, memory }))
 }
 
@@ -44,21 +47,6 @@ fn end_of(log: Vec<vouchd_plugin::LogLine>) -> Vec<LogLine> {
         .collect();
     lines.reverse();
     lines
-}
-
-impl Loader {
-    pub fn new(host: Host) -> Self {
-        Loader(host)
-    }
-}
-
-impl Load for Loader {
-    type Plugin = Plugin;
-
-    fn load(&mut self, bytes: &[u8]) -> Result<Loaded<Plugin>, String> {
-        let plugin = self.0.load(bytes).map_err(|error| error.to_string())?;
-        Ok(Loaded { kind: plugin.kind().to_string(), plugin })
-    }
 }
 
 impl Run for Guests {

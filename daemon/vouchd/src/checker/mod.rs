@@ -1,9 +1,9 @@
 //! The checker process: runs the plugins, without any privilege, and tells the router how every run ended.
 //!
 //! - [`schedule`] (pure): when a check runs next.
-//! - [`directory`], [`shelf`], [`files`]: which version of which plugin there is to run.
+//! - [`directory`], [`shelf`], [`files`]: which version of which plugin there is to run; [`signature`]: whether it may.
 //! - [`runner`]: one task per check, with [`watch`] for what its last run looked at.
-//! - [`guest`]: the plugin host behind the runner.
+//! - [`guest`]: the plugin host behind the runner; [`loading`]: behind the shelf.
 //! - [`channel`]: the socket to the router.
 //!
 //! It decides nothing: counting runs and what they cost an instance is the router's, and survives this process. When
@@ -13,12 +13,14 @@ pub mod channel;
 pub mod directory;
 pub mod files;
 pub mod guest;
+pub mod loading;
 pub mod runner;
 pub mod schedule;
 pub mod shelf;
+pub mod signature;
 pub mod watch;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +35,7 @@ use channel::Channel;
 use runner::{Follow, Run, Slot};
 use schedule::Pace;
 use shelf::{Event, Load, Sources};
+use signature::Keys;
 
 /// Guest code yields at every tick, so that two threads serve many checks, and one keeps the heartbeat going while the
 /// other is busy.
@@ -87,7 +90,8 @@ where
     .await?;
     let (load, runner) = started.context("the plugin host can't start")?;
 
-    let sources = Sources { plugins: init.plugin_dir, builtins: init.builtin_plugin_dir };
+    let keys = Keys::parse(&init.plugin_keys)?;
+    let sources = Sources { plugins: init.plugin_dir, builtins: init.builtin_plugin_dir, keys };
     let needed = checks.iter().map(|check| check.plugin.clone()).collect();
     let (news, mut events) = mpsc::unbounded_channel();
     directory::spawn(sources.clone(), needed, load, move |event| news.send(event).is_ok())?;
@@ -234,6 +238,8 @@ async fn heartbeat(out: mpsc::Sender<FromChecker>) -> anyhow::Result<()> {
 struct Slots<P> {
     sources: Sources,
     slots: HashMap<String, latest::Sender<Slot<P>>>,
+    /// Plugins that are being compiled: nothing more is known of them yet.
+    underway: HashSet<String>,
     /// What is known of a plugin of which nothing was heard.
     unheard: Unheard,
 }
@@ -247,7 +253,7 @@ enum Unheard {
 
 impl<P: Clone> Slots<P> {
     fn new(sources: Sources) -> Self {
-        Slots { sources, slots: HashMap::new(), unheard: Unheard::Pending }
+        Slots { sources, slots: HashMap::new(), underway: HashSet::new(), unheard: Unheard::Pending }
     }
 
     fn follow(&mut self, plugin: &str) -> latest::Receiver<Slot<P>> {
@@ -257,6 +263,7 @@ impl<P: Clone> Slots<P> {
     fn slot(&mut self, plugin: &str) -> &latest::Sender<Slot<P>> {
         if !self.slots.contains_key(plugin) {
             let slot = match &self.unheard {
+                _ if self.underway.contains(plugin) => Slot::Pending,
                 Unheard::Pending => Slot::Pending,
                 Unheard::Missing { problems } => missing(plugin, &self.sources, problems),
             };
@@ -268,11 +275,17 @@ impl<P: Clone> Slots<P> {
     /// Takes note of an event; gives what the router should know of it.
     fn note(&mut self, event: Event<P>) -> Option<PluginState> {
         match event {
+            Event::Underway { state } => {
+                self.underway.insert(state.name.clone());
+                Some(state)
+            }
             Event::Loaded { plugin, state, sha256 } => {
+                self.underway.remove(&state.name);
                 self.slot(&state.name).send_replace(Slot::Present { plugin, sha256 });
                 Some(state)
             }
             Event::Kept { state } => {
+                self.underway.remove(&state.name);
                 if let (None, Some(error)) = (&state.loaded, &state.error) {
                     let reason = format!("plugin {} ({}) can't be used: {error}", state.name, state.source.display());
                     self.slot(&state.name).send_replace(Slot::Absent { reason });
@@ -280,12 +293,13 @@ impl<P: Clone> Slots<P> {
                 Some(state)
             }
             Event::Gone { state } => {
+                self.underway.remove(&state.name);
                 let reason = format!("plugin {} is gone: {} was removed", state.name, state.source.display());
                 self.slot(&state.name).send_replace(Slot::Absent { reason });
                 Some(state)
             }
             Event::Ready { problems } => {
-                for (name, slot) in &self.slots {
+                for (name, slot) in self.slots.iter().filter(|(name, _)| !self.underway.contains(*name)) {
                     slot.send_if_modified(|slot| {
                         let pending = matches!(slot, Slot::Pending);
                         if pending {
@@ -302,7 +316,7 @@ impl<P: Clone> Slots<P> {
 }
 
 fn missing<P>(name: &str, sources: &Sources, problems: &[String]) -> Slot<P> {
-    let Sources { plugins, builtins } = sources;
+    let Sources { plugins, builtins, .. } = sources;
     let mut reason =
         format!("no plugin {name}: expected {name}.wasm in {} or {}", plugins.display(), builtins.display());
     for problem in problems {

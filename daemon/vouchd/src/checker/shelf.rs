@@ -10,7 +10,8 @@ use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::files::{self, Candidate, Contents};
+use super::files::{self, Candidate, Contents, Proof, Rule};
+use super::signature::Keys;
 use crate::pipe::{LoadedPlugin, PluginState};
 
 /// How long a file stays as it is before it counts.
@@ -19,12 +20,18 @@ pub const SETTLE: Duration = Duration::from_millis(100);
 /// The same for a file that was written to and not closed, or is still empty.
 pub const SETTLE_OPEN: Duration = Duration::from_secs(5);
 
+/// How often to ask for a file that takes long to compile.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+
 /// Where plugins come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sources {
     /// The operator's own; wins over the built-ins.
     pub plugins: PathBuf,
     pub builtins: PathBuf,
+    /// Where there are keys, the operator's own plugins need a signature by one of them; and so do the built-ins, but for
+    /// those that only root can have put there, as the daemon itself.
+    pub keys: Option<Keys>,
 }
 
 /// What loading gives.
@@ -33,19 +40,39 @@ pub struct Loaded<P> {
     pub plugin: P,
     /// `component`, `module` or `command`.
     pub kind: String,
+    /// How long compiling took; none if it had been compiled before.
+    pub compiled_in: Option<Duration>,
 }
 
-/// Makes a runnable plugin of a file's bytes, or says in words why not. May take long.
+/// How far loading has come.
+#[derive(Debug)]
+pub enum Loading<P> {
+    /// Or why not, in words.
+    Done(Result<Loaded<P>, String>),
+    /// It takes long and goes on aside, or will: to be asked for again once it is due.
+    Underway,
+}
+
+/// Makes runnable plugins of files' bytes.
 pub trait Load {
     type Plugin;
-    fn load(&mut self, bytes: &[u8]) -> Result<Loaded<Self::Plugin>, String>;
+
+    /// May take seconds. `sha256` is that of the bytes.
+    fn load(&mut self, sha256: &str, bytes: &[u8]) -> Loading<Self::Plugin>;
+
+    /// Whether it is worth asking again for a file that was underway.
+    fn is_due(&mut self, sha256: &str) -> bool;
 }
 
 impl<P, F: FnMut(&[u8]) -> Result<Loaded<P>, String>> Load for F {
     type Plugin = P;
 
-    fn load(&mut self, bytes: &[u8]) -> Result<Loaded<P>, String> {
-        self(bytes)
+    fn load(&mut self, _sha256: &str, bytes: &[u8]) -> Loading<P> {
+        Loading::Done(self(bytes))
+    }
+
+    fn is_due(&mut self, _sha256: &str) -> bool {
+        true
     }
 }
 
@@ -54,6 +81,8 @@ impl<P, F: FnMut(&[u8]) -> Result<Loaded<P>, String>> Load for F {
 pub enum Event<P> {
     /// This version runs from now on.
     Loaded { plugin: P, sha256: String, state: PluginState },
+    /// The file takes long to compile; the version that runs, if any, goes on.
+    Underway { state: PluginState },
     /// The version that runs, if any, goes on; what is known about the file has changed.
     Kept { state: PluginState },
     /// No file of this name is left: the plugin must not run any more.
@@ -66,8 +95,9 @@ pub enum Event<P> {
 /// The plugins, by name.
 pub struct Shelf<L> {
     sources: [Source; 2],
+    keys: Option<Keys>,
     load: L,
-    /// Plugins to try first: those that checks wait for.
+    /// Plugins to try first: those that checks wait for. The operator's own come next.
     first: BTreeSet<String>,
     entries: BTreeMap<String, Entry>,
     /// Files with data written and no close seen since, and when the last was seen.
@@ -78,6 +108,7 @@ pub struct Shelf<L> {
 
 struct Source {
     directory: PathBuf,
+    rule: Rule,
     /// Kept while the directory can't be read: unknown is not gone.
     listing: BTreeMap<String, Candidate>,
     problem: Option<String>,
@@ -89,6 +120,8 @@ struct Entry {
     since: Instant,
     /// The version of the file that was tried last.
     tried: Option<Candidate>,
+    /// Its digest, while it is not known what became of that.
+    underway: Option<String>,
     missing_since: Option<Instant>,
     loaded: Option<LoadedPlugin>,
     error: Option<String>,
@@ -97,9 +130,14 @@ struct Entry {
 impl<L: Load> Shelf<L> {
     /// Reads nothing yet. Plugins named in `first` are loaded before others.
     pub fn new(sources: Sources, first: BTreeSet<String>, load: L, now: Instant) -> Self {
-        let source = |directory| Source { directory, listing: BTreeMap::new(), problem: None };
+        let source = |directory, rule| Source { directory, rule, listing: BTreeMap::new(), problem: None };
+        let (own, builtin) = match &sources.keys {
+            None => (Rule::NoFile, Rule::NoFile),
+            Some(_) => (Rule::EveryFile, Rule::NotRoots),
+        };
         Shelf {
-            sources: [source(sources.plugins), source(sources.builtins)],
+            sources: [source(sources.plugins, own), source(sources.builtins, builtin)],
+            keys: sources.keys,
             load,
             first,
             entries: BTreeMap::new(),
@@ -118,7 +156,7 @@ impl<L: Load> Shelf<L> {
         self.writing.remove(path);
     }
 
-    /// Looks into the directories and loads what has settled. Returns when to look again for what has not.
+    /// Looks into the directories and loads one file that has settled. Returns when to look again for others.
     pub fn scan(&mut self, emit: &mut dyn FnMut(Event<L::Plugin>)) -> Option<Instant> {
         for source in &mut self.sources {
             source.read();
@@ -135,6 +173,9 @@ impl<L: Load> Shelf<L> {
             let last_written = self.writing.get(&candidate.path).copied();
             let entry = self.see(name, candidate, now);
             if entry.tried.as_ref() == Some(candidate) {
+                if let Some(sha256) = entry.underway.clone() {
+                    if self.load.is_due(&sha256) { settled.push(name.clone()) } else { wait(now + ASK_AGAIN) }
+                }
                 continue;
             }
             let settled_at = match last_written {
@@ -151,11 +192,18 @@ impl<L: Load> Shelf<L> {
                 wait(until);
             }
         }
-        settled.sort_by_key(|name| !self.first.contains(name));
-        for name in settled {
-            if !self.attempt(&name, emit) {
-                wait(Instant::now() + SETTLE);
+        settled.sort_by_key(|name| (!self.first.contains(name), !self.sources[0].listing.contains_key(name)));
+        let more = settled.len() > 1;
+        if let Some(name) = settled.first() {
+            match self.attempt(name, emit) {
+                Attempt::Done => {}
+                Attempt::Changed => wait(Instant::now() + SETTLE),
+                Attempt::Underway => wait(Instant::now() + ASK_AGAIN),
             }
+        }
+        if more {
+            // One takes seconds on a busy machine: what changed meanwhile may come before the others.
+            return Some(Instant::now());
         }
         if let Some(by) = self.ready_by {
             if wake.is_none() || by <= Instant::now() {
@@ -179,6 +227,7 @@ impl<L: Load> Shelf<L> {
                 seen: candidate.clone(),
                 since: if old { now.checked_sub(SETTLE).unwrap_or(now) } else { now },
                 tried: None,
+                underway: None,
                 missing_since: None,
                 loaded: None,
                 error: None,
@@ -203,35 +252,56 @@ impl<L: Load> Shelf<L> {
         // A file that came and went before it counted was never told of.
         entry.tried?;
         let error = format!("gone: {} was removed", entry.seen.path.display());
-        let state = PluginState { name: name.to_owned(), source: entry.seen.path, loaded: None, error: Some(error) };
+        let (name, source) = (name.to_owned(), entry.seen.path);
+        let state = PluginState { name, source, loaded: None, error: Some(error), underway: false };
         emit(Event::Gone { state });
         None
     }
 
-    /// Reads and loads a settled file. False if it changed meanwhile.
-    fn attempt(&mut self, name: &str, emit: &mut dyn FnMut(Event<L::Plugin>)) -> bool {
-        let Some(entry) = self.entries.get_mut(name) else { return true };
+    /// Reads and loads a settled file.
+    fn attempt(&mut self, name: &str, emit: &mut dyn FnMut(Event<L::Plugin>)) -> Attempt {
+        let Some(entry) = self.entries.get_mut(name) else { return Attempt::Done };
         let bytes = match files::read(&entry.seen) {
-            Ok(Contents::Changed) => return false,
-            Ok(Contents::Whole(bytes)) => Ok(bytes),
+            Ok(Contents::Changed) => return Attempt::Changed,
+            Ok(Contents::Whole(bytes)) => match (&entry.seen.proof, &self.keys) {
+                (Proof::Signature(_), Some(keys)) => keys.check(&entry.seen.path, &bytes).map(|()| bytes),
+                (Proof::NotNeeded, _) | (_, None) => Ok(bytes),
+            },
             Err(error) => Err(error),
         };
         entry.tried = Some(entry.seen.clone());
-        let outcome = bytes.and_then(|bytes| {
-            let sha256 = files::sha256(&bytes);
-            if entry.loaded.as_ref().is_some_and(|loaded| loaded.sha256 == sha256) {
-                return Ok(None);
+        let was_underway = entry.underway.take();
+        let outcome = match bytes {
+            Err(error) => Err(error),
+            Ok(bytes) => {
+                let sha256 = files::sha256(&bytes);
+                if entry.loaded.as_ref().is_some_and(|loaded| loaded.sha256 == sha256) {
+                    Ok(None)
+                } else {
+                    // A bug in the compiler must not take the other plugins with it.
+                    let loading = panic::catch_unwind(AssertUnwindSafe(|| self.load.load(&sha256, &bytes)));
+                    match loading {
+                        Ok(Loading::Done(loaded)) => loaded.map(|loaded| Some((sha256, loaded))),
+                        Ok(Loading::Underway) => {
+                            let is_new = was_underway.as_ref() != Some(&sha256);
+                            entry.error = Some("takes long to compile: not done yet".to_owned());
+                            entry.underway = Some(sha256);
+                            if is_new {
+                                emit(Event::Underway { state: entry.state(name) });
+                            }
+                            return Attempt::Underway;
+                        }
+                        Err(_) => Err("the WebAssembly compiler crashed on it (please report)".to_owned()),
+                    }
+                }
             }
-            // A bug in the compiler must not take the other plugins with it.
-            let loaded = panic::catch_unwind(AssertUnwindSafe(|| self.load.load(&bytes)))
-                .unwrap_or_else(|_| Err("the WebAssembly compiler crashed on it (please report)".to_owned()))?;
-            Ok(Some((sha256, loaded)))
-        });
+        };
         let fresh = match outcome {
             Ok(fresh) => {
                 entry.error = None;
-                fresh.map(|(sha256, Loaded { plugin, kind })| {
-                    entry.loaded = Some(LoadedPlugin { kind, sha256: sha256.clone(), loaded_at: unix_time() });
+                fresh.map(|(sha256, Loaded { plugin, kind, compiled_in })| {
+                    let loaded_at = unix_time();
+                    entry.loaded = Some(LoadedPlugin { kind, sha256: sha256.clone(), loaded_at, compiled_in });
                     (plugin, sha256)
                 })
             }
@@ -240,23 +310,39 @@ impl<L: Load> Shelf<L> {
                 None
             }
         };
-        let state = PluginState {
-            name: name.to_owned(),
-            source: entry.seen.path.clone(),
-            loaded: entry.loaded.clone(),
-            error: entry.error.clone(),
-        };
+        let state = entry.state(name);
         emit(match fresh {
             Some((plugin, sha256)) => Event::Loaded { plugin, sha256, state },
             None => Event::Kept { state },
         });
-        true
+        Attempt::Done
+    }
+}
+
+/// What came of trying a file.
+enum Attempt {
+    /// It is known what became of it.
+    Done,
+    /// It has changed meanwhile.
+    Changed,
+    Underway,
+}
+
+impl Entry {
+    fn state(&self, name: &str) -> PluginState {
+        PluginState {
+            name: name.to_owned(),
+            source: self.seen.path.clone(),
+            loaded: self.loaded.clone(),
+            error: self.error.clone(),
+            underway: self.underway.is_some(),
+        }
     }
 }
 
 impl Source {
     fn read(&mut self) {
-        let problem = match files::list(&self.directory) {
+        let problem = match files::list(&self.directory, self.rule) {
             Ok(listing) => {
                 self.listing = listing;
                 None

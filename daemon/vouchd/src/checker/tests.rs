@@ -63,7 +63,7 @@ impl Run for Fake {
 fn load(bytes: &[u8]) -> Result<Loaded<String>, String> {
     let text = String::from_utf8_lossy(bytes).into_owned();
     if text.starts_with("good") {
-        Ok(Loaded { plugin: text, kind: "module".to_owned() })
+        Ok(Loaded { plugin: text, kind: "module".to_owned(), compiled_in: None })
     } else {
         Err("broken".to_owned())
     }
@@ -119,7 +119,10 @@ impl Router {
     /// The checker as it is, with a copy of this plugin.
     async fn start_real(plugin: &Path, checks: Vec<Check>) -> Self {
         let (channel, socket) = Self::connect();
-        let checker = tokio::spawn(serve(channel, guest::start));
+        let checker = tokio::spawn(serve(channel, |init, checks| {
+            // The program that runs this test is not the daemon, which compiles when started as `compile`.
+            guest::start_with(vouchd_plugin::Compiler::Here, init, checks)
+        }));
         let router = Router { socket, checker, directory: tempfile::tempdir().unwrap() };
         let name = plugin.file_name().unwrap();
         fs::copy(plugin, router.directory.path().join(name)).unwrap();
@@ -131,7 +134,8 @@ impl Router {
         let init = Init {
             plugin_dir: plugin_dir.to_owned(),
             builtin_plugin_dir: self.directory.path().join("none"),
-            cache_dir: None,
+            plugin_keys: Vec::new(),
+            cache: None,
         };
         self.send(&ToChecker::Init(init));
         for check in checks {
@@ -327,6 +331,68 @@ async fn what_the_checker_can_not_go_on_with_ends_it() {
         let ended = timeout(Duration::from_secs(3), router.checker).await.expect("the checker ends").unwrap();
         let error = format!("{:#}", ended.unwrap_err());
         assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn a_check_waits_for_a_plugin_that_is_being_compiled_and_misses_only_what_is_not_there() {
+    let sources = Sources { plugins: "/p".into(), builtins: "/b".into(), keys: None };
+    let mut slots: Slots<String> = Slots::new(sources);
+    let slow = slots.follow("slow");
+    let state = |underway| PluginState {
+        name: "slow".to_owned(),
+        source: "/p/slow.wasm".into(),
+        loaded: None,
+        error: Some("why".to_owned()),
+        underway,
+    };
+    assert!(slots.note(Event::Underway { state: state(true) }).is_some(), "for status");
+    slots.note(Event::Ready { problems: Vec::new() });
+    assert!(matches!(*slow.borrow(), Slot::Pending));
+    assert!(matches!(*slots.follow("slow").borrow(), Slot::Pending));
+    assert!(matches!(*slots.follow("other").borrow(), Slot::Absent { .. }));
+    slots.note(Event::Kept { state: state(false) });
+    assert!(matches!(&*slow.borrow(), Slot::Absent { reason } if reason.ends_with("can't be used: why")));
+}
+
+/// A program that does nothing, and is another than those of other numbers.
+fn program(number: u8) -> Vec<u8> {
+    let mut bytes =
+        b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x07\x0a\x01\x06_start\0\0\x0a\x04\x01\x02\0\x0b".to_vec();
+    bytes.extend([0, 3, 1, b'n', number]);
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_start_compiles_none_of_a_hundred_plugins() {
+    let scene = tempfile::tempdir().unwrap();
+    let plugin_dir = scene.path().join("plugins");
+    fs::create_dir(&plugin_dir).unwrap();
+    for number in 0..100 {
+        fs::write(plugin_dir.join(format!("p{number}.wasm")), program(number)).unwrap();
+    }
+    let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+    let cache = crate::cache::prepare(&scene.path().join("cache"), uid, gid).unwrap();
+    for is_cached in [false, true] {
+        let (channel, socket) = Router::connect();
+        let start = |init: &Init, checks: &[Check]| guest::start_with(vouchd_plugin::Compiler::Here, init, checks);
+        let checker = tokio::spawn(serve(channel, start));
+        let router = Router { socket, checker, directory: tempfile::tempdir().unwrap() };
+        let begun = std::time::Instant::now();
+        router.send(&ToChecker::Init(Init {
+            plugin_dir: plugin_dir.clone(),
+            builtin_plugin_dir: scene.path().join("none"),
+            plugin_keys: Vec::new(),
+            cache: Some(cache.clone()),
+        }));
+        router.send(&ToChecker::Start);
+        for _ in 0..100 {
+            let state = router.plugin().await;
+            let loaded = state.loaded.unwrap_or_else(|| panic!("{:?}", state.error));
+            assert_eq!(loaded.compiled_in.is_none(), is_cached, "{}", state.name);
+        }
+        println!("100 plugins, compiled before: {is_cached}: {:?}", begun.elapsed());
+        router.ended().await.unwrap();
     }
 }
 

@@ -121,14 +121,23 @@ impl Checks {
 
     pub fn plugin(&mut self, state: PluginState) {
         match (&state.loaded, &state.error) {
-            (Some(loaded), None) => info!(
-                plugin = state.name,
-                kind = loaded.kind,
-                sha256 = loaded.sha256,
-                "plugin {} loaded from {}",
-                state.name,
-                state.source.display()
-            ),
+            _ if state.underway => {
+                info!(plugin = state.name, "plugin {}: {} takes long to compile", state.name, state.source.display());
+            }
+            (Some(loaded), None) => {
+                let compiled = loaded.compiled_in.map_or_else(
+                    || "compiled before".to_owned(),
+                    |took| format!("compiled in {:.2} s", took.as_secs_f64()),
+                );
+                info!(
+                    plugin = state.name,
+                    kind = loaded.kind,
+                    sha256 = loaded.sha256,
+                    "plugin {} loaded from {}, {compiled}",
+                    state.name,
+                    state.source.display()
+                );
+            }
             (Some(_), Some(error)) => warn!(
                 plugin = state.name,
                 "plugin {}: the new file can't be used, the previous version goes on: {error}", state.name

@@ -19,7 +19,7 @@ use super::config_watch;
 use super::control::{Control, Daemon};
 use super::protocol::{self, Protocol, Pulse};
 use super::supervisor::{self, Supervisor};
-use crate::{commands, logging, privileges, status};
+use crate::{cache, commands, logging, privileges, status};
 
 /// Longest time to give up all addresses when stopping.
 const STOP: Duration = Duration::from_secs(3);
@@ -45,10 +45,15 @@ pub fn run(config_file: &Path) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(2));
         }
     };
+    let identity = Identity::find(config.daemon.checker_user.as_deref())?;
+    let cache =
+        config.daemon.cache_dir.as_deref().map(|directory| cache::prepare(directory, identity.uid, identity.gid));
     // Capabilities belong to threads, so before the first one is started.
     privileges::limit_router()?;
-    let identity = Identity::find(config.daemon.checker_user.as_deref())?;
     let _log = logging::start();
+    let cache = cache.and_then(|prepared| {
+        prepared.inspect_err(|error| warn!("every start compiles all plugins anew: cache_dir: {error:#}")).ok()
+    });
     warn_about(&config);
     let name = config.daemon.name.clone().unwrap_or_else(host_name);
     info!("vouchd {} starts as {name} with {}", env!("CARGO_PKG_VERSION"), config_file.display());
@@ -61,7 +66,7 @@ pub fn run(config_file: &Path) -> anyhow::Result<ExitCode> {
     let (to_protocol, protocol_commands) = channel()?;
     let (to_health, health_commands) = channel()?;
     let protocol = Protocol::new(&config, protocol_commands, Arc::clone(&pulse))?;
-    let supervisor = Supervisor::new(&config, identity, health_commands, to_protocol.clone());
+    let supervisor = Supervisor::new(&config, identity, cache, health_commands, to_protocol.clone());
     let protocol = spawn_protocol(protocol, config.daemon.realtime, events)?;
     let health = thread::Builder::new().name("health".to_owned()).spawn(move || supervisor.run())?;
 

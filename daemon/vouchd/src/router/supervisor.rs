@@ -15,7 +15,7 @@ use vouchd_net::{Closed, Notifier, Receiver};
 use super::checker_process::{CheckerProcess, Identity, Received};
 use super::checks::Checks;
 use super::protocol;
-use crate::pipe::{FromChecker, HEARTBEAT, Init, ToChecker};
+use crate::pipe::{Cache, FromChecker, HEARTBEAT, Init, ToChecker};
 use crate::status;
 
 /// A checker that says nothing for so long hangs, and is killed.
@@ -74,6 +74,7 @@ impl Supervisor {
     pub fn new(
         config: &Config,
         identity: Identity,
+        cache: Option<Cache>,
         commands: Receiver<Command>,
         protocol: Notifier<protocol::Command>,
     ) -> Self {
@@ -85,7 +86,8 @@ impl Supervisor {
             init: Init {
                 plugin_dir: config.daemon.plugin_dir.clone(),
                 builtin_plugin_dir: config.daemon.builtin_plugin_dir.clone(),
-                cache_dir: config.daemon.cache_dir.clone(),
+                plugin_keys: config.daemon.plugin_keys.clone(),
+                cache,
             },
             error_grace: config.daemon.error_grace,
             checks,

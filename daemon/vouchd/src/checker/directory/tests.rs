@@ -8,7 +8,7 @@ use std::sync::mpsc::Receiver;
 use std::time::SystemTime;
 
 use super::*;
-use crate::checker::shelf::{Loaded, SETTLE, SETTLE_OPEN};
+use crate::checker::shelf::{Loaded, Loading, SETTLE, SETTLE_OPEN};
 use crate::pipe::PluginState;
 
 struct Scene {
@@ -30,7 +30,8 @@ impl Scene {
     }
 
     fn watch_first(&self, first: &[&str]) -> Events {
-        let sources = Sources { plugins: self.plugins.path().to_owned(), builtins: self.builtins.path().to_owned() };
+        let sources =
+            Sources { plugins: self.plugins.path().to_owned(), builtins: self.builtins.path().to_owned(), keys: None };
         let (sender, receiver) = mpsc::channel();
         let first = first.iter().map(|name| name.to_string()).collect();
         spawn(sources, first, load, move |event| sender.send(event).is_ok()).unwrap();
@@ -42,7 +43,7 @@ fn load(bytes: &[u8]) -> Result<Loaded<String>, String> {
     let text = String::from_utf8(bytes.to_vec()).map_err(|error| error.to_string())?;
     assert!(!text.starts_with("panic"), "as asked");
     if text.starts_with("good") {
-        Ok(Loaded { plugin: text, kind: "component".to_owned() })
+        Ok(Loaded { plugin: text, kind: "component".to_owned(), compiled_in: None })
     } else {
         Err(format!("not good: {text}"))
     }
@@ -299,7 +300,7 @@ fn a_file_that_can_not_be_read_says_so_and_is_tried_again_after_a_chmod() {
 fn a_directory_that_appears_later_or_is_replaced_is_found() {
     let scene = Scene::new();
     let inner = scene.plugin("later");
-    let sources = Sources { plugins: inner.clone(), builtins: scene.builtins.path().to_owned() };
+    let sources = Sources { plugins: inner.clone(), builtins: scene.builtins.path().to_owned(), keys: None };
     let (sender, receiver) = mpsc::channel();
     spawn(sources, BTreeSet::new(), load, move |event| sender.send(event).is_ok()).unwrap();
     let events = Events(receiver);
@@ -308,4 +309,73 @@ fn a_directory_that_appears_later_or_is_replaced_is_found() {
     fs::write(inner.join("p.wasm"), "good").unwrap();
     let event = events.0.recv_timeout(RESCAN * 2).expect("found by looking again");
     assert!(matches!(event, Event::Loaded { plugin, .. } if plugin == "good"));
+}
+
+/// Takes as long as it is told to for files that begin with `slow`.
+struct Slow(std::sync::Arc<std::sync::atomic::AtomicBool>);
+
+impl Load for Slow {
+    type Plugin = String;
+
+    fn load(&mut self, sha256: &str, bytes: &[u8]) -> Loading<String> {
+        if bytes.starts_with(b"slow") && !self.is_due(sha256) {
+            return Loading::Underway;
+        }
+        Loading::Done(load(&[b"good ", bytes].concat()))
+    }
+
+    fn is_due(&mut self, _sha256: &str) -> bool {
+        self.0.load(std::sync::atomic::Ordering::SeqCst)
+    }
+}
+
+#[test]
+fn a_file_that_takes_long_is_told_of_once_and_keeps_no_other_waiting() {
+    let scene = Scene::new();
+    fs::write(scene.plugin("a.wasm"), "slow").unwrap();
+    let done = std::sync::Arc::<std::sync::atomic::AtomicBool>::default();
+    let sources =
+        Sources { plugins: scene.plugins.path().to_owned(), builtins: scene.builtins.path().to_owned(), keys: None };
+    let (sender, receiver) = mpsc::channel();
+    spawn(sources, BTreeSet::new(), Slow(done.clone()), move |event| sender.send(event).is_ok()).unwrap();
+    let events = Events(receiver);
+    match events.next() {
+        Event::Underway { state } => {
+            assert_eq!((state.name.as_str(), state.underway, state.loaded), ("a", true, None));
+            assert_eq!(state.error.as_deref(), Some("takes long to compile: not done yet"));
+        }
+        event => panic!("expected a plugin underway, found {event:?}"),
+    }
+    events.ready();
+    fs::write(scene.plugin("b.wasm"), "b").unwrap();
+    assert_eq!(events.loaded().0, "good b");
+    events.silent_for(SETTLE * 4);
+    done.store(true, std::sync::atomic::Ordering::SeqCst);
+    let (plugin, state) = events.loaded();
+    assert_eq!((plugin.as_str(), state.name.as_str(), state.underway, state.error), ("good slow", "a", false, None));
+}
+
+#[test]
+fn where_keys_are_given_a_file_runs_once_its_signature_is_there_and_others_run_on() {
+    use crate::checker::signature::{Keys, tests::KEY, tests::SIGNATURE};
+    let scene = Scene::new();
+    fs::write(scene.plugin("p.wasm"), "good 1").unwrap();
+    let keys = Keys::parse(&[KEY.to_owned()]).unwrap();
+    let sources =
+        Sources { plugins: scene.plugins.path().to_owned(), builtins: scene.builtins.path().to_owned(), keys };
+    let (sender, receiver) = mpsc::channel();
+    spawn(sources, BTreeSet::new(), load, move |event| sender.send(event).is_ok()).unwrap();
+    let events = Events(receiver);
+    let state = events.kept();
+    assert!(state.error.as_ref().unwrap().starts_with("not signed: expected "), "{state:?}");
+    assert_eq!(state.loaded, None);
+    events.ready();
+    fs::write(scene.plugin("p.wasm.minisig"), SIGNATURE).unwrap();
+    assert_eq!(events.loaded().0, "good 1");
+    fs::write(scene.plugin("p.wasm"), "good 2").unwrap();
+    let state = events.kept();
+    assert!(state.error.as_ref().unwrap().contains("is not a signature of this file"), "{state:?}");
+    assert!(state.loaded.is_some(), "the version before runs on");
+    fs::write(scene.plugin("q.wasm"), "good 1").unwrap();
+    assert!(events.kept().error.unwrap().starts_with("not signed"));
 }

@@ -56,7 +56,7 @@ struct About {
 
 pub fn inspect(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     let bytes = fs::read(&args.file).with_context(|| format!("reading {}", args.file.display()))?;
-    let host = Host::new(HostSettings::default())?;
+    let host = Host::new(HostSettings::default().isolated())?;
     let started = Instant::now();
     let (plugin, error) = match host.compile(&bytes) {
         Ok(plugin) => (Some(about(&plugin, started.elapsed().as_millis())), None),

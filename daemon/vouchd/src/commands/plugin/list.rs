@@ -1,6 +1,6 @@
 //! `vouchd plugin list`: what plugins there are.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
@@ -10,8 +10,9 @@ use clap::Args;
 use vouchd_plugin::{Host, HostSettings};
 
 use super::resolve;
-use crate::checker::guest::Loader;
+use crate::checker::loading::Loader;
 use crate::checker::shelf::{Event, Shelf, Sources};
+use crate::checker::signature::Keys;
 use crate::commands::config::{self, DEFAULT_FILE};
 use crate::commands::status::{Target, plugin_table, status_if_running};
 use crate::pipe::PluginState;
@@ -31,7 +32,7 @@ pub fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
         Some(status) => (status.plugins, format!("as vouchd (pid {}) has them", status.pid)),
         None => {
             let sources = sources(args.target.config_file())?;
-            let Sources { plugins, builtins } = &sources;
+            let Sources { plugins, builtins, .. } = &sources;
             let whose = format!("in {} and {}; vouchd is not running", plugins.display(), builtins.display());
             (read(sources)?.iter().map(status::Plugin::from).collect(), whose)
         }
@@ -53,20 +54,23 @@ fn sources(config: Option<&Path>) -> anyhow::Result<Sources> {
         None if Path::new(DEFAULT_FILE).exists() => config::load(Path::new(DEFAULT_FILE))?,
         None => resolve("")?,
     };
-    Ok(Sources { plugins: config.daemon.plugin_dir, builtins: config.daemon.builtin_plugin_dir })
+    let keys = Keys::parse(&config.daemon.plugin_keys)?;
+    Ok(Sources { plugins: config.daemon.plugin_dir, builtins: config.daemon.builtin_plugin_dir, keys })
 }
 
 /// Loads what is in the directories, the way the checker does.
 fn read(sources: Sources) -> anyhow::Result<Vec<PluginState>> {
     // Without a cache: the daemon's belongs to another user.
-    let host = Host::new(HostSettings::default())?;
+    let host = Host::new(HostSettings::default().isolated())?;
     let mut shelf = Shelf::new(sources, BTreeSet::new(), Loader::new(host), Instant::now());
-    let mut states = Vec::new();
+    let mut states = BTreeMap::new();
     let mut ready = false;
-    while !ready {
+    while !ready || states.values().any(|state: &PluginState| state.underway) {
         let wake = shelf.scan(&mut |event| match event {
-            Event::Loaded { state, .. } | Event::Kept { state } => states.push(state),
-            Event::Gone { state } => states.retain(|known: &PluginState| known.name != state.name),
+            Event::Loaded { state, .. } | Event::Kept { state } | Event::Underway { state } => {
+                states.insert(state.name.clone(), state);
+            }
+            Event::Gone { state } => drop(states.remove(&state.name)),
             Event::Ready { problems } => {
                 for problem in problems {
                     eprintln!("{problem}");
@@ -74,10 +78,9 @@ fn read(sources: Sources) -> anyhow::Result<Vec<PluginState>> {
                 ready = true;
             }
         });
-        if let (false, Some(wake)) = (ready, wake) {
+        if let Some(wake) = wake {
             thread::sleep(wake.saturating_duration_since(Instant::now()));
         }
     }
-    states.sort_by(|one, other| one.name.cmp(&other.name));
-    Ok(states)
+    Ok(states.into_values().collect())
 }

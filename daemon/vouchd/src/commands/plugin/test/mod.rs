@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
+use nix::unistd::{getegid, geteuid};
 use vouchd_config::{Check, Config};
 use vouchd_health::{RunResult, Verdict};
 use vouchd_plugin::{Host, HostSettings, Outcome, Plugin, Run};
@@ -21,6 +22,7 @@ use self::script::Tally;
 use self::show::{Costs, about, shown};
 use self::watch::Snapshot;
 use super::resolve;
+use crate::cache;
 use crate::commands::config::{self, DEFAULT_FILE};
 
 #[derive(Debug, Args)]
@@ -48,8 +50,7 @@ pub struct TestArgs {
     /// When the run is ended [default: 1s]
     #[arg(long, value_name = "DURATION")]
     timeout: Option<String>,
-    /// Keep compiled code in this directory, for the next time: a plugin in Python takes long to compile. Whoever can write
-    /// there runs code as you
+    /// Keep compiled code in this directory, for the next time: a plugin in Python takes long to compile
     #[arg(long, value_name = "DIRECTORY")]
     cache: Option<PathBuf>,
     /// Run it as this check of the configuration; other options come on top
@@ -151,8 +152,10 @@ impl Bench {
     fn load<'a>(args: &TestArgs, checks: impl IntoIterator<Item = &'a Check>) -> anyhow::Result<Bench> {
         let file = &args.file;
         let bytes = fs::read(file).with_context(|| format!("reading {}", file.display()))?;
-        let settings = HostSettings::fitting(checks.into_iter().map(|check| &check.limits));
-        let host = Host::new(HostSettings { cache_dir: args.cache.clone(), ..settings })?;
+        let settings = HostSettings::fitting(checks.into_iter().map(|check| &check.limits)).isolated();
+        let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
+        let cache = args.cache.as_deref().map(|directory| cache::prepare(directory, uid, gid)).transpose()?;
+        let host = Host::new(HostSettings { cache: cache.map(Into::into), ..settings })?;
         let plugin = host.load(&bytes).with_context(|| format!("{} can't be used as a plugin", file.display()))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         Ok(Bench { host, plugin, runtime, memo: Vec::new() })

@@ -175,7 +175,9 @@ function milliseconds(text: string): i64 {
   const units: string[] = ["ms", "s", "m", "h", "d"];
   const factors: i64[] = [1, 1000, 60_000, 3_600_000, 86_400_000];
   for (let i = 0; i < units.length; i++) {
-    const digits = text.slice(0, text.length - units[i].length);
+    let end = text.length - units[i].length;
+    while (end > 0 && text.charCodeAt(end - 1) == 32) end--;
+    const digits = text.slice(0, end);
     if (!text.endsWith(units[i]) || !isNumber(digits) || digits.length > 10) continue;
     const found = I64.parseInt(digits) * factors[i];
     return found <= <i64>u32.MAX_VALUE ? found : -1;

@@ -217,6 +217,7 @@ static inline const char *vouchd_store(vouchd_text text, vouchd_kind kind, void 
       } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60 * 1000}, {"h", 3600 * 1000}, {"d", 24 * 3600 * 1000}};
       at = 0;
       if (!vouchd_digits(text, &at, &number)) return "a duration like \"500ms\"";
+      while (at < text.len && text.data[at] == ' ') at++;
       vouchd_text rest = {text.data + at, text.len - at};
       for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
         if (!vouchd_equal(rest, vouchd_str(units[i].name)) || number > UINT32_MAX / units[i].ms) continue;

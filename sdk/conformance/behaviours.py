@@ -93,6 +93,13 @@ def a_parameter_of_the_wrong_type_is_an_error_that_names_it(plugin, peers):
     plugin.run("do=pass", "text=x", "insecure=perhaps").errs("insecure.*perhaps")
 
 
+def durations_are_written_as_in_the_configuration(plugin, peers):
+    for text in ["500ms", "0s", "7d", "10 s"]:
+        plugin.run("do=pass", "text=x", f"timeout={text}").passes("x")
+    for text in ["", "1", "s", "-1s", "1.5s", "1s ", "1S", "1m30s", "1µs", "99999999999999999h"]:
+        plugin.run("do=pass", "text=x", f"timeout={text}").errs("timeout")
+
+
 def an_unknown_parameter_is_an_error_that_names_it(plugin, peers):
     plugin.run("do=pass", "text=x", "tekst=y").errs("tekst")
 

@@ -2,6 +2,7 @@ package check
 
 import (
 	"fmt"
+	"math"
 	"reflect"
 	"strconv"
 	"strings"
@@ -183,8 +184,8 @@ func set(key, value string, target reflect.Value) error {
 	}
 	switch {
 	case target.Type() == duration:
-		parsed, err := parseDuration(value)
-		if err != nil {
+		parsed, valid := parseDuration(value)
+		if !valid {
 			return wrong("a duration like \"500ms\"")
 		}
 		target.SetInt(int64(parsed))
@@ -219,13 +220,19 @@ func set(key, value string, target reflect.Value) error {
 	return nil
 }
 
-// parseDuration knows days too, as the configuration does.
-func parseDuration(text string) (time.Duration, error) {
-	if days, found := strings.CutSuffix(text, "d"); found {
-		number, err := strconv.ParseUint(days, 10, 16)
-		return time.Duration(number) * 24 * time.Hour, err
+var units = map[string]time.Duration{
+	"ms": time.Millisecond, "s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour,
+}
+
+// parseDuration takes what the configuration takes, up to 292 years.
+func parseDuration(text string) (time.Duration, bool) {
+	rest := strings.TrimLeft(text, "0123456789")
+	number, err := strconv.ParseInt(strings.TrimSuffix(text, rest), 10, 64)
+	unit, known := units[strings.TrimLeft(rest, " ")]
+	if err != nil || !known || number > int64(math.MaxInt64/unit) {
+		return 0, false
 	}
-	return time.ParseDuration(text)
+	return time.Duration(number) * unit, true
 }
 
 // snake makes `MaxAge` into `max_age` and `URL` into `url`.

@@ -1,7 +1,12 @@
 package check
 
 import (
+	"bufio"
+	"math"
+	"os"
 	"reflect"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -75,5 +80,30 @@ func TestNamesAreInSnakeCase(t *testing.T) {
 		if found := snake(name); found != expected {
 			t.Errorf("%s: expected %s, found %s", name, expected, found)
 		}
+	}
+}
+
+func TestDurationsAreWrittenAsInTheConfiguration(t *testing.T) {
+	file, err := os.Open("../durations.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	rows := 0
+	for lines := bufio.NewScanner(file); lines.Scan(); {
+		text, expected, isRow := strings.Cut(lines.Text(), "|")
+		if !isRow || strings.HasPrefix(text, "#") {
+			continue
+		}
+		rows++
+		milliseconds, err := strconv.ParseUint(expected, 10, 64)
+		isDuration := err == nil && milliseconds <= math.MaxInt64/uint64(time.Millisecond)
+		found, valid := parseDuration(text)
+		if valid != isDuration || valid && found != time.Duration(milliseconds)*time.Millisecond {
+			t.Errorf("%q: expected %q, found %v, %t", text, expected, found, valid)
+		}
+	}
+	if rows < 20 {
+		t.Errorf("found %d rows", rows)
 	}
 }

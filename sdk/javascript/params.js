@@ -48,6 +48,12 @@ class Kind {
 
 const UNITS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
+/** Up to 2^53. */
+function milliseconds([, count, unit]) {
+  const found = Number(count) * UNITS[unit];
+  return Number.isSafeInteger(found) ? found : undefined;
+}
+
 const matched = (pattern, make) => (text) => {
   const found = pattern.exec(text);
   return found ? make(found) : undefined;
@@ -58,7 +64,7 @@ export const param = {
   integer: new Kind("a whole number", matched(/^[+-]?\d+$/, ([text]) => Number(text))),
   number: new Kind("a number", matched(/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i, ([text]) => Number(text))),
   boolean: new Kind("true or false", (text) => ({ true: true, false: false })[text]),
-  duration: new Kind('a duration like "500ms"', matched(/^(\d+)(ms|s|m|h|d)$/, ([, count, unit]) => Number(count) * UNITS[unit])),
+  duration: new Kind('a duration like "500ms"', matched(/^(\d+) *(ms|s|m|h|d)$/, milliseconds)),
 };
 
 /** An object like `schema`, of all parameters. */

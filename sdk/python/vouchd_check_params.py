@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from dataclasses import MISSING, Field, fields, is_dataclass
@@ -10,7 +11,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile("([0-9]+) *(ms|s|m|h|d)")
+_UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 class CheckError(Exception):
@@ -76,9 +78,9 @@ def _value(key: str, text: str, kind: Any) -> Any:
         if kind in (int, float):
             return kind(text)
         if kind is timedelta:
-            number = text.rstrip("mshd")
-            return timedelta(seconds=float(number) * _UNITS[text.removeprefix(number)])
-    except (KeyError, ValueError):
+            number, unit = _DURATION.fullmatch(text).groups()
+            return timedelta(milliseconds=int(number) * _UNITS[unit])
+    except (AttributeError, KeyError, OverflowError, ValueError):
         expected = {bool: "true or false", int: "a whole number", float: "a number", timedelta: 'a duration like "500ms"'}
         raise CheckError(f"parameter `{key}`: expected {expected[kind]}, found {text!r}") from None
     raise TypeError(f"parameter `{key}`: there is no way to make a {kind}")

@@ -119,7 +119,7 @@ fn parse(comptime T: type, text: []const u8) ?T {
         const end = std.mem.indexOfNone(u8, text, "0123456789") orelse return null;
         const number = std.fmt.parseInt(u32, text[0..end], 10) catch return null;
         inline for (.{ .{ "ms", 1 }, .{ "s", 1000 }, .{ "m", 60_000 }, .{ "h", 3_600_000 }, .{ "d", 86_400_000 } }) |unit| {
-            if (std.mem.eql(u8, text[end..], unit[0])) return .{ .ms = std.math.mul(u32, number, unit[1]) catch return null };
+            if (std.mem.eql(u8, std.mem.trimStart(u8, text[end..], " "), unit[0])) return .{ .ms = std.math.mul(u32, number, unit[1]) catch return null };
         }
         return null;
     }
@@ -174,6 +174,13 @@ test "what is left out has its default" {
     const found = try decoded(&.{});
     try std.testing.expect(found.label == null and found.codes.len == 0 and found.headers.entries.len == 0);
     try std.testing.expectEqual(1000, found.timeout.ms);
+}
+
+test "durations are written as in the configuration" {
+    const good = .{ .{ "500ms", 500 }, .{ "0s", 0 }, .{ "2m", 120_000 }, .{ "3h", 10_800_000 }, .{ "7d", 604_800_000 }, .{ "10 s", 10_000 } };
+    inline for (good) |row| try std.testing.expectEqual(row[1], parse(Duration, row[0]).?.ms);
+    const bad = [_][]const u8{ "", "1", "s", "-1s", "1.5s", "1s ", " 1s", "1S", "1m30s", "1µs", "1w", "213503982335d", "99999999999999999h" };
+    for (bad) |text| try std.testing.expect(parse(Duration, text) == null);
 }
 
 test "wrong parameters are named" {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { CheckError, ProbeFailed, Report, check, decode, encode, param } from "vouchd-check";
@@ -49,6 +50,17 @@ test("wrong parameters are named", () => {
     [{ adress: "b" }, `unknown parameter \`adress\`, expected one of: ${known}`],
   ]) {
     assert.throws(() => decoded(params), new CheckError(message));
+  }
+});
+
+test("durations are written as in the configuration", () => {
+  const lines = readFileSync(new URL("../../durations.txt", import.meta.url), "utf8").trimEnd().split("\n");
+  const rows = lines.filter((line) => !line.startsWith("#")).map((line) => line.split("|"));
+  assert.ok(rows.length > 20);
+  for (const [text, expected] of rows) {
+    // The largest is more than a number holds exactly.
+    if (expected && Number.isSafeInteger(Number(expected))) assert.equal(decoded({ timeout: text }).timeout, Number(expected));
+    else assert.throws(() => decoded({ timeout: text }), /expected a duration/, text);
   }
 });
 

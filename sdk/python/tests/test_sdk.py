@@ -1,3 +1,4 @@
+import pathlib
 import unittest
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -54,6 +55,24 @@ class Decode(unittest.TestCase):
             self.assertEqual(str(raised.exception), expected)
         with self.assertRaisesRegex(CheckError, "^parameter `address` is missing$"):
             decode([], Params)
+
+
+class Durations(unittest.TestCase):
+    def test_they_are_written_as_in_the_configuration(self):
+        @dataclass
+        class Only:
+            time: timedelta
+
+        lines = (pathlib.Path(__file__).parents[2] / "durations.txt").read_text().splitlines()
+        rows = [line.split("|") for line in lines if not line.startswith("#")]
+        self.assertGreater(len(rows), 20)
+        for text, expected in rows:
+            # The largest is more than a timedelta can be.
+            if expected and int(expected) < timedelta.max.total_seconds() * 1000:
+                self.assertEqual(decode([("time", text)], Only).time, timedelta(milliseconds=int(expected)), text)
+            else:
+                with self.assertRaisesRegex(CheckError, "expected a duration"):
+                    decode([("time", text)], Only)
 
 
 class Greets(vouchd_check.Checker):

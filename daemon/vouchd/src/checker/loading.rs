@@ -1,7 +1,7 @@
 //! Loads plugins into the host for the shelf, so that none keeps the others waiting.
 //!
 //! Most compile within a fraction of a second, some interpreters need a minute, and a file may be made to take for ever. So
-//! a file gets [`QUICK`] while the others wait. What takes longer goes on aside, one at a time, while others are loaded; and
+//! a file gets [`QUICK`] while the others wait, and [`MOMENT`] if no check waits for it. What takes longer goes on aside, one at a time, while others are loaded; and
 //! what finds that place taken is given up and has its turn later. What was too much once is not tried again: a file is
 //! known by its digest.
 
@@ -18,6 +18,9 @@ use super::shelf::{Load, Loaded, Loading};
 
 /// How long the others wait for one file.
 const QUICK: Duration = Duration::from_secs(3);
+
+/// The same for one that is not urgent: enough for what was compiled before.
+const MOMENT: Duration = Duration::from_millis(150);
 
 /// Files that are remembered as slow or refused; more are tried again.
 const REMEMBERED: usize = 1000;
@@ -120,7 +123,7 @@ impl<P> Loader<P> {
 impl<P: Send + 'static> Load for Loader<P> {
     type Plugin = P;
 
-    fn load(&mut self, sha256: &str, bytes: &[u8]) -> Loading<P> {
+    fn load(&mut self, sha256: &str, bytes: &[u8], is_urgent: bool) -> Loading<P> {
         if let Some(error) = self.refused.get(sha256) {
             return Loading::Done(Err(error.clone()));
         }
@@ -136,7 +139,8 @@ impl<P: Send + 'static> Load for Loader<P> {
             Ok(job) => job,
             Err(error) => return Loading::Done(Err(error.to_string())),
         };
-        match job.result.recv_timeout(self.quick) {
+        let patience = if is_urgent { self.quick } else { self.quick.min(MOMENT) };
+        match job.result.recv_timeout(patience) {
             Ok(result) => return self.finish(sha256, result),
             Err(RecvTimeoutError::Disconnected) => return self.finish(sha256, crashed()),
             Err(RecvTimeoutError::Timeout) => {}
@@ -204,7 +208,11 @@ mod tests {
     impl Scene {
         /// The plugin or the error; none while it is underway.
         fn load(&mut self, text: &str) -> Option<Result<String, String>> {
-            match self.loader.load(text, text.as_bytes()) {
+            self.load_if(true, text)
+        }
+
+        fn load_if(&mut self, is_urgent: bool, text: &str) -> Option<Result<String, String>> {
+            match self.loader.load(text, text.as_bytes(), is_urgent) {
                 Loading::Done(result) => Some(result.map(|loaded| loaded.plugin)),
                 Loading::Underway => None,
             }
@@ -250,6 +258,18 @@ mod tests {
         scene.wait("slow 2");
         assert_eq!(scene.load("slow 2"), Some(Ok("slow 2".to_owned())));
         assert_eq!(scene.started(), 3);
+    }
+
+    #[test]
+    fn what_is_not_urgent_goes_aside_after_a_moment() {
+        let mut scene = scene();
+        scene.loader.quick = Duration::from_secs(60);
+        let before = Instant::now();
+        assert_eq!(scene.load_if(false, "slow 1"), None);
+        assert_eq!(scene.load_if(false, "slow 2"), None);
+        assert!(before.elapsed() < Duration::from_secs(20), "{:?}", before.elapsed());
+        assert_eq!(scene.load_if(false, "quick"), Some(Ok("quick".to_owned())));
+        scene.go_on.store(true, Ordering::SeqCst);
     }
 
     #[test]

@@ -57,8 +57,8 @@ pub enum Loading<P> {
 pub trait Load {
     type Plugin;
 
-    /// May take seconds. `sha256` is that of the bytes.
-    fn load(&mut self, sha256: &str, bytes: &[u8]) -> Loading<Self::Plugin>;
+    /// May take seconds if it `is_urgent`, a moment if not. `sha256` is that of the bytes.
+    fn load(&mut self, sha256: &str, bytes: &[u8], is_urgent: bool) -> Loading<Self::Plugin>;
 
     /// Whether it is worth asking again for a file that was underway.
     fn is_due(&mut self, sha256: &str) -> bool;
@@ -67,7 +67,7 @@ pub trait Load {
 impl<P, F: FnMut(&[u8]) -> Result<Loaded<P>, String>> Load for F {
     type Plugin = P;
 
-    fn load(&mut self, _sha256: &str, bytes: &[u8]) -> Loading<P> {
+    fn load(&mut self, _sha256: &str, bytes: &[u8], _is_urgent: bool) -> Loading<P> {
         Loading::Done(self(bytes))
     }
 
@@ -260,6 +260,8 @@ impl<L: Load> Shelf<L> {
 
     /// Reads and loads a settled file.
     fn attempt(&mut self, name: &str, emit: &mut dyn FnMut(Event<L::Plugin>)) -> Attempt {
+        // A built-in that no check waits for keeps no other file waiting.
+        let is_urgent = self.first.contains(name) || self.sources[0].listing.contains_key(name);
         let Some(entry) = self.entries.get_mut(name) else { return Attempt::Done };
         let bytes = match files::read(&entry.seen) {
             Ok(Contents::Changed) => return Attempt::Changed,
@@ -279,7 +281,7 @@ impl<L: Load> Shelf<L> {
                     Ok(None)
                 } else {
                     // A bug in the compiler must not take the other plugins with it.
-                    let loading = panic::catch_unwind(AssertUnwindSafe(|| self.load.load(&sha256, &bytes)));
+                    let loading = panic::catch_unwind(AssertUnwindSafe(|| self.load.load(&sha256, &bytes, is_urgent)));
                     match loading {
                         Ok(Loading::Done(loaded)) => loaded.map(|loaded| Some((sha256, loaded))),
                         Ok(Loading::Underway) => {

@@ -317,7 +317,7 @@ struct Slow(std::sync::Arc<std::sync::atomic::AtomicBool>);
 impl Load for Slow {
     type Plugin = String;
 
-    fn load(&mut self, sha256: &str, bytes: &[u8]) -> Loading<String> {
+    fn load(&mut self, sha256: &str, bytes: &[u8], _is_urgent: bool) -> Loading<String> {
         if bytes.starts_with(b"slow") && !self.is_due(sha256) {
             return Loading::Underway;
         }

@@ -6,7 +6,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
 use vouchd_config::{Grants, Limits};
 use vouchd_health::{Metric, Report, RunResult, Verdict};
 use wasmtime::component::{Component, HasSelf, Linker};
@@ -25,6 +24,7 @@ use crate::metered::{CpuExceeded, Metered};
 use crate::outcome::{LogLevel, LogLine, Outcome, Run, Watch};
 use crate::probes::Probes;
 use crate::ready::Ready;
+use crate::slots::Slots;
 use crate::state::{MAX_MEMO, RunState, Setting};
 use crate::text::{cut, line};
 
@@ -104,7 +104,7 @@ struct Inner {
     linker: Linker<RunState>,
     core_linker: wasmtime::Linker<RunState>,
     probes: Arc<Probes>,
-    slots: Semaphore,
+    slots: Slots,
     ticker: Ticker,
     /// What the most demanding check may use: a file has to fit into that.
     largest: Limits,
@@ -190,7 +190,7 @@ impl Host {
             linker,
             core_linker,
             probes: Arc::default(),
-            slots: Semaphore::new(settings.slots as usize),
+            slots: Slots::new(settings.slots),
             ticker,
             largest: Limits {
                 memory: settings.max_memory,
@@ -368,7 +368,7 @@ impl Host {
 
     async fn run_noting(&self, plugin: &Plugin, run: Run<'_>, changes: Option<Arc<Changes>>) -> Outcome {
         // Waiting for a slot says nothing about the service, so it does not count as the run's time.
-        let Ok(Ok(_slot)) = tokio::time::timeout(run.timeout, self.0.slots.acquire()).await else {
+        let Ok(Some(_slot)) = tokio::time::timeout(run.timeout, self.0.slots.acquire(run.check)).await else {
             return overloaded();
         };
         let started = Instant::now();
@@ -400,6 +400,7 @@ impl Host {
             }
         };
         let duration = started.elapsed();
+        self.0.slots.took(run.check, duration, cpu);
         let state = store.into_data();
         let log = state.lines.take();
         let result = result_of(ended, &state, &log, run.timeout, run.limits);

@@ -49,6 +49,7 @@ mod probes;
 mod program;
 mod ready;
 mod room;
+mod slots;
 mod state;
 mod text;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -138,9 +138,13 @@ pub enum Contents {
 /// The bytes of the file as it was seen. Errors say what is wrong with the file in words.
 pub fn read(candidate: &Candidate) -> Result<Contents, String> {
     let failed = |error: io::Error| format!("can't be read: {error}");
-    let mut file = match File::open(&candidate.path) {
+    // A pipe that has taken the file's place would wait for its writer, a terminal would become ours.
+    let waiting_for_nobody = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let mut file = match File::options().read(true).custom_flags(waiting_for_nobody).open(&candidate.path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Contents::Changed),
+        // A socket.
+        Err(error) if error.raw_os_error() == Some(Errno::ENXIO as i32) => return Ok(Contents::Changed),
         Err(error) => return Err(failed(error)),
     };
     if Stamp::of(&file.metadata().map_err(failed)?) != candidate.stamp {
@@ -215,6 +219,12 @@ mod tests {
         fs::write(&path, "three").unwrap();
         assert!(matches!(read(&seen), Ok(Contents::Changed)));
         fs::remove_file(&path).unwrap();
+        assert!(matches!(read(&seen), Ok(Contents::Changed)));
+        // Nobody writes to it: opened like a file it would be waited for without end.
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(matches!(read(&seen), Ok(Contents::Changed)));
+        fs::remove_file(&path).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
         assert!(matches!(read(&seen), Ok(Contents::Changed)));
     }
 

@@ -3,6 +3,7 @@
 mod languages;
 mod machine;
 mod plugins;
+mod smith;
 
 use std::env;
 use std::ffi::OsStr;
@@ -47,6 +48,15 @@ enum Task {
         #[arg(long)]
         figures: bool,
     },
+    /// Random plugin files for the host, by wasm-smith
+    Smith {
+        /// How many
+        #[arg(default_value_t = 2000)]
+        count: u64,
+        /// Which: the same seed makes the same files
+        #[arg(long, default_value_t = 9568)]
+        seed: u64,
+    },
     /// Formatting and clippy, warnings denied
     Lint,
 }
@@ -60,6 +70,7 @@ fn main() -> anyhow::Result<()> {
         Task::Build => build(&root),
         Task::Bench { args } => bench(&root, &args),
         Task::Languages { figures } => languages(&root, figures),
+        Task::Smith { count, seed } => smith::try_out(&root, count, seed),
         Task::Lint => lint(&root),
     }
 }
@@ -74,7 +85,11 @@ fn test(root: &Path, args: &[String]) -> anyhow::Result<()> {
     machine::install_packages(machine::FOR_TESTS)?;
     let plugins = plugins::build(root)?;
     run(cargo(["build", "--package", "vouchd"]))?;
-    let environment = [("VOUCHD_BIN", root.join("target/debug/vouchd")), ("VOUCHD_PLUGINS", plugins)];
+    let environment = [
+        ("VOUCHD_BIN", root.join("target/debug/vouchd")),
+        ("VOUCHD_PLUGINS", plugins),
+        ("VOUCHD_SMITH", smith::build(root)?),
+    ];
     run(guests(root, ["test"]).envs(environment.clone()))?;
     run(cargo(["test", "--workspace", "--doc"]))?;
     // Minutes and a gigabyte at first: where that is not asked for, what needs them says that it is skipped.
@@ -119,7 +134,11 @@ fn lint(root: &Path) -> anyhow::Result<()> {
     run(cargo(["fmt", "--all", "--check"]))?;
     run(guests(root, ["fmt", "--all", "--check"]))?;
     run(cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-    run(guests(root, ["clippy", "--all-targets", "--", "-D", "warnings"]))
+    run(guests(root, ["clippy", "--all-targets", "--", "-D", "warnings"]))?;
+    let smith =
+        |args: &[&str]| run(cargo(args).current_dir("tests/smith").env("CARGO_TARGET_DIR", root.join("target/smith")));
+    smith(&["fmt", "--check"])?;
+    smith(&["clippy", "--", "-D", "warnings"])
 }
 
 /// Cargo, in the workspace of the plugins; their native builds stay apart from the host's.

@@ -189,3 +189,151 @@ fn watch_runs_again_when_the_plugin_is_replaced_and_when_the_script_changes() {
     watching.says("0 of 1 runs as expected");
     assert!(watching.child.try_wait().unwrap().is_none(), "it ends only when it is told to");
 }
+
+/// Runs in a project's directory; the output, and whether it succeeded.
+fn in_project(dir: &Path, words: &[&str]) -> (bool, String) {
+    let output = vouchd_plugin().args(words).current_dir(dir).output().unwrap();
+    (output.status.success(), text(&output))
+}
+
+fn new_project(language: &str) -> (tempfile::TempDir, PathBuf) {
+    let above = tempfile::tempdir().unwrap();
+    let (made, said) = in_project(above.path(), &["new", "--lang", language, "my-port"]);
+    assert!(made, "{said}");
+    let dir = above.path().join("my-port");
+    (above, dir)
+}
+
+/// Where `cargo xtask languages` keeps what it has installed.
+fn tools() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    root.join(std::env::var_os("VOUCHD_LANGUAGES_CACHE").map_or_else(|| "target/languages/tools".into(), PathBuf::from))
+}
+
+/// Gives the project the tools that are there already, as pip and npm would install them. What is missing, if some are.
+fn give_tools(dir: &Path, language: &str) -> Result<(), String> {
+    let link = |from: PathBuf, to: &str| {
+        if !from.exists() {
+            return Err(format!("no {}: `cargo xtask languages` installs it", from.display()));
+        }
+        std::os::unix::fs::symlink(from.canonicalize().unwrap(), dir.join(to)).map_err(|error| error.to_string())
+    };
+    let on_path = |program: &str, package: &str| {
+        let found = std::env::split_paths(&std::env::var_os("PATH").unwrap()).any(|place| place.join(program).exists());
+        if found { Ok(()) } else { Err(format!("no command `{program}`: install the package {package}")) }
+    };
+    let package_there = |library: &str, package: &str| {
+        if Path::new(library).exists() { Ok(()) } else { Err(format!("no {library}: install the package {package}")) }
+    };
+    let python = |program: &str| {
+        link(tools().join("python/bin").join(program), ".found")?;
+        link(tools().join("python"), "venv")
+    };
+    let node = |program: &str| {
+        fs::create_dir_all(dir.join("node_modules")).unwrap();
+        link(tools().join("node/node_modules/.bin").join(program), ".found")?;
+        link(tools().join("node/node_modules/.bin"), "node_modules/.bin")
+    };
+    match language {
+        "rust" => Ok(()),
+        "c" => on_path("clang-19", "clang-19"),
+        "cpp" => {
+            on_path("clang++-19", "clang-19")?;
+            package_there("/usr/share/doc/libc++-19-dev-wasm32", "libc++-19-dev-wasm32")
+        }
+        "wat" => on_path("wat2wasm", "wabt"),
+        "zig" => python("python-zig"),
+        "go" => python("go"),
+        "python" => python("componentize-py"),
+        "assemblyscript" => node("asc"),
+        "javascript" | "typescript" => {
+            node("componentize-qjs")?;
+            link(dir.join("vouchd/javascript"), "node_modules/vouchd-check")
+        }
+        other => panic!("no language {other}"),
+    }
+}
+
+/// `new`, `build`, `test` and a look at the parameters: all as it stands.
+fn a_project_builds_and_passes_its_tests(language: &str) {
+    let (_above, dir) = new_project(language);
+    if let Err(missing) = give_tools(&dir, language) {
+        assert!(
+            std::env::var_os("VOUCHD_TESTS_STRICT").is_none(),
+            "a project in {language}: can't run here: {missing}"
+        );
+        println!("SKIPPED: a project in {language}: {missing}");
+        return;
+    }
+    let start = Instant::now();
+    let (built, said) = in_project(&dir, &["build"]);
+    println!("{language}: {:.1} s\n{said}", start.elapsed().as_secs_f64());
+    assert!(built, "{said}");
+    assert!(said.lines().any(|line| line.starts_with("my-port.wasm: ")), "{said}");
+    let (passed, said) = in_project(&dir, &["test"]);
+    println!("{said}");
+    assert!(passed, "{said}");
+    assert!(said.contains("4 of 4 runs as expected"), "{said}");
+    let (good, said) = in_project(&dir, &["inspect", "my-port.wasm"]);
+    assert!(good, "{said}");
+    let declared = said.lines().any(|line| line.split_whitespace().take(3).eq(["address", "text", "needed"]));
+    assert!(declared, "the parameter is declared:\n{said}");
+}
+
+macro_rules! projects {
+    ($($test:ident: $language:literal)*) => {
+        $(#[test]
+        fn $test() {
+            a_project_builds_and_passes_its_tests($language);
+        })*
+    };
+}
+
+projects! {
+    a_project_in_rust: "rust"
+    a_project_in_c: "c"
+    a_project_in_cpp: "cpp"
+    a_project_in_zig: "zig"
+    a_project_in_go: "go"
+    a_project_in_python: "python"
+    a_project_in_javascript: "javascript"
+    a_project_in_typescript: "typescript"
+    a_project_in_assemblyscript: "assemblyscript"
+    a_project_in_wat: "wat"
+}
+
+#[test]
+fn new_overwrites_nothing_and_takes_no_odd_name() {
+    let (above, dir) = new_project("c");
+    fs::write(dir.join("check.c"), "mine").unwrap();
+    let (made, said) = in_project(above.path(), &["new", "--lang", "wat", "my-port"]);
+    assert!(!made && said.contains("my-port"), "{said}");
+    assert_eq!(fs::read_to_string(dir.join("check.c")).unwrap(), "mine");
+    for name in ["../up", "My-Port", ""] {
+        let output =
+            vouchd_plugin().args(["new", "--lang", "c", "--", name]).current_dir(above.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{name}: {}", text(&output));
+    }
+    let entries = fs::read_dir(above.path()).unwrap().count();
+    assert_eq!(entries, 1, "nothing but the project");
+}
+
+#[test]
+fn build_tells_what_is_missing_and_never_replaces_what_works_by_what_does_not() {
+    let (_above, dir) = new_project("wat");
+    let mut without_tools = vouchd_plugin();
+    let output = without_tools.arg("build").current_dir(&dir).env("PATH", "/nowhere").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("wat2wasm") && text(&output).contains("apt-get install wabt"), "{}", text(&output));
+    // A compiler of the project's own, which makes a module that is no plugin.
+    fs::create_dir_all(dir.join("venv/bin")).unwrap();
+    let compiler = dir.join("venv/bin/wat2wasm");
+    fs::write(&compiler, "#!/bin/sh\nprintf '\\000asm\\001\\000\\000\\000' > \"$3\"\n").unwrap();
+    fs::set_permissions(&compiler, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    fs::write(dir.join("my-port.wasm"), "works").unwrap();
+    let (built, said) = in_project(&dir, &["build"]);
+    assert!(!built && said.contains("can't be used as a plugin"), "{said}");
+    assert_eq!(fs::read_to_string(dir.join("my-port.wasm")).unwrap(), "works");
+    let (built, said) = in_project(dir.parent().unwrap(), &["build"]);
+    assert!(!built && said.contains("vouchd-plugin.toml"), "{said}");
+}

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use serde::Serialize;
 use vouchd_config::Param;
 use vouchd_plugin::{Host, HostSettings, Plugin, declared_params};
 
-use super::plain;
+use super::{open_cache, plain};
 use crate::checker::files::sha256;
 use crate::table::Table;
 
@@ -27,7 +27,7 @@ pub struct InspectArgs {
 
 /// What can be known of a file.
 #[derive(Debug, Serialize)]
-struct Inspection {
+pub struct Inspection {
     file: PathBuf,
     /// In bytes.
     size: usize,
@@ -55,8 +55,22 @@ struct About {
 }
 
 pub fn inspect(args: &InspectArgs) -> anyhow::Result<ExitCode> {
-    let bytes = fs::read(&args.file).with_context(|| format!("reading {}", args.file.display()))?;
-    let host = Host::new(HostSettings::default().isolated())?;
+    let found = examine(&args.file, None)?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&found)?);
+    } else {
+        print!("{found}");
+    }
+    Ok(if found.reason_against().is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Reads and compiles a file; compiled code may be kept in a cache.
+///
+/// # Errors
+/// If it can't be read, or there can't be a host.
+pub fn examine(file: &Path, cache: Option<&Path>) -> anyhow::Result<Inspection> {
+    let bytes = fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+    let host = Host::new(HostSettings { cache: open_cache(cache)?, ..HostSettings::default().isolated() })?;
     let started = Instant::now();
     let (plugin, error) = match host.compile(&bytes) {
         Ok(plugin) => (Some(about(&plugin, started.elapsed().as_millis())), None),
@@ -66,14 +80,23 @@ pub fn inspect(args: &InspectArgs) -> anyhow::Result<ExitCode> {
         Ok(params) => (params, None),
         Err(error) => (None, Some(error.to_string())),
     };
-    let file = args.file.clone();
-    let found = Inspection { file, size: bytes.len(), sha256: sha256(&bytes), plugin, error, params, params_error };
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&found)?);
-    } else {
-        print!("{found}");
+    let file = file.to_owned();
+    Ok(Inspection { file, size: bytes.len(), sha256: sha256(&bytes), plugin, error, params, params_error })
+}
+
+impl Inspection {
+    /// Why the daemon could not use the file.
+    pub fn reason_against(&self) -> Option<&str> {
+        self.error.as_deref().or(self.params_error.as_deref())
     }
-    Ok(if found.error.is_none() && found.params_error.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+
+    /// Size, kind and imports, on one line.
+    pub fn in_short(&self) -> String {
+        let kind = self.plugin.as_ref().map_or("no plugin", |plugin| plugin.kind.as_str());
+        let imports = self.plugin.as_ref().map_or(String::new(), |plugin| plugin.imports.join(", "));
+        let imports = if imports.is_empty() { "nothing".to_owned() } else { imports };
+        format!("{} bytes, {kind}, imports {imports}", self.size)
+    }
 }
 
 fn about(plugin: &Plugin, compile_ms: u128) -> About {

@@ -1,24 +1,38 @@
 //! `vouchd plugin`: the author's loop, from an empty directory to a plugin that is tested. One file a command.
 
+mod build;
 mod inspect;
+mod language;
 mod list;
+mod new;
+mod project;
+mod recipe;
+mod rust_toolchain;
 mod test;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use nix::unistd::{getegid, geteuid};
 use vouchd_config::Config;
+use vouchd_plugin::CacheSettings;
+
+use crate::cache;
 
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
+    /// Makes a project: a check that builds and passes its tests as it stands
+    New(new::NewArgs),
+    /// Builds a project: the recipe of its language, then a look at what came of it
+    Build(build::BuildArgs),
     /// Shows the plugins: those of the running daemon, or else what the directories hold
     List(list::ListArgs),
     /// Shows what a file is and what it needs, without running it
     ///
     /// Exit status: 0 if the daemon could use it, 1 if not.
     Inspect(inspect::InspectArgs),
-    /// Runs a plugin once, as the daemon would, and shows what it says and what it used
+    /// Runs a plugin as the daemon would, and shows what it says and what it used
     ///
     /// Exit status: 0 for the verdicts pass and warn; 1 for fail, fault, a run that timed out, and whatever kept the
     /// plugin from running; 2 for wrong arguments. It runs as you: what it may look at is yours, not the daemon's.
@@ -27,6 +41,8 @@ pub enum PluginCommand {
 
 pub fn run(command: PluginCommand) -> anyhow::Result<ExitCode> {
     match command {
+        PluginCommand::New(args) => new::new(&args),
+        PluginCommand::Build(args) => build::build(&args),
         PluginCommand::List(args) => list::list(&args),
         PluginCommand::Inspect(args) => inspect::inspect(&args),
         PluginCommand::Test(args) => test::test(&args),
@@ -37,6 +53,21 @@ pub fn run(command: PluginCommand) -> anyhow::Result<ExitCode> {
 fn resolve(text: &str) -> anyhow::Result<Config> {
     let file = PathBuf::from("arguments");
     vouchd_config::resolve(vec![(file, text.to_owned())]).map_err(|errors| anyhow::anyhow!("{errors}"))
+}
+
+/// A directory where compiled plugins are kept, made if need be.
+fn open_cache(directory: Option<&Path>) -> anyhow::Result<Option<CacheSettings>> {
+    let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
+    let cache = directory.map(|directory| cache::prepare(directory, uid, gid)).transpose()?;
+    Ok(cache.map(Into::into))
+}
+
+/// An argument `KEY=VALUE`.
+pub fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        Some(_) | None => Err("expected KEY=VALUE, like name=nginx".to_owned()),
+    }
 }
 
 /// Line breaks are kept readable, and nothing that a plugin says reaches the terminal as a control sequence.

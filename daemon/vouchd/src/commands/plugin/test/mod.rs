@@ -12,7 +12,6 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
-use nix::unistd::{getegid, geteuid};
 use vouchd_config::{Check, Config};
 use vouchd_health::{RunResult, Verdict};
 use vouchd_plugin::{Host, HostSettings, Outcome, Plugin, Run};
@@ -21,13 +20,14 @@ use self::peer::Peers;
 use self::script::Tally;
 use self::show::{Costs, about, shown};
 use self::watch::Snapshot;
-use super::resolve;
-use crate::cache;
+use super::project::Project;
+use super::{key_value, open_cache, resolve};
 use crate::commands::config::{self, DEFAULT_FILE};
 
 #[derive(Debug, Args)]
 pub struct TestArgs {
-    /// The .wasm file
+    /// The .wasm file; or a project, whose test.toml is the script unless other options say what to run
+    #[arg(default_value = ".")]
     file: PathBuf,
     /// A parameter; `outer.inner=value` for tables, the same key again for lists
     #[arg(short, long = "param", value_name = "KEY=VALUE", value_parser = key_value)]
@@ -61,68 +61,93 @@ pub struct TestArgs {
     config: PathBuf,
 }
 
-fn key_value(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        Some(_) | None => Err("expected KEY=VALUE, like name=nginx".to_owned()),
-    }
-}
-
 pub fn test(args: &TestArgs) -> anyhow::Result<ExitCode> {
+    let subject = Subject::of(args)?;
     if !args.watch {
-        return once(args);
+        return once(args, &subject);
     }
     let files: Vec<&Path> =
-        [Some(&args.file), args.script.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
+        [Some(&subject.plugin), subject.script.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
     loop {
         let seen = Snapshot::of(&files);
-        if let Err(error) = once(args) {
+        if let Err(error) = once(args, &subject) {
             eprintln!("vouchd: {error:#}");
         }
-        println!("\nwaiting for a change of {}; end with Ctrl-C\n", args.file.display());
+        println!("\nwaiting for a change of {}; end with Ctrl-C\n", subject.plugin.display());
         seen.wait_for_another(&files);
     }
 }
 
+/// What is tested, and by which script.
+#[derive(Debug, PartialEq, Eq)]
+struct Subject {
+    plugin: PathBuf,
+    /// None: the arguments say what to run.
+    script: Option<PathBuf>,
+    /// Where compiled code is kept.
+    cache: Option<PathBuf>,
+}
+
+impl Subject {
+    fn of(args: &TestArgs) -> anyhow::Result<Subject> {
+        if !args.file.is_dir() {
+            return Ok(Subject { plugin: args.file.clone(), script: args.script.clone(), cache: args.cache.clone() });
+        }
+        let project = Project::open(&args.file)?;
+        let plugin = args.file.join(project.plugin().file_name().unwrap_or_default());
+        let told = [&args.allow, &args.limits, &args.timeout, &args.check].into_iter().any(Option::is_some)
+            || !args.params.is_empty()
+            || args.runs != 1;
+        let own = if told { None } else { project.script() };
+        let own = own.and_then(|script| Some(args.file.join(script.file_name()?)));
+        let cache = args.cache.clone().or_else(|| Some(project.cache()));
+        Ok(Subject { plugin, script: args.script.clone().or(own), cache })
+    }
+}
+
 /// Wrong arguments and scripts end with a status of their own.
-fn once(args: &TestArgs) -> anyhow::Result<ExitCode> {
+fn once(args: &TestArgs, subject: &Subject) -> anyhow::Result<ExitCode> {
     let wrong = |text: &dyn std::fmt::Display| {
         eprintln!("vouchd: {text}");
         Ok(ExitCode::from(2))
     };
-    if let Some(file) = &args.script {
+    if let Some(file) = &subject.script {
         let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
         let peers = Peers::start()?;
         return match vouchd_config::script::script(file.clone(), text, &peers.words()) {
-            Ok(script) => scripted(args, &script, &peers),
+            Ok(script) => scripted(subject, &script, &peers),
             Err(errors) => wrong(&errors),
         };
     }
     match requested(args) {
-        Ok(check) => alone(args, &check),
+        Ok(check) => alone(args, subject, &check),
         Err(error) => wrong(&format_args!("{error:#}")),
     }
 }
 
 /// All runs of a script.
-fn scripted(args: &TestArgs, script: &vouchd_config::script::Script, peers: &Peers) -> anyhow::Result<ExitCode> {
-    let mut bench = Bench::load(args, script.runs.iter().map(|run| &run.check))?;
+fn scripted(subject: &Subject, script: &vouchd_config::script::Script, peers: &Peers) -> anyhow::Result<ExitCode> {
+    let mut bench = Bench::load(subject, script.runs.iter().map(|run| &run.check))?;
     let mut tally = Tally::new();
     for run in &script.runs {
         peers.behave(&run.peer);
         tally.add(run, &bench.run(&run.check));
     }
     print!("{tally}");
-    println!("{}", about(&args.file, &bench.plugin));
+    println!("{}", about(&subject.plugin, &bench.plugin));
     bench.end();
     Ok(if tally.all_met() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// One run, or the same one several times.
-fn alone(args: &TestArgs, check: &Check) -> anyhow::Result<ExitCode> {
-    let mut bench = Bench::load(args, [check])?;
+fn alone(args: &TestArgs, subject: &Subject, check: &Check) -> anyhow::Result<ExitCode> {
+    let mut bench = Bench::load(subject, [check])?;
     if let Some(pin) = check.sha256.as_deref().filter(|pin| *pin != bench.plugin.sha256()) {
-        anyhow::bail!("{} is not the file that check {} names with sha256 = {pin:?}", args.file.display(), check.name);
+        anyhow::bail!(
+            "{} is not the file that check {} names with sha256 = {pin:?}",
+            subject.plugin.display(),
+            check.name
+        );
     }
     let mut costs = Costs::default();
     let outcome = loop {
@@ -135,7 +160,7 @@ fn alone(args: &TestArgs, check: &Check) -> anyhow::Result<ExitCode> {
     if args.runs > 1 {
         print!("{costs}");
     }
-    println!("{}", about(&args.file, &bench.plugin));
+    println!("{}", about(&subject.plugin, &bench.plugin));
     bench.end();
     Ok(if serves(&outcome.result) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -149,13 +174,11 @@ struct Bench {
 }
 
 impl Bench {
-    fn load<'a>(args: &TestArgs, checks: impl IntoIterator<Item = &'a Check>) -> anyhow::Result<Bench> {
-        let file = &args.file;
+    fn load<'a>(subject: &Subject, checks: impl IntoIterator<Item = &'a Check>) -> anyhow::Result<Bench> {
+        let file = &subject.plugin;
         let bytes = fs::read(file).with_context(|| format!("reading {}", file.display()))?;
         let settings = HostSettings::fitting(checks.into_iter().map(|check| &check.limits)).isolated();
-        let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
-        let cache = args.cache.as_deref().map(|directory| cache::prepare(directory, uid, gid)).transpose()?;
-        let host = Host::new(HostSettings { cache: cache.map(Into::into), ..settings })?;
+        let host = Host::new(HostSettings { cache: open_cache(subject.cache.as_deref())?, ..settings })?;
         let plugin = host.load(&bytes).with_context(|| format!("{} can't be used as a plugin", file.display()))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         Ok(Bench { host, plugin, runtime, memo: Vec::new() })

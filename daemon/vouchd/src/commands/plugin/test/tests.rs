@@ -105,3 +105,25 @@ fn only_pass_and_warn_serve() {
         assert_eq!(serves(&result), expected, "{result:?}");
     }
 }
+
+#[test]
+fn a_project_is_tested_by_its_script_unless_the_arguments_say_what_to_run() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("vouchd-plugin.toml"), "name = \"port\"\nlanguage = \"c\"\n").unwrap();
+    fs::write(dir.path().join("test.toml"), "").unwrap();
+    let text = dir.path().to_str().unwrap();
+    let of = |options: &[&str]| {
+        let line = [&["vouchd", "test", text], options].concat();
+        let PluginCommand::Test(args) = Cli::try_parse_from(line).unwrap().command else { panic!("not a test") };
+        let subject = Subject::of(&args).unwrap();
+        assert_eq!(subject.plugin, dir.path().join("port.wasm"));
+        subject.script
+    };
+    assert_eq!(of(&[]), Some(dir.path().join("test.toml")));
+    assert_eq!(of(&["--watch"]), Some(dir.path().join("test.toml")));
+    assert_eq!(of(&["--script", "other.toml"]), Some("other.toml".into()));
+    assert_eq!(of(&["-p", "a=b"]), None);
+    assert_eq!(of(&["--runs", "9"]), None);
+    let file = Subject::of(&test_args(&[])).unwrap();
+    assert_eq!(file, Subject { plugin: "p.wasm".into(), script: None, cache: None });
+}

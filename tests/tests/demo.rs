@@ -36,6 +36,34 @@ fn the_demo_shows_a_failover_and_the_way_back() {
     shows_both_failovers(&output.unwrap());
 }
 
+/// The built-in `tcp` in the part of an author's plugin: it finds out by itself what `process` is told.
+#[test]
+fn an_authors_plugin_decides_the_failover() {
+    if skipped("demo with an author's plugin") {
+        return;
+    }
+    let mut demo = Command::new(vouchd::binary());
+    demo.args(["demo", "--param", "address=127.0.0.1:80", "--plugin"]).arg(vouchd::builtin_plugins().join("tcp.wasm"));
+    let output = demo.args(["--allow", "{ tcp = [\"127.0.0.1:80\"] }"]).output().unwrap();
+    shows_both_failovers(&output);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("check web: pass -> fail: 127.0.0.1:80: connection refused"), "{said}");
+}
+
+#[test]
+fn a_plugin_that_does_not_vouch_for_a_running_service_is_told() {
+    if skipped("demo with a plugin that lacks its grant") {
+        return;
+    }
+    let mut demo = Command::new(vouchd::binary());
+    demo.args(["demo", "--param", "address=127.0.0.1:80", "--plugin"]).arg(vouchd::builtin_plugins().join("tcp.wasm"));
+    let output = demo.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("allow = { tcp = [\"127.0.0.1:80\"] }"), "{said}");
+    assert!(said.contains("expected pass while the web servers run"), "{said}");
+}
+
 #[test]
 fn the_demo_needs_no_root() {
     if skipped("demo without root") {

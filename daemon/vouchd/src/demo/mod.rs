@@ -6,6 +6,7 @@
 //! When the demo ends, for whatever reason, the kernel kills both nodes, and all that was made goes with them: no file
 //! and no interface outlives it.
 
+mod checked;
 mod client;
 mod namespaces;
 mod netlink;
@@ -22,6 +23,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use self::checked::Checked;
+use crate::commands::plugin::key_value;
+
 /// Arguments of `vouchd demo`.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
@@ -29,6 +33,16 @@ pub struct DemoArgs {
     /// /usr/lib/vouchd/plugins]
     #[arg(long, value_name = "DIR")]
     plugins: Option<PathBuf>,
+    /// A plugin of yours, which then decides the failover instead of process.wasm. The web server on each node listens on
+    /// port 80 and is called demo-web
+    #[arg(long, value_name = "FILE.wasm", conflicts_with = "plugins")]
+    plugin: Option<PathBuf>,
+    /// A parameter for it, like address=127.0.0.1:80
+    #[arg(short, long = "param", value_name = "KEY=VALUE", value_parser = key_value, requires = "plugin")]
+    params: Vec<(String, String)>,
+    /// What it may reach, as in the configuration: '{ tcp = ["127.0.0.1:80"] }' [default: nothing]
+    #[arg(long, value_name = "TOML", requires = "plugin")]
+    allow: Option<String>,
     #[command(subcommand)]
     part: Option<Part>,
 }
@@ -50,10 +64,16 @@ enum Part {
 /// namespace.
 ///
 /// # Errors
-/// The plugin is missing, or the system does not allow the namespaces; the text says what to do.
+/// The plugin is missing, its parameters make no sense, or the system does not allow the namespaces; the text says what to do.
 pub fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     match args.part {
-        None => story::play(&plugins::find(args.plugins.as_deref())?),
+        None => {
+            let checked = match &args.plugin {
+                Some(file) => Checked::own(file, &args.params, args.allow.as_deref())?,
+                None => Checked::built_in(plugins::find(args.plugins.as_deref())?),
+            };
+            story::play(&checked)
+        }
         Some(Part::Node(args)) => node_init::run(&args),
         Some(Part::Service(args)) => service::run(&args),
     }

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Stdio};
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
@@ -14,6 +13,7 @@ use anyhow::Context;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 
+use super::checked::Checked;
 use super::namespaces;
 use super::netlink::{AddressChange, AddressWatch, Netlink};
 use super::node_init::{Order, itself};
@@ -35,13 +35,13 @@ struct Made {
 
 impl Node {
     /// Makes the node and plugs it into the bridge. Nothing runs on it yet.
-    pub fn start(id: NodeId, plugin: &Path, events: &Sender<Event>) -> anyhow::Result<Self> {
+    pub fn start(id: NodeId, checked: &Checked, events: &Sender<Event>) -> anyhow::Result<Self> {
         let lan = File::open("/proc/self/ns/net").context("the demo's own network")?;
         let (hand_over, made) = mpsc::channel();
-        let plugin = PathBuf::from(plugin);
+        let checked = checked.clone();
         let to_story = events.clone();
         // The node is killed when the thread that started it ends, so this thread stays and listens to the node.
-        let listener = thread::spawn(move || match make(id, &plugin, &lan) {
+        let listener = thread::spawn(move || match make(id, &checked, &lan) {
             Ok((made, mut child, stdout)) => {
                 let _ = hand_over.send(Ok(made));
                 for line in BufReader::new(stdout).lines().map_while(Result::ok) {
@@ -78,7 +78,7 @@ impl Node {
 }
 
 /// Turns this thread into the node's and starts its first process.
-fn make(id: NodeId, plugin: &Path, lan: &File) -> anyhow::Result<(Made, Child, ChildStdout)> {
+fn make(id: NodeId, checked: &Checked, lan: &File) -> anyhow::Result<(Made, Child, ChildStdout)> {
     namespaces::separate_node()?;
     let netlink = Netlink::open()?;
     netlink.set_up("lo")?;
@@ -90,7 +90,8 @@ fn make(id: NodeId, plugin: &Path, lan: &File) -> anyhow::Result<(Made, Child, C
     let mut command = itself();
     command
         .args(["demo", "node", "--node", id.name(), "--plugin"])
-        .arg(plugin)
+        .arg(&checked.file)
+        .args(["--check", &checked.keys])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -18,7 +18,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::topology::{INTERFACE, NodeId, SERVICE, VIRTUAL};
+use super::topology::{CHECK, INTERFACE, NodeId, SERVICE, VIRTUAL};
 
 const HOME: &str = "/run/vouchd";
 /// How long a dead process may stay unreaped, in milliseconds.
@@ -30,6 +30,9 @@ pub struct NodeArgs {
     node: NodeId,
     #[arg(long)]
     plugin: PathBuf,
+    /// Lines of `[check.web]`.
+    #[arg(long)]
+    check: String,
 }
 
 /// What a node is told to do: one line each on its stdin.
@@ -105,13 +108,15 @@ fn prepare(args: &NodeArgs) -> anyhow::Result<()> {
     }
     // The checker, which fills the cache, is another user.
     fs::set_permissions(home.join("cache"), Permissions::from_mode(0o777))?;
-    fs::write(home.join("plugins/process.wasm"), plugin)?;
-    fs::write(home.join("vouchd.toml"), config(args.node))?;
+    let name = args.plugin.file_name().context("a plugin without a name")?;
+    fs::write(home.join("plugins").join(name), plugin)?;
+    fs::write(home.join("vouchd.toml"), config(args.node, &args.check))?;
     Ok(())
 }
 
-/// The daemon's configuration on a node.
-fn config(node: NodeId) -> String {
+/// The daemon's configuration on a node; `check` are the lines that say which plugin it runs.
+/// The grace is for a plugin that takes long to compile: the first result is worth waiting for.
+pub fn config(node: NodeId, check: &str) -> String {
     let priority = node.priority();
     format!(
         r#"[daemon]
@@ -120,12 +125,10 @@ control = "{HOME}/control.sock"
 plugin_dir = "{HOME}/plugins.d"
 builtin_plugin_dir = "{HOME}/plugins"
 cache_dir = "{HOME}/cache"
+error_grace = "3m"
 
-[check.web]
-plugin = "process"
-params = {{ name = "{SERVICE}" }}
-allow = {{ process = ["{SERVICE}"] }}
-interval = "1s"
+[check.{CHECK}]
+{check}interval = "1s"
 rise = 2
 fall = 2
 weight = -40
@@ -137,7 +140,7 @@ priority = {priority}
 version = 3
 advert_interval = "1s"
 addresses = ["{VIRTUAL}"]
-checks = ["web"]
+checks = ["{CHECK}"]
 "#
     )
 }
@@ -228,11 +231,13 @@ fn say(what: &str) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::demo::checked::Checked;
 
     #[test]
     fn the_configuration_of_each_node_is_one_that_the_daemon_takes() {
         for node in NodeId::ALL {
-            let files = vec![(PathBuf::from("vouchd.toml"), config(node))];
+            let check = Checked::built_in(PathBuf::new()).keys;
+            let files = vec![(PathBuf::from("vouchd.toml"), config(node, &check))];
             let resolved = vouchd_config::resolve(files).unwrap_or_else(|errors| panic!("{errors}"));
             assert!(resolved.warnings.is_empty(), "{:?}", resolved.warnings);
             assert_eq!(resolved.daemon.name.as_deref(), Some(node.name()));

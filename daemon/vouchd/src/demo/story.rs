@@ -2,45 +2,47 @@
 //! address. Each move must happen within a bound, or the demo says what was missing.
 
 use std::io::{self, Write};
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
+use super::checked::Checked;
 use super::client::{self, EVERY, Fetch};
 use super::namespaces;
 use super::netlink::Netlink;
 use super::node::Node;
 use super::node_init::Order;
 use super::timeline::{Event, Place, Span, Timeline, What};
-use super::topology::{BRIDGE, CLIENT, NodeId, PREFIX, SERVICE, VIRTUAL};
+use super::topology::{BRIDGE, CHECK, CLIENT, NodeId, PREFIX, SERVICE, VIRTUAL};
 
 /// For the first election, and for each of the two moves.
 const BOUND: Duration = Duration::from_secs(10);
+/// For the check's first result: a plugin that brings an interpreter with it takes long to compile.
+const BOUND_FOR_FIRST_RESULT: Duration = Duration::from_secs(180);
 /// How long the client watches before the next thing is done.
 const CALM: Duration = Duration::from_millis(1500);
 
 /// Sets the stage and plays.
-pub fn play(plugin: &Path) -> anyhow::Result<ExitCode> {
+pub fn play(checked: &Checked) -> anyhow::Result<ExitCode> {
     namespaces::enter_own_network()?;
     lay_network().context("laying out the demo's network")?;
     let mut out = io::stdout();
     writeln!(
         out,
         "Two routers share {VIRTUAL}: node-a (priority {}) and node-b (priority {}); VRRPv3, an advertisement a second.\n\
-         On each, a sandboxed WASM plugin ({}) checks that {SERVICE} runs; while it does not, the node's priority is 40 lower.\n\
+         On each, a sandboxed WASM plugin ({}) vouches for the web server {SERVICE}; while it does not, the node's priority is 40 lower.\n\
          A client fetches http://{VIRTUAL}/ every {} ms.\n",
         NodeId::A.priority(),
         NodeId::B.priority(),
-        plugin.display(),
+        checked.file.display(),
         EVERY.as_millis(),
     )?;
 
     let start = Instant::now();
     let (sender, events) = mpsc::channel();
-    let nodes = Nodes { a: Node::start(NodeId::A, plugin, &sender)?, b: Node::start(NodeId::B, plugin, &sender)? };
+    let nodes = Nodes { a: Node::start(NodeId::A, checked, &sender)?, b: Node::start(NodeId::B, checked, &sender)? };
     let record = client::start(sender);
     let mut stage = Stage { nodes, events, timeline: Timeline::new(start, io::stdout())?, world: World::default() };
     let moves = stage.perform();
@@ -80,6 +82,9 @@ struct World {
     answering: Option<NodeId>,
     a_holds: bool,
     b_holds: bool,
+    /// What the check on each node says.
+    a_says: Option<String>,
+    b_says: Option<String>,
     died: Option<NodeId>,
 }
 
@@ -91,8 +96,26 @@ impl World {
             (What::Holds(holds), Place::Node(NodeId::A)) => self.a_holds = *holds,
             (What::Holds(holds), Place::Node(NodeId::B)) => self.b_holds = *holds,
             (What::Died, Place::Node(node)) => self.died = Some(node),
-            (What::Note(_) | What::Holds(_) | What::Died, _) => {}
+            (What::Note(line), Place::Node(node)) => {
+                let says = match node {
+                    NodeId::A => &mut self.a_says,
+                    NodeId::B => &mut self.b_says,
+                };
+                *says = verdict(line).map(str::to_owned).or(says.take());
+            }
+            (What::Note(_) | What::Holds(_), _) | (What::Died, _) => {}
         }
+    }
+
+    /// What a node's check says that it should not, while both web servers run; none: both pass. Neither says anything yet:
+    /// an empty text.
+    fn objection(&self) -> Option<String> {
+        let says = [(NodeId::A, &self.a_says), (NodeId::B, &self.b_says)];
+        let objects = |says: &str| !says.starts_with("pass") && !says.starts_with("warn");
+        says.into_iter().find_map(|(node, says)| match says {
+            None => Some(String::new()),
+            Some(says) => objects(says).then(|| format!("on {node} the check says {says}")),
+        })
     }
 
     /// The node answers, it holds the address, and the other one does not.
@@ -103,6 +126,12 @@ impl World {
         };
         self.answering == Some(node) && holds && !other_holds
     }
+}
+
+/// `pass: all is well` of a daemon's line on the check.
+fn verdict(line: &str) -> Option<&str> {
+    let (_, change) = line.split_once(&format!("check {CHECK}: "))?;
+    Some(change.split_once(" -> ")?.1)
 }
 
 struct Stage {
@@ -135,6 +164,9 @@ impl Stage {
             node.order(Order::StartDaemon)?;
         }
         moves.missing = self.await_service(NodeId::A)?;
+        if moves.missing.is_none() {
+            moves.missing = self.await_checks()?;
+        }
 
         let plot = [
             (NodeId::A, NodeId::B, Order::KillService, "web server killed"),
@@ -175,6 +207,27 @@ impl Stage {
                 let seconds = BOUND.as_secs();
                 let missing = self.describe(node);
                 return Ok(Some(format!("{node} did not take over within {seconds} s: {missing}")));
+            }
+            self.listen(deadline)?;
+        }
+        Ok(None)
+    }
+
+    /// Waits until the check passes on both nodes. What it says instead, if it does not.
+    fn await_checks(&mut self) -> anyhow::Result<Option<String>> {
+        let mut deadline = Instant::now() + BOUND_FOR_FIRST_RESULT;
+        let mut has_run = false;
+        while let Some(objection) = self.world.objection() {
+            if !objection.is_empty() && !has_run {
+                has_run = true;
+                deadline = Instant::now() + BOUND;
+            }
+            if let Some(dead) = self.world.died {
+                return Ok(Some(format!("{dead} is gone")));
+            }
+            if Instant::now() >= deadline {
+                let says = if objection.is_empty() { "the check has not run".to_owned() } else { objection };
+                return Ok(Some(format!("{says}; expected pass while the web servers run")));
             }
             self.listen(deadline)?;
         }
@@ -282,6 +335,21 @@ mod tests {
             assert_eq!(outage(&fetches, at(begun), at(over)), expected, "{begun}..{over}");
         }
         assert_eq!(outage(&[], at(0), at(70)), Outage { gap: millis(70), lost: 0, fetches: 0 }, "nobody ever answered");
+    }
+
+    #[test]
+    fn a_check_that_does_not_pass_on_both_nodes_is_an_objection() {
+        let says = |node, line: &str| Event::now(Place::Node(node), What::Note(line.to_owned()));
+        let mut world = World::default();
+        assert_eq!(world.objection().as_deref(), Some(""));
+        world.update(&says(NodeId::A, "check web: waiting -> pass: port 80 accepts"));
+        world.update(&says(NodeId::B, "plugin port loaded from /run/vouchd/plugins/port.wasm"));
+        assert_eq!(world.objection().as_deref(), Some(""), "node-b's has not run");
+        world.update(&says(NodeId::B, "warning: check web: waiting -> error: not granted"));
+        world.update(&says(NodeId::B, "instance demo: holds 192.0.2.100"));
+        assert_eq!(world.objection().as_deref(), Some("on node-b the check says error: not granted"));
+        world.update(&says(NodeId::B, "check web: error -> warn: slow"));
+        assert_eq!(world.objection(), None);
     }
 
     #[test]

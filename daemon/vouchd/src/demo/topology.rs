@@ -17,6 +17,9 @@ pub const INTERFACE: &str = "eth0";
 /// Name of the web server's process, which the check looks for.
 pub const SERVICE: &str = "demo-web";
 
+/// Name of the check.
+pub const CHECK: &str = "web";
+
 /// One of the two routers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum NodeId {

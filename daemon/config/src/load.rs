@@ -20,12 +20,20 @@ pub fn load(main: &Path) -> Result<Config, Errors> {
         Vec::new()
     });
     for path in std::iter::once(main.to_owned()).chain(drop_ins) {
-        match fs::read_to_string(&path) {
+        match read(&path, path == main) {
             Ok(text) => files.push((path, text)),
             Err(error) => problems.push(unreadable(&path, &error)),
         }
     }
     if problems.is_empty() { resolve(files) } else { Err(Errors::new(problems)) }
+}
+
+/// A drop-in is read while the daemon runs, and must not keep it waiting as a pipe does; the main file may be one.
+fn read(path: &Path, is_main: bool) -> io::Result<String> {
+    if !is_main && !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    fs::read_to_string(path)
 }
 
 /// Where the drop-ins of `main` are: `conf.d` beside it. It need not exist.

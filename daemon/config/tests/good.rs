@@ -347,6 +347,11 @@ fn drop_ins_are_read_beside_the_main_file_in_order() {
     write("conf.d/30.toml", "not toml");
     let shown = load(&main).expect_err("a broken drop-in").to_string();
     assert!(shown.contains("conf.d/30.toml:1:"), "{shown}");
+    fs::remove_file(dir.path().join("conf.d/30.toml")).expect("removed");
+
+    std::os::unix::fs::symlink("/dev/zero", dir.path().join("conf.d/30.toml")).expect("linked");
+    let shown = load(&main).expect_err("a drop-in without end").to_string();
+    assert!(shown.ends_with("conf.d/30.toml: can't be read: it is not a regular file"), "{shown}");
 }
 
 #[test]

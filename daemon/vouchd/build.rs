@@ -23,7 +23,12 @@ fn main() {
     let mut files = Vec::new();
     for (directory, endings) in PARTS {
         println!("cargo::rerun-if-changed={}", sdk.join(directory).display());
-        let listed = list(&sdk.join(directory));
+        let mut listed = list(&sdk.join(directory));
+        // Modules in directories of their own.
+        if directory == "rust/src" {
+            listed.clear();
+            walk(&sdk.join(directory), &mut listed);
+        }
         files.extend(listed.into_iter().filter(|file| file.is_file() && ends(file, endings) && !is_test(file)));
     }
     let templates = sdk.join("templates");

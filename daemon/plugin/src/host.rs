@@ -504,6 +504,7 @@ fn unfit(error: &wasmtime::Error) -> LoadError {
     if text.contains("exceeds the limit")
         || text.contains("exceeds the configured maximum")
         || text.contains("minimum size")
+        || text.contains("does not fit in pooling allocator")
     {
         LoadError::TooBig(text)
     } else {

@@ -3,25 +3,23 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::net::TcpListener;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use vouchd_tests::capture::{Capture, longest_gap};
+use vouchd_tests::corpus::with_metadata;
 use vouchd_tests::pair::VRID;
 use vouchd_tests::site::INTERFACE;
 use vouchd_tests::vouchd::{Files, Vouchd};
 use vouchd_tests::wait::{holds, until};
 use vouchd_tests::{Need, Node, VIP, system_test};
-use wit_component::{StringEncoding, embed_component_metadata};
-use wit_parser::Resolve;
 
 const GREEDY: usize = 300;
 const INTERVAL: Duration = Duration::from_secs(1);
 const WATCHED: Duration = Duration::from_secs(10);
 
 /// Passes when it is done.
-fn guest(import: &str, body: &str) -> anyhow::Result<Vec<u8>> {
+fn guest(import: &str, body: &str) -> Vec<u8> {
     let text = format!(
         r#"(module
             {import}
@@ -37,12 +35,7 @@ fn guest(import: &str, body: &str) -> anyhow::Result<Vec<u8>> {
                 {body}
                 (i32.const 1024)))"#
     );
-    let mut module = wat::parse_str(text)?;
-    let mut resolve = Resolve::default();
-    let package = resolve.push_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk/wit/check.wit"))?.0;
-    let world = resolve.select_world(&[package], Some("plugin"))?;
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
-    Ok(module)
+    with_metadata(&text)
 }
 
 fn keeps_its_interval_beside(greedy: Vec<u8>, allow: &str) {
@@ -51,7 +44,7 @@ fn keeps_its_interval_beside(greedy: Vec<u8>, allow: &str) {
         let listening = site.host(Node::Nginx01).in_network(|| TcpListener::bind("127.0.0.1:9000"))?;
         let _silent = listening.join().expect("no panic")?;
         let files = Files::without_builtins(site, Node::Nginx01)?;
-        fs::write(files.plugin_dir().join("healthy.wasm"), guest("", "")?)?;
+        fs::write(files.plugin_dir().join("healthy.wasm"), guest("", ""))?;
         fs::write(files.plugin_dir().join("greedy.wasm"), &greedy)?;
         let mut config = format!(
             "[instance.web]\ninterface = \"{INTERFACE}\"\nvirtual_router_id = {VRID}\naddresses = [\"{VIP}\"]\n\
@@ -96,7 +89,7 @@ fn keeps_its_interval_beside(greedy: Vec<u8>, allow: &str) {
 
 #[test]
 fn a_check_keeps_its_interval_beside_hundreds_that_compute() {
-    keeps_its_interval_beside(guest("", "(loop $again (br $again))").expect("a test's own text"), "");
+    keeps_its_interval_beside(guest("", "(loop $again (br $again))"), "");
 }
 
 #[test]
@@ -106,5 +99,5 @@ fn a_check_keeps_its_interval_beside_hundreds_that_wait() {
     // Until an end that never comes.
     let body = "(call $probe (i32.const 64) (i32.const 14) (i32.const 64) (i32.const 1) (i32.const 1) (i32.const 64)
         (i32.const 1) (i32.const 100) (i32.const 0) (i32.const 2000))";
-    keeps_its_interval_beside(guest(import, body).expect("a test's own text"), "tcp = [\"127.0.0.1:9000\"]");
+    keeps_its_interval_beside(guest(import, body), "tcp = [\"127.0.0.1:9000\"]");
 }

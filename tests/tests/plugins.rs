@@ -10,14 +10,13 @@ use anyhow::{Context, ensure};
 use serde_json::Value;
 use vouchd_tests::capture::{Capture, longest_gap};
 use vouchd_tests::client::Client;
+use vouchd_tests::corpus::with_metadata;
 use vouchd_tests::pair::{Make, Pair, PairPlan, Plan, VRID};
 use vouchd_tests::site::INTERFACE;
 use vouchd_tests::vouchd::{Files, Vouchd};
 use vouchd_tests::wait::{holds, until};
 use vouchd_tests::web::Web;
 use vouchd_tests::{Need, Node, VIP, system_test};
-use wit_component::{StringEncoding, embed_component_metadata};
-use wit_parser::Resolve;
 
 /// A guest whose `check` has this body. Its result lies in memory at 1024 and is a pass with an empty message as long as
 /// nothing is written there.
@@ -38,13 +37,7 @@ fn guest(imports: &str, body: &str) -> Vec<u8> {
                 {body}
                 (i32.const 1024)))"#
     );
-    let mut module = wat::parse_str(text).expect("a test's own text");
-    let mut resolve = Resolve::default();
-    let contract = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk/wit/check.wit");
-    let package = resolve.push_path(contract).expect("the contract").0;
-    let world = resolve.select_world(&[package], Some("plugin")).expect("its world");
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("metadata");
-    module
+    with_metadata(&text)
 }
 
 fn passing() -> Vec<u8> {

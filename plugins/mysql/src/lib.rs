@@ -7,11 +7,11 @@ mod wire;
 
 use std::time::Duration;
 
-use vouchd_check::{Context, Error, Report, Result, Verdict};
-use vouchd_check_peer::{Peer, Stop, Talk, password};
+use vouchd_check::{Context, Report, Result};
+use vouchd_check_peer::{Finding, Lag, Peer, Stop, Talk, only_with_login, password};
 
 use session::Session;
-use state::{Bounds, Finding, GALERA, Role, galera, replication};
+use state::{GALERA, Role, galera, replication};
 
 vouchd_check::params! {
     struct Params {
@@ -40,21 +40,12 @@ vouchd_check::params! {
     }
 }
 
-vouchd_check::params! {
-    struct Lag {
-        /// More is a `warn`.
-        warn: Option<Duration>,
-        /// More is a `fail`.
-        fail: Option<Duration>,
-    }
-}
-
 /// What is wanted of a server that was logged in to.
 struct Wanted {
     user: String,
     password_file: Option<String>,
     role: Option<Role>,
-    lag: Option<Bounds>,
+    lag: Option<Lag>,
     galera: bool,
 }
 
@@ -70,14 +61,10 @@ impl Wanted {
                 ("galera", params.galera),
                 ("tls", params.tls),
             ];
-            return match needs.iter().find(|(_, given)| *given) {
-                Some((name, _)) => Err(Error::new(format!("parameter `{name}` needs a login: expected `user`"))),
-                None => Ok(None),
-            };
+            return only_with_login(&needs).map(|()| None);
         };
-        let lag = params.lag.as_ref().map(|lag| Bounds { warn: lag.warn, fail: lag.fail });
         let password_file = params.password_file.clone();
-        Ok(Some(Wanted { user, password_file, role, lag, galera: params.galera }))
+        Ok(Some(Wanted { user, password_file, role, lag: params.lag, galera: params.galera }))
     }
 
     /// What the server says of itself, and how far it is behind.
@@ -123,9 +110,7 @@ fn talk(ctx: &Context, peer: &Peer, wanted: Option<&Wanted>, secret: &str) -> Ta
     };
     session.login(peer, &wanted.user, secret)?;
     let (findings, behind) = wanted.ask(&mut session)?;
-    let verdict = findings.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Pass);
-    let texts: Vec<_> = findings.into_iter().map(|finding| finding.text).collect();
-    let report = Report::new(verdict, format!("{} at {}: {}", session.version(), peer.text(), texts.join(", ")));
+    let report = Finding::report(&findings, &format!("{} at {}", session.version(), peer.text()));
     session.quit();
     Ok(match behind {
         Some(seconds) => report.metric("lag", seconds as f64, "s"),

@@ -1,23 +1,9 @@
 //! What a server's answers say about its role, its replication and its part in a Galera cluster.
 
-use std::time::Duration;
-
 use vouchd_check::{Error, Result, Verdict};
+use vouchd_check_peer::{Finding, Lag};
 
 use crate::wire::Row;
-
-/// What is said about one thing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    pub verdict: Verdict,
-    pub text: String,
-}
-
-impl Finding {
-    fn new(verdict: Verdict, text: impl Into<String>) -> Self {
-        Finding { verdict, text: text.into() }
-    }
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -68,15 +54,8 @@ fn value<'a>(row: &'a Row, names: &[&str]) -> Option<&'a str> {
     row.iter().find(|(name, _)| names.contains(&name.as_str())).and_then(|(_, value)| value.as_deref())
 }
 
-/// How long a replica may be behind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Bounds {
-    pub warn: Option<Duration>,
-    pub fail: Option<Duration>,
-}
-
 /// From the answer to `SHOW REPLICA STATUS`, a row for each source; and how far behind the furthest is.
-pub fn replication(rows: &[Row], role: Role, bounds: Bounds) -> (Finding, Option<u64>) {
+pub fn replication(rows: &[Row], role: Role, bounds: Lag) -> (Finding, Option<u64>) {
     if rows.is_empty() {
         // A source is never behind. Read-only, it is a replica that has lost its source.
         let finding = match role {
@@ -93,13 +72,7 @@ pub fn replication(rows: &[Row], role: Role, bounds: Bounds) -> (Finding, Option
         };
         worst = worst.max(behind);
     }
-    let over = |bound: Option<Duration>| bound.filter(|most| Duration::from_secs(worst) > *most);
-    let (verdict, most) = match (over(bounds.fail), over(bounds.warn)) {
-        (Some(most), _) => (Verdict::Fail, Some(most)),
-        (None, Some(most)) => (Verdict::Warn, Some(most)),
-        (None, None) => (Verdict::Pass, None),
-    };
-    let expected = most.map(|most| format!(", expected at most {most:?}")).unwrap_or_default();
+    let (verdict, expected) = bounds.judge(worst as f64);
     (Finding::new(verdict, format!("{worst} s behind{expected}")), Some(worst))
 }
 
@@ -155,6 +128,8 @@ pub fn galera(rows: &[Row]) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn row(pairs: &[(&str, Option<&str>)]) -> Row {
@@ -183,7 +158,7 @@ mod tests {
 
     #[test]
     fn replication_is_judged_by_the_worst_source() {
-        let bounds = Bounds { warn: Some(Duration::from_secs(5)), fail: Some(Duration::from_secs(30)) };
+        let bounds = Lag { warn: Some(Duration::from_secs(5)), fail: Some(Duration::from_secs(30)) };
         let behind = |seconds: &'static str| row(&[("Seconds_Behind_Master", Some(seconds))]);
         let table = [
             (vec![behind("0")], Verdict::Pass, "0 s behind", Some(0)),
@@ -207,7 +182,7 @@ mod tests {
             ("Seconds_Behind_Source", None),
             ("Last_IO_Error", Some("error connecting to source")),
         ]);
-        let (finding, lag) = replication(&[stopped], Role::ReadOnly, Bounds::default());
+        let (finding, lag) = replication(&[stopped], Role::ReadOnly, Lag::default());
         assert_eq!((finding.verdict, lag), (Verdict::Fail, None));
         assert_eq!(finding.text, "replication has stopped, receiver: Connecting (error connecting to source)");
     }

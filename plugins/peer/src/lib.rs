@@ -1,9 +1,13 @@
-//! Conversations with servers, for the plugins that log in to one: where it is, TLS or not, the password, and answers of a
+//! Conversations with servers, for the plugins that have them: where it is, TLS or not, the password, and answers of a
 //! known length. Not a plugin itself.
+
+mod finding;
 
 use std::time::Duration;
 
 use vouchd_check::{Connection, Context, Error, ProbeError, Report, Result};
+
+pub use finding::{Finding, Lag, only_with_login};
 
 /// A password file may be this long.
 const MAX_PASSWORD: u32 = 4096;
@@ -231,6 +235,14 @@ pub fn password(ctx: &Context, path: &str) -> Result<String> {
     let data = ctx.read(path, MAX_PASSWORD)?.ok_or_else(|| bad("no such file or directory"))?;
     let text = String::from_utf8(data).map_err(|_| bad("expected UTF-8 text"))?;
     Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+/// The beginning of an answer that was not the expected one, in quotes.
+pub fn excerpt(data: &[u8]) -> String {
+    if data.is_empty() {
+        return "nothing".to_owned();
+    }
+    format!("{:?}", String::from_utf8_lossy(&data[..data.len().min(60)]))
 }
 
 /// What a server says, fit for a message: one line of printable characters, at most 160.

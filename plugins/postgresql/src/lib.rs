@@ -7,11 +7,11 @@ mod wire;
 
 use std::time::Duration;
 
-use vouchd_check::{Context, Error, Report, Result, Verdict};
-use vouchd_check_peer::{Peer, Stop, Talk, password};
+use vouchd_check::{Context, Report, Result};
+use vouchd_check_peer::{Finding, Lag, Peer, Stop, Talk, only_with_login, password};
 
 use session::{Login, Session, Welcome};
-use state::{Bounds, Finding, LAG, ROLE, Role, lag};
+use state::{LAG, ROLE, Role, lag};
 
 vouchd_check::params! {
     struct Params {
@@ -40,21 +40,12 @@ vouchd_check::params! {
     }
 }
 
-vouchd_check::params! {
-    struct Lag {
-        /// More is a `warn`.
-        warn: Option<Duration>,
-        /// More is a `fail`.
-        fail: Option<Duration>,
-    }
-}
-
 /// What is wanted of a server that was logged in to.
 struct Wanted {
     user: String,
     database: String,
     role: Option<Role>,
-    lag: Option<Bounds>,
+    lag: Option<Lag>,
 }
 
 impl Wanted {
@@ -67,13 +58,9 @@ impl Wanted {
                 ("role", role.is_some()),
                 ("lag", params.lag.is_some()),
             ];
-            return match needs.iter().find(|(_, given)| *given) {
-                Some((name, _)) => Err(Error::new(format!("parameter `{name}` needs a login: expected `user`"))),
-                None => Ok(None),
-            };
+            return only_with_login(&needs).map(|()| None);
         };
-        let lag = params.lag.as_ref().map(|lag| Bounds { warn: lag.warn, fail: lag.fail });
-        Ok(Some(Wanted { user, database: params.database.clone(), role, lag }))
+        Ok(Some(Wanted { user, database: params.database.clone(), role, lag: params.lag }))
     }
 
     /// What the server says of itself, and how far it is behind.
@@ -116,10 +103,7 @@ fn talk(ctx: &Context, peer: &Peer, wanted: Option<&Wanted>, secret: Option<&str
     };
     session.login(ctx, &Login { user: &wanted.user, database: &wanted.database, password: secret })?;
     let (findings, behind) = wanted.ask(&mut session)?;
-    let verdict = findings.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Pass);
-    let texts: Vec<_> = findings.into_iter().map(|finding| finding.text).collect();
-    let (version, place) = (session.version(), peer.text());
-    let report = Report::new(verdict, format!("PostgreSQL {version} at {place}: {}", texts.join(", ")));
+    let report = Finding::report(&findings, &format!("PostgreSQL {} at {}", session.version(), peer.text()));
     session.quit();
     Ok(match behind {
         Some(seconds) => report.metric("lag", seconds, "s"),

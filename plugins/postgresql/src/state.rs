@@ -1,23 +1,9 @@
 //! What a server's answers say about its role, and how far a standby is behind.
 
-use std::time::Duration;
-
 use vouchd_check::{Error, Result, Verdict};
+use vouchd_check_peer::{Finding, Lag};
 
 use crate::session::Row;
-
-/// What is said about one thing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    pub verdict: Verdict,
-    pub text: String,
-}
-
-impl Finding {
-    fn new(verdict: Verdict, text: impl Into<String>) -> Self {
-        Finding { verdict, text: text.into() }
-    }
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -65,13 +51,6 @@ impl Role {
     }
 }
 
-/// How long a standby may be behind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Bounds {
-    pub warn: Option<Duration>,
-    pub fail: Option<Duration>,
-}
-
 /// Whether a standby receives from a primary, and how many seconds it is behind. While it receives and has replayed all, it is
 /// not behind, however long ago the last transaction was.
 pub const LAG: &str = "SELECT r.receives, CASE WHEN r.receives AND pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0 \
@@ -79,7 +58,7 @@ pub const LAG: &str = "SELECT r.receives, CASE WHEN r.receives AND pg_last_wal_r
                        FROM (SELECT EXISTS (SELECT 1 FROM pg_stat_wal_receiver) AS receives) r";
 
 /// From the answer to [`LAG`]; and how far behind it is.
-pub fn lag(rows: &[Row], bounds: Bounds) -> Option<(Finding, Option<f64>)> {
+pub fn lag(rows: &[Row], bounds: Lag) -> Option<(Finding, Option<f64>)> {
     let [receives, seconds] = rows.first()?.as_slice() else { return None };
     let receives = match receives.as_deref()? {
         "t" => "",
@@ -92,18 +71,14 @@ pub fn lag(rows: &[Row], bounds: Bounds) -> Option<(Finding, Option<f64>)> {
     };
     // Clocks of two machines are never quite the same.
     let seconds = seconds.parse::<f64>().ok().filter(|seconds| seconds.is_finite())?.max(0.0);
-    let over = |bound: Option<Duration>| bound.filter(|most| seconds > most.as_secs_f64());
-    let (verdict, most) = match (over(bounds.fail), over(bounds.warn)) {
-        (Some(most), _) => (Verdict::Fail, Some(most)),
-        (None, Some(most)) => (Verdict::Warn, Some(most)),
-        (None, None) => (Verdict::Pass, None),
-    };
-    let expected = most.map(|most| format!(", expected at most {most:?}")).unwrap_or_default();
+    let (verdict, expected) = bounds.judge(seconds);
     Some((Finding::new(verdict, format!("{seconds:.1} s behind{expected}{receives}")), Some(seconds)))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn row(values: &[Option<&str>]) -> Row {
@@ -125,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_standby_is_judged_by_how_far_it_is_behind() {
-        let bounds = Bounds { warn: Some(Duration::from_secs(5)), fail: Some(Duration::from_secs(30)) };
+        let bounds = Lag { warn: Some(Duration::from_secs(5)), fail: Some(Duration::from_secs(30)) };
         let table = [
             ("t", "0", Verdict::Pass, "0.0 s behind"),
             ("t", "-0.25", Verdict::Pass, "0.0 s behind"),
@@ -153,7 +128,7 @@ mod tests {
             vec![row(&[Some("t"), Some("x")])],
         ];
         for rows in bad {
-            assert_eq!(lag(&rows, Bounds::default()), None);
+            assert_eq!(lag(&rows, Lag::default()), None);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use vouchd_check::{Context, Error, ProbeError, Report, Result, TcpRequest};
+use vouchd_check_peer::excerpt;
 
 /// An expected text has to come within this much.
 const MAX_REPLY: u32 = 64 << 10;
@@ -57,13 +58,6 @@ pub fn check(ctx: &Context) -> Result<Report> {
 
 fn contains(data: &[u8], part: &[u8]) -> bool {
     data.windows(part.len()).any(|window| window == part)
-}
-
-fn excerpt(data: &[u8]) -> String {
-    if data.is_empty() {
-        return "nothing".to_owned();
-    }
-    format!("{:?}", String::from_utf8_lossy(&data[..data.len().min(60)]))
 }
 
 vouchd_check::check!(check, Params);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use vouchd_check::{Context, Report, Result};
+use vouchd_check_peer::excerpt;
 
 /// An expected text has to come within this much.
 const MAX_REPLY: u32 = 64 << 10;
@@ -36,13 +37,6 @@ pub fn check(ctx: &Context) -> Result<Report> {
         (Ok(data), Some(text)) if data.ends_with(text.as_bytes()) => Report::pass(format!("{path} answers {text:?}")),
         (Ok(data), Some(text)) => Report::fail(format!("{path} answers {}, expected {text:?}", excerpt(&data))),
     })
-}
-
-fn excerpt(data: &[u8]) -> String {
-    if data.is_empty() {
-        return "nothing".to_owned();
-    }
-    format!("{:?}", String::from_utf8_lossy(&data[..data.len().min(60)]))
 }
 
 vouchd_check::check!(check, Params);

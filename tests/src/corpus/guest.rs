@@ -102,8 +102,8 @@ impl Guest {
     }
 }
 
-/// Assembles a core module and embeds the contract.
-pub(super) fn with_metadata(wat: &str) -> Vec<u8> {
+/// Assembles a core module and embeds the contract's metadata, as bindings do.
+pub fn with_metadata(wat: &str) -> Vec<u8> {
     let contract = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk/wit/check.wit");
     let mut bytes = assemble(wat);
     let mut resolve = Resolve::default();

@@ -19,7 +19,7 @@ mod size;
 mod streams;
 mod traps;
 
-pub use guest::Guest;
+pub use guest::{Guest, with_metadata};
 use peers::Peers;
 
 /// One plugin file.

@@ -1,9 +1,6 @@
 //! Plugins that try to reach what their parameter `to` names, each in one way. They pass only if they got in.
 
-use std::path::Path;
-
-use wit_component::{StringEncoding, embed_component_metadata};
-use wit_parser::Resolve;
+use vouchd_tests::corpus::with_metadata;
 
 /// Name and file of each.
 pub fn all() -> Vec<(&'static str, Vec<u8>)> {
@@ -75,13 +72,7 @@ fn guest(import: &str, got_in: &str) -> Vec<u8> {
                     (then (i32.store8 (i32.const 1028) (i32.const 2))))
                 (i32.const 1024)))"#
     );
-    let mut module = wat::parse_str(text).expect("a test's own text");
-    let mut resolve = Resolve::default();
-    let contract = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk/wit/check.wit");
-    let package = resolve.push_path(contract).expect("the contract").0;
-    let world = resolve.select_world(&[package], Some("plugin")).expect("its world");
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("metadata");
-    module
+    with_metadata(&text)
 }
 
 /// Opens a file through every descriptor that it could have been given, and has a look at its environment.

@@ -1,10 +1,8 @@
 //! Plugin files that say which one they are.
 
-use std::path::Path;
 use std::sync::OnceLock;
 
-use wit_component::{StringEncoding, embed_component_metadata};
-use wit_parser::Resolve;
+use vouchd_tests::corpus::with_metadata;
 
 /// One file's contents. Every one that is ever written has a number of its own, so that what status tells of a plugin says
 /// when it was put there.
@@ -101,13 +99,7 @@ fn build() -> Vec<u8> {
         filling = "-".repeat(9000),
         length = MARK.len(),
     );
-    let mut module = wat::parse_str(text).expect("a test's own text");
-    let mut resolve = Resolve::default();
-    let contract = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk/wit/check.wit");
-    let package = resolve.push_path(contract).expect("the contract").0;
-    let world = resolve.select_world(&[package], Some("plugin")).expect("its world");
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("metadata");
-    module
+    with_metadata(&text)
 }
 
 /// Where the sections of a module begin: each is a byte, its length (LEB128) and that many bytes.

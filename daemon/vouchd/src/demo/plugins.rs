@@ -23,7 +23,7 @@ pub fn find(wanted: Option<&Path>) -> anyhow::Result<PathBuf> {
     let looked: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
     bail!(
         "the demo needs the plugin {FILE}, and it is not in {}; \
-         build it with `cargo xtask plugins`, or say where it is with `--plugins DIR`",
+         build it with `cargo xtask build`, or say where it is with `--plugins DIR`",
         looked.join(", ")
     )
 }

@@ -1,5 +1,5 @@
-//! Recorded packets of keepalived, FRR and others, replayed with their times into a router. The recordings are not part of
-//! this repository; without them these tests are skipped and say so.
+//! Recorded packets of keepalived, FRR and others, replayed with their times into a router. Those of others are not part
+//! of this repository; without them their tests are skipped and say so.
 #![expect(clippy::disallowed_methods, reason = "a test may read its data")]
 
 use std::collections::BTreeMap;
@@ -35,8 +35,13 @@ impl Recorded {
     }
 }
 
-/// The captures' folder, or `None` with a line that says which test is skipped.
-fn folder(test: &str) -> Option<PathBuf> {
+/// The folder of the recordings made for these tests.
+fn recordings() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/captures")
+}
+
+/// The folder of other projects' recordings, or `None` with a line that says which test is skipped.
+fn foreign_recordings(test: &str) -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/captures");
     if folder.is_dir() {
         return Some(folder);
@@ -149,7 +154,6 @@ fn by_router(packets: &[Recorded]) -> BTreeMap<(bool, u8, u8), Vec<Recorded>> {
 
 #[test]
 fn real_hand_offs_never_make_a_backup_promote() {
-    let Some(folder) = folder("real_hand_offs_never_make_a_backup_promote") else { return };
     let files = [
         ("keepalived-2.2.7-v2-ipv4-auth-pass.pcap", 17),
         ("keepalived-2.2.7-v2-ipv4.pcap", 19),
@@ -160,15 +164,25 @@ fn real_hand_offs_never_make_a_backup_promote() {
         ("keepalived-2.2.7-v3-ipv6-vmac.pcap", 19),
         ("keepalived-2.2.7-v3-ipv6.pcap", 18),
         ("frr-8.4.4-v3-dualstack.pcap", 25),
-        ("vrrp.pcap", 165),
     ];
     for (name, count) in files {
-        let packets = file(&folder, name);
-        assert_eq!(packets.len(), count, "{name}");
-        for packets in by_router(&packets).into_values() {
-            if packets.iter().all(|packet| !first_address_is_global(packet)) {
-                replay(name, &packets);
-            }
+        replay_all(&recordings(), name, count);
+    }
+}
+
+#[test]
+fn foreign_hand_offs_never_make_a_backup_promote() {
+    let Some(folder) = foreign_recordings("foreign_hand_offs_never_make_a_backup_promote") else { return };
+    replay_all(&folder, "vrrp.pcap", 165);
+}
+
+/// Replays every virtual router of a recording that has `count` packets.
+fn replay_all(folder: &Path, name: &str, count: usize) {
+    let packets = file(folder, name);
+    assert_eq!(packets.len(), count, "{name}");
+    for packets in by_router(&packets).into_values() {
+        if packets.iter().all(|packet| !first_address_is_global(packet)) {
+            replay(name, &packets);
         }
     }
 }
@@ -181,11 +195,7 @@ fn first_address_is_global(packet: &Recorded) -> bool {
 
 #[test]
 fn row_27_the_ipv6_advertisements_of_a_router_without_a_link_local_address_are_refused() {
-    let Some(folder) = folder("row_27_the_ipv6_advertisements_of_a_router_without_a_link_local_address_are_refused")
-    else {
-        return;
-    };
-    let packets = file(&folder, "frr-8.4.4-v3-dualstack.pcap");
+    let packets = file(&recordings(), "frr-8.4.4-v3-dualstack.pcap");
     let refused: Vec<_> = packets.iter().filter(|packet| first_address_is_global(packet)).collect();
     assert_eq!(refused.len(), 10);
     assert!(refused.iter().all(|packet| packet.source.is_ipv6()));
@@ -193,7 +203,7 @@ fn row_27_the_ipv6_advertisements_of_a_router_without_a_link_local_address_are_r
 
 #[test]
 fn the_routers_of_a_foreign_recording_are_read_as_documented() {
-    let Some(folder) = folder("the_routers_of_a_foreign_recording_are_read_as_documented") else { return };
+    let Some(folder) = foreign_recordings("the_routers_of_a_foreign_recording_are_read_as_documented") else { return };
     let routers = by_router(&file(&folder, "vrrp.pcap"));
     let keys: Vec<_> = routers.keys().copied().collect();
     assert_eq!(keys, [(false, 3, 45), (false, 3, 46), (true, 2, 42), (true, 2, 43), (true, 3, 44)]);
@@ -211,7 +221,7 @@ fn the_routers_of_a_foreign_recording_are_read_as_documented() {
 
 #[test]
 fn single_frames_of_another_library_parse() {
-    let Some(folder) = folder("single_frames_of_another_library_parse") else { return };
+    let Some(folder) = foreign_recordings("single_frames_of_another_library_parse") else { return };
     for (name, count) in [("pcpp-VRRP-V3-IPv4.pcap", 2), ("pcpp-VRRP-V3-IPv6.pcap", 3)] {
         let packets = file(&folder, name);
         let advertisement = packets[0].parse().unwrap_or_else(|| panic!("{name}: not an advertisement"));
@@ -226,7 +236,7 @@ fn single_frames_of_another_library_parse() {
 
 #[test]
 fn a_fuzzers_packets_are_refused() {
-    let Some(folder) = folder("a_fuzzers_packets_are_refused") else { return };
+    let Some(folder) = foreign_recordings("a_fuzzers_packets_are_refused") else { return };
     let packets = file(&folder, "vrrp-vrrp_print-oobr-2.pcap");
     assert!(packets.iter().all(|packet| packet.parse().is_none()));
 }
@@ -270,9 +280,9 @@ fn victim(version: Version) -> Config {
 
 #[test]
 fn frames_that_upset_others_are_refused_by_name_and_move_no_timer() {
-    let Some(folder) = folder("frames_that_upset_others_are_refused_by_name_and_move_no_timer") else { return };
     for (name, version, reason, count) in REFUSED {
-        let injected: Vec<_> = file(&folder, name).into_iter().filter(|packet| packet.source == INJECTOR).collect();
+        let injected: Vec<_> =
+            file(&recordings(), name).into_iter().filter(|packet| packet.source == INJECTOR).collect();
         assert_eq!(injected.len(), count, "{name}");
         for mut router in [bench::Bench::started(victim(version)), bench::Bench::active(victim(version))] {
             let before = (router.state(), router.router.deadline());
@@ -288,7 +298,6 @@ fn frames_that_upset_others_are_refused_by_name_and_move_no_timer() {
 
 #[test]
 fn frames_that_are_unusual_and_right_are_believed() {
-    let Some(folder) = folder("frames_that_are_unusual_and_right_are_believed") else { return };
     for (name, version) in [
         ("probe-v3-ipopts.pcap", Version::V3),
         ("probe-v3-resv-nibble.pcap", Version::V3),
@@ -303,7 +312,7 @@ fn frames_that_are_unusual_and_right_are_believed() {
         ("frrprobe-v2-ok.pcap", Version::V2),
     ] {
         let mut router = bench::Bench::active(victim(version));
-        for packet in file(&folder, name).iter().filter(|packet| packet.source == INJECTOR) {
+        for packet in file(&recordings(), name).iter().filter(|packet| packet.source == INJECTOR) {
             router.input(Input::Packet(packet.as_packet()));
         }
         assert_eq!(router.state(), State::Backup, "{name}: it is better");

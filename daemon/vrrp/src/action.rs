@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use vouchd_wire::{AdvertInterval, Advertisement, ChecksumForm, Priority};
 
-use crate::discard::Rejection;
+use crate::discard::{Discard, Rejection};
+use crate::limit::LeftOut;
 use crate::status::{State, Why};
 
 /// One thing to do. Actions are to be carried out in their order.
@@ -33,8 +34,13 @@ pub enum Action {
         /// How often.
         repeat: u32,
     },
-    /// For the log and whoever follows events; nothing to do.
-    Event(Event),
+    /// For the log and whoever follows events; nothing to do. At most once a second for each kind of event.
+    Event {
+        /// The event.
+        event: Event,
+        /// How many of its kind were left out before it.
+        left_out: LeftOut,
+    },
 }
 
 /// Something that a person may want to know.
@@ -63,7 +69,7 @@ pub enum Event {
         /// Which checks made it so.
         reason: String,
     },
-    /// A packet was discarded. At most once a second for each reason; the counters have all.
+    /// A packet was discarded. Each reason is a kind of its own; the counters have all.
     Discarded {
         /// Who sent it.
         source: IpAddr,
@@ -84,7 +90,7 @@ pub enum Event {
         /// The worse router that took over meanwhile and steps back, if one did.
         against: Option<IpAddr>,
     },
-    /// This router is active and heard a worse active one, which it answered. At most once an interval.
+    /// This router is active and heard a worse active one, which it answered.
     OtherActive {
         /// The other router.
         peer: IpAddr,
@@ -123,6 +129,40 @@ pub enum Event {
         /// Ours.
         own: Vec<IpAddr>,
     },
+}
+
+/// What counts as the same for the limit on events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Transition(State, State),
+    Held,
+    Priority,
+    Discarded(Discard),
+    ElectionCalled,
+    ElectionWon,
+    OtherActive,
+    Stalled,
+    PeerInterval,
+    PeerChecksum,
+    PeerAddresses,
+}
+
+impl Event {
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::Transition { from, to, .. } => Kind::Transition(*from, *to),
+            Self::Held { .. } => Kind::Held,
+            Self::Priority { .. } => Kind::Priority,
+            Self::Discarded { rejection, .. } => Kind::Discarded(rejection.reason()),
+            Self::ElectionCalled { .. } => Kind::ElectionCalled,
+            Self::ElectionWon { .. } => Kind::ElectionWon,
+            Self::OtherActive { .. } => Kind::OtherActive,
+            Self::Stalled { .. } => Kind::Stalled,
+            Self::PeerInterval { .. } => Kind::PeerInterval,
+            Self::PeerChecksum { .. } => Kind::PeerChecksum,
+            Self::PeerAddresses { .. } => Kind::PeerAddresses,
+        }
+    }
 }
 
 impl fmt::Display for Event {

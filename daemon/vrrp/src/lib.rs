@@ -79,9 +79,11 @@
 //! # What is added to the RFC, and why
 //!
 //! **Discarded packets touch no timer.** All reception checks are in one place and come before the state machine. A packet
-//! that fails one has a name ([`Discard`]), is counted and told (once a second for each name), and that is all: no timer,
-//! no state, no answer. Otherwise one misconfigured machine on the segment makes an active router late and its peers take
-//! over, again and again. For the same reason answers to worse active routers are limited to a few an interval.
+//! that fails one has a name ([`Discard`]), is counted and told, and that is all: no timer, no state, no answer. Otherwise
+//! one misconfigured machine on the segment makes an active router late and its peers take over, again and again.
+//!
+//! **What others can cause is limited by the second** ([`limit`]), however short the interval is: an event of one kind is
+//! told once, with a count of what was left out; immediate answers are ten, announcements five.
 //!
 //! **Leases.** [`Action::Install`] comes with every periodic advertisement and says for how long the kernel may keep the
 //! addresses: [`lease`], the shortest time after which a peer could have taken over, in whole seconds. A router that
@@ -130,6 +132,7 @@ mod action;
 mod config;
 mod discard;
 mod input;
+pub mod limit;
 mod peers;
 mod reception;
 mod router;

@@ -1,6 +1,7 @@
 //! The routers that were heard, for status and to tell changes of theirs once. Nothing here decides anything.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use vouchd_wire::{Advertisement, Parsed};
 
@@ -12,6 +13,9 @@ use crate::time::Instant;
 
 /// More than any real virtual router has; a flood of made-up sources must not fill the memory.
 const CAPACITY: usize = 32;
+
+/// Who has said nothing for so long makes place for anybody.
+const SILENCE: Duration = Duration::from_secs(600);
 
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
@@ -28,8 +32,15 @@ impl Peers {
     }
 
     /// Remembers what `address` said, and returns what is worth telling about it: each difference once, when it
-    /// appears.
-    pub(crate) fn note(&mut self, now: Instant, config: &Config, address: IpAddr, parsed: &Parsed) -> Vec<Event> {
+    /// appears. Where there are too many, those that were heard least make place, and never the `active` one.
+    pub(crate) fn note(
+        &mut self,
+        now: Instant,
+        config: &Config,
+        address: IpAddr,
+        parsed: &Parsed,
+        active: Option<IpAddr>,
+    ) -> Vec<Event> {
         let Parsed { advertisement, checksum_form } = parsed;
         let before = self.get(address).cloned();
         let events = differences(config, address, before.as_ref(), parsed);
@@ -41,10 +52,15 @@ impl Peers {
             checksum_form: *checksum_form,
             addresses: addresses.clone(),
             heard: now,
+            received: before.as_ref().map_or(0, |peer| peer.received) + 1,
         };
         if before.is_none() && self.heard.len() >= CAPACITY {
-            let oldest = self.heard.iter().enumerate().min_by_key(|(_, peer)| peer.heard).map(|(at, _)| at);
-            oldest.map(|at| self.heard.swap_remove(at));
+            let standing = |peer: &Peer| {
+                let received = if now.since(peer.heard) > SILENCE { 0 } else { peer.received };
+                (Some(peer.address) == active, received, peer.heard)
+            };
+            let least = self.heard.iter().enumerate().min_by_key(|(_, peer)| standing(peer)).map(|(at, _)| at);
+            least.map(|at| self.heard.swap_remove(at));
         }
         match self.heard.iter_mut().find(|peer| peer.address == address) {
             Some(known) => *known = peer,

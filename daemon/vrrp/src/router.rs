@@ -11,18 +11,15 @@ use vouchd_wire::{AdvertInterval, Parsed, Priority, Version, group_for};
 
 use self::active::Active;
 use self::backup::{Awaiting, Backup};
-use crate::action::{Action, Event};
+use crate::action::{Action, Event, Kind};
 use crate::config::{Config, ConfigError};
-use crate::discard::Discard;
 use crate::input::{Health, Input, Link, Packet};
+use crate::limit::{Limiter, PerSecond};
 use crate::peers::Peers;
 use crate::reception;
 use crate::status::{Counters, Peer, State, Why};
 use crate::time::Instant;
 use crate::timers::{down_interval, skew};
-
-/// An event of which there may be many is told at most this often.
-const EVENT_PAUSE: Duration = Duration::from_secs(1);
 
 /// One virtual router. See the [crate's page](crate) for the model.
 #[derive(Debug)]
@@ -49,8 +46,19 @@ pub struct Router {
     active_peer: Option<IpAddr>,
     peers: Peers,
     counters: Counters,
-    /// When a discard was told last, by reason.
-    told: [Option<Instant>; Discard::ALL.len()],
+    events: Limiter<Kind, Event>,
+    limits: Limits,
+}
+
+/// What other routers can make this one do, whatever the interval. Two routers that meet need one answer; a flood gets no
+/// more than these.
+#[derive(Debug, Default)]
+struct Limits {
+    answers: PerSecond<10>,
+    announcements: PerSecond<5>,
+    /// Of them those because another router was active.
+    reclaims: PerSecond<3>,
+    reclaimed_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -89,7 +97,8 @@ impl Router {
             active_peer: None,
             peers: Peers::default(),
             counters: Counters::default(),
-            told: [None; Discard::ALL.len()],
+            events: Limiter::default(),
+            limits: Limits::default(),
             config,
         })
     }
@@ -146,6 +155,22 @@ impl Router {
             State::Active => self.reconfigure_active(now, &old, &mut out),
         }
         Ok(out)
+    }
+
+    /// The newest event of each kind that was left out and may be told by now. To be called about once a second.
+    pub fn overdue(&mut self, now: Instant) -> Vec<Action> {
+        let overdue = self.events.overdue(now).into_iter();
+        overdue.map(|(event, left_out)| Action::Event { event, left_out }).collect()
+    }
+
+    fn tell(&mut self, now: Instant, event: Event, out: &mut Vec<Action>) {
+        let kind = event.kind();
+        if let Kind::Transition(..) = kind {
+            // Told late, a state before this one would look like the state now.
+            self.events.outdate(|kind| matches!(kind, Kind::Transition(..) | Kind::Held));
+        }
+        let told = self.events.say(now, kind, event);
+        out.extend(told.map(|(event, left_out)| Action::Event { event, left_out }));
     }
 
     /// When to call [`Router::handle`] with [`Input::Timer`], if nothing else happens before.
@@ -242,14 +267,14 @@ impl Router {
                 if late > down {
                     *backup = Backup { down_at: now + down, awaiting: Awaiting::Silence };
                     self.counters.stalls += 1;
-                    out.push(Action::Event(Event::Stalled { late }));
+                    self.tell(now, Event::Stalled { late }, out);
                 }
             }
             Phase::Active(active) => {
                 let (silent, late) = (now.since(active.advertised_at), now.since(active.advertise_at));
                 if silent > self.own_down_interval() {
                     self.counters.stalls += 1;
-                    out.push(Action::Event(Event::Stalled { late }));
+                    self.tell(now, Event::Stalled { late }, out);
                     out.push(Action::Remove);
                     self.listen(now, Why::Stalled { late }, out);
                 }
@@ -275,7 +300,7 @@ impl Router {
                 let to = priority.clamp(Priority::LOWEST, Priority::HIGHEST);
                 let from = self.priority;
                 if to != from {
-                    out.push(Action::Event(Event::Priority { from, to, reason: reason.clone() }));
+                    self.tell(now, Event::Priority { from, to, reason: reason.clone() }, out);
                     self.move_priority(now, to);
                     if to < from {
                         self.fell(now, from, out);
@@ -324,8 +349,7 @@ impl Router {
         let checked = reception::check(&self.config, self.source(), packet);
         match (checked, self.state()) {
             (Ok(parsed), State::Initialize) => {
-                let events = self.peers.note(now, &self.config, packet.source, &parsed);
-                out.extend(events.into_iter().map(Action::Event));
+                self.note_peer(now, packet.source, &parsed, out);
                 self.note_active(packet.source, &parsed);
             }
             // It takes no part, so it doesn't judge either.
@@ -335,8 +359,7 @@ impl Router {
                 if parsed.advertisement.priority == Priority::RESIGN {
                     self.counters.priority_zero_received += 1;
                 }
-                let events = self.peers.note(now, &self.config, packet.source, &parsed);
-                out.extend(events.into_iter().map(Action::Event));
+                self.note_peer(now, packet.source, &parsed, out);
                 match state {
                     State::Active => self.hear_as_active(now, packet.source, &parsed, out),
                     State::Backup | State::Initialize => self.hear_as_backup(now, packet.source, &parsed),
@@ -345,12 +368,14 @@ impl Router {
             (Err(rejection), State::Backup | State::Active) => {
                 let reason = rejection.reason();
                 let total = self.counters.discard(reason);
-                let told = &mut self.told[reason as usize];
-                if told.is_none_or(|at| now.since(at) >= EVENT_PAUSE) {
-                    *told = Some(now);
-                    out.push(Action::Event(Event::Discarded { source: packet.source, rejection, total }));
-                }
+                self.tell(now, Event::Discarded { source: packet.source, rejection, total }, out);
             }
+        }
+    }
+
+    fn note_peer(&mut self, now: Instant, peer: IpAddr, parsed: &Parsed, out: &mut Vec<Action>) {
+        for event in self.peers.note(now, &self.config, peer, parsed, self.active_peer) {
+            self.tell(now, event, out);
         }
     }
 
@@ -406,7 +431,7 @@ impl Router {
             (State::Initialize, Some(why)) => {
                 if why != self.why {
                     self.why = why.clone();
-                    out.push(Action::Event(Event::Held { why }));
+                    self.tell(now, Event::Held { why }, out);
                 }
             }
             (State::Backup | State::Active, None) => {}
@@ -450,7 +475,7 @@ impl Router {
         self.since = now;
         self.why = why.clone();
         self.counters.transitions += 1;
-        out.push(Action::Event(Event::Transition { from, to, why }));
+        self.tell(now, Event::Transition { from, to, why }, out);
     }
 
     fn send(&mut self, now: Instant, priority: Priority, out: &mut Vec<Action>) {

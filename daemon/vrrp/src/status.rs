@@ -119,6 +119,8 @@ pub struct Peer {
     pub addresses: Vec<IpAddr>,
     /// When it was heard last.
     pub heard: Instant,
+    /// Advertisements of it that passed all checks, as far as it is remembered.
+    pub received: u64,
 }
 
 /// Everything a router counted since it was made.

@@ -5,11 +5,14 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
-use tracing::{debug, error, info, warn};
+use tracing::debug;
 use vouchd_config::{Check, Config, Instance};
 use vouchd_health::{Counter, Effect, Fitness, Influence, RunResult, Standing, Term, Verdict, fitness};
-use vouchd_vrrp::Health;
+use vouchd_net::Time;
+use vouchd_vrrp::limit::Limiter;
+use vouchd_vrrp::{Health, Instant as Moment};
 
+use super::log::{Line, Log, Subject};
 use crate::pipe::{LogLine, PluginState, RunDone, ToChecker};
 use crate::status;
 
@@ -18,6 +21,7 @@ pub struct Checks {
     checks: BTreeMap<String, CheckState>,
     instances: BTreeMap<String, InstanceChecks>,
     plugins: BTreeMap<String, PluginState>,
+    log: Log,
 }
 
 struct CheckState {
@@ -31,6 +35,8 @@ struct CheckState {
     failures: u64,
     skipped: u64,
     fast: bool,
+    /// What the plugin logs: the lines of one run in a second.
+    logged: Limiter<(), Vec<LogLine>>,
 }
 
 struct LastRun {
@@ -47,7 +53,7 @@ struct InstanceChecks {
 
 impl Checks {
     pub fn new() -> Self {
-        Checks { checks: BTreeMap::new(), instances: BTreeMap::new(), plugins: BTreeMap::new() }
+        Checks { checks: BTreeMap::new(), instances: BTreeMap::new(), plugins: BTreeMap::new(), log: Log::default() }
     }
 
     /// Takes over a configuration: what is unchanged keeps its standing and counts. Returns what the checker must be told.
@@ -90,13 +96,13 @@ impl Checks {
             debug!(check = done.check, "a run of a check that is no longer configured");
             return None;
         };
-        check.record(done)
+        check.record(done, &mut self.log)
     }
 
     /// The checker is gone for longer than its grace: no check can vouch for anything.
     pub fn lost_all(&mut self, reason: &str) {
         for check in self.checks.values_mut() {
-            check.lost(reason);
+            check.lost(reason, &mut self.log);
         }
     }
 
@@ -106,7 +112,7 @@ impl Checks {
             let due = check.spec.interval + check.spec.timeout + grace;
             let silent = now.saturating_duration_since(check.heard);
             if silent > due {
-                check.lost(&format!("no result for {:.1} s", silent.as_secs_f64()));
+                check.lost(&format!("no result for {:.1} s", silent.as_secs_f64()), &mut self.log);
                 check.heard = now;
             }
         }
@@ -120,36 +126,46 @@ impl Checks {
     }
 
     pub fn plugin(&mut self, state: PluginState) {
-        match (&state.loaded, &state.error) {
+        let PluginState { name, source, .. } = &state;
+        let line = |level: fn(Subject, String) -> Line, text: String| level(Subject::Plugin(name.clone()), text);
+        let (kind, line) = match (&state.loaded, &state.error) {
             _ if state.underway => {
-                info!(plugin = state.name, "plugin {}: {} takes long to compile", state.name, state.source.display());
+                ("underway", line(Line::info, format!("plugin {name}: {} takes long to compile", source.display())))
             }
             (Some(loaded), None) => {
                 let compiled = loaded.compiled_in.map_or_else(
                     || "compiled before".to_owned(),
                     |took| format!("compiled in {:.2} s", took.as_secs_f64()),
                 );
-                info!(
-                    plugin = state.name,
-                    kind = loaded.kind,
-                    sha256 = loaded.sha256,
-                    "plugin {} loaded from {}, {compiled}",
-                    state.name,
-                    state.source.display()
+                let text = format!(
+                    "plugin {name} loaded from {}, {compiled} ({}, sha256 {})",
+                    source.display(),
+                    loaded.kind,
+                    loaded.sha256
                 );
+                ("loaded", line(Line::info, text))
             }
-            (Some(_), Some(error)) => warn!(
-                plugin = state.name,
-                "plugin {}: the new file can't be used, the previous version goes on: {error}", state.name
+            (Some(_), Some(error)) => (
+                "not replaced",
+                line(
+                    Line::warn,
+                    format!("plugin {name}: the new file can't be used, the previous version goes on: {error}"),
+                ),
             ),
-            (None, Some(error)) => error!(plugin = state.name, "plugin {} can't be used: {error}", state.name),
-            (None, None) => info!(plugin = state.name, "plugin {} is gone", state.name),
-        }
+            (None, Some(error)) => ("unusable", line(Line::error, format!("plugin {name} can't be used: {error}"))),
+            (None, None) => ("gone", line(Line::info, format!("plugin {name} is gone"))),
+        };
+        self.log.say_state(Time::now(), "plugin", kind, line);
         if state.loaded.is_none() && state.error.is_none() {
             self.plugins.remove(&state.name);
         } else {
             self.plugins.insert(state.name.clone(), state);
         }
+    }
+
+    /// What was left out of the log and may be told by now.
+    pub fn overdue(&mut self) {
+        self.log.overdue(Time::now());
     }
 
     /// The instances whose fitness is not what the protocol was told last; they count as told.
@@ -187,10 +203,11 @@ impl CheckState {
             failures: 0,
             skipped: 0,
             fast: false,
+            logged: Limiter::default(),
         }
     }
 
-    fn record(&mut self, done: RunDone) -> Option<ToChecker> {
+    fn record(&mut self, mut done: RunDone, log: &mut Log) -> Option<ToChecker> {
         self.heard = Instant::now();
         self.runs += 1;
         self.skipped += done.skipped;
@@ -198,12 +215,10 @@ impl CheckState {
         {
             self.failures += 1;
         }
-        for LogLine { level, message } in &done.log {
-            debug!(check = done.check, plugin = self.spec.plugin, level, "{message}");
-        }
+        self.log_of_the_run(std::mem::take(&mut done.log));
         let before = self.counter.standing().clone();
         if self.counter.record(&done.result) {
-            self.changed(&before);
+            self.changed(&before, log);
         }
         let check = done.check.clone();
         self.last = Some(LastRun { at: SystemTime::now(), done });
@@ -214,26 +229,39 @@ impl CheckState {
         })
     }
 
-    fn lost(&mut self, reason: &str) {
+    fn lost(&mut self, reason: &str, log: &mut Log) {
         let before = self.counter.standing().clone();
         if self.counter.lost(reason) {
-            self.changed(&before);
+            self.changed(&before, log);
         }
     }
 
-    fn changed(&mut self, before: &Standing) {
+    fn log_of_the_run(&mut self, lines: Vec<LogLine>) {
+        if lines.is_empty() {
+            return;
+        }
+        let now = Moment::from_nanos(Time::now().as_nanos());
+        let Some((lines, left_out)) = self.logged.say(now, (), lines) else { return };
+        for LogLine { level, message } in lines {
+            debug!(check = self.spec.name, plugin = self.spec.plugin, level, "{message}");
+        }
+        if left_out.count > 0 {
+            let (runs, seconds) = (left_out.count, left_out.within.as_secs_f64());
+            debug!(check = self.spec.name, "left out what {runs} more runs logged in the last {seconds:.1} s");
+        }
+    }
+
+    fn changed(&mut self, before: &Standing, log: &mut Log) {
         self.since = SystemTime::now();
         let (from, _) = status::verdict(before);
         let (to, message) = status::verdict(self.counter.standing());
         let name = &self.spec.name;
-        match self.counter.standing() {
-            Standing::Waiting | Standing::Verdict { verdict: Verdict::Pass, .. } => {
-                info!(check = name, from, to, "check {name}: {from} -> {to}: {message}");
-            }
-            Standing::Verdict { .. } | Standing::Error { .. } => {
-                warn!(check = name, from, to, "check {name}: {from} -> {to}: {message}");
-            }
-        }
+        let level = match self.counter.standing() {
+            Standing::Waiting | Standing::Verdict { verdict: Verdict::Pass, .. } => Line::info,
+            Standing::Verdict { .. } | Standing::Error { .. } => Line::warn,
+        };
+        let line = level(Subject::Check(name.clone()), format!("check {name}: {from} -> {to}: {message}"));
+        log.say_state(Time::now(), "verdict", to, line.change(from, to));
     }
 
     fn status(&self, name: &str, now: SystemTime) -> status::Check {

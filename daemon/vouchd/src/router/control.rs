@@ -13,9 +13,10 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
-use tracing::{debug, warn};
-use vouchd_net::Notifier;
+use tracing::debug;
+use vouchd_net::{Notifier, Time};
 
+use super::log::{Line, Log, Subject};
 use super::{protocol, supervisor};
 use crate::status;
 
@@ -64,7 +65,7 @@ impl Control {
         let listener = UnixListener::bind(path).with_context(|| format!("binding {}", path.display()))?;
         // Reading the status needs no root, but is not for everybody either: the group may.
         fs::set_permissions(path, fs::Permissions::from_mode(0o660)).context("permissions of the control socket")?;
-        let server = Server { daemon, protocol, health };
+        let mut server = Server { daemon, protocol, health, log: Log::default() };
         thread::Builder::new().name("control".to_owned()).spawn(move || server.serve(&listener))?;
         Ok(Control { path: path.to_owned() })
     }
@@ -81,10 +82,11 @@ struct Server {
     daemon: Daemon,
     protocol: Notifier<protocol::Command>,
     health: Notifier<supervisor::Command>,
+    log: Log,
 }
 
 impl Server {
-    fn serve(&self, listener: &UnixListener) {
+    fn serve(&mut self, listener: &UnixListener) {
         for client in listener.incoming() {
             let answered = client.map_err(anyhow::Error::from).and_then(|client| self.answer(client));
             if let Err(error) = answered {
@@ -93,7 +95,7 @@ impl Server {
         }
     }
 
-    fn answer(&self, mut client: UnixStream) -> anyhow::Result<()> {
+    fn answer(&mut self, mut client: UnixStream) -> anyhow::Result<()> {
         client.set_read_timeout(Some(PATIENCE))?;
         client.set_write_timeout(Some(PATIENCE))?;
         let mut request = String::new();
@@ -103,7 +105,10 @@ impl Server {
                 serde_json::to_writer(&client, &self.status()?)?;
                 client.write_all(b"\n")?;
             }
-            other => warn!("control: unknown request {other:?}, expected {STATUS:?}"),
+            other => {
+                let text = format!("control: unknown request {other:?}, expected {STATUS:?}");
+                self.log.say(Time::now(), "unknown request", Line::warn(Subject::Daemon, text));
+            }
         }
         Ok(())
     }

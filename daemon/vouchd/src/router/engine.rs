@@ -164,7 +164,7 @@ impl<N: Network> Engine<N> {
         }
     }
 
-    /// To be called after all packets that have arrived were handed over.
+    /// To be called after all packets that have arrived were handed over, and at least once a second.
     pub fn timers(&mut self, now: Time) {
         for router in self.routers.values_mut() {
             // Once for each timer that is due; bounded, should one of them never be satisfied.
@@ -174,6 +174,7 @@ impl<N: Network> Engine<N> {
                 }
                 router.handle(now, Input::Timer, &mut self.network);
             }
+            router.overdue(now);
         }
     }
 

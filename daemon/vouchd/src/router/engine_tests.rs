@@ -11,6 +11,7 @@ use vouchd_vrrp::Health;
 use vouchd_wire::Priority;
 
 use super::Engine;
+use crate::router::log::tests::logged;
 
 const SOURCE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
@@ -220,4 +221,27 @@ fn a_reload_leaves_what_is_unchanged_alone_and_changes_the_rest_in_place_if_it_c
     assert_eq!(state(&engine), "backup", "it starts again, with the link and the health that are known");
     engine.configure(at(4_000), &[]);
     assert!(engine.snapshot(at(4_000)).0.is_empty());
+}
+
+#[test]
+fn what_fails_with_every_advertisement_is_logged_once_and_what_changes_once_a_second() {
+    let config = web("version = 3\nadvert_interval = \"10ms\"\n");
+    let lines = logged(|| {
+        let mut engine = started(&config);
+        engine.network().send_error = Some(std::io::ErrorKind::NetworkUnreachable);
+        for millisecond in 0..3_000 {
+            engine.network().send_error = Some(match millisecond / 100 % 2 {
+                0 => std::io::ErrorKind::NetworkUnreachable,
+                _ => std::io::ErrorKind::PermissionDenied,
+            });
+            engine.network().refuse = Some(vouchd_net::CommandRefused::Stopped);
+            engine.timers(at(millisecond));
+        }
+    });
+    for text in ["could not send", "has ended"] {
+        let told = lines.iter().filter(|line| line.contains(text)).count();
+        assert!((2..=4).contains(&told), "{text}: {lines:#?}");
+    }
+    let counted = lines.iter().any(|line| line.contains("more in the last 1 s"));
+    assert!(counted, "{lines:#?}");
 }

@@ -13,6 +13,7 @@ mod checks;
 mod config_watch;
 pub mod control;
 mod engine;
+mod log;
 mod protocol;
 mod run;
 mod supervisor;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 use vouchd_config::{Config, Instance};
 use vouchd_net::{
     AddressKeeper, Groups, Kernel, LinkEvent, LinkState, LinkWatcher, MAX_PACKET, Receiver, Report, Time, sweep,
@@ -19,6 +19,7 @@ use vouchd_net::{
 use vouchd_vrrp::Health;
 
 use super::engine::Engine;
+use super::log::{Line, Log, Subject};
 use crate::status;
 
 /// What the protocol thread can be told.
@@ -80,6 +81,7 @@ pub struct Protocol {
     opened: std::collections::BTreeMap<String, (u32, bool)>,
     pulse: Arc<Pulse>,
     buffer: Vec<u8>,
+    log: Log,
 }
 
 impl Protocol {
@@ -104,6 +106,7 @@ impl Protocol {
             opened: Default::default(),
             pulse,
             buffer: vec![0; MAX_PACKET],
+            log: Log::default(),
         })
     }
 
@@ -111,7 +114,9 @@ impl Protocol {
     pub fn run(mut self) {
         // What the health thread has said already comes before the first link.
         while self.obey() {
-            self.engine.timers(Time::now());
+            let now = Time::now();
+            self.engine.timers(now);
+            self.log.overdue(now);
             self.pulse.beat();
             self.wait();
             self.take_links();
@@ -146,12 +151,16 @@ impl Protocol {
         for event in self.links.drain().unwrap_or_default() {
             match event {
                 LinkEvent::State { interface, state } => {
-                    info!(interface, "interface {interface}: {state}");
+                    let text = state.to_string();
+                    let line =
+                        Line::info(Subject::Interface(interface.clone()), format!("interface {interface}: {text}"));
+                    self.log.say_state(Time::now(), "state", &text, line);
                     let opened = self.open_socket(&interface, &state);
                     self.engine.link(Time::now(), &interface, state);
                     if let Err(error) = opened {
                         let reason = format!("no socket on {interface}: {error}");
-                        error!(interface, "{reason}");
+                        let line = Line::error(Subject::Interface(interface.clone()), reason.clone());
+                        self.log.say(Time::now(), "socket", line);
                         self.engine.link_unusable(Time::now(), &interface, &reason);
                     }
                 }
@@ -192,7 +201,9 @@ impl Protocol {
                     Ok(None) => break,
                     // Told by the link watcher too, in better words.
                     Err(error) => {
-                        warn!(interface, "receiving on {interface}: {error}");
+                        let subject = Subject::Interface(interface.clone());
+                        let line = Line::warn(subject, format!("receiving on {interface}: {error}"));
+                        self.log.say(Time::now(), "receive", line);
                         break;
                     }
                 }
@@ -239,7 +250,9 @@ impl Protocol {
         // An interface that is watched already is not told again, so its socket is opened anew here.
         for (interface, state) in self.engine.known_links() {
             if let Err(error) = self.open_socket(&interface, &state) {
-                error!(interface, "no socket on {interface}: {error}");
+                let subject = Subject::Interface(interface.clone());
+                let line = Line::error(subject, format!("no socket on {interface}: {error}"));
+                self.log.say(Time::now(), "socket", line);
             }
         }
         self.watcher.watch(watched);

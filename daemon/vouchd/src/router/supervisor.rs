@@ -7,13 +7,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use tracing::{error, info, warn};
 use vouchd_config::Config;
 use vouchd_health::Term;
-use vouchd_net::{Closed, Notifier, Receiver};
+use vouchd_net::{Closed, Notifier, Receiver, Time};
 
 use super::checker_process::{CheckerProcess, Identity, Received};
 use super::checks::Checks;
+use super::log::{Line, Log, Subject};
 use super::protocol;
 use crate::pipe::{Cache, FromChecker, HEARTBEAT, Init, ToChecker};
 use crate::status;
@@ -57,6 +57,7 @@ pub struct Supervisor {
     last_error: Option<String>,
     /// The next start's delay if the checker dies young.
     delay: Duration,
+    log: Log,
 }
 
 enum CheckerState {
@@ -98,6 +99,7 @@ impl Supervisor {
             restarts: 0,
             last_error: None,
             delay: FIRST_DELAY,
+            log: Log::default(),
         };
         // Before the protocol starts, so that it knows from the beginning which instances have to wait.
         supervisor.tell_protocol();
@@ -193,6 +195,8 @@ impl Supervisor {
 
     fn look_after(&mut self) {
         let now = Instant::now();
+        self.log.overdue(Time::now());
+        self.checks.overdue();
         match &mut self.checker {
             CheckerState::Running { heard, .. } if now.duration_since(*heard) > SILENCE => {
                 let silent = now.duration_since(*heard).as_secs_f64();
@@ -225,12 +229,14 @@ impl Supervisor {
         });
         match started {
             Ok(process) => {
-                info!(pid = process.pid(), "checker started");
+                let line = Line::info(Subject::Daemon, format!("checker started: pid {}", process.pid()));
+                self.log.say_state(Time::now(), "checker", "started", line);
                 self.checks.expect_from(now);
                 self.checker = CheckerState::Running { process, started: now, heard: now, useful: false };
             }
             Err(error) => {
-                error!("the checker can't be started: {error:#}");
+                let line = Line::error(Subject::Daemon, format!("the checker can't be started: {error:#}"));
+                self.log.say_state(Time::now(), "checker", "not started", line);
                 self.last_error = Some(format!("{error:#}"));
                 self.missing.get_or_insert(Missing { since: now, told: false });
                 if let CheckerState::Gone { start_at } = &mut self.checker {
@@ -261,7 +267,8 @@ impl Supervisor {
             Some(reason) => reason,
             None => process.end(),
         };
-        warn!(pid, "checker lost: {reason}; starting another");
+        let line = Line::warn(Subject::Daemon, format!("checker lost: {reason}; starting another (it was pid {pid})"));
+        self.log.say_state(Time::now(), "checker", "lost", line);
         self.last_error = Some(reason);
         self.restarts += 1;
         self.missing.get_or_insert(Missing { since: now, told: false });

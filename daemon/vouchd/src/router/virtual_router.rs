@@ -1,18 +1,21 @@
 //! One virtual router: the state machine, its configuration, and what the kernel did for it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tracing::{debug, error, info, warn};
+use tracing::debug;
 use vouchd_config::Instance;
 use vouchd_net::{
     AddressCommand, CommandKind, InstanceKey, Lifetime, LinkState, Network, Report, Time, VirtualAddress,
 };
+use vouchd_vrrp::limit::LeftOut;
 use vouchd_vrrp::{Action, Announcements, ConfigError, Discard, Event, Input, Instant, Link, Router, State, Why};
 use vouchd_wire::{Advertisement, Priority};
 
+use super::log::{Line, Log, Subject};
 use crate::status;
 
 pub struct VirtualRouter {
@@ -28,8 +31,9 @@ pub struct VirtualRouter {
     installed: BTreeSet<Ipv4Addr>,
     address_errors: BTreeMap<Ipv4Addr, String>,
     send_errors: u64,
-    /// The last error of sending, so that it is logged once.
-    send_error: Option<String>,
+    /// The last error of sending to each destination, so that one that stays is logged once.
+    failing: BTreeMap<IpAddr, String>,
+    log: Log,
 }
 
 impl VirtualRouter {
@@ -43,7 +47,8 @@ impl VirtualRouter {
             installed: BTreeSet::new(),
             address_errors: BTreeMap::new(),
             send_errors: 0,
-            send_error: None,
+            failing: BTreeMap::new(),
+            log: Log::default(),
         })
     }
 
@@ -78,8 +83,8 @@ impl VirtualRouter {
             return false;
         }
         let Ok(actions) = self.router.reconfigure(instant(now), protocol_config(config)) else { return false };
-        info!(instance = config.name, "instance {}: configuration changed", config.name);
         self.config = config.clone();
+        self.say(now, "configuration", Line::info, "configuration changed");
         let before = std::mem::replace(&mut self.addresses, virtual_addresses(config, &self.host_addresses));
         self.carry_out(now, actions, &before, network);
         true
@@ -115,76 +120,104 @@ impl VirtualRouter {
     ) {
         for action in actions {
             match action {
-                Action::Send(advertisement) => self.send(&advertisement, network),
+                Action::Send(advertisement) => self.send(now, &advertisement, network),
                 Action::Install { lease } => {
                     let lifetime = match lease {
                         Some(lease) => Lifetime::Until(now + lease),
                         None => Lifetime::Forever { start_before: now + self.router.down_interval() },
                     };
                     let (instance, addresses) = self.subject();
-                    self.order(AddressCommand::Install { instance, addresses, lifetime }, network);
+                    self.order(now, AddressCommand::Install { instance, addresses, lifetime }, network);
                 }
                 Action::Remove => {
                     let (instance, addresses) = self.subject();
-                    self.order(AddressCommand::Remove { instance, addresses }, network);
+                    self.order(now, AddressCommand::Remove { instance, addresses }, network);
                 }
                 Action::Withdraw { addresses } => {
                     let withdrawn = before.iter().filter(|known| addresses.contains(&IpAddr::V4(known.address)));
                     let (instance, addresses) = (self.key.clone(), withdrawn.cloned().collect());
-                    self.order(AddressCommand::Remove { instance, addresses }, network);
+                    self.order(now, AddressCommand::Remove { instance, addresses }, network);
                 }
                 Action::Announce { repeat } => {
                     let (instance, addresses) = self.subject();
                     let not_after = now + self.router.down_interval();
-                    self.order(AddressCommand::Announce { instance, addresses, repeat, not_after }, network);
+                    self.order(now, AddressCommand::Announce { instance, addresses, repeat, not_after }, network);
                 }
-                Action::Event(event) => self.log(&event),
+                Action::Event { event, left_out } => self.tell(&event, left_out),
             }
         }
+    }
+
+    /// What was left out of the log and may be told by now.
+    pub fn overdue(&mut self, now: Time) {
+        for action in self.router.overdue(instant(now)) {
+            if let Action::Event { event, left_out } = action {
+                self.tell(&event, left_out);
+            }
+        }
+        self.log.overdue(now);
+    }
+
+    /// A line of the log about this instance; `level` makes it.
+    fn say(&mut self, now: Time, reason: &'static str, level: fn(Subject, String) -> Line, text: impl Display) {
+        let line = self.line(level, text);
+        self.log.say(now, reason, line);
+    }
+
+    fn line(&self, level: fn(Subject, String) -> Line, text: impl Display) -> Line {
+        let name = &self.config.name;
+        level(Subject::Instance(name.clone()), format!("instance {name}: {text}"))
     }
 
     fn subject(&self) -> (InstanceKey, Arc<[VirtualAddress]>) {
         (self.key.clone(), Arc::clone(&self.addresses))
     }
 
-    fn order(&self, command: AddressCommand, network: &mut impl Network) {
+    fn order(&mut self, now: Time, command: AddressCommand, network: &mut impl Network) {
         // Made good by the next order, or by the end of the lease.
         if let Err(refused) = network.address(command) {
-            warn!(instance = self.config.name, "instance {}: {refused}", self.config.name);
+            self.say(now, "order", Line::warn, refused);
         }
     }
 
-    fn send(&mut self, advertisement: &Advertisement, network: &mut impl Network) {
+    fn send(&mut self, now: Time, advertisement: &Advertisement, network: &mut impl Network) {
         let Some(IpAddr::V4(source)) = self.router.source() else { return };
         for (destination, bytes) in self.router.packets(advertisement) {
             let IpAddr::V4(destination) = destination else { continue };
-            let error = network.send(&self.config.interface, source, destination, &bytes).err();
-            let error = error.map(|error| format!("an advertisement to {destination}: {error}"));
-            if let Some(error) = &error {
-                self.send_errors += 1;
-                if self.send_error.as_ref() != Some(error) {
-                    warn!(instance = self.config.name, "instance {}: could not send {error}", self.config.name);
-                }
+            let Err(error) = network.send(&self.config.interface, source, destination, &bytes) else {
+                self.failing.remove(&IpAddr::V4(destination));
+                continue;
+            };
+            self.send_errors += 1;
+            let error = format!("could not send an advertisement to {destination}: {error}");
+            if self.failing.insert(IpAddr::V4(destination), error.clone()).as_ref() != Some(&error) {
+                self.say(now, "send", Line::warn, error);
             }
-            self.send_error = error;
         }
     }
 
     pub fn report(&mut self, now: Time, report: Report, network: &mut impl Network) {
-        let name = self.config.name.clone();
         match report {
             Report::Installed { new, taken_over, failed: _, .. } => {
+                if let Some(held) = list(new.iter().chain(&taken_over)) {
+                    let line = self.line(Line::info, format_args!("holds {held}"));
+                    self.log.say_state(now, "held", "held", line);
+                }
                 for address in new.iter().chain(&taken_over) {
-                    info!(instance = name, "instance {name}: holds {address}");
                     self.address_errors.remove(&address.address);
                     self.installed.insert(address.address);
                 }
-                for address in &taken_over {
-                    warn!(instance = name, "instance {name}: {address} was there already; it is vouchd's now");
+                if let Some(taken) = list(taken_over.iter()) {
+                    self.say(
+                        now,
+                        "taken over",
+                        Line::warn,
+                        format_args!("was there already and is vouchd's now: {taken}"),
+                    );
                 }
             }
             Report::InstallFailed { address, error, .. } => {
-                error!(instance = name, "instance {name}: {address} could not be installed: {error}");
+                self.say(now, "install", Line::error, format_args!("{address} could not be installed: {error}"));
                 self.address_errors.insert(address.address, error.to_string());
                 // One that is there already only was not renewed; the next advertisement tries again.
                 if !self.installed.contains(&address.address) {
@@ -193,25 +226,27 @@ impl VirtualRouter {
                 }
             }
             Report::Removed { failed: 0, .. } => {
-                for address in std::mem::take(&mut self.installed) {
-                    info!(instance = name, "instance {name}: gave up {address}");
+                if let Some(given_up) = list(std::mem::take(&mut self.installed).iter()) {
+                    let line = self.line(Line::info, format_args!("gave up {given_up}"));
+                    self.log.say_state(now, "held", "given up", line);
                 }
             }
             Report::Removed { .. } => {}
             Report::RemoveFailed { address, error, .. } => {
-                error!(instance = name, "instance {name}: {address} could not be removed: {error}; its lease ends it");
+                let text = format!("{address} could not be removed: {error}; its lease ends it");
+                self.say(now, "remove", Line::error, text);
                 self.address_errors.insert(address.address, error.to_string());
             }
-            Report::Announced { frames, .. } => debug!(instance = name, frames, "instance {name}: announced"),
+            Report::Announced { frames, .. } => debug!(instance = self.config.name, frames, "announced"),
             Report::AnnounceFailed { address, error, .. } => {
-                warn!(instance = name, "instance {name}: {address} could not be announced: {error}");
+                self.say(now, "announce", Line::warn, format_args!("{address} could not be announced: {error}"));
             }
             Report::Late { command, late, .. } => {
                 let what = match command {
                     CommandKind::Install => "installing the addresses",
                     CommandKind::Announce => "announcing the addresses",
                 };
-                warn!(instance = name, "instance {name}: not {what}: {late}");
+                self.say(now, "late", Line::warn, format_args!("not {what}: {late}"));
             }
         }
     }
@@ -222,11 +257,10 @@ impl VirtualRouter {
         if !self.installed.remove(&address) {
             return;
         }
-        let name = &self.config.name;
         match self.router.state() {
-            State::Initialize | State::Backup => info!(instance = name, "instance {name}: {address} is gone"),
+            State::Initialize | State::Backup => self.say(now, "gone", Line::info, format_args!("{address} is gone")),
             State::Active => {
-                warn!(instance = name, "instance {name}: somebody removed {address}; putting it back");
+                self.say(now, "gone", Line::warn, format_args!("somebody removed {address}; putting it back"));
                 let lease = self.config.lease.then(|| vouchd_vrrp::lease(self.config.advert_interval));
                 let actions = vec![Action::Install { lease }, Action::Announce { repeat: 1 }];
                 let addresses = Arc::clone(&self.addresses);
@@ -235,25 +269,23 @@ impl VirtualRouter {
         }
     }
 
-    fn log(&self, event: &Event) {
-        let name = &self.config.name;
+    fn tell(&self, event: &Event, left_out: LeftOut) {
         match event {
             Event::Transition { from, to, why } => {
-                let (from, to) = (from.name(), to.name());
-                info!(instance = name, from, to, "instance {name}: {event}");
+                self.line(Line::info, event).change(from.name(), to.name()).write(left_out);
                 if let Why::HealthFault(reason) = why {
-                    warn!(instance = name, "instance {name}: hard fault: {reason}");
+                    self.line(Line::warn, format_args!("hard fault: {reason}")).write(LeftOut::default());
                 }
             }
             Event::Held { .. } | Event::Priority { .. } | Event::ElectionCalled { .. } | Event::ElectionWon { .. } => {
-                info!(instance = name, "instance {name}: {event}");
+                self.line(Line::info, event).write(left_out);
             }
             Event::Discarded { .. }
             | Event::OtherActive { .. }
             | Event::Stalled { .. }
             | Event::PeerInterval { .. }
             | Event::PeerChecksum { .. }
-            | Event::PeerAddresses { .. } => warn!(instance = name, "instance {name}: {event}"),
+            | Event::PeerAddresses { .. } => self.line(Line::warn, event).write(left_out),
         }
     }
 
@@ -318,6 +350,12 @@ impl VirtualRouter {
             error: self.address_errors.get(&address.address).cloned(),
         }
     }
+}
+
+/// With commas; none for none.
+fn list(addresses: impl Iterator<Item: Display>) -> Option<String> {
+    let addresses: Vec<_> = addresses.map(|address| address.to_string()).collect();
+    (!addresses.is_empty()).then(|| addresses.join(", "))
 }
 
 fn instant(time: Time) -> Instant {

@@ -2,19 +2,15 @@
 //! the elections that a router calls when its own checks lower its priority.
 
 use std::net::IpAddr;
-use std::time::Duration;
-
 use vouchd_wire::{Parsed, Priority};
 
-use super::{Awaiting, Backup, Phase, Router};
+use super::{Awaiting, Backup, Limits, Phase, Router};
 use crate::action::{Action, Event};
 use crate::config::{Announcements, Config};
+use crate::limit::PAUSE;
 use crate::status::Why;
 use crate::time::Instant;
 use crate::timers::{election_wait, lease};
-
-/// Immediate answers to other routers, per own interval. Two routers that meet need one; a flood gets no more.
-const REPLIES_PER_INTERVAL: u32 = 10;
 
 /// The longest pause between two calls of an election that nobody answers, in down intervals.
 const LONGEST_PAUSE: u32 = 16;
@@ -29,9 +25,8 @@ pub(super) struct Active {
     yielding: Option<Yielding>,
     /// The second announcement, or the next refresh.
     announce_at: Option<(Instant, Announcement)>,
-    /// When the addresses were last announced because another router was active.
-    reclaimed_at: Option<Instant>,
-    replies: Replies,
+    /// An announcement that had to wait for its turn.
+    reclaim_at: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -58,23 +53,6 @@ enum Announcement {
     Refresh,
 }
 
-#[derive(Debug)]
-struct Replies {
-    window: Instant,
-    sent: u32,
-}
-
-impl Replies {
-    fn allow(&mut self, now: Instant, interval: Duration) -> bool {
-        if now.since(self.window) >= interval {
-            *self = Self { window: now, sent: 0 };
-        }
-        let allowed = self.sent < REPLIES_PER_INTERVAL;
-        self.sent += u32::from(allowed);
-        allowed
-    }
-}
-
 impl Active {
     pub(super) fn is_electing(&self) -> bool {
         match self.standing {
@@ -86,7 +64,7 @@ impl Active {
     pub(super) fn deadline(&self) -> Instant {
         let call = self.yielding.map(|yielding| yielding.call_at);
         let announce = self.announce_at.map(|(at, _)| at);
-        [call, announce].into_iter().flatten().fold(self.advertise_at, Instant::min)
+        [call, announce, self.reclaim_at].into_iter().flatten().fold(self.advertise_at, Instant::min)
     }
 }
 
@@ -101,12 +79,35 @@ impl Router {
             standing: Standing::Undisputed,
             yielding: None,
             announce_at: first_announcement(now, &self.config.announce),
-            reclaimed_at: None,
-            replies: Replies { window: now, sent: 0 },
+            reclaim_at: None,
         };
         self.transit(now, Phase::Active(active), why, out);
         self.advertise(now, out);
-        out.push(Action::Announce { repeat: self.config.announce.repeat });
+        self.announce(now, out);
+    }
+
+    /// The addresses are here now, and another router announced them or may have: at once, or when there may be one more.
+    fn announce(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let next = self.limits.announcements.next();
+        if self.limits.announcements.allow(now) {
+            out.push(Action::Announce { repeat: self.config.announce.repeat });
+        } else {
+            self.with_active(|active| active.reclaim_at = Some(next));
+        }
+    }
+
+    /// Another router was active, and announced or answered for the addresses. Once an interval is enough for a router
+    /// that keeps on, and the last time counts.
+    fn reclaim(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let Limits { reclaims, reclaimed_at, .. } = &mut self.limits;
+        let pause = self.config.interval.duration().min(PAUSE);
+        let next = reclaimed_at.map_or(now, |at| at + pause).max(reclaims.next());
+        if next <= now && reclaims.allow(now) {
+            *reclaimed_at = Some(now);
+            self.announce(now, out);
+        } else {
+            self.with_active(|active| active.reclaim_at = Some(next));
+        }
     }
 
     /// Sends, renews the addresses' lease, and sets Adver_Timer from when it was due, so that lateness does not add up.
@@ -138,13 +139,17 @@ impl Router {
             self.call_election(now, out);
         } else if active.advertise_at <= now {
             if active.is_electing() {
-                out.push(Action::Event(Event::ElectionWon { against: None }));
+                self.tell(now, Event::ElectionWon { against: None }, out);
                 // Its own turn in the election was no beat of the old rhythm.
                 self.with_active(|active| (active.standing, active.advertise_at) = (Standing::Undisputed, now));
             }
             // An interval with the addresses and no word of the kernel: they are in place.
             self.address_failures = 0;
             self.advertise(now, out);
+        }
+        let reclaim = self.with_active(|active| active.reclaim_at.take_if(|at| *at <= now));
+        if reclaim.flatten().is_some() {
+            self.reclaim(now, out);
         }
         let announce = self.config.announce;
         let due = self.with_active(|active| {
@@ -162,7 +167,7 @@ impl Router {
     pub(super) fn hear_as_active(&mut self, now: Instant, peer: IpAddr, parsed: &Parsed, out: &mut Vec<Action>) {
         let priority = parsed.advertisement.priority;
         if priority == Priority::RESIGN {
-            if self.may_reply(now) {
+            if self.limits.answers.allow(now) {
                 self.with_active(|active| active.standing = Standing::Undisputed);
                 self.send(now, self.priority, out);
                 self.restart_advertising(now);
@@ -186,8 +191,8 @@ impl Router {
 
     /// RFC 9568 section 6.4.3: answered at once. The other has announced itself, so the addresses are announced again.
     fn answer_worse(&mut self, now: Instant, peer: IpAddr, priority: Priority, out: &mut Vec<Action>) {
-        if !self.may_reply(now) {
-            return;
+        if !self.limits.answers.allow(now) {
+            return self.reclaim(now, out);
         }
         self.send(now, self.priority, out);
         let won = self.with_active(|active| {
@@ -198,25 +203,10 @@ impl Router {
         if won == Some(true) {
             // The timer was set for the election; from here on it beats as usual.
             self.restart_advertising(now);
-            out.push(Action::Event(Event::ElectionWon { against: Some(peer) }));
+            self.tell(now, Event::ElectionWon { against: Some(peer) }, out);
         }
-        let interval = self.config.interval.duration();
-        let reclaim = self.with_active(|active| {
-            let reclaim = active.reclaimed_at.is_none_or(|at| now.since(at) >= interval);
-            if reclaim {
-                active.reclaimed_at = Some(now);
-            }
-            reclaim
-        });
-        if reclaim == Some(true) {
-            out.push(Action::Event(Event::OtherActive { peer, priority }));
-            out.push(Action::Announce { repeat: self.config.announce.repeat });
-        }
-    }
-
-    fn may_reply(&mut self, now: Instant) -> bool {
-        let interval = self.config.interval.duration();
-        self.with_active(|active| active.replies.allow(now, interval)) == Some(true)
+        self.tell(now, Event::OtherActive { peer, priority }, out);
+        self.reclaim(now, out);
     }
 
     fn restart_advertising(&mut self, now: Instant) {
@@ -246,7 +236,7 @@ impl Router {
     fn call_election(&mut self, now: Instant, out: &mut Vec<Action>) {
         let Phase::Active(active) = &self.phase else { return };
         let Some(yielding) = active.yielding else { return };
-        out.push(Action::Event(Event::ElectionCalled { priority: self.priority, before: yielding.before }));
+        self.tell(now, Event::ElectionCalled { priority: self.priority, before: yielding.before }, out);
         self.counters.elections += 1;
         self.last_call = Some(now);
         self.send(now, self.priority, out);

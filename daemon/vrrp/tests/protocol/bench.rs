@@ -165,7 +165,7 @@ pub fn done(actions: &[Action]) -> Vec<String> {
         Action::Remove => Some("remove".to_owned()),
         Action::Withdraw { addresses } => Some(format!("withdraw {addresses:?}")),
         Action::Announce { repeat } => Some(format!("announce {repeat}")),
-        Action::Event(_) => None,
+        Action::Event { .. } => None,
     };
     actions.iter().filter_map(word).collect()
 }
@@ -173,7 +173,7 @@ pub fn done(actions: &[Action]) -> Vec<String> {
 pub fn events(actions: &[Action]) -> Vec<&Event> {
     fn event(action: &Action) -> Option<&Event> {
         match action {
-            Action::Event(event) => Some(event),
+            Action::Event { event, .. } => Some(event),
             _ => None,
         }
     }

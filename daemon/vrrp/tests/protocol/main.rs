@@ -7,6 +7,7 @@ mod bench;
 mod captures;
 mod election;
 mod initialize;
+mod limits;
 mod reception;
 mod reload;
 mod simulation;

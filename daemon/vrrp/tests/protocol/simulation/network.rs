@@ -218,7 +218,7 @@ impl Network {
                     self.removals += 1;
                 }
                 Action::Announce { .. } => assert!(self.nodes[node].holds, "announced before installed"),
-                Action::Withdraw { .. } | Action::Event(_) => {}
+                Action::Withdraw { .. } | Action::Event { .. } => {}
             }
         }
         self.note(node);

@@ -129,7 +129,8 @@ impl fmt::Display for Report {
 pub fn run(options: &Options) -> anyhow::Result<Report> {
     use crate::Need::{Keepalived, Nginx, Vouchd};
     let needs = [Keepalived, Nginx, Vouchd];
-    let mut missing = crate::requirements::missing(&needs);
+    let missing = crate::requirements::missing(&needs);
+    let mut missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
     missing.extend(crate::requirements::not_built(&needs));
     ensure!(missing.is_empty(), "can't run here: {}", missing.join("; "));
     let mut report = Report::default();

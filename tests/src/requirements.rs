@@ -17,6 +17,48 @@ pub enum Need {
     Strace,
 }
 
+/// Something that the machine lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    pub what: String,
+    /// What to do about it.
+    pub cure: String,
+}
+
+impl std::fmt::Display for Missing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.what, self.cure)
+    }
+}
+
+impl Missing {
+    pub fn new(what: impl Into<String>, cure: impl Into<String>) -> Self {
+        Missing { what: what.into(), cure: cure.into() }
+    }
+
+    /// Of what Debian has a package.
+    pub fn package(what: impl Into<String>, package: &str) -> Self {
+        Missing::new(what, format!("install the package {package}"))
+    }
+}
+
+/// Whether the test can run; if not, it is skipped.
+///
+/// # Panics
+/// If what is missing is not the machine's but has to be built first; with `VOUCHD_TESTS_STRICT` always.
+pub fn met(needs: &[Need]) -> bool {
+    let missing = missing(needs);
+    if !missing.is_empty() {
+        let join = |part: fn(&Missing) -> &str| missing.iter().map(part).collect::<Vec<_>>().join(", ");
+        vouchd_skip::skip(&join(|missing| &missing.what), &join(|missing| &missing.cure));
+        return false;
+    }
+    if let Some(not_built) = not_built(needs) {
+        panic!("{not_built}");
+    }
+    true
+}
+
 /// Command, and the Debian package that has it.
 const ALWAYS: [(&str, &str); 4] =
     [("ip", "iproute2"), ("unshare", "util-linux"), ("nsenter", "util-linux"), ("curl", "curl")];
@@ -34,11 +76,11 @@ pub fn language(name: &str) -> PathBuf {
     languages().join(name).with_extension("wasm")
 }
 
-/// What the machine lacks, each in words that say what to do.
-pub fn missing(needs: &[Need]) -> Vec<String> {
+/// What the machine lacks.
+pub fn missing(needs: &[Need]) -> Vec<Missing> {
     let mut missing = Vec::new();
     if !nix::unistd::geteuid().is_root() {
-        missing.push("needs root, to make network namespaces with raw sockets".to_owned());
+        missing.push(Missing::new("no root, to make network namespaces with raw sockets", "run the tests as root"));
     }
     let mut commands = ALWAYS.to_vec();
     for need in needs {
@@ -50,9 +92,8 @@ pub fn missing(needs: &[Need]) -> Vec<String> {
             }
             Need::Clang => commands.push(("clang-19", CLANG)),
             Need::Language(name) => {
-                let file = language(name);
-                if !file.exists() {
-                    missing.push(format!("no {}: `cargo xtask languages` builds it", file.display()));
+                if !language(name).exists() {
+                    missing.push(Missing::new(format!("no plugin in {name}"), "run `cargo xtask languages` first"));
                 }
             }
             Need::Strace => commands.push(("strace", "strace")),
@@ -61,7 +102,7 @@ pub fn missing(needs: &[Need]) -> Vec<String> {
     }
     for (command, package) in commands {
         if !installed(command) {
-            missing.push(format!("no command `{command}`: install the package {package}"));
+            missing.push(Missing::package(format!("no command `{command}`"), package));
         }
     }
     missing

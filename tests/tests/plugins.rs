@@ -246,9 +246,18 @@ fn the_same_broken_plugin_on_both_nodes_does_not_take_the_site_down() {
         let mut pair = Pair::start(site, plan)?;
         pair.stop_router(Node::Nginx01)?;
         pair.stop_router(Node::Nginx02)?;
-        let _first = depends_on_own(site, Node::Nginx01, &trapping(), 100)?;
-        let _second = depends_on_own(site, Node::Nginx02, &trapping(), 80)?;
-        until("one node to have the address", Duration::from_secs(10), || site.holders().now(VIP).len() == 1)?;
+        let first = depends_on_own(site, Node::Nginx01, &trapping(), 100)?;
+        let second = depends_on_own(site, Node::Nginx02, &trapping(), 80)?;
+        // Both at priority 1: either may win, and for a moment both may believe that they have.
+        let gives_way = |backup: &Vouchd, active: Node| {
+            backup.instance("web").is_ok_and(|instance| {
+                instance["state"] == "backup" && instance["active"]["address"] == active.address().to_string()
+            })
+        };
+        until("one node to give way to the other", Duration::from_secs(10), || {
+            gives_way(&first, Node::Nginx02) || gives_way(&second, Node::Nginx01)
+        })?;
+        until("one node to have the address", Duration::from_secs(3), || site.holders().now(VIP).len() == 1)?;
         let client = Client::start(site)?;
         let start = Instant::now();
         holds("one node has the address", Duration::from_secs(8), || site.holders().now(VIP).len() == 1)?;

@@ -35,9 +35,7 @@ fn capabilities(pid: i32, set: &str) -> anyhow::Result<u64> {
 fn the_unit_is_one_that_systemd_accepts() {
     let analyze = Path::new("/usr/bin/systemd-analyze");
     if !analyze.exists() {
-        assert!(std::env::var_os("VOUCHD_TESTS_STRICT").is_none(), "no systemd-analyze: install the package systemd");
-        println!("SKIPPED: the unit: no systemd-analyze, install the package systemd");
-        return;
+        return vouchd_skip::skip("no systemd-analyze", "install the package systemd");
     }
     let unit = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("packaging/vouchd.service");
     let text = fs::read_to_string(unit).unwrap().replace("/usr/bin/vouchd", "/bin/true");

@@ -4,11 +4,12 @@ mod languages;
 mod machine;
 mod plugins;
 mod smith;
+mod totals;
 
 use std::env;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
@@ -61,18 +62,19 @@ enum Task {
     Lint,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?.to_owned();
     env::set_current_dir(&root)?;
     match Cli::parse().task {
+        Task::Test { args } => return test(&root, &args),
         Task::Demo { args } => demo(&root, &args),
-        Task::Test { args } => test(&root, &args),
         Task::Build => build(&root),
         Task::Bench { args } => bench(&root, &args),
         Task::Languages { figures } => languages(&root, figures),
         Task::Smith { count, seed } => smith::try_out(&root, count, seed),
         Task::Lint => lint(&root),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn demo(root: &Path, args: &[String]) -> anyhow::Result<()> {
@@ -81,7 +83,8 @@ fn demo(root: &Path, args: &[String]) -> anyhow::Result<()> {
     run(Command::new(root.join("target/debug/vouchd")).arg("demo").arg("--plugins").arg(plugins).args(args))
 }
 
-fn test(root: &Path, args: &[String]) -> anyhow::Result<()> {
+/// Ends as nextest does.
+fn test(root: &Path, args: &[String]) -> anyhow::Result<ExitCode> {
     machine::install_packages(machine::FOR_TESTS)?;
     let plugins = plugins::build(root)?;
     run(cargo(["build", "--package", "vouchd"]))?;
@@ -93,13 +96,22 @@ fn test(root: &Path, args: &[String]) -> anyhow::Result<()> {
     run(guests(root, ["test"]).envs(environment.clone()))?;
     run(cargo(["test", "--workspace", "--doc"]))?;
     // Minutes and a gigabyte at first: where that is not asked for, what needs them says that it is skipped.
-    if env::var_os("VOUCHD_TESTS_STRICT").is_some() {
+    if env::var_os(vouchd_skip::STRICT).is_some() {
         languages::build(root)?;
     }
     languages::test(root, &root.join("target/debug/vouchd"))?;
-    // Last, so that its totals are what is seen.
     machine::install_nextest()?;
-    run(cargo(["nextest", "run", "--workspace", "--no-fail-fast"]).args(args).envs(environment))
+    let records = totals::Records::new(root)?;
+    let mut nextest = cargo(["nextest", "run", "--workspace", "--no-fail-fast"]);
+    nextest.args(args).envs(environment).env(vouchd_skip::FILE, records.skipped());
+    eprintln!("xtask: {}", shown(&nextest));
+    let status = nextest.status().context("starting cargo nextest")?;
+    // Last, so that they are what is seen: nextest counts a skipped test among those that passed.
+    if let Some(totals) = records.totals()? {
+        println!("{totals}");
+    }
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(ExitCode::from(code.unwrap_or(1)))
 }
 
 fn build(root: &Path) -> anyhow::Result<()> {

@@ -327,8 +327,10 @@ int main(int argc, char **argv) {
 async fn a_real_c_program_is_a_check() {
     let have = |path: &str| Path::new(path).exists();
     if !have("/usr/bin/clang-19") || !have("/usr/bin/wasm-ld-19") || !have("/usr/include/wasm32-wasi/stdio.h") {
-        eprintln!("SKIPPED: a real C program needs clang-19, lld-19, wasi-libc and libclang-rt-19-dev-wasm32");
-        return;
+        return vouchd_skip::skip(
+            "no compiler of C for WebAssembly",
+            "install the packages clang-19, lld-19, wasi-libc and libclang-rt-19-dev-wasm32",
+        );
     }
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("check.c"), C_CHECK).unwrap();

@@ -1,6 +1,6 @@
 //! A network namespace for one test: a veth pair `near` (192.0.2.1/24) and `far`, and what is needed to look at it.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::Command;
@@ -30,12 +30,10 @@ pub fn in_namespace(test: impl FnOnce() + Send + 'static) {
         match unshare(CloneFlags::CLONE_NEWNET) {
             Ok(()) => {}
             Err(Errno::EPERM) => {
-                // Not by the macro, whose output a passed test does not show.
-                let _ = writeln!(
-                    io::stderr(),
-                    "SKIPPED {name}: no permission for a network namespace; run as root or under `unshare -Urn`"
+                return vouchd_skip::skip(
+                    "no permission for a network namespace",
+                    "run the tests as root, or under `unshare -Urn`",
                 );
-                return;
             }
             Err(error) => panic!("a network namespace: {error}"),
         }
@@ -47,7 +45,8 @@ pub fn in_namespace(test: impl FnOnce() + Send + 'static) {
         test();
     };
     // Its own thread, since a test's thread may be used for the next test.
-    if let Err(panic) = thread::spawn(run).join() {
+    let thread = thread::Builder::new().name(name).spawn(run).expect("a thread");
+    if let Err(panic) = thread.join() {
         std::panic::resume_unwind(panic);
     }
 }

@@ -133,7 +133,7 @@ pub fn builtin_names() -> Vec<String> {
 pub fn built(name: &str) -> Option<Vec<u8>> {
     let path = plugins().join(format!("{name}.wasm"));
     std::fs::read(&path)
-        .inspect_err(|error| eprintln!("SKIPPED: {}: {error}; `cargo xtask build` makes it", path.display()))
+        .inspect_err(|error| vouchd_skip::skip(&format!("{}: {error}", path.display()), "run `cargo xtask build`"))
         .ok()
 }
 

@@ -54,7 +54,7 @@ fn listener() -> (TcpListener, SocketAddr) {
 
 #[tokio::test]
 async fn haproxy_is_judged_by_the_servers_of_its_backends() {
-    if !can_run("haproxy", Path::new(DAEMON), "haproxy", USER) {
+    if !can_run(Path::new(DAEMON), "haproxy", USER) {
         return;
     }
     let host = host();
@@ -109,7 +109,7 @@ async fn haproxy_is_judged_by_the_servers_of_its_backends() {
 
 #[tokio::test]
 async fn a_unix_socket_is_judged_by_its_answer() {
-    if !can_run("unix", Path::new(DAEMON), "haproxy", USER) {
+    if !can_run(Path::new(DAEMON), "haproxy", USER) {
         return;
     }
     let host = host();

@@ -141,8 +141,8 @@ const ACCOUNTS: &str = "SET sql_log_bin = 0;
      CREATE USER vouchd@'127.0.0.1' IDENTIFIED BY 'zürich''9\\\\x';
      GRANT REPLICA MONITOR, BINLOG MONITOR ON *.* TO vouchd@'127.0.0.1';";
 
-fn ready(test: &str) -> Option<(Checks, tempfile::TempDir)> {
-    if !can_run(test, Path::new(DAEMON), "mariadb-server", USER) {
+fn ready() -> Option<(Checks, tempfile::TempDir)> {
+    if !can_run(Path::new(DAEMON), "mariadb-server", USER) {
         return None;
     }
     Some((Checks::new()?, install()))
@@ -150,8 +150,7 @@ fn ready(test: &str) -> Option<(Checks, tempfile::TempDir)> {
 
 #[tokio::test]
 async fn a_mariadb_server_is_judged_by_whether_it_serves_and_in_which_role() {
-    let test = "a MariaDB server is judged by whether it serves, and in which role";
-    let Some((checks, installed)) = ready(test) else { return };
+    let Some((checks, installed)) = ready() else { return };
     let [certificate, key] = certificate(installed.path(), USER);
     let tls = [format!("--ssl-cert={}", certificate.display()), format!("--ssl-key={}", key.display())];
     let database = MariaDb::start(installed.path(), &[&tls[0], &tls[1]]);
@@ -216,7 +215,7 @@ async fn a_mariadb_server_is_judged_by_whether_it_serves_and_in_which_role() {
 
 #[tokio::test]
 async fn a_mariadb_replica_is_judged_by_how_far_it_is_behind() {
-    let Some((checks, installed)) = ready("a MariaDB replica is judged by how far it is behind") else { return };
+    let Some((checks, installed)) = ready() else { return };
     let source = MariaDb::start(installed.path(), &["--server-id=1", "--log-bin=bin"]);
     let replica = MariaDb::start(installed.path(), &["--server-id=2", "--read-only=1"]);
     source.sql(ACCOUNTS);
@@ -271,9 +270,8 @@ async fn wait_for(checks: &Checks, database: &MariaDb, params: Params<'_>, verdi
 
 #[tokio::test]
 async fn a_galera_node_serves_when_it_is_synced_with_the_majority() {
-    let test = "a Galera node serves when it is synced with the majority";
-    let Some((checks, installed)) = ready(test) else { return };
-    if !can_run(test, Path::new(GALERA), "galera-4", USER) {
+    let Some((checks, installed)) = ready() else { return };
+    if !can_run(Path::new(GALERA), "galera-4", USER) {
         return;
     }
     let (first, second) = (free_port(), free_port());

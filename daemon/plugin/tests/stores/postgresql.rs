@@ -122,8 +122,8 @@ struct Checks {
 
 impl Checks {
     /// None, and said so, where the test can't run.
-    fn new(test: &str) -> Option<Self> {
-        if !can_run(test, &programs().join("postgres"), "postgresql", USER) {
+    fn new() -> Option<Self> {
+        if !can_run(&programs().join("postgres"), "postgresql", USER) {
             return None;
         }
         let host = host();
@@ -169,7 +169,7 @@ impl Checks {
 
 #[tokio::test]
 async fn a_postgresql_server_is_judged_by_whether_it_serves_and_in_which_role() {
-    let Some(checks) = Checks::new("a PostgreSQL server is judged by whether it serves, and in which role") else {
+    let Some(checks) = Checks::new() else {
         return;
     };
     let files = directory(USER);
@@ -247,7 +247,7 @@ fn begin(address: &str) -> TcpStream {
 
 #[tokio::test]
 async fn a_postgresql_server_that_is_starting_fails() {
-    let Some(checks) = Checks::new("a PostgreSQL server that is starting fails") else { return };
+    let Some(checks) = Checks::new() else { return };
     // It waits for its archive, which takes its time.
     let starting = Postgres::start("restore_command = 'sleep 60'\n", |data| {
         initdb(data);
@@ -261,7 +261,7 @@ async fn a_postgresql_server_that_is_starting_fails() {
 
 #[tokio::test]
 async fn a_postgresql_standby_is_judged_by_how_far_it_is_behind() {
-    let Some(checks) = Checks::new("a PostgreSQL standby is judged by how far it is behind") else { return };
+    let Some(checks) = Checks::new() else { return };
     let primary = Postgres::serve("", initdb);
     primary.sql(ACCOUNTS);
     let standby = Postgres::serve("", |data| {
@@ -294,7 +294,7 @@ async fn a_postgresql_standby_is_judged_by_how_far_it_is_behind() {
 
 #[tokio::test]
 async fn a_password_is_hashed_in_thousands_of_rounds_once_and_remembered() {
-    let Some(checks) = Checks::new("a password is hashed in thousands of rounds once, and remembered") else { return };
+    let Some(checks) = Checks::new() else { return };
     let postgres = Postgres::serve("", initdb);
     postgres.sql(ACCOUNTS);
     let (address, secret) = (postgres.address(), checks.secret.path().to_str().unwrap().to_owned());

@@ -14,19 +14,19 @@ use nix::unistd::Pid;
 /// Starting may take this long on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Whether the test can run; if not, it says why, and with `VOUCHD_TESTS_STRICT` it fails.
-pub fn can_run(test: &str, command: &Path, package: &str, user: &str) -> bool {
-    let lacking = if !nix::unistd::geteuid().is_root() {
-        "needs root, to run a server as its own user".to_owned()
+/// Whether the test can run; if not, it is skipped.
+pub fn can_run(command: &Path, package: &str, user: &str) -> bool {
+    let install = format!("install the package {package}");
+    let (lacking, cure) = if !nix::unistd::geteuid().is_root() {
+        ("no root, to run a server as its own user".to_owned(), "run the tests as root")
     } else if !command.exists() {
-        format!("no {}: install the package {package}", command.display())
+        (format!("no {}", command.display()), install.as_str())
     } else if nix::unistd::User::from_name(user).unwrap().is_none() {
-        format!("no user {user}: install the package {package}")
+        (format!("no user {user}"), install.as_str())
     } else {
         return true;
     };
-    assert!(std::env::var_os("VOUCHD_TESTS_STRICT").is_none(), "{test}: can't run here: {lacking}");
-    eprintln!("SKIPPED: {test}: {lacking}");
+    vouchd_skip::skip(&lacking, cure);
     false
 }
 

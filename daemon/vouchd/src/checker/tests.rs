@@ -396,20 +396,20 @@ async fn a_second_start_compiles_none_of_a_hundred_plugins() {
     }
 }
 
-/// The built plugin; none, and said so, if `cargo xtask build` was not run.
-fn built(file: &str, test: &str) -> Option<PathBuf> {
+/// The built plugin; none, and the test is skipped, if `cargo xtask build` was not run.
+fn built(file: &str) -> Option<PathBuf> {
     let directory = std::env::var_os("VOUCHD_PLUGINS")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/plugins"), PathBuf::from);
     let found = Some(directory.join(file)).filter(|path| path.is_file());
     if found.is_none() {
-        eprintln!("skipped: {test}: no {file} in target/plugins or $VOUCHD_PLUGINS; build it with `cargo xtask build`");
+        vouchd_skip::skip(&format!("no {file} in target/plugins or $VOUCHD_PLUGINS"), "run `cargo xtask build`");
     }
     found
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_process_plugin_tells_at_once_that_its_process_has_died() {
-    let Some(plugin) = built("process.wasm", "the_process_plugin_tells_at_once_that_its_process_has_died") else {
+    let Some(plugin) = built("process.wasm") else {
         return;
     };
     let programs = tempfile::tempdir().unwrap();
@@ -444,7 +444,7 @@ async fn the_process_plugin_tells_at_once_that_its_process_has_died() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_file_plugin_tells_at_once_that_its_file_is_there() {
-    let Some(plugin) = built("file.wasm", "the_file_plugin_tells_at_once_that_its_file_is_there") else { return };
+    let Some(plugin) = built("file.wasm") else { return };
     let directory = tempfile::tempdir().unwrap();
     let flag = directory.path().join("flag").to_str().unwrap().to_owned();
     let mut check = check("c", "file", HOUR);

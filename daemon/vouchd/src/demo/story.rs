@@ -163,9 +163,10 @@ impl Stage {
             node.order(Order::StartService)?;
             node.order(Order::StartDaemon)?;
         }
-        moves.missing = self.await_service(NodeId::A)?;
+        // First: while the checks don't pass on both, it is not known whose priority is higher.
+        moves.missing = self.await_checks()?;
         if moves.missing.is_none() {
-            moves.missing = self.await_checks()?;
+            moves.missing = self.await_service(NodeId::A)?;
         }
 
         let plot = [

@@ -282,9 +282,9 @@ fn touching_a_file_is_no_new_version() {
 
 #[test]
 fn a_file_that_can_not_be_read_says_so_and_is_tried_again_after_a_chmod() {
+    // Root reads everything; the threads that this one starts are then somebody else to the file system.
     if nix::unistd::Uid::effective().is_root() {
-        eprintln!("skipped: a_file_that_can_not_be_read: root reads everything");
-        return;
+        nix::unistd::setfsuid(nix::unistd::Uid::from_raw(65534));
     }
     let scene = Scene::new();
     fs::write(scene.plugin("p.wasm"), "good").unwrap();

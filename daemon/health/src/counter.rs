@@ -79,6 +79,11 @@ impl Counter {
         Counter { counting, standing: Standing::Waiting, streak: Streak::None, undecided: true }
     }
 
+    /// The same check under another configuration: what was believed stands until its next result, which decides at once.
+    pub fn reconfigured(&self, counting: Counting) -> Self {
+        Counter { standing: self.standing.clone(), ..Counter::new(counting) }
+    }
+
     pub fn standing(&self) -> &Standing {
         &self.standing
     }
@@ -179,6 +184,17 @@ mod tests {
         for first in [Verdict::Pass, Verdict::Warn, Verdict::Fail, Verdict::Fault] {
             assert_eq!(verdict(&counter(5, 5, first)), Some(first));
         }
+    }
+
+    #[test]
+    fn under_another_configuration_the_old_verdict_stands_until_the_next_result_decides() {
+        let counter = counter(2, 2, Verdict::Fail).reconfigured(Counting { rise: 5, fall: 5 });
+        assert_eq!(verdict(&counter), Some(Verdict::Fail));
+        let mut counter = counter;
+        assert!(counter.record(&run(Verdict::Pass)));
+        assert_eq!(verdict(&counter), Some(Verdict::Pass));
+        counter.record(&run(Verdict::Fail));
+        assert_eq!(verdict(&counter), Some(Verdict::Pass), "counted as usual from there");
     }
 
     #[test]

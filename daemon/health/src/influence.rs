@@ -102,7 +102,8 @@ impl std::fmt::Display for Term {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fitness {
     /// The first result of these checks, each of which could be a hard fault, is not there yet.
-    Waiting { checks: Vec<String>, terms: Vec<Term> },
+    /// The priority is that which the other checks make.
+    Waiting { checks: Vec<String>, priority: u8, terms: Vec<Term> },
     /// May take part in elections with this priority.
     Fit { priority: u8, terms: Vec<Term> },
     /// Must not be active.
@@ -129,10 +130,6 @@ pub fn fitness<'a>(base: u8, checks: impl IntoIterator<Item = (&'a str, &'a Stan
         let reason = format!("check {}: {}", term.check, term.why);
         return Fitness::Fault { reason, terms };
     }
-    let waiting: Vec<_> = with(Effect::Waiting).map(|term| term.check.clone()).collect();
-    if !waiting.is_empty() {
-        return Fitness::Waiting { checks: waiting, terms };
-    }
     let sum = i32::from(base) + terms.iter().map(|term| i32::from(term.value)).sum::<i32>();
     let last_resort = with(Effect::LastResort).next().is_some();
     let priority = match (base, last_resort) {
@@ -140,7 +137,11 @@ pub fn fitness<'a>(base: u8, checks: impl IntoIterator<Item = (&'a str, &'a Stan
         (_, true) => 1,
         (_, false) => sum.clamp(1, 254) as u8,
     };
-    Fitness::Fit { priority, terms }
+    let waiting: Vec<_> = with(Effect::Waiting).map(|term| term.check.clone()).collect();
+    match waiting.is_empty() {
+        true => Fitness::Fit { priority, terms },
+        false => Fitness::Waiting { checks: waiting, priority, terms },
+    }
 }
 
 fn effect(standing: &Standing, influence: &Influence) -> (Effect, i16) {
@@ -260,6 +261,9 @@ mod tests {
     fn an_instance_waits_for_its_unweighted_checks_only() {
         let waits = of(100, &[(Standing::Waiting, Influence::default())]);
         assert!(matches!(waits, Fitness::Waiting { checks, .. } if checks == ["check"]));
+        let failing = (verdict(Verdict::Fail), weight(-40));
+        let waits = of(100, &[(Standing::Waiting, Influence::default()), failing]);
+        assert!(matches!(waits, Fitness::Waiting { priority: 60, .. }), "the others count: {waits:?}");
         assert_eq!(priority(100, &[(Standing::Waiting, weight(-40))]), Some(100));
     }
 

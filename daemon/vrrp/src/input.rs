@@ -48,6 +48,8 @@ pub enum Health {
     Waiting {
         /// For what, for status.
         reason: String,
+        /// The effective priority that the other checks make, for a router that takes part.
+        priority: Priority,
     },
     /// It may, at this effective priority: taken as 1..=254, and ignored by an owner.
     Fit {

@@ -124,7 +124,9 @@
 //! **Refused addresses are a fault.** A router that can't install its addresses would advertise what it can't serve. It
 //! resigns, tells why, and tries again after 1, 2, 4, … 64 down intervals.
 //!
-//! **A change of configuration is no flap.** [`Router::reconfigure`] keeps the state and advertises the new values.
+//! **A change of configuration is no flap.** [`Router::reconfigure`] keeps the state and advertises the new values. It takes
+//! what the checks say under the new configuration together with it, so that the effective priority is right from the first
+//! advertisement on and never a shifted old one.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 

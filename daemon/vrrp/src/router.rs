@@ -4,6 +4,7 @@
 mod active;
 mod backup;
 
+use std::cmp::Ordering;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -87,7 +88,7 @@ impl Router {
             why: Why::Starting,
             since: now,
             link: None,
-            health: Health::Waiting { reason: "no check has reported yet".to_owned() },
+            health: Health::Waiting { reason: "no check has reported yet".to_owned(), priority: config.priority },
             shut_down: false,
             address_failures: 0,
             retry: None,
@@ -127,9 +128,9 @@ impl Router {
     /// Goes on with another configuration, without leaving the state: an active router keeps its addresses, and its next
     /// advertisement has the new values (conformance row 66).
     ///
-    /// The effective priority moves with the configured one, without an election: an operator's wish, not a failure.
-    /// VRID, version and family of the addresses can't change.
-    pub fn reconfigure(&mut self, now: Instant, config: Config) -> Result<Vec<Action>, ConfigError> {
+    /// `health` is what the checks say under that configuration. The effective priority that it gives calls no election: an
+    /// operator's wish, not a failure. VRID, version and family of the addresses can't change.
+    pub fn reconfigure(&mut self, now: Instant, config: Config, health: Health) -> Result<Vec<Action>, ConfigError> {
         config.check()?;
         let same_family = config.addresses.first().is_some_and(|first| self.config.is_family_of(*first));
         let changes = [
@@ -142,17 +143,17 @@ impl Router {
         }
         let mut out = Vec::new();
         self.notice_stall(now, &mut out);
-        let old = std::mem::replace(&mut self.config, config);
-        let priority = if old.is_owner() || self.config.is_owner() {
-            self.config.priority
-        } else {
-            shifted(self.priority, old.priority, self.config.priority)
-        };
-        self.move_priority(now, priority);
-        match self.phase.state() {
+        let old = (std::mem::replace(&mut self.config, config), self.priority);
+        self.rate(now, &health, &mut out);
+        self.health = health;
+        if self.state() == State::Active {
+            self.withdraw(&old.0, &mut out);
+        }
+        self.reconcile(now, &mut out);
+        match self.state() {
             State::Initialize => {}
-            State::Backup => self.reconfigure_backup(now, &old),
-            State::Active => self.reconfigure_active(now, &old, &mut out),
+            State::Backup => self.reconfigure_backup(now, &old.0, &mut out),
+            State::Active => self.reconfigure_active(now, &old.0, old.1, &mut out),
         }
         Ok(out)
     }
@@ -294,25 +295,32 @@ impl Router {
     }
 
     fn take_health(&mut self, now: Instant, health: Health, out: &mut Vec<Action>) {
-        match health {
-            Health::Waiting { .. } if self.state() != State::Initialize => return,
-            Health::Fit { priority, ref reason } if !self.config.is_owner() => {
-                let to = priority.clamp(Priority::LOWEST, Priority::HIGHEST);
-                let from = self.priority;
-                if to != from {
-                    self.tell(now, Event::Priority { from, to, reason: reason.clone() }, out);
-                    self.move_priority(now, to);
-                    if to < from {
-                        self.fell(now, from, out);
-                    } else {
-                        self.rose();
-                    }
-                }
-            }
-            Health::Waiting { .. } | Health::Fit { .. } | Health::Fault { .. } => {}
+        let before = self.priority;
+        self.rate(now, &health, out);
+        match self.priority.cmp(&before) {
+            Ordering::Less => self.fell(now, before, out),
+            Ordering::Equal => {}
+            Ordering::Greater => self.rose(),
         }
         self.health = health;
         self.reconcile(now, out);
+    }
+
+    /// Makes the effective priority what `health` says. An owner's is always 255 (RFC 9568 section 5.2.4).
+    fn rate(&mut self, now: Instant, health: &Health, out: &mut Vec<Action>) {
+        let (rated, reason) = match health {
+            Health::Fit { priority, reason } | Health::Waiting { priority, reason } => (*priority, reason),
+            Health::Fault { reason } => (self.priority, reason),
+        };
+        let from = self.priority;
+        let to = match self.config.is_owner() {
+            true => Priority::OWNER,
+            false => rated.clamp(Priority::LOWEST, Priority::HIGHEST),
+        };
+        if to != from {
+            self.tell(now, Event::Priority { from, to, reason: reason.clone() }, out);
+            self.move_priority(now, to);
+        }
     }
 
     /// Sets the effective priority; a running skew moves by what the change makes.
@@ -417,7 +425,7 @@ impl Router {
             Some(Link::Up { .. }) => {}
         }
         match &self.health {
-            Health::Waiting { reason } => return Some(Why::HealthWaiting(reason.clone())),
+            Health::Waiting { reason, .. } => return Some(Why::HealthWaiting(reason.clone())),
             Health::Fault { reason } => return Some(Why::HealthFault(reason.clone())),
             Health::Fit { .. } => {}
         }
@@ -434,7 +442,8 @@ impl Router {
                     self.tell(now, Event::Held { why }, out);
                 }
             }
-            (State::Backup | State::Active, None) => {}
+            // A check that was added must not cost a router that takes part the addresses.
+            (State::Backup | State::Active, None | Some(Why::HealthWaiting(_))) => {}
             (State::Backup | State::Active, Some(why)) => self.leave(now, why, out),
         }
     }
@@ -500,12 +509,4 @@ impl Router {
 /// `deadline` when the skew in it goes from `before` to `after`, not in the past.
 fn moved(now: Instant, deadline: Instant, before: Duration, after: Duration) -> Instant {
     if after >= before { deadline + (after - before) } else { deadline.before(before - after).max(now) }
-}
-
-/// `effective` when the configured priority goes from `old` to `new`.
-fn shifted(effective: Priority, old: Priority, new: Priority) -> Priority {
-    let shift = i16::from(new.get()) - i16::from(old.get());
-    let shifted = (i16::from(effective.get()) + shift).clamp(1, 254);
-    // In range by the line above.
-    Priority::new(shifted as u8)
 }

@@ -56,7 +56,8 @@ impl Checks {
         Checks { checks: BTreeMap::new(), instances: BTreeMap::new(), plugins: BTreeMap::new(), log: Log::default() }
     }
 
-    /// Takes over a configuration: what is unchanged keeps its standing and counts. Returns what the checker must be told.
+    /// Takes over a configuration: what is unchanged keeps its standing and counts, what has changed keeps its standing
+    /// until its first result (a reload is no verdict). Returns what the checker must be told.
     pub fn configure(&mut self, config: &Config) -> Vec<ToChecker> {
         let mut messages = Vec::new();
         self.checks.retain(|name, _| {
@@ -71,7 +72,8 @@ impl Checks {
                 continue;
             }
             messages.push(ToChecker::Check(Box::new(spec.clone())));
-            self.checks.insert(spec.name.clone(), CheckState::new(spec.clone()));
+            let known = self.checks.remove(&spec.name);
+            self.checks.insert(spec.name.clone(), CheckState::new(spec.clone(), known));
         }
         self.instances.retain(|name, _| config.instances.iter().any(|instance| instance.name == *name));
         for instance in &config.instances {
@@ -181,6 +183,17 @@ impl Checks {
         news
     }
 
+    /// The fitness of every instance; all count as told.
+    pub fn health(&mut self) -> BTreeMap<String, Health> {
+        let checks = &self.checks;
+        let told = self.instances.iter_mut().map(|(name, instance)| {
+            let health = health(instance.fitness(checks));
+            instance.told = Some(health.clone());
+            (name.clone(), health)
+        });
+        told.collect()
+    }
+
     /// The checks, the plugins, and each instance's terms, for `status`.
     pub fn snapshot(&self, now: SystemTime) -> (Vec<status::Check>, Vec<status::Plugin>, BTreeMap<String, Vec<Term>>) {
         let checks = self.checks.iter().map(|(name, check)| check.status(name, now)).collect();
@@ -192,11 +205,13 @@ impl Checks {
 }
 
 impl CheckState {
-    fn new(spec: Check) -> Self {
+    /// `known`: the same check before a reload.
+    fn new(spec: Check, known: Option<CheckState>) -> Self {
+        let counter = known.as_ref().map(|known| known.counter.reconfigured(spec.counting));
         CheckState {
-            counter: Counter::new(spec.counting),
+            counter: counter.unwrap_or_else(|| Counter::new(spec.counting)),
             spec,
-            since: SystemTime::now(),
+            since: known.map_or_else(SystemTime::now, |known| known.since),
             last: None,
             heard: Instant::now(),
             runs: 0,
@@ -333,9 +348,10 @@ impl InstanceChecks {
 
 fn health(fitness: Fitness) -> Health {
     match fitness {
-        Fitness::Waiting { checks, .. } => {
-            Health::Waiting { reason: format!("waits for the first result of {}", checks.join(", ")) }
-        }
+        Fitness::Waiting { checks, priority, .. } => Health::Waiting {
+            reason: format!("waits for the first result of {}", checks.join(", ")),
+            priority: vouchd_wire::Priority::new(priority),
+        },
         Fitness::Fit { priority, terms } => {
             let reasons: Vec<_> = terms
                 .iter()
@@ -350,3 +366,7 @@ fn health(fitness: Fitness) -> Health {
         Fitness::Fault { reason, .. } => Health::Fault { reason },
     }
 }
+
+#[cfg(test)]
+#[path = "checks_tests.rs"]
+mod tests;

@@ -50,17 +50,22 @@ impl<N: Network> Engine<N> {
     }
 
     /// Makes these the instances: what is unchanged goes on untouched, what can change while it runs does, the rest
-    /// resigns and starts again.
-    pub fn configure(&mut self, now: Time, instances: &[Instance]) {
+    /// resigns and starts again. `health` is what the checks say of each under this configuration; of one that is missing
+    /// they have said nothing yet.
+    pub fn configure(&mut self, now: Time, instances: &[Instance], health: BTreeMap<String, Health>) {
+        self.health = health;
         let names: BTreeSet<_> = instances.iter().map(|instance| instance.name.as_str()).collect();
         let gone: Vec<_> = self.routers.keys().filter(|name| !names.contains(name.as_str())).cloned().collect();
         for name in gone {
-            self.health.remove(&name);
             self.resign(now, &name);
         }
         for instance in instances {
+            let health = self.health.get(&instance.name).cloned().unwrap_or_else(|| Health::Waiting {
+                reason: "no check has reported yet".to_owned(),
+                priority: instance.priority,
+            });
             let known = self.routers.get_mut(&instance.name);
-            if known.is_some_and(|router| router.reconfigure(now, instance, &mut self.network)) {
+            if known.is_some_and(|router| router.reconfigure(now, instance, health, &mut self.network)) {
                 continue;
             }
             self.resign(now, &instance.name);

@@ -1,5 +1,6 @@
 //! The engine with a recording network: what goes out, in which order, for what comes in.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -38,9 +39,14 @@ fn fit(priority: u8) -> Health {
     Health::Fit { priority: Priority::new(priority), reason: String::new() }
 }
 
+/// What the checks say in a reload.
+fn healthy(priority: u8) -> BTreeMap<String, Health> {
+    BTreeMap::from([("web".to_owned(), fit(priority))])
+}
+
 fn started(config: &Config) -> Engine<Recorder> {
     let mut engine = Engine::new(Recorder::default());
-    engine.configure(at(0), &config.instances);
+    engine.configure(at(0), &config.instances, BTreeMap::new());
     engine.link(at(0), "eth0", up());
     engine.health(at(0), "web", fit(100));
     engine
@@ -174,7 +180,7 @@ fn an_address_that_the_kernel_refuses_makes_the_router_step_back_with_the_reason
 fn an_owner_does_not_touch_the_addresses_that_its_host_has_anyway() {
     let config = web("priority = 255\n");
     let mut engine = Engine::new(Recorder::default());
-    engine.configure(at(0), &config.instances);
+    engine.configure(at(0), &config.instances, BTreeMap::new());
     let owned = LinkState::Up { index: 2, mac: None, source: VIP, addresses: vec![VIP] };
     engine.link(at(0), "eth0", owned);
     engine.health(at(0), "web", fit(255));
@@ -211,15 +217,15 @@ fn packets_of_other_virtual_routers_are_counted_and_change_nothing() {
 #[test]
 fn a_reload_leaves_what_is_unchanged_alone_and_changes_the_rest_in_place_if_it_can() {
     let mut engine = active(&web(""));
-    engine.configure(at(4_000), &web("").instances);
+    engine.configure(at(4_000), &web("").instances, healthy(100));
     assert_eq!(engine.network().take(), []);
-    engine.configure(at(4_000), &web("preempt = false\n").instances);
+    engine.configure(at(4_000), &web("preempt = false\n").instances, healthy(100));
     assert!(words(&engine.network().take()).iter().all(|word| !word.starts_with("priority 0")));
     assert_eq!(state(&engine), "active");
-    engine.configure(at(4_000), &web("version = 3\n").instances);
+    engine.configure(at(4_000), &web("version = 3\n").instances, healthy(100));
     assert_eq!(words(&engine.network().take()), ["priority 0 to 224.0.0.18", "remove 1"]);
     assert_eq!(state(&engine), "backup", "it starts again, with the link and the health that are known");
-    engine.configure(at(4_000), &[]);
+    engine.configure(at(4_000), &[], BTreeMap::new());
     assert!(engine.snapshot(at(4_000)).0.is_empty());
 }
 
@@ -244,4 +250,18 @@ fn what_fails_with_every_advertisement_is_logged_once_and_what_changes_once_a_se
     }
     let counted = lines.iter().any(|line| line.contains("more in the last 1 s"));
     assert!(counted, "{lines:#?}");
+}
+
+#[test]
+fn a_reload_with_another_base_leaves_a_failing_node_where_its_checks_put_it() {
+    let mut engine = active(&web("priority = 100\n"));
+    engine.health(at(4_000), "web", fit(1));
+    engine.timers(at(5_000));
+    engine.network().take();
+    engine.configure(at(5_500), &web("priority = 150\n").instances, healthy(1));
+    assert!(words(&engine.network().take()).iter().all(|word| word.starts_with("priority 1 ") || word == "install 1"));
+    let (instances, _) = engine.snapshot(at(5_500));
+    assert_eq!((instances[0].priority.base, instances[0].priority.effective), (150, Some(1)));
+    engine.configure(at(5_600), &web("priority = 160\n").instances, healthy(120));
+    assert_eq!(words(&engine.network().take()), ["priority 120 to 224.0.0.18", "install 1"], "no election");
 }

@@ -3,6 +3,7 @@
 //! It waits in one place only (`ppoll`) and never for anybody: no file, no lock, no answer. Sockets are drained before
 //! timers fire, so that after a stall what the others said meanwhile is known first.
 
+use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
@@ -28,7 +29,11 @@ pub enum Command {
         instance: String,
         health: Health,
     },
-    Configure(Vec<Instance>),
+    Configure {
+        instances: Vec<Instance>,
+        /// What the checks say of each under this configuration.
+        health: BTreeMap<String, Health>,
+    },
     Snapshot(mpsc::Sender<Snapshot>),
     /// Priority 0, addresses gone, end of the thread.
     Shutdown,
@@ -78,7 +83,7 @@ pub struct Protocol {
     links: Receiver<LinkEvent>,
     watcher: LinkWatcher,
     /// By interface: the index and the groups with which its socket was opened.
-    opened: std::collections::BTreeMap<String, (u32, bool)>,
+    opened: BTreeMap<String, (u32, bool)>,
     pulse: Arc<Pulse>,
     buffer: Vec<u8>,
     log: Log,
@@ -95,7 +100,7 @@ impl Protocol {
         let (keeper, reports) =
             if config.daemon.realtime { AddressKeeper::start_real_time(PRIORITY)? } else { AddressKeeper::start()? };
         let mut engine = Engine::new(Kernel::new(keeper));
-        engine.configure(Time::now(), &config.instances);
+        engine.configure(Time::now(), &config.instances, BTreeMap::new());
         let (watcher, links) = LinkWatcher::start(engine.watched())?;
         Ok(Protocol {
             engine,
@@ -225,7 +230,7 @@ impl Protocol {
             let now = Time::now();
             match command {
                 Command::Health { instance, health } => self.engine.health(now, &instance, health),
-                Command::Configure(instances) => self.configure(now, &instances),
+                Command::Configure { instances, health } => self.configure(now, &instances, health),
                 Command::Snapshot(reply) => {
                     let (instances, interfaces) = self.engine.snapshot(now);
                     // Whoever asked may have given up.
@@ -237,8 +242,8 @@ impl Protocol {
         true
     }
 
-    fn configure(&mut self, now: Time, instances: &[Instance]) {
-        self.engine.configure(now, instances);
+    fn configure(&mut self, now: Time, instances: &[Instance], health: BTreeMap<String, Health>) {
+        self.engine.configure(now, instances, health);
         let watched = self.engine.watched();
         self.opened.retain(|name, (_, multicast)| {
             let used = watched.iter().any(|watched| watched.interface == *name);

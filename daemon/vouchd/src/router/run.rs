@@ -138,12 +138,8 @@ impl Main {
         }
         info!("configuration loaded again ({why})");
         warn_about(&config);
-        // The protocol first: a lower base priority is the operator's wish, and must not look like a failing check.
-        let told = self
-            .to_protocol
-            .send(protocol::Command::Configure(config.instances.clone()))
-            .and_then(|()| self.to_health.send(supervisor::Command::Configure(Box::new(config.clone()))));
-        if told.is_err() {
+        // The health thread hands it on to the protocol, with what the checks say under it.
+        if self.to_health.send(supervisor::Command::Configure(Box::new(config.clone()))).is_err() {
             error!("a thread has ended; the configuration is not taken over");
         }
         self.config = config;

@@ -154,7 +154,12 @@ impl Supervisor {
         for command in self.commands.drain()? {
             match command {
                 Command::Configure(config) => {
-                    for message in self.checks.configure(&config) {
+                    let messages = self.checks.configure(&config);
+                    // Together with what the checks say under it: neither alone gives the right priority.
+                    let (instances, health) = (config.instances.clone(), self.checks.health());
+                    // A protocol thread that is gone ends the daemon; nothing to do here.
+                    let _ = self.protocol.send(protocol::Command::Configure { instances, health });
+                    for message in messages {
                         self.send(&message);
                     }
                 }

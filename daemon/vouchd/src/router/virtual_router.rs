@@ -12,7 +12,9 @@ use vouchd_net::{
     AddressCommand, CommandKind, InstanceKey, Lifetime, LinkState, Network, Report, Time, VirtualAddress,
 };
 use vouchd_vrrp::limit::LeftOut;
-use vouchd_vrrp::{Action, Announcements, ConfigError, Discard, Event, Input, Instant, Link, Router, State, Why};
+use vouchd_vrrp::{
+    Action, Announcements, ConfigError, Discard, Event, Health, Input, Instant, Link, Router, State, Why,
+};
 use vouchd_wire::{Advertisement, Priority};
 
 use super::log::{Line, Log, Subject};
@@ -72,9 +74,10 @@ impl VirtualRouter {
         self.router.deadline().map(|deadline| Time::from_nanos(deadline.as_nanos()))
     }
 
-    /// Goes on with another configuration. False if that takes a new router.
-    pub fn reconfigure(&mut self, now: Time, config: &Instance, network: &mut impl Network) -> bool {
+    /// Goes on with another configuration, under which the checks say `health`. False if that takes a new router.
+    pub fn reconfigure(&mut self, now: Time, config: &Instance, health: Health, network: &mut impl Network) -> bool {
         if self.config == *config {
+            self.handle(now, Input::Health(health), network);
             return true;
         }
         // Another source or interface is another link; that it is up is not known yet.
@@ -82,7 +85,7 @@ impl VirtualRouter {
         if self.config.interface != config.interface || source(&self.config) != source(config) {
             return false;
         }
-        let Ok(actions) = self.router.reconfigure(instant(now), protocol_config(config)) else { return false };
+        let Ok(actions) = self.router.reconfigure(instant(now), protocol_config(config), health) else { return false };
         self.config = config.clone();
         self.say(now, "configuration", Line::info, "configuration changed");
         let before = std::mem::replace(&mut self.addresses, virtual_addresses(config, &self.host_addresses));

@@ -252,27 +252,27 @@ impl Router {
         });
     }
 
-    pub(super) fn reconfigure_active(&mut self, now: Instant, old: &Config, out: &mut Vec<Action>) {
-        self.learned = self.config.interval;
-        let gone: Vec<IpAddr> =
-            old.addresses.iter().filter(|address| !self.config.addresses.contains(address)).copied().collect();
-        let added = self.config.addresses.iter().any(|address| !old.addresses.contains(address));
+    /// Takes back what the new configuration does not have any more.
+    pub(super) fn withdraw(&self, old: &Config, out: &mut Vec<Action>) {
+        let is_gone = |address: &&IpAddr| !self.config.addresses.contains(address);
+        let gone: Vec<IpAddr> = old.addresses.iter().filter(is_gone).copied().collect();
         if !gone.is_empty() {
             out.push(Action::Withdraw { addresses: gone });
         }
-        // The fall that is being yielded for is measured against the new configured priority.
-        let (is_owner, priority) = (self.config.is_owner(), self.priority);
-        let from = old.priority;
-        let to = self.config.priority;
+    }
+
+    pub(super) fn reconfigure_active(&mut self, now: Instant, old: &Config, before: Priority, out: &mut Vec<Action>) {
+        self.learned = self.config.interval;
+        let added = self.config.addresses.iter().any(|address| !old.addresses.contains(address));
+        // It yields on while its checks keep it below what it was configured to be.
+        let (base, priority) = (self.config.priority, self.priority);
         self.with_active(|active| {
-            active.yielding = active
-                .yielding
-                .map(|yielding| Yielding { before: super::shifted(yielding.before, from, to), ..yielding })
-                .filter(|yielding| !is_owner && yielding.before > priority);
+            let yielding = active.yielding.filter(|_| priority < base);
+            active.yielding = yielding.map(|yielding| Yielding { before: base, ..yielding });
         });
         let electing = self.with_active(|active| active.is_electing()) == Some(true);
-        let said = |config: &Config| (config.advertisement(config.priority), config.lease, config.peers.clone());
-        if said(old) != said(&self.config) && !electing {
+        let said = |config: &Config, priority| (config.advertisement(priority), config.lease, config.peers.clone());
+        if said(old, before) != said(&self.config, priority) && !electing {
             self.with_active(|active| active.advertise_at = now);
             self.advertise(now, out);
         } else if old.addresses != self.config.addresses {

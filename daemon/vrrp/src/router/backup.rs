@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use vouchd_wire::{Parsed, Priority, Version};
 
 use super::{Phase, Router};
+use crate::action::Action;
 use crate::config::Config;
 use crate::status::Why;
 use crate::time::Instant;
@@ -62,7 +63,10 @@ impl Router {
         }
     }
 
-    pub(super) fn reconfigure_backup(&mut self, now: Instant, old: &Config) {
+    pub(super) fn reconfigure_backup(&mut self, now: Instant, old: &Config, out: &mut Vec<Action>) {
+        if self.config.is_owner() {
+            return self.become_active(now, Why::Owner, out);
+        }
         if old.interval == self.config.interval {
             return;
         }

@@ -48,6 +48,15 @@ pub fn interval(centiseconds: u16) -> AdvertInterval {
     AdvertInterval::from_centiseconds(centiseconds).expect("in range")
 }
 
+pub fn fit(priority: u8) -> Health {
+    Health::Fit { priority: Priority::new(priority), reason: "checks".to_owned() }
+}
+
+/// Waits for a check; without it the priority would be this.
+pub fn waiting(reason: &str, priority: u8) -> Health {
+    Health::Waiting { reason: reason.to_owned(), priority: Priority::new(priority) }
+}
+
 pub struct Bench {
     pub router: Router,
     pub now: Instant,
@@ -91,7 +100,7 @@ impl Bench {
     }
 
     pub fn fit(&mut self, priority: u8) -> Vec<Action> {
-        self.input(Input::Health(Health::Fit { priority: Priority::new(priority), reason: "checks".to_owned() }))
+        self.input(Input::Health(fit(priority)))
     }
 
     pub fn fault(&mut self) -> Vec<Action> {

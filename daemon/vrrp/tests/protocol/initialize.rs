@@ -1,7 +1,7 @@
 //! Rows 38 to 41: into the protocol and out of it.
 
 use vouchd_vrrp::wire::Priority;
-use vouchd_vrrp::{Config, ConfigError, Health, Input, Link, Router, State, Why};
+use vouchd_vrrp::{Config, ConfigError, Input, Link, Router, State, Why};
 
 use crate::bench::*;
 
@@ -76,7 +76,7 @@ fn a_router_starts_only_with_link_and_health() {
     let mut bench = Bench::new(config(100));
     bench.fit(100);
     assert_eq!(bench.router.why(), &Why::Starting);
-    bench.input(Input::Health(Health::Waiting { reason: "site".to_owned() }));
+    bench.input(Input::Health(waiting("site", 100)));
     bench.link_up(OWN);
     assert_eq!(bench.router.why(), &Why::HealthWaiting("site".to_owned()));
     bench.fault();
@@ -88,7 +88,7 @@ fn a_router_starts_only_with_link_and_health() {
 #[test]
 fn a_check_that_was_added_does_not_cost_the_addresses_while_it_has_no_verdict() {
     let mut bench = Bench::active(config(100));
-    assert!(bench.input(Input::Health(Health::Waiting { reason: "new check".to_owned() })).is_empty());
+    assert!(bench.input(Input::Health(waiting("new check", 100))).is_empty());
     assert_eq!(bench.state(), State::Active);
 }
 

@@ -1,12 +1,18 @@
 //! Row 66: another configuration for a running router, without a flap.
 
 use vouchd_vrrp::wire::{Auth, Priority, Vrid};
-use vouchd_vrrp::{Config, ConfigError, Input, State};
+use vouchd_vrrp::{Config, ConfigError, Health, Input, State, Why};
 
 use crate::bench::*;
 
+/// With checks that have nothing against it.
 fn reload(bench: &mut Bench, config: Config) -> Vec<String> {
-    done(&bench.router.reconfigure(bench.now, config).expect("a good configuration"))
+    let health = fit(config.priority.get());
+    reload_with(bench, config, health)
+}
+
+fn reload_with(bench: &mut Bench, config: Config, health: Health) -> Vec<String> {
+    done(&bench.router.reconfigure(bench.now, config, health).expect("a good configuration"))
 }
 
 #[test]
@@ -31,11 +37,11 @@ fn row_66_an_active_router_advertises_its_new_values_at_once_and_stays() {
 }
 
 #[test]
-fn the_effective_priority_moves_with_the_configured_one_and_no_election_is_called() {
+fn an_effective_priority_that_a_reload_lowers_calls_no_election() {
     let mut bench = Bench::active(config(100));
     bench.fit(60);
     bench.run(seconds(1.0));
-    reload(&mut bench, config(90));
+    reload_with(&mut bench, config(90), fit(50));
     assert_eq!(bench.router.priority().get(), 50);
     assert!(bench.fit(50).is_empty(), "the checks say the same as before");
     assert_eq!(bench.router.counters().elections, 1);
@@ -70,10 +76,88 @@ fn identity_does_not_change_and_a_bad_configuration_leaves_everything_as_it_was(
         (v2(100), "the version"),
         (Config { addresses: vec![v6], ..config(100) }, "the family of the addresses"),
     ] {
-        let result = bench.router.reconfigure(bench.now, bad);
+        let result = bench.router.reconfigure(bench.now, bad, fit(100));
         assert_eq!(result, Err(ConfigError::Identity(expected)));
     }
-    assert!(bench.router.reconfigure(bench.now, Config { addresses: vec![], ..config(100) }).is_err());
+    let empty = Config { addresses: vec![], ..config(100) };
+    assert!(bench.router.reconfigure(bench.now, empty, fit(100)).is_err());
     assert_eq!(bench.router.config(), &config(100));
     assert_eq!(done(&bench.input(Input::Shutdown)), ["send 0", "remove"]);
+}
+
+#[test]
+fn the_effective_priority_is_what_the_checks_make_of_the_new_base_and_never_a_shifted_one() {
+    // A check that fails with -200 holds the priority at 1 whatever the base is.
+    let mut bench = Bench::active(config(100));
+    bench.fit(1);
+    bench.run(seconds(1.0));
+    assert_eq!(reload_with(&mut bench, config(150), fit(1)), Vec::<String>::new(), "nothing new to say");
+    assert_eq!(bench.router.priority().get(), 1);
+    assert_eq!(bench.router.counters().elections, 1);
+    // Another weight: the same base, another priority, advertised at once and without an election.
+    assert_eq!(reload_with(&mut bench, config(150), fit(110)), ["send 110", "install for 3"]);
+    assert_eq!(bench.router.counters().elections, 1);
+    // The failing check is gone.
+    assert_eq!(reload_with(&mut bench, config(150), fit(150)), ["send 150", "install for 3"]);
+    assert!(!done(&bench.run(seconds(100.0))).contains(&"send 0".to_owned()), "no election any more");
+}
+
+#[test]
+fn a_reload_in_backup_or_initialize_gives_the_priority_that_the_checks_say() {
+    let mut bench = Bench::started(config(100));
+    bench.fit(1);
+    reload_with(&mut bench, config(150), fit(1));
+    assert_eq!(bench.router.priority().get(), 1);
+    let mut bench = Bench::new(config(100));
+    bench.link_up(OWN);
+    reload_with(&mut bench, config(150), waiting("site", 110));
+    assert_eq!((bench.state(), bench.router.priority().get()), (State::Initialize, 110));
+    reload_with(&mut bench, config(150), fit(120));
+    assert_eq!((bench.state(), bench.router.priority().get()), (State::Backup, 120));
+}
+
+#[test]
+fn a_check_that_is_added_while_another_fails_moves_nothing_and_the_others_count_while_it_waits() {
+    let mut bench = Bench::active(config(100));
+    bench.fit(60);
+    bench.run(seconds(5.0));
+    reload_with(&mut bench, config(150), waiting("site", 110));
+    assert_eq!((bench.state(), bench.router.priority().get()), (State::Active, 110));
+    let elections = bench.router.counters().elections;
+    bench.wait(seconds(0.5));
+    // Another check fails while the new one has no result.
+    let actions = bench.input(Input::Health(waiting("site", 70)));
+    assert_eq!(bench.router.priority().get(), 70);
+    assert!(
+        bench.router.counters().elections > elections || done(&bench.run(seconds(5.0))).contains(&"send 0".to_owned())
+    );
+    assert!(transitions(&actions).is_empty());
+    // It takes no part again before the new check has a result.
+    bench.input(Input::Link(vouchd_vrrp::Link::Down { reason: "cable".to_owned() }));
+    bench.link_up(OWN);
+    assert_eq!(bench.router.why(), &Why::HealthWaiting("site".to_owned()));
+}
+
+#[test]
+fn a_reload_that_makes_a_failing_check_decide_resigns_and_one_that_takes_it_away_starts() {
+    let mut bench = Bench::active(config(100));
+    bench.fit(60);
+    bench.run(seconds(1.0));
+    let other = "192.0.2.101".parse().expect("an address");
+    let fault = || Health::Fault { reason: "nginx is gone".to_owned() };
+    let actions = reload_with(&mut bench, Config { addresses: vec![other], ..config(100) }, fault());
+    assert_eq!(actions, ["withdraw [192.0.2.100]", "send 0", "remove"]);
+    assert_eq!(bench.router.why(), &Why::HealthFault("nginx is gone".to_owned()));
+    reload_with(&mut bench, config(90), fit(90));
+    assert_eq!((bench.state(), bench.router.priority().get()), (State::Backup, 90));
+}
+
+#[test]
+fn ownership_comes_and_goes_with_a_reload() {
+    let mut bench = Bench::started(config(100));
+    assert_eq!(reload(&mut bench, config(255)), ["send 255", "install for 3", "announce 5"], "an owner does not wait");
+    assert_eq!(bench.router.priority(), Priority::OWNER);
+    assert_eq!(reload_with(&mut bench, config(100), fit(60)), ["send 60", "install for 3"]);
+    assert_eq!((bench.state(), bench.router.counters().elections), (State::Active, 0));
+    assert_eq!(reload_with(&mut bench, config(255), fit(60)), ["send 255", "install for 3"]);
 }

@@ -243,7 +243,7 @@ fn what_replaces_scripts_is_accepted_without_a_warning() {
             let names: Vec<_> = names.filter(|name| !name.contains('.')).collect();
             ensure!(!names.is_empty(), "no check in:\n{block}");
             let instance = format!(
-                "[instance.web]\ninterface = \"ens33\"\nvirtual_router_id = 55\naddresses = [\"192.0.2.1\"]\nchecks = {names:?}\n"
+                "[instance.web]\ninterface = \"lo\"\nvirtual_router_id = 55\naddresses = [\"192.0.2.1\"]\nchecks = {names:?}\n"
             );
             let (code, said, _) = check(site, Node::Nginx01, &format!("{block}\n\n{instance}"))?;
             ensure!(code == Some(0), "{code:?}: {said}\n{block}");

@@ -40,6 +40,11 @@ impl fmt::Display for Problem {
 pub struct Errors(Vec<Problem>);
 
 impl Errors {
+    /// None if there are none.
+    pub fn of(problems: Vec<Problem>) -> Option<Self> {
+        (!problems.is_empty()).then_some(Errors(problems))
+    }
+
     /// `problems` must not be empty.
     pub(crate) fn new(problems: Vec<Problem>) -> Self {
         debug_assert!(!problems.is_empty());

@@ -6,18 +6,21 @@
 //! * [`script`]: runs of a plugin and what is expected of each, for those who write plugins.
 //! * Inside: `reader` walks the parsed TOML and collects problems, `resolve` knows the keys.
 //!
-//! Nothing is looked up on the machine, except that [`Config::check_plugins`] is told which plugins there are.
+//! Nothing is looked up on the machine: what it has (plugins, interfaces, addresses) is handed to
+//! [`Config::check_plugins`] and [`Config::check_host`].
 
 pub mod declared;
 mod errors;
 pub mod grants;
 mod hints;
+pub mod host;
 mod load;
 pub mod model;
 mod quantity;
 mod reader;
 mod resolve;
 mod source;
+mod syntax;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,7 +29,8 @@ use declared::Given;
 pub use declared::{Param, ParamType};
 pub use errors::{Errors, Problem};
 pub use grants::{Grants, ProcessGrant};
-pub use load::{drop_in_dir, load};
+pub use host::{Findings, Host};
+pub use load::{DropIns, FileText, Files, drop_in_dir, is_drop_in, list_drop_ins, load, read_drop_in, read_main};
 pub use model::{Check, CheckUse, DEFAULT_CONTROL, Daemon, ExitCodes, Garp, Instance, Limits, Unicast, VirtualAddress};
 pub use quantity::{format_duration, parse_duration};
 pub use resolve::resolve;
@@ -50,6 +54,21 @@ pub struct Config {
     pub warnings: Vec<Problem>,
     /// By the check's name.
     plugins: BTreeMap<String, PluginUse>,
+    /// By the instance's name.
+    instances_at: BTreeMap<String, InstancePlaces>,
+}
+
+/// Where the parts of an instance stand.
+#[derive(Debug, Clone)]
+struct InstancePlaces {
+    interface: Place,
+    vrid: Place,
+    /// As many as the instance has addresses.
+    addresses: Vec<Place>,
+    /// `unicast.source`
+    source: Option<Place>,
+    /// As many as there are unicast peers.
+    peers: Vec<Place>,
 }
 
 /// Where a check stands, where it names its plugin, and what it gives it.

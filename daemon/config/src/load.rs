@@ -1,11 +1,67 @@
 //! Reads the files; the only part that touches the disk.
+//!
+//! Each file and the list of drop-ins is read by a function of its own, so that the daemon can do each where it may block.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::errors::{Errors, Problem};
+use crate::source::Source;
 use crate::{Config, resolve};
+
+/// No configuration is larger; a file that is has been named by mistake.
+const LARGEST: u64 = 16 << 20;
+
+/// A file of the configuration: what it says, or why it can't be read.
+#[derive(Debug, Clone)]
+pub struct FileText {
+    pub path: PathBuf,
+    pub text: Result<Vec<u8>, String>,
+    /// Its permission bits, as far as known.
+    pub mode: Option<u32>,
+}
+
+/// What the file says counts, not how it may be read.
+impl PartialEq for FileText {
+    fn eq(&self, other: &Self) -> bool {
+        self.path == other.path && self.text == other.text
+    }
+}
+
+impl FileText {
+    /// Whether it was read and there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.text.as_ref().is_ok_and(|text| text.iter().all(u8::is_ascii_whitespace))
+    }
+}
+
+/// The files in `conf.d`, sorted by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DropIns {
+    /// Those that are read: `*.toml`, not hidden.
+    pub used: Vec<PathBuf>,
+    /// All others.
+    pub left_out: Vec<PathBuf>,
+    /// Why the directory can't be read.
+    pub error: Option<(PathBuf, String)>,
+}
+
+/// All that a configuration is made of.
+#[derive(Debug, Clone)]
+pub struct Files {
+    pub main: FileText,
+    pub drop_ins: Vec<FileText>,
+    pub list: DropIns,
+}
+
+/// Files that are left out are no part of what the others say.
+impl PartialEq for Files {
+    fn eq(&self, other: &Self) -> bool {
+        self.main == other.main && self.drop_ins == other.drop_ins && self.list.error == other.list.error
+    }
+}
 
 /// Loads `main` and the drop-ins `conf.d/*.toml` beside it, sorted by name. Hidden files are left out, so that an editor's
 /// half-written one is not read.
@@ -13,27 +69,38 @@ use crate::{Config, resolve};
 /// # Errors
 /// Everything that is wrong: files that can't be read, or what [`resolve`] finds.
 pub fn load(main: &Path) -> Result<Config, Errors> {
-    let mut problems = Vec::new();
-    let mut files = Vec::new();
-    let drop_ins = drop_ins(main).unwrap_or_else(|(dir, error)| {
-        problems.push(unreadable(&dir, &error));
-        Vec::new()
-    });
-    for path in std::iter::once(main.to_owned()).chain(drop_ins) {
-        match read(&path, path == main) {
-            Ok(text) => files.push((path, text)),
-            Err(error) => problems.push(unreadable(&path, &error)),
-        }
-    }
-    if problems.is_empty() { resolve(files) } else { Err(Errors::new(problems)) }
+    Files::read(read_main(main), &drop_in_dir(main)).resolve()
 }
 
-/// A drop-in is read while the daemon runs, and must not keep it waiting as a pipe does; the main file may be one.
-fn read(path: &Path, is_main: bool) -> io::Result<String> {
-    if !is_main && !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
+impl Files {
+    /// The main file, and the drop-ins in `dir`.
+    pub fn read(main: FileText, dir: &Path) -> Files {
+        let list = list_drop_ins(dir);
+        let drop_ins = list.used.iter().map(|path| read_drop_in(path)).collect();
+        Files { main, drop_ins, list }
     }
-    fs::read_to_string(path)
+
+    /// Makes a configuration of them.
+    ///
+    /// # Errors
+    /// Everything that is wrong: files that can't be read, or what [`resolve`] finds.
+    pub fn resolve(self) -> Result<Config, Errors> {
+        let mut unread = Vec::new();
+        let mut sources = Vec::new();
+        if let Some((dir, error)) = self.list.error {
+            unread.push(unreadable(&dir, error));
+        }
+        let main = self.main.path.clone();
+        for file in std::iter::once(self.main).chain(self.drop_ins) {
+            let path = file.path;
+            let decoded = file.text.map_err(|error| unreadable(&path, error));
+            match decoded.and_then(|bytes| Source::decode(path, bytes)) {
+                Ok(source) => sources.push(source),
+                Err(problem) => unread.push(problem),
+            }
+        }
+        resolve::resolve_sources(&main, sources, unread)
+    }
 }
 
 /// Where the drop-ins of `main` are: `conf.d` beside it. It need not exist.
@@ -41,30 +108,79 @@ pub fn drop_in_dir(main: &Path) -> PathBuf {
     main.parent().unwrap_or(Path::new("")).join("conf.d")
 }
 
-fn drop_ins(main: &Path) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
-    let dir = drop_in_dir(main);
-    let entries = match fs::read_dir(&dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err((dir, error)),
-    };
-    let mut paths = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(|error| (dir.clone(), error))?.path();
-        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        if name.ends_with(".toml") && !name.starts_with('.') {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    Ok(paths)
+/// Reads the main file. It may be a pipe, and then this waits for its end.
+pub fn read_main(path: &Path) -> FileText {
+    read(path, File::open(path), Kind::Main)
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Problem {
-    let message = match error.kind() {
+/// Reads a drop-in. It must not keep the daemon waiting as a pipe does.
+pub fn read_drop_in(path: &Path) -> FileText {
+    // Opening a device may do something by itself.
+    let regular = fs::metadata(path).and_then(|metadata| regular(&metadata));
+    let opened = regular.and_then(|()| fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path));
+    read(path, opened, Kind::DropIn)
+}
+
+#[derive(PartialEq)]
+enum Kind {
+    Main,
+    DropIn,
+}
+
+fn read(path: &Path, opened: io::Result<File>, kind: Kind) -> FileText {
+    let mut mode = None;
+    let read = opened.and_then(|file| {
+        let metadata = file.metadata()?;
+        mode = metadata.is_file().then_some(metadata.mode() & 0o7777);
+        if kind == Kind::DropIn {
+            regular(&metadata)?;
+        }
+        let mut bytes = Vec::new();
+        file.take(LARGEST + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > LARGEST {
+            return Err(io::Error::other(format!("it has more than {} MiB; expected a configuration", LARGEST >> 20)));
+        }
+        Ok(bytes)
+    });
+    FileText { path: path.to_owned(), text: read.map_err(|error| why_unreadable(&error)), mode }
+}
+
+fn regular(metadata: &Metadata) -> io::Result<()> {
+    if metadata.is_file() { Ok(()) } else { Err(io::Error::other("it is not a regular file")) }
+}
+
+/// Lists the directory of drop-ins; without one there are none.
+pub fn list_drop_ins(dir: &Path) -> DropIns {
+    let mut list = DropIns::default();
+    let entries = fs::read_dir(dir).and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
+    match entries {
+        Ok(entries) => {
+            for path in entries.into_iter().map(|entry| entry.path()) {
+                let into = if is_drop_in(&path) { &mut list.used } else { &mut list.left_out };
+                into.push(path);
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => list.error = Some((dir.to_owned(), why_unreadable(&error))),
+    }
+    list.used.sort();
+    list.left_out.sort();
+    list
+}
+
+/// Whether a file in the directory of drop-ins is one, by its name.
+pub fn is_drop_in(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    name.ends_with(b".toml") && !name.starts_with(b".")
+}
+
+fn why_unreadable(error: &io::Error) -> String {
+    match error.kind() {
         io::ErrorKind::NotFound => "there is no such file; write one, or name another with -c".to_owned(),
-        io::ErrorKind::InvalidData => "expected text in UTF-8".to_owned(),
         _ => format!("can't be read: {error}"),
-    };
+    }
+}
+
+fn unreadable(path: &Path, message: String) -> Problem {
     Problem { place: None, subject: path.display().to_string(), message }
 }

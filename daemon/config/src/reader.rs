@@ -13,6 +13,7 @@ use crate::errors::Problem;
 use crate::hints;
 use crate::quantity::{format_duration, format_size, parse_duration, parse_size};
 use crate::source::{Place, Source};
+use crate::syntax::truth;
 
 /// What has been found wrong so far.
 #[derive(Debug, Default)]
@@ -159,8 +160,27 @@ impl<'a> Value<'a> {
         problems.warn(self.place(), self.subject(), message);
     }
 
+    /// What a text or number that stands for true or false means.
+    fn meant_truth(&self) -> Option<bool> {
+        match self.value {
+            DeValue::String(text) => truth(text),
+            DeValue::Integer(number) => match number.as_str() {
+                "0" => Some(false),
+                "1" => Some(true),
+                _ => None,
+            },
+            DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
+                None
+            }
+        }
+    }
+
     fn wrong_type(&self, expected: impl Display, problems: &mut Problems) {
-        let found = match self.value {
+        self.error(format!("expected {expected}, found {}", self.kind()), problems);
+    }
+
+    fn kind(&self) -> &'static str {
+        match self.value {
             DeValue::String(_) => "a string",
             DeValue::Integer(_) => "a whole number",
             DeValue::Float(_) => "a number with a fraction",
@@ -168,8 +188,7 @@ impl<'a> Value<'a> {
             DeValue::Datetime(_) => "a date",
             DeValue::Array(_) => "a list",
             DeValue::Table(_) => "a table",
-        };
-        self.error(format!("expected {expected}, found {found}"), problems);
+        }
     }
 
     /// `expected` describes the text, for the case that it is none.
@@ -183,7 +202,13 @@ impl<'a> Value<'a> {
 
     pub fn boolean(&self, problems: &mut Problems) -> Option<bool> {
         let DeValue::Boolean(value) = self.value else {
-            self.wrong_type("true or false", problems);
+            match self.meant_truth() {
+                Some(truth) => self.error(
+                    format!("expected true or false, found {}; write {truth}, without quotes", self.kind()),
+                    problems,
+                ),
+                None => self.wrong_type("true or false", problems),
+            }
             return None;
         };
         Some(*value)
@@ -195,7 +220,8 @@ impl<'a> Value<'a> {
         let text = self.string(&known, problems)?;
         let found = words.iter().find(|(word, _)| *word == text);
         if found.is_none() {
-            self.error(format!("expected {known}"), problems);
+            let lower = words.iter().any(|(word, _)| word.eq_ignore_ascii_case(text));
+            self.error(format!("expected {known}{}", if lower { ", in lower case" } else { "" }), problems);
         }
         found.map(|(_, value)| value.clone())
     }
@@ -204,7 +230,15 @@ impl<'a> Value<'a> {
     pub fn integer(&self, range: RangeInclusive<i64>, note: &str, problems: &mut Problems) -> Option<i64> {
         let expected = format!("a whole number from {} to {}{note}", range.start(), range.end());
         let DeValue::Integer(number) = self.value else {
-            self.wrong_type(expected, problems);
+            match self.value.as_str().filter(|text| text.parse::<i64>().is_ok()) {
+                Some(digits) => {
+                    self.error(
+                        format!("expected {expected}, found a string; write {digits}, without quotes"),
+                        problems,
+                    );
+                }
+                None => self.wrong_type(expected, problems),
+            }
             return None;
         };
         let value = i64::from_str_radix(number.as_str(), number.radix()).ok().filter(|n| range.contains(n));
@@ -245,7 +279,17 @@ impl<'a> Value<'a> {
     /// The items of a list, each with its own place.
     pub fn list(&self, expected: &str, problems: &mut Problems) -> Option<Vec<Value<'a>>> {
         let DeValue::Array(items) = self.value else {
-            self.wrong_type(expected, problems);
+            match self.value {
+                DeValue::String(_) => {
+                    let place = self.place();
+                    let text = place.text();
+                    self.error(
+                        format!("expected {expected}, found a string; write it in brackets, [{text}]"),
+                        problems,
+                    );
+                }
+                _ => self.wrong_type(expected, problems),
+            }
             return None;
         };
         Some(items.iter().enumerate().map(|(n, item)| self.item(n, item)).collect())

@@ -5,11 +5,51 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::errors::Problem;
+
 /// One file's path and text.
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
     pub path: PathBuf,
     pub text: String,
+}
+
+impl Source {
+    /// # Errors
+    /// Where it is not text in UTF-8.
+    pub fn decode(path: PathBuf, bytes: Vec<u8>) -> Result<Self, Problem> {
+        const UTF_16: &str = "this file is in UTF-16; expected UTF-8: convert it, `iconv -f UTF-16 -t UTF-8`";
+        let problem = |path: PathBuf, text: String, at: usize, message: String| {
+            let source = Arc::new(Source { path, text });
+            Problem { place: Some(Place::new(&source, at..at + 1)), subject: String::new(), message }
+        };
+        if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+            return Err(problem(path, String::new(), 0, UTF_16.to_owned()));
+        }
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").map(<[u8]>::to_vec).unwrap_or(bytes);
+        if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
+            let message = if bytes.starts_with(b"\0asm") {
+                "this is a WebAssembly file; expected a configuration: plugins go into plugin_dir".to_owned()
+            } else if bytes.iter().filter(|byte| **byte == 0).count() * 3 > bytes.len() {
+                UTF_16.to_owned()
+            } else {
+                "a NUL byte; expected text: was the file damaged, by a crash or a full disk?".to_owned()
+            };
+            let before = String::from_utf8_lossy(&bytes[..at]).into_owned();
+            let place = before.len();
+            return Err(problem(path, before + &String::from_utf8_lossy(&bytes[at..]), place, message));
+        }
+        String::from_utf8(bytes).map(|text| Source { path: path.clone(), text }).map_err(|error| {
+            let at = error.utf8_error().valid_up_to();
+            let bytes = error.into_bytes();
+            let message = format!(
+                "the byte 0x{:02X} is not UTF-8; expected text in UTF-8: if the file is in Latin-1, convert it, \
+                 `iconv -f LATIN1 -t UTF-8`",
+                bytes[at]
+            );
+            problem(path, String::from_utf8_lossy(&bytes).into_owned(), at, message)
+        })
+    }
 }
 
 /// A stretch of a file.
@@ -56,8 +96,7 @@ impl Place {
         let line = self.source.text[start..].lines().next().unwrap_or_default();
         // Tabs stay, so that the caret stands right whatever their width; other control characters must not reach a
         // terminal.
-        let shown = |c: char| if c.is_control() && c != '\t' { '\u{fffd}' } else { c };
-        let line: String = without_password(line).chars().map(shown).collect();
+        let line: String = without_password(line).chars().map(|c| if c == '\t' { c } else { printable(c) }).collect();
         let before = self.source.text[start..self.span.start].chars();
         let pad: String = before.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
         let number = self.line().to_string();
@@ -67,20 +106,37 @@ impl Place {
     }
 }
 
+/// The character, unless it would do something to a terminal or to the order of what is shown.
+pub(crate) fn printable(c: char) -> char {
+    let reorders = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if c.is_control() || reorders { '\u{fffd}' } else { c }
+}
+
 /// The line with stars for what is assigned to `password`: errors are logged.
 fn without_password(line: &str) -> String {
-    const KEY: &str = "password";
-    let Some(after_key) = line.find(KEY).map(|at| at + KEY.len()) else { return line.to_owned() };
-    let Some(equals) = line[after_key..].find('=').map(|at| after_key + at + 1) else { return line.to_owned() };
-    let start = equals + line[equals..].len() - line[equals..].trim_start().len();
+    // As keepalived, YAML and JSON have it, too: such lines are shown in errors.
+    let keys = ["password", "auth_pass"].into_iter().filter_map(|key| line.find(key).map(|at| at + key.len()));
+    let Some(after_key) = keys.min() else { return line.to_owned() };
+    let start = line.len() - line[after_key..].trim_start_matches([' ', '\t', '=', ':', '"', '\'']).len();
+    let opened = line[after_key..start].chars().last().filter(|c| matches!(c, '"' | '\''));
+    let start = start - opened.map_or(0, char::len_utf8);
     let value = &line[start..];
-    let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''));
-    let end = match quote {
-        Some(quote) => value[1..].find(quote).map(|at| 1 + at + 1),
+    let end = match opened {
+        Some(quote) => closing_quote(value, quote),
         None => value.find([',', '}', ' ']),
     };
     let (secret, rest) = value.split_at(end.unwrap_or(value.len()));
     format!("{}{}{rest}", &line[..start], "*".repeat(secret.chars().count()))
+}
+
+/// Behind the quote that closes the string at the beginning of `text`.
+fn closing_quote(text: &str, quote: char) -> Option<usize> {
+    let mut escaped = false;
+    text.char_indices().skip(1).find_map(|(at, c)| {
+        let closes = c == quote && !escaped;
+        escaped = c == '\\' && quote == '"' && !escaped;
+        closes.then_some(at + 1)
+    })
 }
 
 /// `file:line:column`

@@ -355,12 +355,27 @@ fn drop_ins_are_read_beside_the_main_file_in_order() {
 }
 
 #[test]
-fn a_file_that_is_not_there_or_not_text_is_an_error_that_names_it() {
+fn a_file_that_is_not_there_or_not_text_is_an_error_with_its_place() {
     let dir = tempfile::tempdir().expect("a directory");
     let main = dir.path().join("vouchd.toml");
     let shown = load(&main).expect_err("missing").to_string();
     assert_eq!(shown, format!("{}: there is no such file; write one, or name another with -c", main.display()));
-    fs::write(&main, b"\xff").expect("written");
-    let shown = load(&main).expect_err("not text").to_string();
-    assert_eq!(shown, format!("{}: expected text in UTF-8", main.display()));
+    // With line and column: an editor shows nothing there.
+    for (bytes, place, words) in [
+        (&b"\xff"[..], "1:1", "the byte 0xFF is not UTF-8; expected text in UTF-8"),
+        (b"# a\n[check.\xe4]\n", "2:8", "the byte 0xE4 is not UTF-8"),
+        (b"# \xc3\xbc\n\xc3\xbc = 1\x00\n", "2:6", "a NUL byte"),
+        (b"\xff\xfe[\0a\0]\0", "1:1", "UTF-16"),
+        (b"[\0a\0]\0", "1:2", "UTF-16"),
+        (b"\0asm\x0d\0\x01\0", "1:1", "this is a WebAssembly file"),
+    ] {
+        fs::write(&main, bytes).expect("written");
+        let shown = load(&main).expect_err("not text").to_string();
+        assert!(shown.starts_with(&format!("{}:{place}: ", main.display())), "{place} expected:\n{shown}");
+        assert!(shown.contains(words), "{words:?} expected:\n{shown}");
+    }
+    // A byte order mark is none of TOML's business, and moves no column.
+    fs::write(&main, b"\xef\xbb\xbfcolour = 1\n").expect("written");
+    let shown = load(&main).expect_err("an unknown key").to_string();
+    assert!(shown.starts_with(&format!("{}:1:1: colour: unknown key", main.display())), "{shown}");
 }

@@ -1,35 +1,36 @@
 //! `[instance.NAME]`
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use toml::de::DeValue;
 use vouchd_wire::{AdvertInterval, Auth, ChecksumForm, Priority, Version, Vrid};
 
+use crate::InstancePlaces;
 use crate::hints::nearest;
 use crate::model::{Check, CheckUse, Garp, Instance, Unicast, VirtualAddress};
 use crate::reader::{Problems, Table, Value};
 use crate::source::Place;
 
+use super::Known;
+use super::address::{self, ADDRESS};
 use super::check::influence;
 
-/// An instance, and the places that comparisons with other instances point at.
+/// An instance, and where its parts stand.
 pub(super) struct Placed {
     pub instance: Instance,
-    pub vrid: Place,
-    /// As many as the instance has addresses.
-    pub addresses: Vec<Place>,
+    pub at: InstancePlaces,
 }
 
-/// `checks` are the checks that there are; `known` also names those with errors of their own.
 pub(super) fn instance(
     name: &str,
     mut table: Table<'_>,
     checks: &[Check],
-    known: &[&str],
+    known: &Known<'_>,
     problems: &mut Problems,
 ) -> Option<Placed> {
     let interface = table.require("interface", "the network interface, like \"eth0\"", problems);
+    let interface_at = interface.as_ref().map(Value::place);
     let interface = interface.and_then(|value| interface_name(&value, problems));
     let meaning = "the virtual router's number, from 1 to 255 and the same on all its routers";
     let vrid_value = table.require("virtual_router_id", meaning, problems);
@@ -45,6 +46,8 @@ pub(super) fn instance(
     let addresses = table.require("addresses", meaning, problems);
     let addresses = addresses.map(|value| virtual_addresses(&value, problems)).unwrap_or_default();
     let unicast = table.take("unicast").and_then(|v| unicast(&v, priority, &addresses, problems));
+    let (unicast, unicast_at) = unicast.unzip();
+    let (source_at, peers_at) = unicast_at.unzip();
     let uses = table.take("checks");
     let uses = uses.map(|value| check_uses(&value, priority, checks, known, problems)).unwrap_or_default();
     let lease = table.take("lease").and_then(|v| v.choice(&[("auto", true), ("off", false)], problems));
@@ -69,7 +72,14 @@ pub(super) fn instance(
         checksum: checksum.unwrap_or(ChecksumForm::PseudoHeader),
         garp,
     };
-    Some(Placed { instance, vrid: vrid_value?.place(), addresses: places })
+    let at = InstancePlaces {
+        interface: interface_at?,
+        vrid: vrid_value?.place(),
+        addresses: places,
+        source: source_at,
+        peers: peers_at.unwrap_or_default(),
+    };
+    Some(Placed { instance, at })
 }
 
 fn interface_name(value: &Value<'_>, problems: &mut Problems) -> Option<String> {
@@ -123,24 +133,6 @@ fn auth(value: &Value<'_>, version: Version, problems: &mut Problems) -> Option<
     }
 }
 
-const ADDRESS: &str = "an IPv4 address, perhaps with its prefix length, like \"192.0.2.1\" or \"192.0.2.1/24\"";
-
-/// `192.0.2.1` or `192.0.2.1/24`, of either family.
-fn parse_address(text: &str) -> Option<VirtualAddress> {
-    let (ip, prefix) = match text.split_once('/') {
-        Some((ip, prefix)) => (ip, Some(prefix)),
-        None => (text, None),
-    };
-    let ip: IpAddr = ip.parse().ok()?;
-    let widest = if ip.is_ipv4() { 32 } else { 128 };
-    let prefix = match prefix {
-        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => digits.parse().ok()?,
-        Some(_) => return None,
-        None => widest,
-    };
-    (1..=widest).contains(&prefix).then_some(VirtualAddress { ip, prefix })
-}
-
 fn virtual_addresses(value: &Value<'_>, problems: &mut Problems) -> Vec<(VirtualAddress, Place)> {
     let Some(items) = value.list("a list of addresses, like [\"192.0.2.1\"]", problems) else { return Vec::new() };
     if !(1..=255).contains(&items.len()) {
@@ -149,8 +141,8 @@ fn virtual_addresses(value: &Value<'_>, problems: &mut Problems) -> Vec<(Virtual
     let mut addresses: Vec<(VirtualAddress, Place)> = Vec::new();
     for item in &items {
         let Some(text) = item.string(ADDRESS, problems) else { continue };
-        let Some(address) = parse_address(text) else {
-            item.error(format!("expected {ADDRESS}"), problems);
+        let Some(address) = address::parse(text) else {
+            item.error(format!("expected {ADDRESS}{}", address::meant(text)), problems);
             continue;
         };
         if let Some((_, first)) = addresses.iter().find(|(a, _)| a.ip == address.ip) {
@@ -160,8 +152,13 @@ fn virtual_addresses(value: &Value<'_>, problems: &mut Problems) -> Vec<(Virtual
             item.error(format!("{message} (the first here is {})", first.ip), problems);
         } else {
             match address.ip {
-                IpAddr::V4(ip) if !is_host(ip) => item.error("expected the address of a host", problems),
-                IpAddr::V4(_) => {}
+                IpAddr::V4(ip) => {
+                    let edge = || address::edge(address.ip, address.ip, address.prefix);
+                    let of = || edge().map(|edge| format!("this is {edge} of its /{}", address.prefix));
+                    if let Some(why) = address::no_host(ip).map(str::to_owned).or_else(of) {
+                        item.error(format!("{why}; expected the address of a host"), problems);
+                    }
+                }
                 // Only once: the others are no news.
                 IpAddr::V6(_) if addresses.is_empty() => {
                     item.error("IPv6 is not available in this version; expected an IPv4 address", problems);
@@ -174,17 +171,12 @@ fn virtual_addresses(value: &Value<'_>, problems: &mut Problems) -> Vec<(Virtual
     addresses
 }
 
-/// Whether one interface of one machine can have the address.
-fn is_host(ip: Ipv4Addr) -> bool {
-    !(ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || ip.is_broadcast() || ip.octets()[0] == 0)
-}
-
 fn unicast(
     value: &Value<'_>,
     priority: Priority,
     addresses: &[(VirtualAddress, Place)],
     problems: &mut Problems,
-) -> Option<Unicast> {
+) -> Option<(Unicast, (Place, Vec<Place>))> {
     let example = "a table, like { source = \"192.0.2.11\", peers = [\"192.0.2.12\"] }";
     let mut table = value.table(example, problems)?;
     let source_value = table.require("source", "this router's own address on the interface", problems);
@@ -199,6 +191,7 @@ fn unicast(
     }
     let peers_value = table.require("peers", "the other routers' addresses", problems);
     let mut peers = Vec::new();
+    let mut places = Vec::new();
     if let Some(value) = peers_value {
         let items = value.list("a list of addresses, like [\"192.0.2.12\"]", problems).unwrap_or_default();
         if items.is_empty() && value.get().is_array() {
@@ -206,29 +199,48 @@ fn unicast(
         }
         for item in items {
             let Some(peer) = peer_address(&item, problems) else { continue };
+            if addresses.iter().any(|(address, _)| address.ip == peer) {
+                let message = "this is a virtual address: while this router has it, it would send to itself; expected the \
+                               peer's own address (only a peer that owns it, with priority = 255, has it always)";
+                item.warn(message, problems);
+            }
             if Some(peer) == source {
                 item.error("this is unicast.source, the router itself; expected the other routers only", problems);
             } else if peers.contains(&peer) {
                 item.error("this peer is there twice", problems);
             } else {
                 peers.push(peer);
+                places.push(item.place());
             }
         }
     }
     table.finish(problems);
-    source.map(|source| Unicast { source, peers })
+    for (ip, place) in peers.iter().zip(&places).chain(source.iter().zip(&source_value.as_ref().map(Value::place))) {
+        let edge = |(of, _): &(VirtualAddress, Place)| Some((address::edge(*ip, of.ip, of.prefix)?, *of));
+        if let Some((edge, of)) = addresses.iter().find_map(edge) {
+            let message = format!("this is {edge} of {}/{}; expected the address of a router", of.ip, of.prefix);
+            problems.error(place.clone(), format!("{}: {ip}", value.path), message);
+        }
+    }
+    Some((Unicast { source: source?, peers }, (source_value?.place(), places)))
 }
 
 fn peer_address(value: &Value<'_>, problems: &mut Problems) -> Option<IpAddr> {
     const EXPECTED: &str = "the IPv4 address of a router, like \"192.0.2.11\"";
     let ip = value.string(EXPECTED, problems)?.parse::<IpAddr>().ok();
     match ip {
-        Some(IpAddr::V4(v4)) if is_host(v4) => ip,
+        Some(IpAddr::V4(v4)) => match address::no_host(v4) {
+            None => ip,
+            Some(why) => {
+                value.error(format!("{why}; expected {EXPECTED}"), problems);
+                None
+            }
+        },
         Some(IpAddr::V6(_)) => {
             value.error("IPv6 is not available in this version; expected an IPv4 address", problems);
             None
         }
-        Some(IpAddr::V4(_)) | None => {
+        None => {
             value.error(format!("expected {EXPECTED}"), problems);
             None
         }
@@ -239,7 +251,7 @@ fn check_uses(
     value: &Value<'_>,
     priority: Priority,
     checks: &[Check],
-    known: &[&str],
+    known: &Known<'_>,
     problems: &mut Problems,
 ) -> Vec<CheckUse> {
     const EXPECTED: &str = "the name of a check, or a table like { name = \"site\", weight = -20 }";
@@ -270,8 +282,10 @@ fn check_uses(
             table.finish(problems);
         }
         let (Some(named), Some(name)) = (named, name) else { continue };
-        if !known.contains(&name) {
-            named.error(unknown_check(name, known), problems);
+        if !known.checks.contains(&name) {
+            if known.all_read {
+                named.error(unknown_check(name, &known.checks), problems);
+            }
         } else if uses.iter().any(|u| u.check == name) {
             named.error("this check is there twice", problems);
         } else {

@@ -1,12 +1,13 @@
 //! From texts to a [`Config`]: pure, nothing is read or looked up on the machine.
 
+pub(crate) mod address;
 mod check;
 mod daemon;
 mod instance;
 pub mod script;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use toml::Spanned;
@@ -15,7 +16,8 @@ use toml::de::DeTable;
 use crate::errors::{Errors, Problem};
 use crate::model::{Check, Daemon, Instance};
 use crate::reader::{Problems, Table, Value};
-use crate::source::{Place, Source};
+use crate::source::Source;
+use crate::syntax::parse;
 use crate::{Config, PluginUse};
 
 use instance::Placed;
@@ -25,26 +27,30 @@ use instance::Placed;
 /// # Errors
 /// Everything that is wrong, in the order of the files.
 pub fn resolve(files: Vec<(PathBuf, String)>) -> Result<Config, Errors> {
-    let sources: Vec<Arc<Source>> = files.into_iter().map(|(path, text)| Arc::new(Source { path, text })).collect();
-    let mut problems = Problems::default();
+    let main = files.first().map(|(path, _)| path.clone()).unwrap_or_default();
+    resolve_sources(&main, files.into_iter().map(|(path, text)| Source { path, text }).collect(), Vec::new())
+}
+
+/// [`resolve`] for files that were read; `unread` says what is wrong with those that could not be.
+pub(crate) fn resolve_sources(main: &Path, sources: Vec<Source>, unread: Vec<Problem>) -> Result<Config, Errors> {
+    let sources: Vec<Arc<Source>> = sources.into_iter().map(Arc::new).collect();
+    let mut problems = Problems { errors: unread, warnings: Vec::new() };
     let documents: Vec<(&Arc<Source>, Spanned<DeTable<'_>>)> =
         sources.iter().filter_map(|source| Some((source, parse(source, &mut problems)?))).collect();
-    // A file that can't be read as TOML may hold what the others refer to: no use in complaining about those.
-    if !problems.errors.is_empty() {
-        return Err(Errors::new(problems.errors));
-    }
+    // What can't be read may hold what the others refer to: no use in complaining about that.
+    let all_read = problems.errors.is_empty();
 
     let mut daemon = Daemon::default();
     let mut check_tables = Named::new("check");
     let mut instance_tables = Named::new("instance");
-    for (n, (source, document)) in documents.iter().enumerate() {
+    for (source, document) in &documents {
         let mut root = Table::root(source, document.get_ref());
         if let Some(value) = root.take("daemon") {
-            if n == 0 {
+            if source.path == main {
                 let table = value.table("a table, [daemon]", &mut problems);
                 daemon = table.map(|table| daemon::daemon(table, &mut problems)).unwrap_or_default();
             } else {
-                let message = format!("only in the main file, {}", sources[0].path.display());
+                let message = format!("only in the main file, {}", main.display());
                 problems.error(value.key_place(), "daemon", message);
             }
         }
@@ -54,29 +60,24 @@ pub fn resolve(files: Vec<(PathBuf, String)>) -> Result<Config, Errors> {
     }
 
     let known: Vec<String> = check_tables.tables.iter().map(|(name, _)| name.clone()).collect();
-    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    let known = Known { checks: known.iter().map(String::as_str).collect(), all_read };
     let (checks, plugins) = checks(check_tables, &mut problems);
-    let instances = instances(instance_tables, &checks, &known, &mut problems);
+    let placed = instances(instance_tables, &checks, &known, &mut problems);
+    let mut instances = Vec::new();
+    let mut instances_at = BTreeMap::new();
+    for Placed { instance, at } in placed {
+        instances_at.insert(instance.name.clone(), at);
+        instances.push(instance);
+    }
     if problems.errors.is_empty() {
         lint(&checks, &instances, &plugins, &mut problems);
         let files = sources.iter().map(|source| source.path.clone()).collect();
-        Ok(Config { daemon, checks, instances, files, warnings: problems.warnings, plugins })
+        Ok(Config { daemon, checks, instances, files, warnings: problems.warnings, plugins, instances_at })
     } else {
         // Checks are read before instances, but files are read by people from top to bottom.
         let file = |p: &Problem| p.place.as_ref().and_then(|p| sources.iter().position(|s| s.path == p.file()));
         problems.errors.sort_by_key(|p| (file(p), p.place.as_ref().map(|p| (p.line(), p.column()))));
         Err(Errors::new(problems.errors))
-    }
-}
-
-fn parse<'a>(source: &'a Arc<Source>, problems: &mut Problems) -> Option<Spanned<DeTable<'a>>> {
-    match DeTable::parse(&source.text) {
-        Ok(document) => Some(document),
-        Err(error) => {
-            let place = Place::new(source, error.span().unwrap_or(0..0));
-            problems.error(place, "", format!("not TOML: {}", error.message()));
-            None
-        }
     }
 }
 
@@ -124,7 +125,14 @@ fn checks(tables: Named<'_>, problems: &mut Problems) -> (Vec<Check>, BTreeMap<S
     (checks, plugins)
 }
 
-fn instances(tables: Named<'_>, checks: &[Check], known: &[&str], problems: &mut Problems) -> Vec<Instance> {
+/// The names of all checks, also of those with errors of their own.
+struct Known<'a> {
+    checks: Vec<&'a str>,
+    /// No file was left unread that may have others.
+    all_read: bool,
+}
+
+fn instances(tables: Named<'_>, checks: &[Check], known: &Known<'_>, problems: &mut Problems) -> Vec<Placed> {
     let mut placed: Vec<Placed> = Vec::new();
     for (name, table) in tables.tables {
         let Some(new) = instance::instance(&name, table, checks, known, problems) else { continue };
@@ -133,7 +141,7 @@ fn instances(tables: Named<'_>, checks: &[Check], known: &[&str], problems: &mut
         }
         placed.push(new);
     }
-    placed.into_iter().map(|placed| placed.instance).collect()
+    placed
 }
 
 /// What two instances on one interface can't share.
@@ -143,12 +151,12 @@ fn conflicts(old: &Placed, new: &Placed, problems: &mut Problems) {
         let subject = format!("instance.{}.virtual_router_id = {}", new.instance.name, new.instance.vrid);
         let message = format!(
             "instance {other} on {interface} has it already (at {}); expected another number on the same interface",
-            old.vrid
+            old.at.vrid
         );
-        problems.error(new.vrid.clone(), subject, message);
+        problems.error(new.at.vrid.clone(), subject, message);
     }
-    for (address, place) in new.instance.addresses.iter().zip(&new.addresses) {
-        let same = old.instance.addresses.iter().zip(&old.addresses).find(|(a, _)| a.ip == address.ip);
+    for (address, place) in new.instance.addresses.iter().zip(&new.at.addresses) {
+        let same = old.instance.addresses.iter().zip(&old.at.addresses).find(|(a, _)| a.ip == address.ip);
         if let Some((_, first)) = same {
             let subject = format!("instance.{}.addresses: {}", new.instance.name, address.ip);
             let message = format!("instance {other} on {interface} has this address already (at {first})");

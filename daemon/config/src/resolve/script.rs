@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
-use super::{check, parse};
+use super::check;
 use crate::errors::Errors;
 use crate::model::Check;
 use crate::reader::{Problems, Table, Value};
 use crate::source::{Place, Source};
+use crate::syntax::parse;
 
 /// Runs, in order.
 #[derive(Debug, Clone)]

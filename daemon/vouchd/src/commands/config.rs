@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use vouchd_config::{Config, Errors, Param};
 
+use super::host::this_host;
 use crate::checker::files::plugin_name;
 
 /// Where the configuration is unless told otherwise.
@@ -35,11 +36,15 @@ fn check(file: &Path) -> ExitCode {
     let config = vouchd_config::load(file).and_then(|config| {
         config.check_plugins(&available_plugins(&config))?;
         config.check_params(&declared_params(&config))?;
-        Ok(config)
+        let host = this_host().map(|host| config.check_host(&host)).unwrap_or_default();
+        match Errors::of(host.errors) {
+            Some(errors) => Err(errors),
+            None => Ok((config, host.warnings)),
+        }
     });
     match config {
-        Ok(config) => {
-            for warning in &config.warnings {
+        Ok((config, host_warnings)) => {
+            for warning in config.warnings.iter().chain(&host_warnings) {
                 println!("warning: {warning}");
             }
             println!(

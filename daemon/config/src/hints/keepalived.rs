@@ -1,0 +1,299 @@
+//! keepalived's keywords, and what to do instead of each.
+
+use Instead::{Say, Write};
+
+/// What takes the place of a keyword.
+#[derive(Debug, Clone, Copy)]
+enum Instead {
+    /// These keys of ours.
+    Write(&'static str),
+    /// Something else, or nothing: the whole sentence.
+    Say(&'static str),
+}
+
+/// To follow "unknown key". None: not a keyword of keepalived's.
+pub(crate) fn hint(keyword: &str) -> Option<String> {
+    let keyword = keyword.to_ascii_lowercase();
+    let exact = KEYWORDS.iter().find(|(words, _)| words.contains(&keyword.as_str())).map(|(_, instead)| *instead);
+    let family = || FAMILIES.iter().find(|(start, _)| keyword.starts_with(start)).map(|(_, instead)| *instead);
+    // Many of them are also global, with this prefix.
+    let global = || {
+        let rest = keyword.strip_prefix("vrrp_")?;
+        KEYWORDS.iter().find(|(words, _)| words.contains(&rest)).map(|(_, instead)| *instead)
+    };
+    Some(match exact.or_else(global).or_else(family)? {
+        Write(ours) => format!(" (keepalived's; write {ours} instead)"),
+        Say(sentence) => format!(" (keepalived's; {sentence})"),
+    })
+}
+
+/// Whether a block of keepalived.conf begins with this word.
+pub(crate) fn is_block(word: &str) -> bool {
+    const BLOCKS: [&str; 14] = [
+        "global_defs",
+        "vrrp_instance",
+        "vrrp_script",
+        "vrrp_sync_group",
+        "vrrp_track_process",
+        "vrrp_track_file",
+        "bfd_instance",
+        "virtual_server",
+        "virtual_server_group",
+        "static_ipaddress",
+        "static_routes",
+        "static_rules",
+        "garp_group",
+        "track_group",
+    ];
+    BLOCKS.contains(&word)
+}
+
+const AUTH: Instead = Write("`auth = { type = \"pass\", password = \"...\" }`");
+const UNICAST: Instead = Write("`unicast = { source = \"...\", peers = [\"...\"] }`");
+const NO_SCRIPTS: Instead = Say(
+    "leave it out: checks are plugins that run without privileges, in a process of their own, so no user is chosen \
+         here",
+);
+const NO_NOTIFY: Instead =
+    Say("there are no hooks in this version: leave it out, and let what follows the state ask `vouchd status --json`");
+const NO_MAIL: Instead =
+    Say("vouchd sends no mail: leave it out, and let your monitoring read `vouchd status --json` or the log");
+const NO_SNMP: Instead = Say("there is no SNMP and no D-Bus: leave it out, and read `vouchd status --json`");
+const NO_LVS: Instead = Say("vouchd does no load balancing (IPVS): leave that to another daemon");
+const NO_ROUTES: Instead = Say(
+    "vouchd moves addresses only: leave it out, and set routes and rules up for good, so that they follow the address",
+);
+const NO_VMAC: Instead = Say(
+    "virtual MAC addresses are not available in this version: leave it out; gratuitous ARP tells the network, see `garp`",
+);
+const NO_FIREWALL: Instead =
+    Say("vouchd sets no firewall rules and answers at its addresses like any host: leave it out");
+const NO_SYNC: Instead = Say(
+    "there are no groups: put all addresses that move together into one instance's `addresses`, or list the same checks in \
+     each instance",
+);
+const NO_BFD: Instead = Say("there is no BFD: a short `advert_interval` with version = 3 finds a dead router in 30 ms");
+const NO_STRICT: Instead = Say(
+    "leave it out: vouchd keeps to the RFC where keepalived's strict mode does, and says in its documentation where not",
+);
+const NO_TTL: Instead = Say("leave it out: what arrives with another TTL than 255 is discarded");
+const NO_CHECK_SKIP: Instead = Say("leave it out: addresses are compared each time, which costs nothing");
+const ALWAYS_ANSWERS: Instead =
+    Say("leave it out: an advertisement of lower priority is answered as RFC 9568 section 6.4.3 has it");
+const NO_SCHEDULING: Instead =
+    Say("leave it out: `realtime` in `[daemon]`, which is on unless set to false, sees to that");
+const NO_BUFFERS: Instead = Say("leave it out: vouchd sizes its sockets itself");
+const NO_GROUP: Instead = Say("the multicast group is 224.0.0.18 as in the RFC: leave it out, or use `unicast`");
+const LINK_IS_WATCHED: Instead =
+    Say("leave it out: a link that goes down always takes the instance out of the election, without polling");
+
+const KEYWORDS: &[(&[&str], Instead)] = &[
+    // Blocks
+    (&["global_defs"], Write("`[daemon]`")),
+    (&["vrrp_instance"], Write("`[instance.NAME]`")),
+    (&["vrrp_script"], Write("`[check.NAME]`")),
+    (&["vrrp_track_process"], Write("`[check.NAME]` with `plugin = \"process\"`")),
+    (
+        &["vrrp_track_file", "track_file"],
+        Write("`[check.NAME]` with `plugin = \"file\"` and `params = { path = \"...\", weight = true }`"),
+    ),
+    (&["vrrp_sync_group", "sync_group_tracking_weight", "global_tracking", "group"], NO_SYNC),
+    // The protocol
+    (&["advert_int"], Write("`advert_interval = \"1s\"`")),
+    (&["vrid"], Write("`virtual_router_id`")),
+    (&["vrrp_version"], Write("`version` in each instance")),
+    (&["authentication", "auth_type", "auth_pass"], AUTH),
+    (
+        &["auth_hmac", "active_key", "anti_replay", "time_window"],
+        Say("not available in this version: leave it out, and keep strangers off the network of the advertisements"),
+    ),
+    (&["unicast_src_ip", "unicast_peer"], UNICAST),
+    (
+        &["check_unicast_src", "unicast_fault_no_peer"],
+        Say(
+            "leave it out: with `unicast`, advertisements of others than the peers are always discarded, and a peer is needed",
+        ),
+    ),
+    (&["unicast_ttl", "min_ttl", "max_ttl"], NO_TTL),
+    (
+        &["mcast_src_ip"],
+        Say(
+            "leave it out: multicast is sent from the interface's first address; with `unicast` the `source` is yours to choose",
+        ),
+    ),
+    (&["mcast_dst_ip", "mcast_group4", "mcast_group6"], NO_GROUP),
+    (&["native_ipv6"], Say("IPv6 is not available in this version: leave it out")),
+    (&["v3_checksum_as_v2"], Write("`checksum = \"message-only\"`")),
+    (
+        &["old_unicast_checksum"],
+        Say("leave it out: that was a fault of keepalived before 1.3.6, which vouchd does not have"),
+    ),
+    (&["strict_mode", "strict"], NO_STRICT),
+    (&["skip_check_adv_addr"], NO_CHECK_SKIP),
+    (
+        &["owner_ignore_adverts"],
+        Say("leave it out: what an owner (priority = 255) does with advertisements is the RFC's"),
+    ),
+    (&["lower_prio_no_advert", "higher_prio_send_advert"], ALWAYS_ANSWERS),
+    (
+        &["down_timer_adverts", "timer_expired_backup", "thread_timer_expired"],
+        Say("leave it out: a router is down after three intervals and its skew time, as in RFC 9568 section 6.1"),
+    ),
+    (&["log_unknown_vrids"], Say("leave it out: what is discarded is counted by reason in `vouchd status --json`")),
+    (&["kernel_rx_buf_size"], NO_BUFFERS),
+    (&["vrf"], Say("not available in this version: leave it out")),
+    // The state machine
+    (
+        &["state", "initial_state"],
+        Say("leave it out: every router starts as backup, and the priorities elect the active one"),
+    ),
+    (&["nopreempt"], Write("`preempt = false`")),
+    (
+        &["preempt_delay"],
+        Say(
+            "not available in this version: leave it out, and let `rise` of the checks see to it that the service is up \
+             before this router takes over",
+        ),
+    ),
+    (
+        &["startup_delay", "delay_after_boot"],
+        Say("leave it out: an instance takes no part until the checks without a `weight` have a result"),
+    ),
+    (
+        &["dont_track_primary", "track_src_ip", "interface_up_down_delays"],
+        Say("leave it out: an instance whose interface or source address is gone takes no part until it is back"),
+    ),
+    (&["track_script"], Write("`checks`")),
+    (&["track_process"], Write("`checks`, with a check whose `plugin = \"process\"`")),
+    (
+        &["track_interface"],
+        Say("the instance's own interface is always watched; for another write a check with \
+             `plugin = \"file\"` and `params = { path = \"/sys/class/net/eth1/operstate\", contains = \"up\" }`"),
+    ),
+    (&["linkbeat_use_polling", "linkbeat_interfaces", "linkbeat"], LINK_IS_WATCHED),
+    // Addresses
+    (&["virtual_ipaddress"], Write("`addresses`")),
+    (
+        &["virtual_ipaddress_excluded", "no_virtual_ipaddress"],
+        Say("all addresses of an instance are advertised: write them in `addresses`, up to 255"),
+    ),
+    (
+        &["label", "scope", "brd", "dev", "peer", "home", "noprefixroute", "no_track", "preferred_lft"],
+        Say(
+            "an address is written without it, `addresses = [\"192.0.2.1/24\"]`, and goes on the instance's `interface`",
+        ),
+    ),
+    (
+        &["virtual_routes", "virtual_rules", "static_ipaddress", "static_routes", "static_rules", "track_group"],
+        NO_ROUTES,
+    ),
+    (&["use_vmac", "vmac_xmit_base", "use_vmac_addr", "vmac_prefix", "vmac_addr_prefix", "use_ipvlan"], NO_VMAC),
+    (&["accept", "no_accept", "iptables", "ipsets", "disable_local_igmp"], NO_FIREWALL),
+    (
+        &["promote_secondaries"],
+        Say("leave it out, and set it with sysctl: `net.ipv4.conf.all.promote_secondaries = 1`"),
+    ),
+    (&["default_interface"], Write("`interface` in each instance")),
+    (&["dynamic_interfaces"], Say("leave it out: an instance waits for its interface")),
+    // ARP
+    (&["garp_master_delay"], Write("`garp = { delay = \"5s\" }`")),
+    (&["garp_master_repeat"], Write("`garp = { repeat = 5 }`")),
+    (&["garp_master_refresh"], Write("`garp = { refresh = \"60s\" }`")),
+    (&["garp_master_refresh_repeat"], Write("`garp = { refresh_repeat = 1 }`")),
+    (&["min_garp"], Write("`garp = { repeat = 1, delay = \"0s\" }`")),
+    (
+        &["garp_lower_prio_repeat", "garp_lower_prio_delay"],
+        Say("leave it out: addresses are announced again by itself when another router was active"),
+    ),
+    (
+        &["garp_interval", "gna_interval", "garp_group", "garp_extra_if"],
+        Say("leave it out: `garp` of the instance says how often addresses are announced"),
+    ),
+    // Checks
+    (&["script"], Say("write `plugin`: a check is a WebAssembly plugin, not a script")),
+    (&["process"], Write("`params = { name = \"...\" }` of a check with `plugin = \"process\"`")),
+    (
+        &["param_match", "full_command"],
+        Write("`params = { cmdline = \"...\" }` of a check with `plugin = \"process\"`"),
+    ),
+    (&["quorum"], Write("`params = { min = 2 }` of a check with `plugin = \"process\"`")),
+    (&["quorum_max"], Write("`params = { max = 2 }` of a check with `plugin = \"process\"`")),
+    (&["delay", "fork_delay", "terminate_delay"], Write("`rise` and `fall` of the check")),
+    (&["file"], Write("`params = { path = \"...\" }` of a check with `plugin = \"file\"`")),
+    (&["init_fail", "init_file"], Say("leave it out: a check that has no result yet never counts as a pass")),
+    (
+        &["reverse", "noreverse"],
+        Say("leave it out: a `weight` above 0 is added while the check passes, one below 0 while it fails"),
+    ),
+    (&["user", "script_user", "enable_script_security"], NO_SCRIPTS),
+    // Operation
+    (&["router_id"], Write("`name` in `[daemon]`")),
+    (&["priority_changes"], NO_NOTIFY),
+    (
+        &[
+            "vrrp_priority",
+            "rt_priority",
+            "rlimit_rttime",
+            "no_swap",
+            "cpu_affinity",
+            "max_auto_priority",
+            "min_auto_priority_delay",
+            "rlimit_rtime",
+        ],
+        NO_SCHEDULING,
+    ),
+    (
+        &["net_namespace", "net_namespace_ipvs"],
+        Say("leave it out, and start vouchd in the namespace: `NetworkNamespacePath=` of the unit"),
+    ),
+    (
+        &["instance_name", "use_pid_dir", "process_names"],
+        Say("leave it out: daemons beside each other differ in `control` of `[daemon]`"),
+    ),
+    (
+        &["json_version", "dump_file", "state_dump_file", "stats_dump_file", "json_dump_file"],
+        Say("leave it out: `vouchd status --json` says it all"),
+    ),
+    (
+        &["include", "includet", "includer", "includem"],
+        Say("files in `conf.d` beside the main file are read by themselves"),
+    ),
+    (
+        &["reload_check_config", "reload_time_file", "reload_repeat", "reload_file", "config_save_dir"],
+        Say("leave it out: a configuration with an error never replaces the one that runs"),
+    ),
+    (&["debug"], Say("leave it out, and set the environment variable `VOUCHD_LOG=debug`")),
+    (&["lvs_sync_daemon", "lvs_flush", "checker_log_all_failures"], NO_LVS),
+    (
+        &["shutdown_script", "startup_script"],
+        Say("leave it out, and write `ExecStartPre=` or `ExecStopPost=` in the unit"),
+    ),
+];
+
+/// By how they begin, after the exact ones.
+const FAMILIES: &[(&str, Instead)] = &[
+    ("notify", NO_NOTIFY),
+    ("vrrp_notify", NO_NOTIFY),
+    ("fifo_", NO_NOTIFY),
+    ("smtp_", NO_MAIL),
+    ("notification_", NO_MAIL),
+    ("enable_snmp", NO_SNMP),
+    ("snmp_", NO_SNMP),
+    ("enable_traps", NO_SNMP),
+    ("enable_dbus", NO_SNMP),
+    ("dbus_", NO_SNMP),
+    ("nftables", NO_FIREWALL),
+    ("vrrp_iptables", NO_FIREWALL),
+    ("vrrp_ipsets", NO_FIREWALL),
+    ("bfd_", NO_BFD),
+    ("track_bfd", NO_BFD),
+    ("vrrp_rx_bufs", NO_BUFFERS),
+    ("rx_bufs", NO_BUFFERS),
+    ("virtual_server", NO_LVS),
+    ("real_server", NO_LVS),
+    ("lb_", NO_LVS),
+    ("lvs_", NO_LVS),
+    ("ipvs_", NO_LVS),
+    ("checker_", NO_LVS),
+    ("garp_", Say("leave it out: `garp` of the instance says how often addresses are announced")),
+];

@@ -1,0 +1,94 @@
+//! What somebody probably meant by a name that does not exist here.
+
+mod keepalived;
+
+pub(crate) use keepalived::{hint as for_keepalived, is_block};
+
+/// `, write ... instead` or `, did you mean ...?` or nothing, to follow "unknown key".
+pub(crate) fn for_key(unknown: &str, known: &[&str]) -> String {
+    // A letter too few or too many is a typing mistake, whatever else it would mean elsewhere.
+    let is_typed = known.iter().any(|key| strsim::damerau_levenshtein(unknown, key) == 1);
+    if let Some(hint) = keepalived::hint(unknown).filter(|_| !is_typed) {
+        return hint;
+    }
+    nearest(unknown, known.iter().copied()).map(|key| format!(" (did you mean `{key}`?)")).unwrap_or_default()
+}
+
+/// The candidate that a typing mistake or two would turn into `text`.
+pub(crate) fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let allowed = (text.chars().count() / 3).clamp(1, 3);
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(text, candidate), candidate))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn typing_mistakes_are_recognised_and_other_words_are_not() {
+        let known = ["interval", "timeout", "weight", "rise", "fall"];
+        for (typed, meant) in [
+            ("intervall", Some("interval")),
+            ("wieght", Some("weight")),
+            ("tiemout", Some("timeout")),
+            ("raise", Some("rise")),
+            ("colour", None),
+            ("x", None),
+        ] {
+            assert_eq!(nearest(typed, known), meant, "{typed}");
+        }
+    }
+
+    /// What is common in configurations of keepalived, and what is not.
+    const KEYWORDS: &str = "global_defs router_id enable_script_security script_user vrrp_version vrrp_strict \
+        vrrp_skip_check_adv_addr vrrp_garp_interval vrrp_gna_interval vrrp_garp_master_delay vrrp_garp_master_repeat \
+        vrrp_garp_master_refresh vrrp_garp_master_refresh_repeat vrrp_garp_lower_prio_repeat vrrp_garp_lower_prio_delay \
+        garp_master_delay garp_master_repeat garp_master_refresh garp_master_refresh_repeat garp_lower_prio_repeat \
+        garp_lower_prio_delay garp_interval gna_interval garp_group vrrp_min_garp garp_extra_if notification_email \
+        notification_email_from smtp_server smtp_connect_timeout smtp_alert vrrp_script script user init_fail \
+        vrrp_instance state advert_int authentication auth_type auth_pass auth_hmac virtual_ipaddress \
+        virtual_ipaddress_excluded no_virtual_ipaddress nopreempt preempt_delay unicast_src_ip unicast_peer \
+        check_unicast_src vrrp_check_unicast_src unicast_fault_no_peer unicast_ttl mcast_src_ip mcast_dst_ip \
+        vrrp_mcast_group4 vrrp_mcast_group6 native_ipv6 v3_checksum_as_v2 old_unicast_checksum strict_mode \
+        skip_check_adv_addr owner_ignore_adverts vrrp_owner_ignore_adverts lower_prio_no_advert \
+        vrrp_lower_prio_no_advert higher_prio_send_advert vrrp_higher_prio_send_advert down_timer_adverts \
+        vrrp_down_timer_adverts timer_expired_backup thread_timer_expired log_unknown_vrids kernel_rx_buf_size \
+        vrrp_rx_bufs_policy vrrp_rx_bufs_multiplier vrf vrrp_sync_group group sync_group_tracking_weight \
+        global_tracking vrrp_startup_delay vrrp_delay_after_boot dont_track_primary track_src_ip \
+        interface_up_down_delays label scope dev brd preferred_lft noprefixroute no_track virtual_routes virtual_rules \
+        static_ipaddress static_routes static_rules track_group use_vmac vmac_xmit_base use_vmac_addr vmac_prefix \
+        vmac_addr_prefix use_ipvlan accept no_accept promote_secondaries nftables nftables_priority vrrp_iptables \
+        vrrp_ipsets disable_local_igmp default_interface dynamic_interfaces track_interface track_script track_file \
+        vrrp_track_file init_file vrrp_track_process track_process process param_match quorum quorum_max fork_delay \
+        terminate_delay full_command track_bfd bfd_instance linkbeat_use_polling linkbeat_interfaces notify \
+        notify_master notify_backup notify_fault notify_stop notify_deleted notify_master_rx_lower_pri \
+        notify_priority_changes notify_fifo vrrp_notify_fifo vrrp_notify_fifo_script fifo_write_vrrp_states_on_reload \
+        enable_dbus dbus_service_name enable_snmp_vrrp enable_snmp_rfcv2 enable_snmp_rfcv3 enable_traps snmp_socket \
+        reload_check_config reload_time_file reload_repeat reload_file config_save_dir json_version state_dump_file \
+        stats_dump_file json_dump_file vrrp_priority vrrp_rt_priority vrrp_rlimit_rttime vrrp_no_swap \
+        vrrp_cpu_affinity max_auto_priority min_auto_priority_delay net_namespace use_pid_dir process_names include \
+        debug virtual_server virtual_server_group real_server lvs_sync_daemon";
+
+    #[test]
+    fn every_keyword_of_keepalived_has_a_hint_that_says_what_to_do() {
+        for keyword in KEYWORDS.split_whitespace() {
+            let hint = for_key(keyword, &["interface", "priority", "plugin", "preempt"]);
+            assert!(hint.starts_with(" (keepalived's; "), "{keyword}: {hint:?}");
+            assert!(hint.len() > 30, "{keyword}: {hint}");
+        }
+    }
+
+    #[test]
+    fn keepalived_keywords_are_translated() {
+        assert!(for_key("advert_int", &["advert_interval"]).contains("advert_interval = \"1s\""));
+        assert!(for_key("state", &[]).contains("every router starts as backup"));
+        assert!(for_key("vrrp_garp_master_delay", &[]).contains("garp = { delay"));
+        assert!(for_key("Nopreempt", &[]).contains("preempt = false"));
+        assert!(for_key("file", &["files"]).contains("did you mean `files`?"));
+    }
+}

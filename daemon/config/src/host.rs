@@ -1,0 +1,127 @@
+//! Whether a configuration fits the machine that it is for. What that machine has is an argument, so that tests need none.
+
+use std::net::IpAddr;
+
+use crate::errors::Problem;
+use crate::model::Instance;
+use crate::resolve::address::edge;
+use crate::{Config, InstancePlaces, hints};
+
+/// What a machine has, as far as a configuration refers to it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Host {
+    pub interfaces: Vec<HostInterface>,
+}
+
+/// A network interface.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostInterface {
+    pub name: String,
+    pub addresses: Vec<HostAddress>,
+}
+
+/// An address of an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HostAddress {
+    pub ip: IpAddr,
+    pub prefix: u8,
+}
+
+/// What is wrong, and what is allowed and probably not meant.
+#[derive(Debug, Clone, Default)]
+pub struct Findings {
+    pub errors: Vec<Problem>,
+    pub warnings: Vec<Problem>,
+}
+
+impl Host {
+    fn interface(&self, name: &str) -> Option<&HostInterface> {
+        self.interfaces.iter().find(|interface| interface.name == name)
+    }
+}
+
+impl Config {
+    /// What of the configuration does not fit this host, in the order of the instances.
+    pub fn check_host(&self, host: &Host) -> Findings {
+        let mut findings = Findings::default();
+        for instance in &self.instances {
+            let Some(at) = self.instances_at.get(&instance.name) else { continue };
+            check_interface(instance, at, host, &mut findings);
+            check_source(instance, at, host, &mut findings);
+            check_edges(instance, at, host, &mut findings);
+        }
+        findings
+    }
+}
+
+/// Only a warning: an interface may come later, and the check may run on another machine.
+fn check_interface(instance: &Instance, at: &InstancePlaces, host: &Host, findings: &mut Findings) {
+    let name = &instance.interface;
+    if host.interface(name).is_some() {
+        return;
+    }
+    let names: Vec<&str> = host.interfaces.iter().map(|interface| interface.name.as_str()).collect();
+    let meant = hints::nearest(name, names.iter().copied()).map(|name| format!(" (did you mean {name:?}?)"));
+    findings.warnings.push(Problem {
+        place: Some(at.interface.clone()),
+        subject: format!("instance.{}.interface = {name:?}", instance.name),
+        message: format!(
+            "this host has no such interface{}; the instance waits until there is one. There are: {}",
+            meant.unwrap_or_default(),
+            names.join(", ")
+        ),
+    });
+}
+
+/// The first and the last address of the interface's networks. Only a warning: another machine may have other networks.
+fn check_edges(instance: &Instance, at: &InstancePlaces, host: &Host, findings: &mut Findings) {
+    let Some(interface) = host.interface(&instance.interface) else { return };
+    let virtual_ips = instance.addresses.iter().map(|address| address.ip).zip(&at.addresses);
+    let peers = instance.unicast.iter().flat_map(|unicast| unicast.peers.iter().copied()).zip(&at.peers);
+    for (ip, place) in virtual_ips.chain(peers) {
+        let edge = |of: &HostAddress| Some((edge(ip, of.ip, of.prefix)?, *of));
+        if let Some((edge, of)) = interface.addresses.iter().find_map(edge) {
+            findings.warnings.push(Problem {
+                place: Some(place.clone()),
+                subject: format!("instance.{}: {ip}", instance.name),
+                message: format!(
+                    "this is {edge} of {}'s network here ({}/{}); expected the address of a host",
+                    interface.name, of.ip, of.prefix
+                ),
+            });
+        }
+        let is_ours = interface.addresses.iter().any(|address| address.ip == ip);
+        if is_ours && at.peers.iter().any(|peer| std::ptr::eq(peer, place)) {
+            findings.warnings.push(Problem {
+                place: Some(place.clone()),
+                subject: format!("instance.{}: {ip}", instance.name),
+                message: "this is this host's own address; expected the other routers only".to_owned(),
+            });
+        }
+    }
+}
+
+/// Only a warning, for the same reasons.
+fn check_source(instance: &Instance, at: &InstancePlaces, host: &Host, findings: &mut Findings) {
+    let (Some(unicast), Some(place), Some(interface)) =
+        (&instance.unicast, &at.source, host.interface(&instance.interface))
+    else {
+        return;
+    };
+    let is_virtual = instance.addresses.iter().any(|address| address.ip == unicast.source);
+    if is_virtual || interface.addresses.iter().any(|address| address.ip == unicast.source) {
+        return;
+    }
+    let theirs: Vec<String> =
+        interface.addresses.iter().map(|a| a.ip).filter(IpAddr::is_ipv4).map(|ip| ip.to_string()).collect();
+    let found =
+        if theirs.is_empty() { "it has no IPv4 address".to_owned() } else { format!("it has {}", theirs.join(", ")) };
+    findings.warnings.push(Problem {
+        place: Some(place.clone()),
+        subject: format!("instance.{}.unicast.source = \"{}\"", instance.name, unicast.source),
+        message: format!(
+            "{} does not have this address on this host ({found}); the instance waits until it has",
+            instance.interface
+        ),
+    });
+}

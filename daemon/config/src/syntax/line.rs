@@ -1,0 +1,226 @@
+//! One line that is not TOML: what was probably meant.
+
+use std::ops::Range;
+
+use crate::hints;
+
+/// Where in the line, and what to write. `at`: where the parser stumbled. None: nothing better than its own words.
+pub(super) fn explain(line: &str, at: usize) -> Option<(Range<usize>, String)> {
+    let code = Code::of(line);
+    odd_sign(&code)
+        .or_else(|| comment(&code))
+        .or_else(|| keepalived(&code))
+        .or_else(|| colon(&code))
+        .or_else(|| unquoted(&code, at))
+        .or_else(|| unclosed(&code))
+        .or_else(|| no_value(&code))
+}
+
+/// A line, and what of it is neither in quotes nor a comment.
+struct Code<'a> {
+    line: &'a str,
+    /// Bytes and characters.
+    bare: Vec<(usize, char)>,
+    /// Where a string begins that does not end on this line.
+    unclosed: Option<usize>,
+}
+
+impl<'a> Code<'a> {
+    fn of(line: &'a str) -> Self {
+        let mut code = Code { line, bare: Vec::new(), unclosed: None };
+        let mut escaped = false;
+        let mut within: Option<(usize, char)> = None;
+        for (at, c) in line.char_indices() {
+            match within {
+                Some((_, quote)) => {
+                    if c == quote && !escaped {
+                        within = None;
+                    }
+                    escaped = c == '\\' && quote == '"' && !escaped;
+                }
+                None if matches!(c, '"' | '\'') => within = Some((at, c)),
+                None if c == '#' => break,
+                None => code.bare.push((at, c)),
+            }
+        }
+        code.unclosed = within.map(|(at, _)| at);
+        code
+    }
+
+    fn find(&self, is: impl Fn(char) -> bool) -> Option<(usize, char)> {
+        self.bare.iter().copied().find(|(_, c)| is(*c))
+    }
+
+    /// Where these characters stand one after the other, outside of strings.
+    fn find_text(&self, text: &str) -> Option<usize> {
+        let starts: Vec<usize> = self.bare.iter().map(|(at, _)| *at).collect();
+        self.line.match_indices(text).map(|(at, _)| at).find(|at| starts.contains(at))
+    }
+
+    /// The word around a byte: up to blanks, commas, brackets, quotes and `=`.
+    fn word_at(&self, at: usize) -> Option<Range<usize>> {
+        let ends = |c: char| c.is_whitespace() || matches!(c, ',' | '[' | ']' | '{' | '}' | '"' | '\'' | '=' | '#');
+        let at = self.line.floor_char_boundary(at.min(self.line.len()));
+        // The parser may have stumbled at the word's end.
+        let at = if self.line[at..].chars().next().is_none_or(ends) {
+            self.line[..at].char_indices().next_back().filter(|(_, c)| !ends(*c)).map_or(at, |(before, _)| before)
+        } else {
+            at
+        };
+        let start = self.line[..at].char_indices().rev().find(|(_, c)| ends(*c)).map_or(0, |(at, c)| at + c.len_utf8());
+        let end = self.line[at..].find(ends).map_or(self.line.len(), |length| at + length);
+        let is_bare = |word: &Range<usize>| self.bare.iter().any(|(at, _)| *at == word.start);
+        Some(start..end).filter(|word| word.start < word.end && is_bare(word))
+    }
+}
+
+type Advice = Option<(Range<usize>, String)>;
+
+fn odd_sign(code: &Code<'_>) -> Advice {
+    const QUOTES: [char; 12] = ['“', '”', '„', '‟', '‘', '’', '‚', '‛', '«', '»', '″', '＂'];
+    if let Some((at, quote)) = code.find(|c| QUOTES.contains(&c)) {
+        let message = format!("{quote} is a typographic quotation mark; expected the plain one, \"");
+        return Some((at..at + quote.len_utf8(), message));
+    }
+    const DASHES: [char; 4] = ['–', '—', '−', '‐'];
+    if let Some((at, dash)) = code.find(|c| DASHES.contains(&c)) {
+        return Some((at..at + dash.len_utf8(), format!("{dash} is a typographic dash; expected the plain one, -")));
+    }
+    let is_blank = |c: char| {
+        c.is_whitespace() && !matches!(c, ' ' | '\t' | '\r')
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    };
+    let (at, blank) = code.find(is_blank)?;
+    let message = format!("U+{:04X} looks like a blank, or like nothing; expected a plain one", u32::from(blank));
+    Some((at..at + blank.len_utf8(), message))
+}
+
+fn comment(code: &Code<'_>) -> Advice {
+    let first = code.find(|c| !c.is_whitespace())?;
+    let mark = |at: usize, mark: &str| {
+        Some((at..at + mark.len(), format!("{mark} begins no comment here; expected # before a comment")))
+    };
+    for sign in ["//", "/*", "*/", "--", ";", "!"] {
+        if code.line[first.0..].starts_with(sign) {
+            return mark(first.0, sign);
+        }
+    }
+    for sign in [" //", "\t//", " /*", " ;", "\t;"] {
+        if let Some(at) = code.find_text(sign) {
+            return mark(at + 1, &sign[1..]);
+        }
+    }
+    // `priority = 100; # ...`, as other formats end a line.
+    let (at, last) = code.bare.iter().rev().copied().find(|(_, c)| !c.is_whitespace())?;
+    let is_end = code.line[at + last.len_utf8()..].trim_start();
+    (last == ';' && (is_end.is_empty() || is_end.starts_with('#')))
+        .then(|| (at..at + 1, "a line has no ; at its end; expected nothing there".to_owned()))
+}
+
+/// `nopreempt`, `advert_int 1`, `virtual_ipaddress {`
+fn keepalived(code: &Code<'_>) -> Advice {
+    let start = code.find(|c| !c.is_whitespace())?.0;
+    let end = code.line[start..]
+        .find(|c: char| c.is_whitespace() || c == '{')
+        .map_or(code.line.len(), |length| start + length);
+    let rest = code.line[end..].trim_start();
+    if rest.starts_with(['=', '.', ':']) || code.line[start..end].contains(['=', '[', '"', '\'']) {
+        return None;
+    }
+    let word = &code.line[start..end];
+    let hint = hints::for_keepalived(word)?;
+    Some((start..end, format!("{word} is not TOML{hint}")))
+}
+
+/// `priority: 100`
+fn colon(code: &Code<'_>) -> Advice {
+    let (at, sign) = code.find(|c| matches!(c, '=' | ':' | '['))?;
+    let key = code.line[..at].trim();
+    let is_key = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '"'));
+    (sign == ':' && is_key).then(|| (at..at + 1, format!("expected = between a key and its value: {key} = ...")))
+}
+
+/// A value without the quotes that it needs, or a word for true or false.
+fn unquoted(code: &Code<'_>, at: usize) -> Advice {
+    let equals = code.find(|c| c == '=').map(|(at, _)| at);
+    let after_equals = equals.map(|at| at + 1 + code.line[at + 1..].len() - code.line[at + 1..].trim_start().len());
+    let found = code.word_at(at).filter(|word| equals.is_none_or(|equals| word.start > equals));
+    let range = found.or_else(|| code.word_at(after_equals?))?;
+    let word = &code.line[range.clone()];
+    // `true` itself is none of the mistakes.
+    if equals.is_none() && !is_item(code) || matches!(word, "true" | "false" | "inf" | "nan") {
+        return None;
+    }
+    if let Some(key) = word.strip_suffix(':') {
+        return Some((range.end - 1..range.end, format!("expected = between a key and its value: {key} = ...")));
+    }
+    let key = equals.map(|at| code.line[..at].trim()).unwrap_or_default();
+    let is_address = word.contains('.') && word.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | '/' | ':'));
+    let is_v6 =
+        word.matches(':').count() >= 2 && word.chars().all(|c| c.is_ascii_hexdigit() || matches!(c, ':' | '/' | '.'));
+    let starts_with_digit = word.starts_with(|c: char| c.is_ascii_digit());
+    let message = if is_address && word.matches('.').count() > 1 || is_v6 {
+        format!("an address needs quotes: \"{word}\"")
+    } else if starts_with_digit && word.ends_with(|c: char| c.is_ascii_alphabetic()) {
+        format!("a number with a unit needs quotes: \"{word}\"")
+    } else if word.starts_with(|c: char| c.is_alphabetic() || c == '/' || c == '_' || c == '*') {
+        match truth(word).filter(|_| !matches!(key, "lease" | "cache_dir")) {
+            Some(truth) => format!("expected true or false, in lower case and without quotes: {truth} for {word}"),
+            None => format!("a text needs quotes: \"{word}\""),
+        }
+    } else {
+        return None;
+    };
+    Some((range, message))
+}
+
+/// An item of a list that goes over several lines.
+fn is_item(code: &Code<'_>) -> bool {
+    let line = code.line.trim();
+    line.ends_with(',') || !line.contains(' ')
+}
+
+/// What somebody means who writes another word for true or false.
+pub(crate) fn truth(word: &str) -> Option<bool> {
+    match word.to_ascii_lowercase().as_str() {
+        "yes" | "on" | "true" | "y" | "enable" | "enabled" => Some(true),
+        "no" | "off" | "false" | "n" | "disable" | "disabled" => Some(false),
+        _ => None,
+    }
+}
+
+fn unclosed(code: &Code<'_>) -> Advice {
+    let start = code.unclosed?;
+    // Three of them begin a text of several lines.
+    let rest = &code.line[start..];
+    let multiline = code.line.contains("\"\"\"") || code.line.contains("'''");
+    (!multiline).then(|| {
+        (start..code.line.len(), format!("the text is not closed; expected another {} on this line", &rest[..1]))
+    })
+}
+
+/// `priority 100`, `priority =`
+fn no_value(code: &Code<'_>) -> Advice {
+    let trimmed = code.line.trim();
+    if trimmed.starts_with(['[', ']', '}', '{']) || code.find(|c| c == '{').is_some() && !trimmed.contains('=') {
+        let brace = code.find(|c| c == '{')?.0;
+        return (!trimmed.starts_with('[')).then(|| {
+            (brace..brace + 1, "expected a table's name in brackets, [instance.web], or key = value".to_owned())
+        });
+    }
+    let start = code.find(|c| !c.is_whitespace())?.0;
+    let end =
+        start + code.line[start..].find(|c: char| c.is_whitespace() || c == '=').unwrap_or(code.line.len() - start);
+    let key = &code.line[start..end];
+    let rest = code.line[end..].trim_start();
+    let is_key = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
+    let value = rest.strip_prefix('=').map(str::trim_start);
+    match value {
+        _ if !is_key => None,
+        Some("") => Some((start..code.line.trim_end().len(), format!("expected a value after {key} ="))),
+        Some(value) if value.starts_with('#') => Some((start..end, format!("expected a value after {key} ="))),
+        Some(_) => None,
+        None if rest.is_empty() || rest.starts_with('#') => Some((start..end, format!("expected {key} = and a value"))),
+        None => Some((start..end, format!("expected = between a key and its value: {key} = ..."))),
+    }
+}

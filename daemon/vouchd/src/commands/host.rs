@@ -1,0 +1,33 @@
+//! What this machine has, for `config check`.
+
+use std::net::IpAddr;
+
+use nix::ifaddrs::getifaddrs;
+use nix::sys::socket::SockaddrStorage;
+use vouchd_config::host::{Host, HostAddress, HostInterface};
+
+/// None where it can't be asked.
+pub fn this_host() -> Option<Host> {
+    let mut interfaces: Vec<HostInterface> = Vec::new();
+    for entry in getifaddrs().ok()? {
+        // An address with a label (`eth0:web`) is listed by that.
+        let name = entry.interface_name.split(':').next().unwrap_or_default();
+        let at = interfaces.iter().position(|interface| interface.name == name).unwrap_or_else(|| {
+            interfaces.push(HostInterface { name: name.to_owned(), addresses: Vec::new() });
+            interfaces.len() - 1
+        });
+        let Some(ip) = entry.address.as_ref().and_then(ip_of) else { continue };
+        let prefix = match entry.netmask.as_ref().and_then(ip_of) {
+            Some(IpAddr::V4(mask)) => mask.to_bits().leading_ones(),
+            Some(IpAddr::V6(mask)) => mask.to_bits().leading_ones(),
+            None => continue,
+        };
+        interfaces[at].addresses.push(HostAddress { ip, prefix: u8::try_from(prefix).unwrap_or(128) });
+    }
+    Some(Host { interfaces })
+}
+
+fn ip_of(address: &SockaddrStorage) -> Option<IpAddr> {
+    let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
+}

@@ -21,6 +21,7 @@
 //! | [`client`], [`outage`] | a client that fetches without a pause, and what it had to go without |
 //! | [`capture`], [`injector`], [`frame`] | what is on the wire, seen and made |
 //! | [`sniffer`] | whatever one host sends, loopback too |
+//! | [`dead_mount`] | a file system that does not answer |
 //! | [`bench`] | the comparison with keepalived |
 //! | [`corpus`] | plugin files that misbehave in every known way |
 //!
@@ -32,6 +33,7 @@ pub mod bench;
 pub mod capture;
 pub mod client;
 pub mod corpus;
+pub mod dead_mount;
 pub mod frame;
 pub mod holders;
 pub mod host;

@@ -3,7 +3,8 @@
 //! Times are RFC 3339 in UTC, durations are seconds. Fields are added, never renamed.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::path::PathBuf;
+use std::time::{Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use vouchd_health::{Metric, Standing, Term};
@@ -34,6 +35,24 @@ pub struct ConfigState {
     /// The files on disk can't be used; what runs is what was loaded before.
     pub error: Option<String>,
     pub warnings: Vec<String>,
+    /// The first of the files whose file system does not answer, and since when; told as `error`.
+    #[serde(skip)]
+    pub no_answer: Option<(PathBuf, Instant)>,
+}
+
+impl ConfigState {
+    /// As it is shown at this moment.
+    pub fn at(mut self, now: Instant) -> Self {
+        if let Some((path, since)) = self.no_answer.take() {
+            let silent = now.saturating_duration_since(since).as_secs();
+            let no_answer = format!(
+                "the file system under {} does not answer, for {silent} s; what it said before stays",
+                path.display()
+            );
+            self.error = Some(self.error.map_or(no_answer.clone(), |error| format!("{no_answer}\n{error}")));
+        }
+        self
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

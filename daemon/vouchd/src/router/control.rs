@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tracing::debug;
@@ -132,7 +132,7 @@ impl Server {
             name: self.daemon.name.clone(),
             pid: std::process::id(),
             since: self.daemon.since.clone(),
-            config,
+            config: config.at(Instant::now()),
             checker: health.checker,
             instances: protocol.instances,
             interfaces: protocol.interfaces,

@@ -6,14 +6,18 @@
 //! | keeper, watcher | `vouchd_net`: addresses, ARP, links | the kernel |
 //! | health | [`supervisor`]: the checker, [`checks`], effective priorities | the checker |
 //! | control | [`control`]: answers `vouchd status` | its client |
-//! | main | [`run`]: signals, systemd, the configuration | files |
+//! | config-watch | [`config_watch`]: reads the configuration's files, watches them | files, not for ever |
+//! | main | [`run`]: signals, systemd, the configuration | nothing |
 
 mod checker_process;
 mod checks;
+mod config_reader;
+mod config_trail;
 mod config_watch;
 pub mod control;
 mod engine;
 mod log;
+mod patient;
 mod protocol;
 mod run;
 mod supervisor;

@@ -1,6 +1,6 @@
 //! `vouchd run`: starts the router's threads, tells systemd, waits for signals and for changed configuration files.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
@@ -11,11 +11,12 @@ use anyhow::Context;
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tracing::{error, info, warn};
-use vouchd_config::Config;
+use vouchd_config::{Config, Files};
 use vouchd_net::{Notifier, channel, realtime};
 
 use super::checker_process::Identity;
-use super::config_watch;
+use super::config_reader::{Reader, Reading};
+use super::config_watch::{self, ConfigWatch};
 use super::control::{Control, Daemon};
 use super::protocol::{self, Protocol, Pulse};
 use super::supervisor::{self, Supervisor};
@@ -27,8 +28,8 @@ const STOP: Duration = Duration::from_secs(3);
 /// What wakes the main thread.
 pub enum Event {
     Signal(i32),
-    /// A drop-in has changed.
-    DropInChanged,
+    /// What the configuration's files say, and why it is to be loaded.
+    Configuration(Box<Files>, String),
     /// The protocol thread has ended without being told to.
     ProtocolEnded,
 }
@@ -38,11 +39,13 @@ pub enum Event {
 /// # Errors
 /// When the configuration can't be used, or the machine does not give what is needed.
 pub fn run(config_file: &Path) -> anyhow::Result<ExitCode> {
-    let config = match vouchd_config::load(config_file) {
+    let mut reader = Reader::new(config_file);
+    let reading = reader.read();
+    let config = match reading.files.clone().resolve() {
         Ok(config) => config,
         Err(errors) => {
-            eprint!("{errors}");
-            return Ok(ExitCode::from(2));
+            eprintln!("{errors}");
+            return Ok(cannot_start(&reading));
         }
     };
     let identity = Identity::find(config.daemon.checker_user.as_deref())?;
@@ -60,7 +63,8 @@ pub fn run(config_file: &Path) -> anyhow::Result<ExitCode> {
 
     let (events, wakeups) = mpsc::channel();
     watch_signals(events.clone())?;
-    config_watch::start(config_file, events.clone())?;
+    let shown = Arc::new(Mutex::new(config_state(&config)));
+    let watch = config_watch::start(reader, reading, events.clone(), Arc::clone(&shown))?;
 
     let pulse = Arc::new(Pulse::default());
     let (to_protocol, protocol_commands) = channel()?;
@@ -70,12 +74,11 @@ pub fn run(config_file: &Path) -> anyhow::Result<ExitCode> {
     let protocol = spawn_protocol(protocol, config.daemon.realtime, events)?;
     let health = thread::Builder::new().name("health".to_owned()).spawn(move || supervisor.run())?;
 
-    let shown = Arc::new(Mutex::new(config_state(&config)));
     let daemon = Daemon { name, since: status::time(SystemTime::now()), config: Arc::clone(&shown) };
     let control = Control::start(&config.daemon.control, daemon, to_protocol.clone(), to_health.clone())?;
 
     notify(&[NotifyState::Ready]);
-    let mut main = Main { config_file: config_file.to_owned(), config, shown, to_protocol, to_health };
+    let mut main = Main { config, watch, shown, to_protocol, to_health };
     let code = main.wait(&wakeups, &pulse);
     drop(control);
     main.stop(protocol, health);
@@ -83,9 +86,21 @@ pub fn run(config_file: &Path) -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
+/// The exit status. What is missing because a file system does not answer may be there at the next try, for which systemd
+/// waits unless the status is 2.
+fn cannot_start(reading: &Reading) -> ExitCode {
+    match &reading.no_answer {
+        Some((path, _)) => {
+            eprintln!("the file system under {} does not answer: what is there is missing", path.display());
+            ExitCode::FAILURE
+        }
+        None => ExitCode::from(2),
+    }
+}
+
 struct Main {
-    config_file: PathBuf,
     config: Config,
+    watch: ConfigWatch,
     shown: Arc<Mutex<status::ConfigState>>,
     to_protocol: Notifier<protocol::Command>,
     to_health: Notifier<supervisor::Command>,
@@ -101,8 +116,8 @@ impl Main {
                 Some(interval) => wakeups.recv_timeout(interval),
             };
             match event {
-                Ok(Event::Signal(SIGHUP)) => self.reload("SIGHUP"),
-                Ok(Event::DropInChanged) => self.reload("a changed drop-in"),
+                Ok(Event::Signal(SIGHUP)) => self.watch.load_now(),
+                Ok(Event::Configuration(files, why)) => self.reload(*files, &why),
                 Ok(Event::Signal(_)) => return ExitCode::SUCCESS,
                 Ok(Event::ProtocolEnded) | Err(mpsc::RecvTimeoutError::Disconnected) => {
                     error!("the protocol thread has ended");
@@ -118,8 +133,8 @@ impl Main {
     }
 
     /// Takes over a changed configuration, or leaves everything as it is.
-    fn reload(&mut self, why: &str) {
-        let config = match vouchd_config::load(&self.config_file) {
+    fn reload(&mut self, files: Files, why: &str) {
+        let config = match files.resolve() {
             Ok(config) => config,
             Err(errors) => {
                 error!("the configuration can't be used ({why}); what runs goes on:\n{errors}");
@@ -132,7 +147,7 @@ impl Main {
             warn!("[daemon] has changed: that takes effect at the next start");
         }
         let state = config_state(&config);
-        self.show(|shown| *shown = state);
+        self.show(|shown| *shown = status::ConfigState { no_answer: shown.no_answer.take(), ..state });
         if same {
             return;
         }
@@ -237,6 +252,7 @@ fn config_state(config: &Config) -> status::ConfigState {
         loaded_at: status::time(SystemTime::now()),
         error: None,
         warnings: config.warnings.iter().map(ToString::to_string).collect(),
+        no_answer: None,
     }
 }
 

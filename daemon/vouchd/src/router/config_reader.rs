@@ -1,0 +1,118 @@
+//! Reads the configuration's files, each as something that may block for ever.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use vouchd_config::{DropIns, FileText, Files, list_drop_ins, read_drop_in, read_main};
+
+use super::config_trail::Trail;
+use super::patient::{NoAnswer, Patient};
+
+/// How long a file system may take. On a local one it is microseconds; a server that was restarted takes seconds.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The same after the first that did not answer, so that ten dead links don't take ten times as long.
+const SHORT_PATIENCE: Duration = Duration::from_millis(200);
+
+/// What was read.
+#[derive(Debug)]
+pub struct Reading {
+    /// With what the files said last where a file system does not answer.
+    pub files: Files,
+    pub trail: Trail,
+    /// The first path that got no answer, and since when.
+    pub no_answer: Option<(PathBuf, Instant)>,
+}
+
+/// The files of one configuration.
+#[derive(Debug)]
+pub struct Reader {
+    main: FileText,
+    /// A pipe says what it says only once.
+    main_is_a_file: bool,
+    directory: PathBuf,
+    read_main: Patient<(FileText, Trail)>,
+    read_list: Patient<(DropIns, Trail)>,
+    read_drop_ins: BTreeMap<PathBuf, Patient<(FileText, Trail)>>,
+    list: DropIns,
+    /// What the drop-ins said last.
+    drop_ins: BTreeMap<PathBuf, FileText>,
+}
+
+impl Reader {
+    /// Waits for the main file, however long that takes.
+    pub fn new(main: &Path) -> Self {
+        let text = read_main(main);
+        Reader {
+            main_is_a_file: text.mode.is_some() || text.text.is_err(),
+            main: text,
+            directory: vouchd_config::drop_in_dir(main),
+            read_main: Patient::new(),
+            read_list: Patient::new(),
+            read_drop_ins: BTreeMap::new(),
+            list: DropIns::default(),
+            drop_ins: BTreeMap::new(),
+        }
+    }
+
+    pub fn read(&mut self) -> Reading {
+        let mut attempt = Attempt { trail: Trail::default(), no_answer: None };
+        if self.main_is_a_file {
+            let path = self.main.path.clone();
+            let read = attempt.ask(&mut self.read_main, &path, |path| (read_main(path), Trail::to_file(path)));
+            if let Some(text) = read {
+                self.main = text;
+            }
+        }
+        let listed =
+            attempt.ask(&mut self.read_list, &self.directory, |dir| (list_drop_ins(dir), Trail::to_drop_ins(dir)));
+        if let Some(list) = listed {
+            self.list = list;
+        }
+        let is_listed = |path: &PathBuf| self.list.used.contains(path);
+        self.drop_ins.retain(|path, _| is_listed(path));
+        // A thread that is stuck stays known while the file is listed.
+        self.read_drop_ins.retain(|path, _| is_listed(path));
+        for path in &self.list.used {
+            let patient = self.read_drop_ins.entry(path.clone()).or_insert_with(Patient::new);
+            if let Some(text) = attempt.ask(patient, path, |path| (read_drop_in(path), Trail::to_file(path))) {
+                self.drop_ins.insert(path.clone(), text);
+            }
+        }
+        let files = Files {
+            main: self.main.clone(),
+            drop_ins: self.drop_ins.values().cloned().collect(),
+            list: self.list.clone(),
+        };
+        Reading { files, trail: attempt.trail, no_answer: attempt.no_answer }
+    }
+}
+
+/// One reading of all files.
+struct Attempt {
+    trail: Trail,
+    no_answer: Option<(PathBuf, Instant)>,
+}
+
+impl Attempt {
+    fn ask<T: Send + 'static>(
+        &mut self,
+        patient: &mut Patient<(T, Trail)>,
+        path: &Path,
+        read: fn(&Path) -> (T, Trail),
+    ) -> Option<T> {
+        let patience = if self.no_answer.is_some() { SHORT_PATIENCE } else { PATIENCE };
+        let owned = path.to_owned();
+        match patient.run(patience, move || read(&owned)) {
+            Ok((found, trail)) => {
+                self.trail.merge(trail);
+                Some(found)
+            }
+            Err(NoAnswer(since)) => {
+                self.no_answer.get_or_insert((path.to_owned(), since));
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! A change of what the files of the configuration say is a change, however it comes about; and no file system that does
+//! not answer stops the daemon.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::ensure;
+use vouchd_tests::dead_mount::DeadMount;
+use vouchd_tests::site::Site;
+use vouchd_tests::vouchd::{Files, Vouchd};
+use vouchd_tests::wait::{holds, until};
+use vouchd_tests::{Need, Node, VIP, system_test};
+
+const WEB: &str = "web";
+
+/// An instance whose priority shows which text is loaded.
+fn instance(priority: u8) -> String {
+    format!(
+        "[instance.{WEB}]\ninterface = \"{}\"\nvirtual_router_id = 55\npriority = {priority}\naddresses = [\"{VIP}\"]\n",
+        vouchd_tests::site::INTERFACE
+    )
+}
+
+fn base(vouchd: &Vouchd) -> Option<u64> {
+    vouchd.instance(WEB).ok()?["priority"]["base"].as_u64()
+}
+
+#[track_caller]
+fn takes_over(vouchd: &Vouchd, priority: u64) -> anyhow::Result<()> {
+    until(&format!("priority {priority}"), Duration::from_secs(10), || base(vouchd) == Some(priority))
+}
+
+fn start(site: &Site, main: &str, prepare: impl FnOnce(&Files) -> anyhow::Result<()>) -> anyhow::Result<Vouchd> {
+    let files = Files::without_builtins(site, Node::Nginx01)?;
+    prepare(&files)?;
+    let vouchd = Vouchd::start_with(site, Node::Nginx01, files, main)?;
+    until("the instance", Duration::from_secs(5), || base(&vouchd).is_some())?;
+    Ok(vouchd)
+}
+
+/// Puts a link in place of another one as Kubernetes does: made beside it, then renamed.
+fn swap(target: &str, link: &Path) -> anyhow::Result<()> {
+    let new = link.with_file_name("..new");
+    symlink(target, &new)?;
+    Ok(fs::rename(new, link)?)
+}
+
+#[test]
+fn a_config_map_whose_data_link_is_swapped_is_loaded() {
+    system_test("a ConfigMap", &[Need::Vouchd], |site| {
+        let vouchd = start(site, "", |files| {
+            let dir = files.drop_in("..2026_1");
+            fs::create_dir_all(&dir)?;
+            fs::write(dir.join("web.toml"), instance(101))?;
+            symlink("..2026_1", files.drop_in("..data"))?;
+            Ok(symlink("..data/web.toml", files.drop_in("web.toml"))?)
+        })?;
+        takes_over(&vouchd, 101)?;
+        for (version, priority) in [("..2026_2", 102), ("..2026_3", 103)] {
+            let dir = vouchd.files.drop_in(version);
+            fs::create_dir_all(&dir)?;
+            fs::write(dir.join("web.toml"), instance(priority))?;
+            swap(version, &vouchd.files.drop_in("..data"))?;
+            takes_over(&vouchd, priority.into())?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn what_a_link_leads_to_is_watched_and_so_is_every_directory_on_the_way() {
+    system_test("links", &[Need::Vouchd], |site| {
+        let elsewhere = site.dir("elsewhere")?;
+        let releases = site.dir("releases")?;
+        let vouchd = start(site, "", |files| {
+            fs::write(elsewhere.join("text"), instance(101))?;
+            Ok(symlink(elsewhere.join("text"), files.drop_in("web.toml"))?)
+        })?;
+        takes_over(&vouchd, 101)?;
+        // The target is rewritten, then replaced.
+        fs::write(elsewhere.join("text"), instance(102))?;
+        takes_over(&vouchd, 102)?;
+        fs::write(elsewhere.join("new"), instance(103))?;
+        fs::rename(elsewhere.join("new"), elsewhere.join("text"))?;
+        takes_over(&vouchd, 103)?;
+        // conf.d becomes a link to a link, and each is swapped.
+        for (release, priority) in [("1", 104), ("2", 105)] {
+            fs::create_dir_all(releases.join(release))?;
+            fs::write(releases.join(release).join("web.toml"), instance(priority))?;
+        }
+        symlink("1", releases.join("current"))?;
+        let conf_d = vouchd.files.drop_in("web.toml");
+        let conf_d = conf_d.parent().unwrap_or(Path::new("/"));
+        fs::rename(conf_d, conf_d.with_file_name("conf.d.old"))?;
+        symlink(releases.join("current"), conf_d)?;
+        takes_over(&vouchd, 104)?;
+        swap("2", &releases.join("current"))?;
+        takes_over(&vouchd, 105)?;
+        fs::write(releases.join("2/web.toml"), instance(106))?;
+        takes_over(&vouchd, 106)
+    });
+}
+
+#[test]
+fn the_main_file_is_loaded_when_it_is_replaced_and_not_when_it_says_the_same() {
+    system_test("the main file", &[Need::Vouchd], |site| {
+        let vouchd = start(site, &instance(101), |_| Ok(()))?;
+        let loaded_at = || anyhow::Ok(vouchd.status()?["config"]["loaded_at"].clone());
+        let file = vouchd.files.config();
+        let text = fs::read_to_string(&file)?;
+        let replace = |text: &str| -> anyhow::Result<()> {
+            fs::write(file.with_extension("new"), text)?;
+            Ok(fs::rename(file.with_extension("new"), &file)?)
+        };
+        replace(&text.replace("101", "102"))?;
+        takes_over(&vouchd, 102)?;
+        let before = loaded_at()?;
+        replace(&text.replace("101", "102"))?;
+        holds("nothing to load", Duration::from_secs(2), || loaded_at().is_ok_and(|now| now == before))?;
+        // A file that was emptied, as a full disk does it, takes nothing away.
+        fs::write(&file, "")?;
+        until("the error", Duration::from_secs(10), || {
+            vouchd.status().is_ok_and(|s| s["config"]["error"].as_str().is_some_and(|e| e.contains("it is empty")))
+        })?;
+        ensure!(base(&vouchd) == Some(102), "{:?}", vouchd.status());
+        replace(&text.replace("101", "103"))?;
+        takes_over(&vouchd, 103)?;
+        ensure!(vouchd.status()?["config"]["error"].is_null());
+        Ok(())
+    });
+}
+
+#[test]
+fn a_file_that_somebody_still_writes_is_not_loaded() {
+    system_test("a half-written file", &[Need::Vouchd], |site| {
+        let other = instance(90).replace(WEB, "other").replace("55", "56").replace(&VIP.to_string(), "192.168.175.99");
+        let text = format!("{}\n{other}", instance(101));
+        let vouchd = start(site, "", |files| Ok(fs::write(files.drop_in("web.toml"), &text)?))?;
+        takes_over(&vouchd, 101)?;
+        // All of the first instance, which would be a valid file, and the second one a second later.
+        let mut file = File::create(vouchd.files.drop_in("web.toml"))?;
+        file.write_all(instance(102).as_bytes())?;
+        holds("both instances", Duration::from_secs(1), || {
+            vouchd.instance("other").is_ok() && base(&vouchd) == Some(101)
+        })?;
+        file.write_all(format!("\n{other}").as_bytes())?;
+        drop(file);
+        takes_over(&vouchd, 102)?;
+        ensure!(vouchd.instance("other").is_ok());
+        Ok(())
+    });
+}
+
+/// What status says of the configuration on disk.
+fn complaint(vouchd: &Vouchd) -> String {
+    vouchd.status().ok().and_then(|status| Some(status["config"]["error"].as_str()?.to_owned())).unwrap_or_default()
+}
+
+#[test]
+fn a_directory_of_drop_ins_that_does_not_answer_stops_neither_the_start_nor_a_change() {
+    system_test("a dead conf.d", &[Need::Vouchd], |site| {
+        let host = site.host(Node::Nginx01);
+        let mut dead = None;
+        let vouchd = start(site, &instance(101), |files| {
+            let other =
+                instance(90).replace(WEB, "other").replace("55", "56").replace("192.168.175.100", "192.168.175.99");
+            fs::write(files.drop_in("other.toml"), other)?;
+            let file = files.drop_in("other.toml");
+            dead = Some(DeadMount::over(host, file.parent().unwrap_or(Path::new("/")))?);
+            Ok(())
+        })?;
+        vouchd.wait_state(WEB, "active", Duration::from_secs(10))?;
+        until("the reason, with its duration", Duration::from_secs(10), || {
+            let complaint = complaint(&vouchd);
+            complaint.contains("conf.d does not answer, for ") && !complaint.contains("for 0 s")
+        })?;
+        ensure!(vouchd.instance("other").is_err(), "nobody can know of it");
+
+        // The main file is still loaded, by itself and when asked.
+        let file = vouchd.files.config();
+        fs::write(&file, fs::read_to_string(&file)?.replace("101", "102"))?;
+        takes_over(&vouchd, 102)?;
+        vouchd.process.signal(nix::sys::signal::Signal::SIGHUP);
+        holds("it goes on", Duration::from_secs(2), || {
+            vouchd.instance(WEB).is_ok_and(|web| web["state"] == "active") && base(&vouchd) == Some(102)
+        })?;
+
+        if let Some(dead) = dead {
+            dead.remove(host)?;
+        }
+        until("the drop-in", Duration::from_secs(30), || vouchd.instance("other").is_ok())?;
+        until("no complaint", Duration::from_secs(10), || complaint(&vouchd).is_empty())?;
+
+        // The same while it runs: what the drop-in said stays.
+        let drop_in = vouchd.files.drop_in("other.toml");
+        let dead = DeadMount::over(host, drop_in.parent().unwrap_or(Path::new("/")))?;
+        until("the reason", Duration::from_secs(20), || complaint(&vouchd).contains("does not answer, for "))?;
+        fs::write(&file, fs::read_to_string(&file)?.replace("102", "103"))?;
+        takes_over(&vouchd, 103)?;
+        ensure!(vouchd.instance("other").is_ok(), "it was given up");
+        dead.remove(host)
+    });
+}

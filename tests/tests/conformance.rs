@@ -52,11 +52,24 @@ struct Kind {
     packet: fn(Target, usize) -> Packet,
 }
 
+/// With one or two addresses, none of which is the target's.
+fn of_others(message: Message, n: usize) -> Message {
+    let addresses: Vec<_> =
+        [98, 99].into_iter().take(1 + n % 2).map(|last| Ipv4Addr::new(192, 168, 175, last)).collect();
+    Message { count: u8::try_from(addresses.len()).unwrap_or(0), addresses, ..message }
+}
+
+/// With one address more than the target has.
+fn with_another(message: Message) -> Message {
+    let addresses = message.addresses.iter().copied().chain([Ipv4Addr::new(192, 168, 175, 99)]).collect();
+    Message { count: 2, addresses, ..message }
+}
+
 fn multicast(message: &Message) -> Packet {
     Packet::multicast(SOURCE, message.bytes(SOURCE, vouchd_tests::frame::GROUP))
 }
 
-const KINDS: [Kind; 19] = [
+const KINDS: [Kind; 20] = [
     Kind {
         name: "row 15: TTL below 255",
         version: 3,
@@ -189,15 +202,16 @@ const KINDS: [Kind; 19] = [
         packet: |target, _| multicast(&Message { interval: 0x0102, ..target.v2() }),
     },
     Kind {
-        name: "row 91: another address list",
+        name: "row 91: no address in common",
         version: 2,
         counted: 24,
-        packet: |target, n| {
-            let other = Ipv4Addr::new(192, 168, 175, 99);
-            let addresses = [vec![other], vec![target.address, other]][n % 2].clone();
-            let count = u8::try_from(addresses.len()).unwrap_or(0);
-            multicast(&Message { count, addresses, ..target.v2() })
-        },
+        packet: |target, n| multicast(&of_others(target.v2(), n)),
+    },
+    Kind {
+        name: "row 29: no address in common",
+        version: 3,
+        counted: 24,
+        packet: |target, n| multicast(&of_others(target.v3(), n)),
     },
 ];
 
@@ -305,8 +319,8 @@ fn what_must_be_discarded_touches_no_timer() {
     });
 }
 
-/// Odd, but right: who does not take these for an advertisement becomes a second Active router. All for v3 instances.
-const ODD: [Kind; 7] = [
+/// Odd, but right: who does not take these for an advertisement becomes a second Active router.
+const ODD: [Kind; 8] = [
     Kind {
         name: "row 22: checksum with the pseudo-header",
         version: 3,
@@ -326,13 +340,16 @@ const ODD: [Kind; 7] = [
         packet: |target, _| multicast(&Message { interval: 101, ..target.v3() }),
     },
     Kind {
-        name: "row 29: another address list",
+        name: "row 29: one address in common",
         version: 3,
         counted: 0,
-        packet: |target, _| {
-            let addresses = vec![target.address, Ipv4Addr::new(192, 168, 175, 99)];
-            multicast(&Message { count: 2, addresses, ..target.v3() })
-        },
+        packet: |target, _| multicast(&with_another(target.v3())),
+    },
+    Kind {
+        name: "row 91: one address in common",
+        version: 2,
+        counted: 0,
+        packet: |target, _| multicast(&with_another(target.v2())),
     },
     Kind {
         name: "row 30: reserved bits",

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use vouchd_wire::{AdvertInterval, Advertisement, ChecksumForm, Priority};
 
-use crate::discard::{Discard, Rejection};
+use crate::discard::{Discard, Rejection, list};
 use crate::limit::LeftOut;
 use crate::status::{State, Why};
 
@@ -120,7 +120,7 @@ pub enum Event {
         /// Ours.
         own: ChecksumForm,
     },
-    /// A peer speaks of other addresses than this router.
+    /// A peer has one of this router's addresses, but not just these.
     PeerAddresses {
         /// The peer.
         peer: IpAddr,
@@ -193,7 +193,18 @@ impl fmt::Display for Event {
                 own.name()
             ),
             Self::PeerAddresses { peer, addresses, own } => {
-                write!(f, "{peer} advertises the addresses {addresses:?}, this router {own:?}")
+                let missing = |from: &[IpAddr], all: &[IpAddr]| {
+                    list(&all.iter().filter(|address| !from.contains(address)).copied().collect::<Vec<_>>())
+                };
+                let (more, less) = (missing(own, addresses), missing(addresses, own));
+                match (more.as_str(), less.as_str()) {
+                    // It names one twice.
+                    ("", "") => write!(f, "{peer} advertises {}, this router {}", list(addresses), list(own))?,
+                    (more, "") => write!(f, "{peer} has {more} too, which this router does not have")?,
+                    ("", less) => write!(f, "{peer} does not have {less}, which this router has")?,
+                    (more, less) => write!(f, "{peer} has {more}, which this router does not have, and lacks {less}")?,
+                }
+                f.write_str(": set the same addresses on both")
             }
         }
     }

@@ -65,7 +65,7 @@ discards! {
     AuthPassword = "auth_password",
     /// Version 2: the peer's interval is not the configured one.
     Interval = "interval",
-    /// Version 2: the peer's addresses are not the configured ones.
+    /// None of its addresses is ours: another virtual router with the same number.
     Addresses = "addresses",
     /// Version 2: the owner of the addresses listens to nobody.
     OwnerReceives = "owner_receives",
@@ -136,7 +136,11 @@ pub enum Rejection {
         expected: AdvertInterval,
     },
     /// See [`Discard::Addresses`].
-    #[error("the peer's virtual addresses are {found:?}, expected {expected:?}")]
+    #[error(
+        "another virtual router with the same id: its addresses are {}, ours {}: give one of them another virtual_router_id, or both the same addresses",
+        list(found),
+        list(expected)
+    )]
     Addresses {
         /// The peer's.
         found: Vec<IpAddr>,
@@ -146,6 +150,11 @@ pub enum Rejection {
     /// See [`Discard::OwnerReceives`].
     #[error("this router owns the addresses (priority 255), yet another one is active for them")]
     OwnerReceives,
+}
+
+/// With commas.
+pub(crate) fn list(addresses: &[IpAddr]) -> String {
+    addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ")
 }
 
 impl Rejection {

@@ -26,9 +26,19 @@ pub(crate) fn check(config: &Config, own: Option<IpAddr>, packet: &Packet<'_>) -
     let parsed = parse(packet.payload, packet.source, packet.destination)?;
     match config.version {
         Version::V2 => version_2(config, &parsed.advertisement)?,
-        Version::V3 => {}
+        Version::V3 => same_virtual_router(config, &parsed.advertisement)?,
     }
     Ok(parsed)
+}
+
+/// Who has none of our addresses speaks of another virtual router with the same number: believing it would take ours off
+/// the air. One address in common makes it ours, so that a list can be changed node by node. RFC 9568 section 7.1 and
+/// RFC 3768 section 7.1 leave it to the implementation (MAY).
+fn same_virtual_router(config: &Config, advertisement: &Advertisement) -> Result<(), Rejection> {
+    if advertisement.addresses.iter().any(|address| config.addresses.contains(address)) {
+        return Ok(());
+    }
+    Err(Rejection::Addresses { found: advertisement.addresses.clone(), expected: config.addresses.clone() })
 }
 
 fn addressing(config: &Config, own: Option<IpAddr>, packet: &Packet<'_>) -> Result<(), Rejection> {
@@ -78,11 +88,8 @@ fn version_2(config: &Config, advertisement: &Advertisement) -> Result<(), Rejec
         return Err(Rejection::Interval { found: advertisement.interval, expected: config.interval });
     }
     // An owner's list is right by definition (RFC 3768 section 7.1).
-    if advertisement.priority != vouchd_wire::Priority::OWNER && !same_addresses(config, advertisement) {
-        return Err(Rejection::Addresses {
-            found: advertisement.addresses.clone(),
-            expected: config.addresses.clone(),
-        });
+    if advertisement.priority != vouchd_wire::Priority::OWNER {
+        same_virtual_router(config, advertisement)?;
     }
     if config.is_owner() { Err(Rejection::OwnerReceives) } else { Ok(()) }
 }

@@ -39,8 +39,8 @@ pub struct Router {
     retry: Option<(Instant, String)>,
     /// The effective priority.
     priority: Priority,
-    /// Active_Adver_Interval: the active router's interval in version 3, else our own.
-    learned: AdvertInterval,
+    /// Active_Adver_Interval, where an active router taught one: version 3 only. Else our own counts.
+    learned: Option<AdvertInterval>,
     /// When this router called its last election.
     last_call: Option<Instant>,
     /// The peer that was active last, as far as a router that is not active knows.
@@ -93,7 +93,7 @@ impl Router {
             address_failures: 0,
             retry: None,
             priority: config.priority,
-            learned: config.interval,
+            learned: None,
             last_call: None,
             active_peer: None,
             peers: Peers::default(),
@@ -246,7 +246,12 @@ impl Router {
 
     /// The time that this router waits for a silent active one, at its priority now.
     pub fn down_interval(&self) -> Duration {
-        down_interval(self.config.version, self.priority, self.learned)
+        down_interval(self.config.version, self.priority, self.pace())
+    }
+
+    /// Active_Adver_Interval.
+    fn pace(&self) -> AdvertInterval {
+        self.learned.unwrap_or(self.config.interval)
     }
 
     /// The silence after which the peers of this router, were it active, may have taken over.
@@ -255,16 +260,16 @@ impl Router {
     }
 
     fn skew(&self) -> Duration {
-        skew(self.config.version, self.priority, self.learned)
+        skew(self.config.version, self.priority, self.pace())
     }
 
     /// Never act late on stale knowledge: see the crate's page.
     fn notice_stall(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let down = self.down_interval();
         match &mut self.phase {
             Phase::Initialize => {}
             Phase::Backup(backup) => {
                 let late = now.since(backup.down_at);
-                let down = down_interval(self.config.version, self.priority, self.learned);
                 if late > down {
                     *backup = Backup { down_at: now + down, awaiting: Awaiting::Silence };
                     self.counters.stalls += 1;
@@ -473,7 +478,7 @@ impl Router {
 
     /// To Backup, with a full down interval of our own.
     fn listen(&mut self, now: Instant, why: Why, out: &mut Vec<Action>) {
-        self.learned = self.config.interval;
+        self.learned = None;
         let down_at = now + self.down_interval();
         self.transit(now, Phase::Backup(Backup { down_at, awaiting: Awaiting::Silence }), why, out);
     }
@@ -500,8 +505,8 @@ impl Router {
     /// The interval that a peer's advertisement teaches: version 2 has one for all.
     fn learn(&mut self, parsed: &Parsed) {
         self.learned = match self.config.version {
-            Version::V2 => self.config.interval,
-            Version::V3 => parsed.advertisement.interval,
+            Version::V2 => None,
+            Version::V3 => Some(parsed.advertisement.interval),
         };
     }
 }

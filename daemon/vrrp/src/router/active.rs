@@ -70,7 +70,7 @@ impl Active {
 
 impl Router {
     pub(super) fn become_active(&mut self, now: Instant, why: Why, out: &mut Vec<Action>) {
-        self.learned = self.config.interval;
+        self.learned = None;
         self.active_peer = None;
         self.counters.became_active += 1;
         let active = Active {
@@ -113,12 +113,18 @@ impl Router {
     /// Sends, renews the addresses' lease, and sets Adver_Timer from when it was due, so that lateness does not add up.
     fn advertise(&mut self, now: Instant, out: &mut Vec<Action>) {
         let interval = self.config.interval.duration();
-        self.send(now, self.priority, out);
-        self.install(out);
+        self.speak(now, out);
         self.with_active(|active| {
             let next = active.advertise_at + interval;
             active.advertise_at = if next > now { next } else { now + interval };
         });
+    }
+
+    /// An advertisement with this router's priority. Each renews the lease, also those that answer somebody: they can
+    /// put off the periodic ones for as long as somebody asks.
+    fn speak(&mut self, now: Instant, out: &mut Vec<Action>) {
+        self.send(now, self.priority, out);
+        self.install(out);
     }
 
     fn install(&self, out: &mut Vec<Action>) {
@@ -169,7 +175,7 @@ impl Router {
         if priority == Priority::RESIGN {
             if self.limits.answers.allow(now) {
                 self.with_active(|active| active.standing = Standing::Undisputed);
-                self.send(now, self.priority, out);
+                self.speak(now, out);
                 self.restart_advertising(now);
             }
         } else if priority > self.priority || (priority == self.priority && self.source().is_some_and(|own| peer > own))
@@ -194,7 +200,7 @@ impl Router {
         if !self.limits.answers.allow(now) {
             return self.reclaim(now, out);
         }
-        self.send(now, self.priority, out);
+        self.speak(now, out);
         let won = self.with_active(|active| {
             let won = active.is_electing();
             active.standing = Standing::Undisputed;
@@ -233,6 +239,13 @@ impl Router {
         self.with_active(|active| active.yielding = active.yielding.filter(|yielding| yielding.before > priority));
     }
 
+    fn is_yielding(&self) -> bool {
+        match &self.phase {
+            Phase::Active(active) => active.yielding.is_some(),
+            Phase::Initialize | Phase::Backup(_) => false,
+        }
+    }
+
     fn call_election(&mut self, now: Instant, out: &mut Vec<Action>) {
         let Phase::Active(active) = &self.phase else { return };
         let Some(yielding) = active.yielding else { return };
@@ -262,7 +275,6 @@ impl Router {
     }
 
     pub(super) fn reconfigure_active(&mut self, now: Instant, old: &Config, before: Priority, out: &mut Vec<Action>) {
-        self.learned = self.config.interval;
         let added = self.config.addresses.iter().any(|address| !old.addresses.contains(address));
         // It yields on while its checks keep it below what it was configured to be.
         let (base, priority) = (self.config.priority, self.priority);
@@ -270,9 +282,33 @@ impl Router {
             let yielding = active.yielding.filter(|_| priority < base);
             active.yielding = yielding.map(|yielding| Yielding { before: base, ..yielding });
         });
-        let electing = self.with_active(|active| active.is_electing()) == Some(true);
+        let (yielding, down) = (self.is_yielding(), self.own_down_interval());
+        let electing = self.with_active(|active| {
+            if !yielding {
+                active.standing = Standing::Undisputed;
+            }
+            active.is_electing()
+        }) == Some(true);
+        let paced = old.interval != self.config.interval;
+        if paced {
+            self.with_active(|active| {
+                active.yielding =
+                    active.yielding.map(|yielding| Yielding { call_at: now + down * yielding.pause, ..yielding });
+            });
+        }
+        if old.announce != self.config.announce {
+            let announce = self.config.announce;
+            self.with_active(|active| match active.announce_at {
+                // The refreshes begin after it.
+                Some((_, Announcement::Second)) => {}
+                Some((_, Announcement::Refresh)) | None => active.announce_at = refresh_after(now, &announce),
+            });
+        }
         let said = |config: &Config, priority| (config.advertisement(priority), config.lease, config.peers.clone());
-        if said(old, before) != said(&self.config, priority) && !electing {
+        if electing && paced {
+            // Its turn, and those of the others, are counted in the old pace.
+            self.call_election(now, out);
+        } else if said(old, before) != said(&self.config, priority) && !electing {
             self.with_active(|active| active.advertise_at = now);
             self.advertise(now, out);
         } else if old.addresses != self.config.addresses {

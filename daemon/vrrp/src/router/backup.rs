@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use vouchd_wire::{Parsed, Priority, Version};
+use vouchd_wire::{Parsed, Priority};
 
 use super::{Phase, Router};
 use crate::action::Action;
@@ -70,15 +70,17 @@ impl Router {
         if old.interval == self.config.interval {
             return;
         }
-        match (self.config.version, &mut self.phase) {
-            // All routers have to change together, so what was awaited at the old pace says nothing.
-            (Version::V2, Phase::Backup(_)) => {
-                self.learned = self.config.interval;
-                let down_at = now + self.down_interval();
-                self.phase = Phase::Backup(Backup { down_at, awaiting: Awaiting::Silence });
-            }
+        if self.learned.is_some() {
             // The active router's interval counts, not ours.
-            (Version::V3, _) | (Version::V2, Phase::Initialize | Phase::Active(_)) => {}
+            return;
+        }
+        // What was awaited at the old pace says nothing.
+        let (skew, down) = (now + self.skew(), now + self.down_interval());
+        if let Phase::Backup(backup) = &mut self.phase {
+            backup.down_at = match backup.awaiting {
+                Awaiting::Resigned { .. } => skew,
+                Awaiting::Silence | Awaiting::Preemption { .. } => down,
+            };
         }
     }
 }

@@ -45,7 +45,7 @@ fn every_advertisement_renews_the_lease() {
 fn row_55_priority_0_is_answered_at_once_and_restarts_the_timer() {
     let mut bench = Bench::active(config(100));
     bench.wait(seconds(0.9));
-    assert_eq!(done(&bench.hear(HIGHER, 0)), ["send 100"]);
+    assert_eq!(done(&bench.hear(HIGHER, 0)), ["send 100", "install for 3"]);
     assert_eq!(bench.until_deadline(), seconds(1.0));
 }
 
@@ -115,9 +115,9 @@ fn row_57_a_worse_router_is_answered_at_once_and_the_timer_is_left_alone() {
         bench.wait(seconds(0.4));
         let actions = bench.hear(source, priority);
         // Row 81: it has announced itself, so the winner announces again.
-        assert_eq!(done(&actions), ["send 100", "announce 5"]);
+        assert_eq!(done(&actions), ["send 100", "install for 3", "announce 5"]);
         assert_eq!(bench.until_deadline(), seconds(0.6));
-        assert_eq!(done(&bench.hear(source, priority)), ["send 100"], "announced once an interval");
+        assert_eq!(done(&bench.hear(source, priority)), ["send 100", "install for 3"], "announced once an interval");
     }
 }
 
@@ -156,6 +156,33 @@ fn a_flood_of_priority_0_neither_silences_nor_speeds_up_the_advertisements() {
     }
     assert!(sent.len() <= 112, "{}", sent.len());
     assert!(sent.windows(2).all(|pair| pair[1].since(pair[0]) <= seconds(1.0)));
+}
+
+/// The lease of a router that keeps advertising never ends, whatever makes it advertise.
+#[test]
+fn whatever_others_send_every_own_advertisement_renews_the_lease() {
+    for config in [config(100), Config { interval: interval(10), ..config(100) }, v2(100)] {
+        for (priority, every) in [(0, 1), (0, 90), (0, 300), (50, 1), (50, 500), (100, 700)] {
+            let lease = vouchd_vrrp::lease(config.interval);
+            let mut bench = Bench::active(config.clone());
+            let mut renewed = bench.now;
+            for millisecond in 0..20_000 {
+                let mut actions = bench.run(millis(1));
+                if millisecond % every == 0 {
+                    actions.extend(bench.hear(LOWER, priority));
+                }
+                let words = done(&actions);
+                let sent = words.iter().filter(|word| **word == "send 100").count();
+                let installed = words.iter().filter(|word| word.starts_with("install")).count();
+                assert_eq!(sent, installed, "{words:?}");
+                if installed > 0 {
+                    renewed = bench.now;
+                }
+                assert!(bench.now.since(renewed) < lease, "priority {priority} every {every} ms");
+            }
+            assert_eq!(bench.state(), State::Active);
+        }
+    }
 }
 
 #[test]
@@ -206,7 +233,7 @@ fn row_68_a_hard_fault_resigns_and_recovers_through_backup() {
 #[test]
 fn row_33_two_owners_elect_by_address() {
     let mut bench = Bench::active(config(255));
-    assert_eq!(done(&bench.hear(LOWER, 255)), ["send 255", "announce 5"]);
+    assert_eq!(done(&bench.hear(LOWER, 255)), ["send 255", "install for 3", "announce 5"]);
     assert_eq!(done(&bench.hear(HIGHER, 255)), ["remove"]);
 }
 

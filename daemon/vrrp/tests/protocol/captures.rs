@@ -240,7 +240,7 @@ fn a_fuzzers_packets_are_refused() {
 }
 
 /// The injected frames of each recording, and what has to be said of them.
-const REFUSED: [(&str, Version, Discard, usize); 21] = [
+const REFUSED: [(&str, Version, Discard, usize); 22] = [
     ("probe-rejected-badck.pcap", Version::V3, Discard::Checksum, 24),
     ("probe-rejected-other-vrid.pcap", Version::V3, Discard::Vrid, 24),
     ("probe-rejected-ttl64.pcap", Version::V3, Discard::Ttl, 24),
@@ -248,6 +248,8 @@ const REFUSED: [(&str, Version, Discard, usize); 21] = [
     ("probe-v2-addrlist-mismatch.pcap", Version::V2, Discard::Addresses, 6),
     ("probe-v2-adver2-mismatch.pcap", Version::V2, Discard::Interval, 6),
     ("probe-v2-auth1-vs-none.pcap", Version::V2, Discard::AuthType, 6),
+    // None of its addresses is the victim's: another virtual router.
+    ("probe-v3-addrlist-mismatch.pcap", Version::V3, Discard::Addresses, 6),
     ("probe-v3-adver0.pcap", Version::V3, Discard::ZeroInterval, 6),
     ("probe-v3-badck-prio200.pcap", Version::V3, Discard::Checksum, 5),
     ("probe-v3-count0.pcap", Version::V3, Discard::NoAddresses, 6),
@@ -302,7 +304,6 @@ fn frames_that_are_unusual_and_right_are_believed() {
         ("probe-v3-msgonly-prio200.pcap", Version::V3),
         ("probe-v3-pseudo-prio200.pcap", Version::V3),
         ("probe-v3-physmac-src.pcap", Version::V3),
-        ("probe-v3-addrlist-mismatch.pcap", Version::V3),
         ("probe-v3-adver300.pcap", Version::V3),
         ("probe-v3-equal-higher-ip.pcap", Version::V3),
         ("probe-v2-prio200.pcap", Version::V2),

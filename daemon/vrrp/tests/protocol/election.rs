@@ -89,7 +89,7 @@ fn a_worse_router_that_took_over_is_answered_and_the_election_is_won() {
     bench.wait(seconds(0.76));
     let actions = bench.hear(HIGHER, 40);
     // It has announced itself, so the addresses are announced again.
-    assert_eq!(done(&actions), ["send 60", "announce 5"]);
+    assert_eq!(done(&actions), ["send 60", "install for 3", "announce 5"]);
     assert!(events(&actions).contains(&&Event::ElectionWon { against: Some(HIGHER) }));
     assert_eq!(bench.until_deadline(), seconds(1.0), "the usual rhythm again");
 }

@@ -1,7 +1,7 @@
 //! Rows 15 to 36 and 89 to 96: which packets are believed. Every refused one has a name, is counted under it, and
 //! touches neither state nor timer.
 
-use vouchd_vrrp::wire::{Advertisement, Auth, ChecksumForm};
+use vouchd_vrrp::wire::{Advertisement, Auth, ChecksumForm, Priority};
 use vouchd_vrrp::{Config, Discard, Event, Input, Packet, State};
 
 use crate::bench::*;
@@ -25,7 +25,7 @@ fn good(config: &Config) -> Arrival {
 }
 
 fn better(config: &Config) -> Advertisement {
-    Bench::new(Config { priority: vouchd_vrrp::wire::Priority::new(100), ..config.clone() }).advertisement(200)
+    Bench::new(Config { priority: Priority::new(100), ..config.clone() }).advertisement(200)
 }
 
 /// `config`'s good packet, with this done to it and the checksum made right.
@@ -64,6 +64,7 @@ fn unicast() -> Config {
 fn refused() -> Vec<(&'static str, Config, Arrival, Discard)> {
     let (v3, v2, secret) = (config(100), v2(100), password(v2(100)));
     let other_vip = "192.0.2.101".parse().expect("an address");
+    let third_vip = "192.0.2.102".parse().expect("an address");
     let mut cases = vec![
         ("15 TTL 254", v3.clone(), Arrival { ttl: 254, ..good(&v3) }, Discard::Ttl),
         ("15 TTL 1", v2.clone(), Arrival { ttl: 1, ..good(&v2) }, Discard::Ttl),
@@ -115,9 +116,27 @@ fn refused() -> Vec<(&'static str, Config, Arrival, Discard)> {
             Discard::Interval,
         ),
         (
-            "91 other addresses in version 2",
+            "91 another virtual router's addresses in version 2",
             v2.clone(),
-            with(&v2, &Advertisement { addresses: vec![VIP, other_vip], ..better(&v2) }),
+            with(&v2, &Advertisement { addresses: vec![other_vip], ..better(&v2) }),
+            Discard::Addresses,
+        ),
+        (
+            "29 another virtual router's addresses in version 3",
+            v3.clone(),
+            with(&v3, &Advertisement { addresses: vec![other_vip, third_vip], ..better(&v3) }),
+            Discard::Addresses,
+        ),
+        (
+            "29 another virtual router that stops",
+            v3.clone(),
+            with(&v3, &Advertisement { addresses: vec![other_vip], priority: Priority::RESIGN, ..better(&v3) }),
+            Discard::Addresses,
+        ),
+        (
+            "29 another virtual router's owner",
+            v3.clone(),
+            with(&v3, &Advertisement { addresses: vec![other_vip], priority: Priority::OWNER, ..better(&v3) }),
             Discard::Addresses,
         ),
         ("96 the owner receives in version 2", crate::bench::v2(255), good(&v2), Discard::OwnerReceives),
@@ -233,14 +252,40 @@ fn row_28_another_interval_in_version_3_is_believed_and_told_once() {
 }
 
 #[test]
-fn row_29_other_addresses_in_version_3_are_believed_and_told_once() {
-    let mut bench = Bench::active(config(100));
-    let addresses = vec![VIP, "192.0.2.101".parse().expect("an address")];
-    let other = Advertisement { addresses, ..bench.advertisement(200) };
-    let actions = bench.hear_this(HIGHER, &other);
-    assert!(events(&actions).iter().any(|event| matches!(event, Event::PeerAddresses { .. })));
-    assert_eq!(bench.state(), State::Backup);
-    assert!(bench.hear_this(HIGHER, &other).is_empty());
+fn rows_29_and_91_one_address_in_common_makes_it_ours_and_the_difference_is_told_once() {
+    for config in [config(100), v2(100)] {
+        let mut bench = Bench::active(config);
+        let addresses = vec![VIP, "192.0.2.101".parse().expect("an address")];
+        let other = Advertisement { addresses, ..bench.advertisement(200) };
+        let actions = bench.hear_this(HIGHER, &other);
+        let told = events(&actions).into_iter().find(|event| matches!(event, Event::PeerAddresses { .. }));
+        let text = told.expect("the difference").to_string();
+        assert!(text.contains("192.0.2.11 has 192.0.2.101 too, which this router does not have"), "{text}");
+        assert_eq!(bench.state(), State::Backup);
+        assert!(bench.hear_this(HIGHER, &other).is_empty());
+    }
+}
+
+#[test]
+fn another_virtual_router_with_the_same_number_neither_takes_our_addresses_nor_keeps_us_from_them() {
+    let other = "192.0.2.101".parse().expect("an address");
+    for config in [config(100), v2(100)] {
+        let mut bench = Bench::started(config);
+        let theirs = Advertisement { addresses: vec![other], ..bench.advertisement(200) };
+        let told = bench.hear_this(HIGHER, &theirs);
+        let text = events(&told)[0].to_string();
+        assert!(text.contains("another virtual router with the same id") && text.contains("192.0.2.101"), "{text}");
+        for _ in 0..4 {
+            bench.hear_this(HIGHER, &theirs);
+            bench.run(seconds(1.0));
+        }
+        assert_eq!(bench.state(), State::Active);
+        for _ in 0..20 {
+            assert!(done(&bench.hear_this(HIGHER, &theirs)).is_empty());
+            bench.run(seconds(0.5));
+        }
+        assert_eq!(bench.state(), State::Active);
+    }
 }
 
 #[test]

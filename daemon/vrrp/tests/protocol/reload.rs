@@ -1,7 +1,7 @@
 //! Row 66: another configuration for a running router, without a flap.
 
-use vouchd_vrrp::wire::{Auth, Priority, Vrid};
-use vouchd_vrrp::{Config, ConfigError, Health, Input, State, Why};
+use vouchd_vrrp::wire::{Auth, Priority, Version, Vrid};
+use vouchd_vrrp::{Action, Announcements, Config, ConfigError, Health, Input, State, Why};
 
 use crate::bench::*;
 
@@ -65,6 +65,80 @@ fn a_backup_in_version_3_goes_on_at_the_pace_of_the_active_router() {
     bench.hear(HIGHER, 200);
     reload(&mut bench, Config { interval: interval(50), auth: Auth::None, ..config(100) });
     assert_eq!(bench.until_deadline(), seconds(3.609_375));
+}
+
+#[test]
+fn a_backup_in_version_3_that_heard_nobody_waits_at_its_own_new_pace() {
+    for (cs, down) in [(50, 1.804_687_5), (1000, 36.093_75)] {
+        let mut bench = Bench::started(config(100));
+        bench.wait(seconds(3.0));
+        reload(&mut bench, Config { interval: interval(cs), ..config(100) });
+        assert_eq!(bench.until_deadline(), seconds(down));
+        bench.run_to_deadline();
+        assert_eq!(bench.state(), State::Active, "{cs} cs");
+    }
+    // After priority 0 it still stands in, in the new skew.
+    let mut bench = Bench::started(config(100));
+    bench.hear(HIGHER, 0);
+    reload(&mut bench, Config { interval: interval(50), ..config(100) });
+    assert_eq!(bench.until_deadline(), seconds(0.304_687_5));
+}
+
+#[test]
+fn a_shorter_interval_is_no_stall_whenever_it_comes() {
+    for version in [config(100), v2(100)] {
+        let slow = Config { interval: interval(1000), ..version.clone() };
+        let fast = Config { interval: interval(100), ..version };
+        let fast = if fast.version == Version::V3 { Config { interval: interval(10), ..fast } } else { fast };
+        for electing in [false, true] {
+            for waited in [0.1, 0.5, 5.0] {
+                let mut bench = Bench::active(slow.clone());
+                bench.wait(millis(100));
+                if electing {
+                    bench.fit(60);
+                }
+                bench.run(seconds(waited));
+                let priority = if electing { 60 } else { 100 };
+                let actions = reload_with(&mut bench, fast.clone(), fit(priority));
+                assert_eq!(actions[0], format!("send {priority}"));
+                let all = bench.run(seconds(20.0));
+                let what = format!("{:?}, electing {electing}, after {waited} s", fast.version);
+                assert_eq!(bench.router.counters().stalls, 0, "{what}");
+                assert!(!done(&all).contains(&"remove".to_owned()), "{what}");
+                assert_eq!(bench.state(), State::Active, "{what}");
+            }
+        }
+    }
+}
+
+/// Peers wait for their turn in the election: the call is made again with the new interval, and each turn counts from it.
+#[test]
+fn an_election_goes_on_at_the_new_pace() {
+    let mut bench = Bench::active(Config { interval: interval(1000), ..config(100) });
+    bench.fit(60);
+    bench.wait(seconds(1.0));
+    let actions = reload_with(&mut bench, Config { interval: interval(10), ..config(100) }, fit(60));
+    assert_eq!(actions, ["send 60", "send 0", "install for 1"]);
+    assert!(bench.until_deadline() < seconds(0.076_563), "{:?}", bench.until_deadline());
+    // One that ends with the reload is over: nobody is better than a router whose check is gone.
+    let mut bench = Bench::active(config(100));
+    bench.fit(60);
+    assert_eq!(reload(&mut bench, config(100)), ["send 100", "install for 3"]);
+    assert_eq!(bench.until_deadline(), seconds(1.0));
+}
+
+#[test]
+fn refreshes_follow_a_changed_configuration() {
+    let every = |refresh| Announcements { refresh: seconds(refresh), ..Announcements::default() };
+    let mut bench = Bench::active(config(100));
+    bench.run(seconds(30.0));
+    let count = |actions: &[Action]| done(actions).iter().filter(|word| word.starts_with("announce")).count();
+    reload(&mut bench, Config { announce: every(10.0), ..config(100) });
+    assert_eq!(count(&bench.run(seconds(35.0))), 3);
+    reload(&mut bench, Config { announce: every(1.0), ..config(100) });
+    assert_eq!(count(&bench.run(seconds(3.5))), 3);
+    reload(&mut bench, Config { announce: every(0.0), ..config(100) });
+    assert_eq!(count(&bench.run(seconds(30.0))), 0);
 }
 
 #[test]

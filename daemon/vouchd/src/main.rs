@@ -3,11 +3,19 @@
 //! The binary is four programs: the commands that a person types ([`commands`], [`demo`]), the router ([`router`]), the
 //! checker ([`checker`]), which the router starts from the same file, and what compiles one plugin for the checker.
 
+#![warn(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a reader that has gone makes these panic: crate::output does not"
+)]
+#![cfg_attr(test, allow(clippy::print_stdout, clippy::print_stderr))]
+
 mod cache;
 mod checker;
 mod commands;
 mod demo;
 mod logging;
+mod output;
 mod pipe;
 mod privileges;
 mod router;
@@ -17,6 +25,7 @@ mod table;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use self::output::complain;
 use clap::{Parser, Subcommand};
 use vouchd_plugin::{CompileJob, compile_as_child};
 
@@ -83,7 +92,7 @@ fn main() -> ExitCode {
         Command::Compile { parent, max_memory, memory, cpu } => compile(CompileJob { parent, max_memory, memory, cpu }),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("vouchd: {error:#}");
+        complain(format_args!("vouchd: {error:#}"));
         ExitCode::FAILURE
     })
 }

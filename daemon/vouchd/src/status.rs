@@ -63,6 +63,9 @@ pub struct Checker {
     pub restarts: u64,
     /// Why it ended last.
     pub error: Option<String>,
+    /// When it ended last.
+    #[serde(default)]
+    pub lost_at: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,11 +78,20 @@ pub struct Instance {
     pub state: String,
     /// Why it is in this state, in words.
     pub reason: String,
+    /// The same in one word that stays the same: `silence`, `better`, `link_down`, …
+    #[serde(default)]
+    pub cause: String,
     pub since: String,
     pub preempt: bool,
     pub priority: Priority,
+    /// The address that it sends from; none while the interface can't be used.
+    #[serde(default)]
+    pub source: Option<String>,
     /// The active router, as far as known; this router itself while it is active.
     pub active: Option<Active>,
+    /// The other routers that were heard, and the configured ones that were not.
+    #[serde(default)]
+    pub peers: Vec<Peer>,
     pub addresses: Vec<Address>,
     pub advertisements: Advertisements,
     /// Changes of state since the start.
@@ -104,6 +116,27 @@ pub struct Active {
     pub checksum: Option<String>,
 }
 
+/// Another router, by the address that it sends from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Peer {
+    pub address: String,
+    /// It is one of `unicast.peers`.
+    pub configured: bool,
+    /// What its newest advertisement named, discarded or not, as far as it could be read.
+    pub virtual_router_id: Option<u8>,
+    pub priority: Option<u8>,
+    /// Advertisements that counted.
+    pub accepted: u64,
+    pub last_accepted: Option<String>,
+    /// The others, by reason.
+    pub discarded: BTreeMap<String, u64>,
+    pub last_discarded: Option<String>,
+    /// The reason of the newest one.
+    pub last_discard: Option<String>,
+    /// It advertises as an active router although another one is active: what is known about it, and what to do.
+    pub claim: Option<String>,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Address {
     pub address: String,
@@ -120,6 +153,9 @@ pub struct Advertisements {
     pub sent_priority_zero: u64,
     /// Could not be sent.
     pub send_errors: u64,
+    /// Why the newest one could not be sent.
+    #[serde(default)]
+    pub send_error: Option<String>,
     pub received: u64,
     pub received_priority_zero: u64,
     /// By reason.

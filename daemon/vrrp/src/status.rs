@@ -84,6 +84,27 @@ pub enum Why {
     },
 }
 
+impl Why {
+    /// The stable name in status.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::LinkDown(_) => "link_down",
+            Self::HealthWaiting(_) => "health_waiting",
+            Self::HealthFault(_) => "health_fault",
+            Self::AddressesFailed(_) => "addresses_failed",
+            Self::ShutDown => "shut_down",
+            Self::Ready => "ready",
+            Self::Better { .. } => "better",
+            Self::Stalled { .. } => "stalled",
+            Self::Owner => "owner",
+            Self::Silence => "silence",
+            Self::Resigned { .. } => "resigned",
+            Self::Preempted { .. } => "preempted",
+        }
+    }
+}
+
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

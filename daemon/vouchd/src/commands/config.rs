@@ -9,6 +9,7 @@ use vouchd_config::{Config, Errors, Param};
 
 use super::host::this_host;
 use crate::checker::files::plugin_name;
+use crate::output::{complain, print};
 
 /// Where the configuration is unless told otherwise.
 pub const DEFAULT_FILE: &str = "/etc/vouchd/vouchd.toml";
@@ -28,11 +29,11 @@ pub struct CheckArgs {
 
 pub fn run(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
     match command {
-        ConfigCommand::Check(args) => Ok(check(&args.file)),
+        ConfigCommand::Check(args) => check(&args.file),
     }
 }
 
-fn check(file: &Path) -> ExitCode {
+fn check(file: &Path) -> anyhow::Result<ExitCode> {
     let config = vouchd_config::load(file).and_then(|config| {
         config.check_plugins(&available_plugins(&config))?;
         config.check_params(&declared_params(&config))?;
@@ -45,19 +46,19 @@ fn check(file: &Path) -> ExitCode {
     match config {
         Ok((config, host_warnings)) => {
             for warning in config.warnings.iter().chain(&host_warnings) {
-                println!("warning: {warning}");
+                print(format!("warning: {warning}\n"))?;
             }
-            println!(
-                "{}: {} instances, {} checks, no errors",
+            print(format!(
+                "{}: {} instances, {} checks, no errors\n",
                 file.display(),
                 config.instances.len(),
                 config.checks.len()
-            );
-            ExitCode::SUCCESS
+            ))?;
+            Ok(ExitCode::SUCCESS)
         }
         Err(errors) => {
-            eprint!("{errors}");
-            ExitCode::from(2)
+            complain(errors);
+            Ok(ExitCode::from(2))
         }
     }
 }

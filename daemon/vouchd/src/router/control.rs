@@ -23,8 +23,11 @@ use crate::status;
 /// The only request there is so far.
 pub const STATUS: &str = "status";
 
-/// How long a client may take, and how long the other threads may take to answer.
+/// How long a client may take.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the other threads may take to answer: less than the client waits, so that it hears which of them hangs.
+const ANSWER: Duration = Duration::from_millis(600);
 
 /// What `status` says beside what the protocol and the health thread know.
 pub struct Daemon {
@@ -102,7 +105,12 @@ impl Server {
         BufReader::new((&client).take(256)).read_line(&mut request)?;
         match request.trim_end() {
             STATUS => {
-                serde_json::to_writer(&client, &self.status()?)?;
+                match self.status() {
+                    Ok(status) => serde_json::to_writer(&client, &status)?,
+                    Err(error) => {
+                        serde_json::to_writer(&client, &serde_json::json!({ "error": format!("{error:#}") }))?
+                    }
+                }
                 client.write_all(b"\n")?;
             }
             other => {
@@ -118,8 +126,10 @@ impl Server {
         let (to_health, from_health) = mpsc::channel();
         self.protocol.send(protocol::Command::Snapshot(to_protocol))?;
         self.health.send(supervisor::Command::Snapshot(to_health))?;
-        let health = from_health.recv_timeout(PATIENCE).context("the health thread does not answer")?;
-        let mut protocol = from_protocol.recv_timeout(PATIENCE).context("the protocol thread does not answer")?;
+        let deadline = Instant::now() + ANSWER;
+        let mut protocol = from_protocol.recv_timeout(ANSWER).context("the protocol thread does not answer")?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let health = from_health.recv_timeout(left).context("the health thread does not answer")?;
         for instance in &mut protocol.instances {
             instance.priority.terms = health.terms.get(&instance.name).cloned().unwrap_or_default();
         }
@@ -140,18 +150,4 @@ impl Server {
             plugins: health.plugins,
         })
     }
-}
-
-/// Asks the daemon at `path` for its status.
-///
-/// # Errors
-/// When no daemon answers there, or it answers something else.
-pub fn ask_status(path: &Path) -> anyhow::Result<status::Status> {
-    let mut stream = UnixStream::connect(path).with_context(|| {
-        format!("{}: no vouchd answers there; is it running, and may you use the socket?", path.display())
-    })?;
-    stream.set_read_timeout(Some(2 * PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    writeln!(stream, "{STATUS}")?;
-    serde_json::from_reader(BufReader::new(stream)).context("the daemon's answer can't be read: another version?")
 }

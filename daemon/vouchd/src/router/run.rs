@@ -20,6 +20,7 @@ use super::config_watch::{self, ConfigWatch};
 use super::control::{Control, Daemon};
 use super::protocol::{self, Protocol, Pulse};
 use super::supervisor::{self, Supervisor};
+use crate::output::complain;
 use crate::{cache, commands, logging, privileges, status};
 
 /// Longest time to give up all addresses when stopping.
@@ -44,7 +45,7 @@ pub fn run(config_file: &Path) -> anyhow::Result<ExitCode> {
     let config = match reading.files.clone().resolve() {
         Ok(config) => config,
         Err(errors) => {
-            eprintln!("{errors}");
+            complain(errors);
             return Ok(cannot_start(&reading));
         }
     };

@@ -55,6 +55,7 @@ pub struct Supervisor {
     missing: Option<Missing>,
     restarts: u64,
     last_error: Option<String>,
+    lost_at: Option<SystemTime>,
     /// The next start's delay if the checker dies young.
     delay: Duration,
     log: Log,
@@ -98,6 +99,7 @@ impl Supervisor {
             missing: None,
             restarts: 0,
             last_error: None,
+            lost_at: None,
             delay: FIRST_DELAY,
             log: Log::default(),
         };
@@ -243,6 +245,7 @@ impl Supervisor {
                 let line = Line::error(Subject::Daemon, format!("the checker can't be started: {error:#}"));
                 self.log.say_state(Time::now(), "checker", "not started", line);
                 self.last_error = Some(format!("{error:#}"));
+                self.lost_at = Some(SystemTime::now());
                 self.missing.get_or_insert(Missing { since: now, told: false });
                 if let CheckerState::Gone { start_at } = &mut self.checker {
                     *start_at = now + self.delay;
@@ -275,6 +278,7 @@ impl Supervisor {
         let line = Line::warn(Subject::Daemon, format!("checker lost: {reason}; starting another (it was pid {pid})"));
         self.log.say_state(Time::now(), "checker", "lost", line);
         self.last_error = Some(reason);
+        self.lost_at = Some(SystemTime::now());
         self.restarts += 1;
         self.missing.get_or_insert(Missing { since: now, told: false });
         let start_at = if useful {
@@ -294,7 +298,12 @@ impl Supervisor {
             CheckerState::Running { process, .. } => Some(process.pid()),
             CheckerState::Gone { .. } => None,
         };
-        let checker = status::Checker { pid, restarts: self.restarts, error: self.last_error.clone() };
+        let checker = status::Checker {
+            pid,
+            restarts: self.restarts,
+            error: self.last_error.clone(),
+            lost_at: self.lost_at.map(status::time),
+        };
         Snapshot { checker, checks, plugins, terms }
     }
 }

@@ -101,7 +101,9 @@ impl VirtualRouter {
 
     /// What an interface's state means for this router.
     pub fn link(&mut self, state: &LinkState) -> Link {
-        let LinkState::Up { source, addresses, .. } = state else { return Link::Down { reason: state.to_string() } };
+        let LinkState::Up { source, addresses, .. } = state else {
+            return Link::Down { reason: format!("{}: {state}", self.config.interface) };
+        };
         self.host_addresses.clone_from(addresses);
         self.addresses = virtual_addresses(&self.config, addresses);
         match self.config.unicast.as_ref().map(|unicast| unicast.source) {
@@ -275,7 +277,8 @@ impl VirtualRouter {
     fn tell(&self, event: &Event, left_out: LeftOut) {
         match event {
             Event::Transition { from, to, why } => {
-                self.line(Line::info, event).change(from.name(), to.name()).write(left_out);
+                let text = format!("{from} -> {to}: {}", self.reason(why));
+                self.line(Line::info, text).change(from.name(), to.name()).write(left_out);
                 if let Why::HealthFault(reason) = why {
                     self.line(Line::warn, format_args!("hard fault: {reason}")).write(LeftOut::default());
                 }
@@ -289,6 +292,29 @@ impl VirtualRouter {
             | Event::PeerInterval { .. }
             | Event::PeerChecksum { .. }
             | Event::PeerAddresses { .. } => self.line(Line::warn, event).write(left_out),
+        }
+    }
+
+    /// Why, with the interface that it is about.
+    fn reason(&self, why: &Why) -> String {
+        let interface = &self.config.interface;
+        match why {
+            Why::Starting => format!("{why} {interface}"),
+            // These name it, or have nothing to do with it.
+            Why::LinkDown(_)
+            | Why::HealthWaiting(_)
+            | Why::HealthFault(_)
+            | Why::AddressesFailed(_)
+            | Why::ShutDown
+            | Why::Stalled { .. } => why.to_string(),
+            Why::Ready
+            | Why::Better { .. }
+            | Why::Owner
+            | Why::Silence
+            | Why::Resigned { .. }
+            | Why::Preempted { .. } => {
+                format!("{why} on {interface}")
+            }
         }
     }
 
@@ -308,7 +334,8 @@ impl VirtualRouter {
             virtual_router_id: self.vrid(),
             version: version.number(),
             state: state.name().to_owned(),
-            reason: self.router.why().to_string(),
+            reason: self.reason(self.router.why()),
+            cause: self.router.why().name().to_owned(),
             since: status::time(since),
             preempt: *preempt,
             priority: status::Priority {
@@ -316,12 +343,15 @@ impl VirtualRouter {
                 effective: (state != State::Initialize).then(|| self.router.priority().get()),
                 terms: Vec::new(),
             },
+            source: self.router.source().map(|source| source.to_string()),
             active: self.active_router(state),
+            peers: Vec::new(),
             addresses: self.addresses.iter().map(|address| self.address_status(address)).collect(),
             advertisements: status::Advertisements {
                 sent: counters.sent,
                 sent_priority_zero: counters.priority_zero_sent,
                 send_errors: self.send_errors,
+                send_error: self.failing.values().next().cloned(),
                 received: counters.received,
                 received_priority_zero: counters.priority_zero_received,
                 discarded,

@@ -13,6 +13,7 @@ use vouchd_plugin::declared_params;
 use super::inspect::examine;
 use super::project::{MANIFEST, Project};
 use super::recipe;
+use crate::output::print;
 
 #[derive(Debug, Args)]
 pub struct BuildArgs {
@@ -38,7 +39,8 @@ pub fn build(args: &BuildArgs) -> anyhow::Result<ExitCode> {
     }
     // At once: a test, or a daemon, may be watching it. What can't be used never takes its place.
     fs::rename(&built, project.plugin())?;
-    println!("{}.wasm: {}, built in {:.1} s", project.manifest.name, found.in_short(), started.elapsed().as_secs_f64());
+    let took = started.elapsed().as_secs_f64();
+    print(format!("{}.wasm: {}, built in {took:.1} s\n", project.manifest.name, found.in_short()))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -12,8 +12,11 @@ use serde::Serialize;
 use vouchd_config::Param;
 use vouchd_plugin::{Host, HostSettings, Plugin, declared_params};
 
-use super::{open_cache, plain};
+use vouchd_text::plain;
+
+use super::open_cache;
 use crate::checker::files::sha256;
+use crate::output::print;
 use crate::table::Table;
 
 #[derive(Debug, Args)]
@@ -57,9 +60,9 @@ struct About {
 pub fn inspect(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     let found = examine(&args.file, None)?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&found)?);
+        print(serde_json::to_string_pretty(&found)? + "\n")?;
     } else {
-        print!("{found}");
+        print(found.to_string())?;
     }
     Ok(if found.reason_against().is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -95,7 +98,7 @@ impl Inspection {
         let kind = self.plugin.as_ref().map_or("no plugin", |plugin| plugin.kind.as_str());
         let imports = self.plugin.as_ref().map_or(String::new(), |plugin| plugin.imports.join(", "));
         let imports = if imports.is_empty() { "nothing".to_owned() } else { imports };
-        format!("{} bytes, {kind}, imports {imports}", self.size)
+        format!("{} bytes, {kind}, imports {}", self.size, plain(&imports))
     }
 }
 
@@ -137,7 +140,7 @@ fn skeleton(imports: &[String]) -> String {
 
 impl fmt::Display for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}: {} bytes", self.file.display(), self.size)?;
+        writeln!(f, "{}: {} bytes", plain(&self.file.display().to_string()), self.size)?;
         writeln!(f, "  sha256    {}", self.sha256)?;
         if let Some(plugin) = &self.plugin {
             let texts = [("name", &plugin.name), ("version", &plugin.version), ("about", &plugin.description)];
@@ -151,8 +154,8 @@ impl fmt::Display for Inspection {
                 writeln!(f, "  contract  vouchd:check {}", plain(contract))?;
             }
             let imports = if plugin.imports.is_empty() { "nothing".to_owned() } else { plugin.imports.join(", ") };
-            writeln!(f, "  imports   {imports}")?;
-            writeln!(f, "  needs     {}", plugin.allow)?;
+            writeln!(f, "  imports   {}", plain(&imports))?;
+            writeln!(f, "  needs     {}", plain(&plugin.allow))?;
             writeln!(f, "  compiled  in {} ms", plugin.compile_ms)?;
         }
         match &self.params {

@@ -14,9 +14,11 @@ use crate::checker::loading::Loader;
 use crate::checker::shelf::{Event, Shelf, Sources};
 use crate::checker::signature::Keys;
 use crate::commands::config::{self, DEFAULT_FILE};
-use crate::commands::status::{Target, plugin_table, status_if_running};
+use crate::commands::status::{Target, Unanswered, plugin_table};
+use crate::output::{complain, print};
 use crate::pipe::PluginState;
 use crate::status;
+use crate::table::indented;
 
 #[derive(Debug, Args)]
 pub struct ListArgs {
@@ -28,21 +30,25 @@ pub struct ListArgs {
 }
 
 pub fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
-    let (plugins, whose) = match status_if_running(&args.target) {
-        Some(status) => (status.plugins, format!("as vouchd (pid {}) has them", status.pid)),
-        None => {
+    let (plugins, whose) = match args.target.status() {
+        Ok(status) => (status.plugins, format!("as vouchd (pid {}) has them", status.pid)),
+        Err(error) => {
+            let why = match error.downcast_ref::<Unanswered>() {
+                Some(Unanswered::NotRunning(_)) => "vouchd is not running".to_owned(),
+                Some(Unanswered::Other(_)) | None => format!("vouchd could not be asked: {error:#}"),
+            };
             let sources = sources(args.target.config_file())?;
             let Sources { plugins, builtins, .. } = &sources;
-            let whose = format!("in {} and {}; vouchd is not running", plugins.display(), builtins.display());
+            let whose = format!("in {} and {}; {why}", plugins.display(), builtins.display());
             (read(sources)?.iter().map(status::Plugin::from).collect(), whose)
         }
     };
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&plugins)?);
+        print(serde_json::to_string_pretty(&plugins)? + "\n")?;
     } else if plugins.is_empty() {
-        println!("no plugins {whose}");
+        print(indented(&format!("no plugins {whose}"), 0))?;
     } else {
-        println!("plugins {whose}:\n\n{}", plugin_table(&plugins).trim_end());
+        print(format!("{}\n{}", indented(&format!("plugins {whose}:"), 0), plugin_table(&plugins)))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -73,7 +79,7 @@ fn read(sources: Sources) -> anyhow::Result<Vec<PluginState>> {
             Event::Gone { state } => drop(states.remove(&state.name)),
             Event::Ready { problems } => {
                 for problem in problems {
-                    eprintln!("{problem}");
+                    complain(vouchd_text::plain(&problem.to_string()));
                 }
                 ready = true;
             }

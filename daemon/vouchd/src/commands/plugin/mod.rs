@@ -69,8 +69,3 @@ pub fn key_value(text: &str) -> Result<(String, String), String> {
         Some(_) | None => Err("expected KEY=VALUE, like name=nginx".to_owned()),
     }
 }
-
-/// Line breaks are kept readable, and nothing that a plugin says reaches the terminal as a control sequence.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}

@@ -10,6 +10,7 @@ use clap::Args;
 
 use super::language::Language;
 use super::project::{MANIFEST, check_name};
+use crate::output::{complain, print};
 
 /// Path below `sdk/`, and text.
 static SDK: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/sdk.rs"));
@@ -28,7 +29,7 @@ pub struct NewArgs {
 
 pub fn new(args: &NewArgs) -> anyhow::Result<ExitCode> {
     if let Err(error) = check_name(&args.name) {
-        eprintln!("vouchd: {error:#}");
+        complain(format_args!("vouchd: {error:#}"));
         return Ok(ExitCode::from(2));
     }
     let dir = args.dir.clone().unwrap_or_else(|| PathBuf::from(&args.name));
@@ -41,14 +42,13 @@ pub fn new(args: &NewArgs) -> anyhow::Result<ExitCode> {
         fs::write(&file, text).with_context(|| file.display().to_string())?;
     }
     let source = dir.join(args.lang.source());
-    println!(
-        "made {}: a check in {}, {}. Next, as its README.md has it:\n",
-        dir.display(),
+    let (dir, source) = (dir.display(), source.display());
+    print(format!(
+        "made {dir}: a check in {}, {source}. Next, as its README.md has it:\n\n  cd {dir}\n  {}\n  vouchd plugin build\n  \
+         vouchd plugin test\n",
         args.lang,
-        source.display()
-    );
-    println!("  cd {}\n  {}", dir.display(), args.lang.install());
-    println!("  vouchd plugin build\n  vouchd plugin test");
+        args.lang.install(),
+    ))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -10,6 +10,7 @@ use anyhow::{Context, bail, ensure};
 use super::language::Language;
 use super::project::Project;
 use super::rust_toolchain;
+use crate::output::print;
 
 /// Where tools are, before the search path: as pip and npm install them for a project.
 const TOOLS: [&str; 3] = ["venv/bin", ".venv/bin", "node_modules/.bin"];
@@ -80,7 +81,7 @@ impl Shop<'_> {
         let words: Vec<_> = words.map(|word| word.to_string_lossy().into_owned()).collect();
         // Paths as one would type them.
         let shown = words.join(" ").replace(&format!("{}/", self.project.dir.display()), "");
-        println!("  {shown}");
+        print(format!("  {shown}\n"))?;
         let status = command.status().with_context(|| format!("starting {}", words[0]))?;
         let install = self.project.manifest.language.install();
         ensure!(status.success(), "{} ended with {status}; where something is not installed: {install}", words[0]);

@@ -23,6 +23,7 @@ use self::watch::Snapshot;
 use super::project::Project;
 use super::{key_value, open_cache, resolve};
 use crate::commands::config::{self, DEFAULT_FILE};
+use crate::output::{complain, print};
 
 #[derive(Debug, Args)]
 pub struct TestArgs {
@@ -71,9 +72,9 @@ pub fn test(args: &TestArgs) -> anyhow::Result<ExitCode> {
     loop {
         let seen = Snapshot::of(&files);
         if let Err(error) = once(args, &subject) {
-            eprintln!("vouchd: {error:#}");
+            complain(format_args!("vouchd: {error:#}"));
         }
-        println!("\nwaiting for a change of {}; end with Ctrl-C\n", subject.plugin.display());
+        print(format!("\nwaiting for a change of {}; end with Ctrl-C\n\n", subject.plugin.display()))?;
         seen.wait_for_another(&files);
     }
 }
@@ -108,7 +109,7 @@ impl Subject {
 /// Wrong arguments and scripts end with a status of their own.
 fn once(args: &TestArgs, subject: &Subject) -> anyhow::Result<ExitCode> {
     let wrong = |text: &dyn std::fmt::Display| {
-        eprintln!("vouchd: {text}");
+        complain(format_args!("vouchd: {text}"));
         Ok(ExitCode::from(2))
     };
     if let Some(file) = &subject.script {
@@ -133,8 +134,7 @@ fn scripted(subject: &Subject, script: &vouchd_config::script::Script, peers: &P
         peers.behave(&run.peer);
         tally.add(run, &bench.run(&run.check));
     }
-    print!("{tally}");
-    println!("{}", about(&subject.plugin, &bench.plugin));
+    print(format!("{tally}{}\n", about(&subject.plugin, &bench.plugin)))?;
     bench.end();
     Ok(if tally.all_met() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -156,11 +156,8 @@ fn alone(args: &TestArgs, subject: &Subject, check: &Check) -> anyhow::Result<Ex
             break outcome;
         }
     };
-    print!("{}", shown(check, &outcome));
-    if args.runs > 1 {
-        print!("{costs}");
-    }
-    println!("{}", about(&subject.plugin, &bench.plugin));
+    let costs = if args.runs > 1 { costs.to_string() } else { String::new() };
+    print(format!("{}{costs}{}\n", shown(check, &outcome), about(&subject.plugin, &bench.plugin)))?;
     bench.end();
     Ok(if serves(&outcome.result) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -20,7 +20,7 @@ pub struct Tally {
 
 impl Tally {
     pub fn new() -> Self {
-        let table = Table::new(["", "RUN", "VERDICT", "TOOK", "CPU", "MEMORY", "MESSAGE"]);
+        let table = Table::wide(["", "RUN", "VERDICT", "TOOK", "CPU", "MEMORY", "MESSAGE"]);
         Tally { table, misses: String::new(), runs: 0, met: 0 }
     }
 

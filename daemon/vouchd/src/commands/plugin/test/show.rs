@@ -7,8 +7,7 @@ use std::time::Duration;
 use vouchd_config::{Check, format_duration};
 use vouchd_health::RunResult;
 use vouchd_plugin::{Outcome, Plugin};
-
-use crate::commands::plugin::plain;
+use vouchd_text::plain;
 
 /// What a run said and used, for people.
 pub fn shown(check: &Check, outcome: &Outcome) -> String {
@@ -97,5 +96,5 @@ pub fn about(file: &Path, plugin: &Plugin) -> String {
     let metadata = plugin.metadata();
     let known: Vec<&str> = [&metadata.name, &metadata.version].into_iter().flatten().map(String::as_str).collect();
     let known = if known.is_empty() { String::new() } else { format!(" ({})", plain(&known.join(" "))) };
-    format!("  {}{known}: {}, sha256 {}", file.display(), plugin.kind(), plugin.sha256())
+    format!("  {}{known}: {}, sha256 {}", plain(&file.display().to_string()), plugin.kind(), plugin.sha256())
 }

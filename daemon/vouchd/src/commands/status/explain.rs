@@ -1,0 +1,114 @@
+//! `vouchd explain`: why an instance is in its state, its priority term by term, and who would win.
+
+use std::time::SystemTime;
+
+use vouchd_health::Effect;
+
+use super::ago::when;
+use super::peers;
+use crate::status::{Active, Instance, Status};
+use crate::table::indented;
+
+/// In the order in which one asks: what, since when, why; with which priority; against whom; what would change it.
+pub fn explanation(instance: &Instance, status: &Status, now: SystemTime) -> String {
+    let Instance { name, interface, virtual_router_id, state, reason, since, priority, .. } = instance;
+    let since = when(since, now);
+    let mut out = indented(
+        &format!("{name} is {state} on {interface} (virtual router {virtual_router_id}) since {since}: {reason}"),
+        0,
+    );
+    let mut line = |text: &str| out += &indented(text, 2);
+    line(&format!("base priority {}", priority.base));
+    for term in &priority.terms {
+        line(&term.to_string());
+    }
+    match priority.effective {
+        Some(255) => line("= 255: it owns the addresses, so checks don't change its priority"),
+        Some(effective) => {
+            let last_resort = priority.terms.iter().any(|term| term.effect == Effect::LastResort);
+            let note = if last_resort { " (the last resort: it serves only where nobody else can)" } else { "" };
+            line(&format!("= effective priority {effective}{note}"));
+        }
+        None => line("= takes no part in elections"),
+    }
+    line(&election(instance));
+    peers::lines(instance, true, now).iter().for_each(|peer| line(peer));
+    for term in priority.terms.iter().filter(|term| term.effect != Effect::Add || term.value != 0) {
+        if let Some(check) = status.checks.iter().find(|check| check.name == term.check) {
+            line(&format!("check {} is {} since {}", check.name, check.verdict, when(&check.since, now)));
+        }
+    }
+    for address in &instance.addresses {
+        if let Some(error) = &address.error {
+            line(&format!("{}: {error}", address.address));
+        }
+    }
+    if let Some(error) = &instance.advertisements.send_error {
+        line(&format!("its advertisements can't be sent: {error}"));
+    }
+    out
+}
+
+/// Who would win, and what it takes to change that.
+fn election(instance: &Instance) -> String {
+    match (instance.state.as_str(), instance.priority.effective, &instance.active) {
+        ("active", Some(255), _) => "Nobody wins against the owner of the addresses.".to_owned(),
+        ("active", Some(own), _) => {
+            let address = instance.source.as_deref().map_or_else(String::new, |own| format!(" than {own}"));
+            format!("A router wins against it with a priority over {own}, or with {own} and a higher address{address}.")
+        }
+        ("backup", Some(own), Some(active)) => against(own, active, instance),
+        (_, Some(_), None) => "No active router has been heard: it takes over when its down interval ends.".to_owned(),
+        (_, None, _) => obstacle(instance),
+        (_, Some(_), Some(_)) => String::new(),
+    }
+}
+
+/// A backup that knows of an active router.
+fn against(own: u8, active: &Active, instance: &Instance) -> String {
+    let Active { address, priority, .. } = active;
+    if own > *priority && instance.preempt {
+        return format!(
+            "{own} against {priority}: it wins against {address}, and takes over when its down interval ends."
+        );
+    }
+    if own > *priority {
+        return format!(
+            "{own} against {priority}: it would win against {address}, but preempt = false: it takes over when that \
+             router fails or yields."
+        );
+    }
+    if own < *priority {
+        return format!(
+            "{own} against {priority}: {address} wins; this router takes over when that one fails or yields."
+        );
+    }
+    match higher(instance.source.as_deref(), address) {
+        // RFC 9568 section 6.4.2: equal priorities keep a backup a backup; only between two active routers the address decides.
+        Some(true) => format!(
+            "{own} against {priority}: the higher address wins, which is {} (this router), but only between two active \
+             routers: a backup leaves an equal one active.",
+            instance.source.as_deref().unwrap_or_default()
+        ),
+        Some(false) | None => format!("{own} against {priority}: the higher address wins, which is {address}."),
+    }
+}
+
+/// Whether `own` is the higher address of the two.
+fn higher(own: Option<&str>, other: &str) -> Option<bool> {
+    let [own, other] = [own?, other].map(|text| text.parse::<std::net::IpAddr>().ok());
+    Some(own? > other?)
+}
+
+/// What has to change before an instance in initialize takes part.
+fn obstacle(instance: &Instance) -> String {
+    let interface = &instance.interface;
+    match instance.cause.as_str() {
+        "link_down" => format!("It takes part again, as a backup first, when {interface} can carry packets."),
+        "health_fault" => "It takes part again, as a backup first, when that check recovers.".to_owned(),
+        "health_waiting" => "It takes part when these checks have had their first result.".to_owned(),
+        "addresses_failed" => "It tries again, after longer and longer pauses.".to_owned(),
+        "shut_down" => "vouchd is ending.".to_owned(),
+        _ => String::new(),
+    }
+}

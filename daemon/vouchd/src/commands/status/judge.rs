@@ -1,0 +1,144 @@
+//! Whether all is well, and if not, what is not: one list, from which the exit status, the summary and `--json` are made.
+
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+use vouchd_health::Effect;
+
+use crate::status::{Address, Check, Checker, Instance, Peer, Plugin, Status};
+
+/// How bad it is, as the exit status tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// 0
+    Well,
+    /// 1: it serves, or could, but not as configured.
+    Degraded,
+    /// 2: this router can't serve, or an address is not where it should be.
+    Fault,
+}
+
+impl From<Level> for ExitCode {
+    fn from(level: Level) -> Self {
+        ExitCode::from(match level {
+            Level::Well => 0,
+            Level::Degraded => 1,
+            Level::Fault => 2,
+        })
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    pub level: Level,
+    /// `instance web`, `check site`, `plugin mine`, `checker`, `configuration`.
+    pub subject: String,
+    pub text: String,
+}
+
+/// Orders to the kernel take a moment; a status in between is no fault.
+const SETTLING: Duration = Duration::from_secs(1);
+
+pub fn level(problems: &[Problem]) -> Level {
+    problems.iter().map(|problem| problem.level).max().unwrap_or(Level::Well)
+}
+
+/// Everything that is not well, the worst first.
+pub fn problems(status: &Status, now: SystemTime) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for instance in &status.instances {
+        problems.extend(of_instance(instance, now).into_iter().map(|(level, text)| Problem {
+            level,
+            subject: format!("instance {}", instance.name),
+            text,
+        }));
+    }
+    let degraded = |subject: String, text: String| Problem { level: Level::Degraded, subject, text };
+    if let Some(error) = &status.config.error {
+        let first = error.lines().next().unwrap_or_default();
+        problems.push(degraded("configuration".to_owned(), format!("the files on disk can't be used: {first}")));
+    }
+    if let Checker { pid: None, error, .. } = &status.checker {
+        let why = error.as_deref().unwrap_or("it has not been started yet");
+        problems.push(degraded("checker".to_owned(), format!("it is not running: {why}")));
+    }
+    problems.extend(status.checks.iter().filter(|check| check.verdict != "pass").map(|check| {
+        let Check { name, verdict, message, .. } = check;
+        degraded(format!("check {name}"), format!("{verdict}: {message}"))
+    }));
+    problems.extend(
+        used_plugins(status)
+            .filter_map(|plugin| Some(degraded(format!("plugin {}", plugin.name), plugin.error.clone()?))),
+    );
+    problems.sort_by_key(|problem| std::cmp::Reverse(problem.level));
+    problems
+}
+
+/// The plugins that a check names.
+pub fn used_plugins(status: &Status) -> impl Iterator<Item = &Plugin> {
+    let is_used = |plugin: &&Plugin| status.checks.iter().any(|check| check.plugin == plugin.name);
+    status.plugins.iter().filter(is_used)
+}
+
+fn of_instance(instance: &Instance, now: SystemTime) -> Vec<(Level, String)> {
+    let mut found = Vec::new();
+    let is_active = instance.state == "active";
+    if instance.state == "initialize" {
+        let level = match instance.cause.as_str() {
+            // It has not come to a decision yet, or is about to end.
+            "starting" | "health_waiting" | "shut_down" => Level::Degraded,
+            _ => Level::Fault,
+        };
+        found.push((level, format!("takes no part: {}", instance.reason)));
+    }
+    found.extend(instance.peers.iter().filter_map(|peer| of_peer(peer, is_active)));
+    found.extend(of_addresses(instance, now));
+    if let (true, Some(error)) = (is_active, &instance.advertisements.send_error) {
+        found.push((Level::Fault, format!("its advertisements can't be sent: {error}")));
+    }
+    found.extend(of_priority(instance));
+    found
+}
+
+fn of_peer(peer: &Peer, is_active: bool) -> Option<(Level, String)> {
+    let claim = peer.claim.as_ref()?;
+    // Another virtual router with this one's id holds other addresses.
+    let shares_addresses = peer.last_discard.as_deref() != Some("addresses");
+    let level = if is_active && shares_addresses { Level::Fault } else { Level::Degraded };
+    Some((level, claim.clone()))
+}
+
+fn of_addresses(instance: &Instance, now: SystemTime) -> Vec<(Level, String)> {
+    let since = humantime::parse_rfc3339_weak(&instance.since).ok();
+    let settled = since.is_none_or(|since| now.duration_since(since).is_ok_and(|time| time > SETTLING));
+    let mut found = Vec::new();
+    for Address { address, installed, error, .. } in &instance.addresses {
+        match (instance.state.as_str(), installed, error) {
+            ("active", false, Some(error)) => found.push((Level::Fault, format!("does not hold {address}: {error}"))),
+            ("active", false, None) if settled => found.push((Level::Fault, format!("does not hold {address}"))),
+            (_, true, Some(error)) => found.push((Level::Fault, format!("still holds {address}: {error}"))),
+            (state, true, None) if state != "active" && settled => {
+                found.push((Level::Fault, format!("still holds {address}")));
+            }
+            (_, _, Some(error)) => found.push((Level::Degraded, format!("{address}: {error}"))),
+            (_, _, None) => {}
+        }
+    }
+    found
+}
+
+fn of_priority(instance: &Instance) -> Option<(Level, String)> {
+    let effective = instance.priority.effective?;
+    let terms = &instance.priority.terms;
+    let last_resort = terms.iter().find(|term| term.effect == Effect::LastResort);
+    let text = match last_resort {
+        Some(term) if effective == 1 => format!("serves only as the last resort: check {}: {}", term.check, term.why),
+        _ if effective < instance.priority.base => {
+            format!("its priority is {effective} instead of {}", instance.priority.base)
+        }
+        Some(_) | None => return None,
+    };
+    Some((Level::Degraded, text))
+}

@@ -1,0 +1,138 @@
+//! `vouchd status` and `vouchd explain`: the router's status document, for people and for scripts.
+//!
+//! [`ask`] gets it, [`judge`] says whether all is well, [`overview`] and [`explain`](mod@explain) put it into words.
+
+mod ago;
+mod ask;
+mod explain;
+mod judge;
+mod overview;
+mod peers;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use anyhow::bail;
+use clap::Args;
+use serde::Serialize;
+
+pub use self::ask::Unanswered;
+use self::judge::{Level, Problem};
+pub use self::overview::plugin_table;
+use crate::output::{complain, print};
+use crate::status::Status;
+
+/// Which daemon to ask.
+#[derive(Debug, Args)]
+pub struct Target {
+    /// The control socket [default: the configuration's, or /run/vouchd/control.sock]
+    #[arg(long, value_name = "SOCKET")]
+    control: Option<PathBuf>,
+    /// The configuration that names the control socket
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Target {
+    /// The daemon's status.
+    ///
+    /// # Errors
+    /// When the configuration that names the socket can't be used, or the daemon can't be asked: an [`Unanswered`] then.
+    pub fn status(&self) -> anyhow::Result<Status> {
+        Ok(ask::status(&self.socket()?)?)
+    }
+
+    /// The configuration that was named.
+    pub fn config_file(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
+    fn socket(&self) -> anyhow::Result<PathBuf> {
+        match (&self.control, &self.config) {
+            (Some(control), _) => Ok(control.clone()),
+            (None, Some(config)) => Ok(super::config::load(config)?.daemon.control),
+            // A configuration that is broken at the moment must not hide the daemon that runs.
+            (None, None) => Ok(super::config::load(Path::new(super::config::DEFAULT_FILE))
+                .map_or_else(|_| PathBuf::from(vouchd_config::DEFAULT_CONTROL), |config| config.daemon.control)),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// The whole document as JSON
+    #[arg(long)]
+    json: bool,
+    /// Also the plugins that no check uses, and every router that was heard
+    #[arg(long, conflicts_with = "json")]
+    all: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Only this instance
+    instance: Option<String>,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// The document as `--json` prints it.
+#[derive(Serialize)]
+struct Judged<'a> {
+    level: Level,
+    problems: &'a [Problem],
+    #[serde(flatten)]
+    status: &'a Status,
+}
+
+/// Exit status 0, 1 or 2 by the [`Level`]; 2 also when the daemon can't be asked.
+///
+/// # Errors
+/// When it can't be printed.
+pub fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
+    let status = match args.target.status() {
+        Ok(status) => status,
+        Err(error) => {
+            complain(format_args!("vouchd: {error:#}"));
+            return Ok(Level::Fault.into());
+        }
+    };
+    let now = SystemTime::now();
+    let problems = judge::problems(&status, now);
+    let level = judge::level(&problems);
+    print(if args.json {
+        serde_json::to_string_pretty(&Judged { level, problems: &problems, status: &status })? + "\n"
+    } else {
+        overview::overview(&status, &problems, args.all, now)
+    })?;
+    Ok(level.into())
+}
+
+/// # Errors
+/// When the daemon can't be asked, or has no instance of that name.
+pub fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
+    let status = args.target.status()?;
+    let chosen: Vec<_> = status
+        .instances
+        .iter()
+        .filter(|instance| args.instance.as_ref().is_none_or(|name| *name == instance.name))
+        .collect();
+    match &args.instance {
+        _ if status.instances.is_empty() => bail!("no instance is configured, so there is nothing to explain"),
+        Some(name) if chosen.is_empty() => {
+            let known: Vec<_> = status.instances.iter().map(|instance| instance.name.as_str()).collect();
+            bail!("no instance {name}: expected one of {}", known.join(", "));
+        }
+        Some(_) | None => {}
+    }
+    let now = SystemTime::now();
+    let paragraphs: Vec<_> = chosen.into_iter().map(|instance| explain::explanation(instance, &status, now)).collect();
+    print(paragraphs.join("\n"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests;

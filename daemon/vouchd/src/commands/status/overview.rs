@@ -1,0 +1,142 @@
+//! `vouchd status`: the document on a page that fits a terminal.
+
+use std::fmt::Write as _;
+use std::time::SystemTime;
+
+use super::ago::{ago, when};
+use super::judge::{Level, Problem, used_plugins};
+use super::peers;
+use crate::status::{Check, Checker, Instance, Plugin, Status};
+use crate::table::{Table, first_line, indented};
+
+pub fn overview(status: &Status, problems: &[Problem], all: bool, now: SystemTime) -> String {
+    let Status { name, version, pid, since, config, instances, checks, .. } = status;
+    let mut out = indented(&format!("{name}: vouchd {version}, pid {pid}, since {}", when(since, now)), 0);
+    out += &summary(problems);
+    if let Some(error) = &config.error {
+        out += "\nThe configuration on disk can't be used; what was loaded before goes on:\n";
+        error.lines().for_each(|line| out += &indented(line, 0));
+    }
+    out += &checker(&status.checker, now);
+    out.push('\n');
+    if instances.is_empty() {
+        out += "no instance is configured\n";
+    } else {
+        out += &instance_table(instances, all, now);
+    }
+    if !checks.is_empty() {
+        out.push('\n');
+        out += &check_table(checks);
+    }
+    let plugins: Vec<_> = status.plugins.iter().collect();
+    let used: Vec<_> = used_plugins(status).map(|plugin| &plugin.name).collect();
+    let shown = |plugin: &&&Plugin| all || plugin.error.is_some() || used.contains(&&plugin.name);
+    let (shown, hidden): (Vec<_>, Vec<_>) = plugins.iter().partition(shown);
+    if !shown.is_empty() {
+        out.push('\n');
+        out += &plugin_table(shown);
+    }
+    if !hidden.is_empty() {
+        let (count, are) =
+            (hidden.len(), if hidden.len() == 1 { " that no check uses is" } else { "s that no check uses are" });
+        let _ = writeln!(out, "\n{count} plugin{are} not shown (--all)");
+    }
+    if instances.iter().flat_map(|instance| &instance.addresses).any(|address| address.installed) {
+        out += "\n* on the interface, put there by vouchd\n";
+    }
+    out
+}
+
+fn summary(problems: &[Problem]) -> String {
+    if problems.is_empty() {
+        return "all is well\n".to_owned();
+    }
+    let lines = problems.iter().map(|Problem { level, subject, text }| {
+        match level {
+            Level::Fault => indented(&format!("FAULT: {subject}: {text}"), 0),
+            // Its full text stands below.
+            Level::Well | Level::Degraded => first_line(&format!("degraded: {subject}: {text}")),
+        }
+    });
+    lines.collect()
+}
+
+fn checker(checker: &Checker, now: SystemTime) -> String {
+    let Checker { pid, restarts, error, lost_at } = checker;
+    let error = error.as_deref().unwrap_or("not started yet");
+    let last = lost_at.as_ref().map_or_else(String::new, |at| format!(", last {}", ago(at, now)));
+    let text = match (pid, restarts) {
+        (Some(_), 0) => return String::new(),
+        (Some(_), 1) => format!("the checker was started again once{last}, because: {error}"),
+        (Some(_), restarts) => format!("the checker was started again {restarts} times{last}, because: {error}"),
+        (None, _) => format!("the checker is NOT running{last}: {error}"),
+    };
+    indented(&text, 0)
+}
+
+fn instance_table(instances: &[Instance], all: bool, now: SystemTime) -> String {
+    let mut table = Table::new(["INSTANCE", "INTERFACE", "VRID", "STATE", "PRIORITY", "SINCE"]);
+    for instance in instances {
+        let priority = match (instance.priority.effective, instance.priority.base) {
+            (Some(effective), base) if effective == base => base.to_string(),
+            (Some(effective), base) => format!("{effective} of {base}"),
+            (None, base) => format!("- of {base}"),
+        };
+        table.row([
+            instance.name.clone(),
+            instance.interface.clone(),
+            instance.virtual_router_id.to_string(),
+            instance.state.clone(),
+            priority,
+            ago(&instance.since, now),
+        ]);
+        table.note(&instance.reason);
+        if let (false, Some(active)) = (instance.state == "active", &instance.active) {
+            table.note(&format!("active router: {} with priority {}", active.address, active.priority));
+        }
+        let star = |installed| if installed { "*" } else { "" };
+        let addresses = instance.addresses.iter().map(|it| format!("{}{}", it.address, star(it.installed)));
+        let addresses: Vec<_> = addresses.collect();
+        table.note(&format!("addresses: {}", if addresses.is_empty() { "-".to_owned() } else { addresses.join(" ") }));
+        for address in &instance.addresses {
+            if let Some(error) = &address.error {
+                table.note(&format!("{} FAILED: {error}", address.address));
+            }
+        }
+        peers::lines(instance, all, now).iter().for_each(|line| table.note(line));
+    }
+    table.to_string()
+}
+
+fn check_table(checks: &[Check]) -> String {
+    let mut table = Table::new(["CHECK", "VERDICT", "PLUGIN", "RUNS", "LAST", "MESSAGE"]);
+    for check in checks {
+        let last = check.last_run.as_ref();
+        table.row([
+            check.name.clone(),
+            check.verdict.clone(),
+            check.plugin.clone(),
+            check.runs.to_string(),
+            last.map_or("-".to_owned(), |run| format!("{:.1} ms", run.duration * 1000.0)),
+            check.message.clone(),
+        ]);
+    }
+    table.to_string()
+}
+
+pub fn plugin_table<'a>(plugins: impl IntoIterator<Item = &'a Plugin>) -> String {
+    let mut table = Table::new(["PLUGIN", "KIND", "SHA256", "SOURCE"]);
+    for plugin in plugins {
+        let sha256 = plugin.sha256.as_deref().and_then(|hash| hash.get(..12)).unwrap_or("-");
+        table.row([
+            plugin.name.clone(),
+            plugin.kind.clone().unwrap_or_else(|| "-".to_owned()),
+            sha256.to_owned(),
+            plugin.source.clone(),
+        ]);
+        if let Some(error) = &plugin.error {
+            table.note(error);
+        }
+    }
+    table.to_string()
+}

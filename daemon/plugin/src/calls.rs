@@ -55,7 +55,7 @@ impl RunState {
         if let Some(record) = self.probes.get_mut(connection.probe) {
             record.answer = format!("connected, {} bytes sent, {} received", connection.sent, connection.received);
             if let Err(error) = &done {
-                record.answer = format!("{}; then {}", record.answer, probes::words(error));
+                record.answer = format!("{}; then {}", record.answer, error.words());
             }
             record.took += started.elapsed();
         }
@@ -105,6 +105,8 @@ impl dns::Host for RunState {
         self.admit()?;
         let (started, time) = (Instant::now(), self.time(timeout_ms));
         let found = within(time, resolve::names(&self.grants, &name)).await;
+        // A name server that does not answer says nothing about the name.
+        let found = found.map_err(|error| if error == ProbeError::Timeout { probes::unanswered(&name) } else { error });
         self.note(format!("dns {name}"), started, found.as_ref().map(|addresses| addresses.join(" ")));
         found
     }

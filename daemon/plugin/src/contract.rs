@@ -3,14 +3,34 @@
 wasmtime::component::bindgen!({
     path: "../../sdk/wit",
     world: "plugin",
-    imports: { default: async },
+    // Those that answer with the host's own error type, which is converted to the contract's in one place.
+    imports: {
+        "vouchd:check/process.find": async | trappable,
+        "vouchd:check/tcp.probe": async | trappable,
+        "vouchd:check/http.fetch": async | trappable,
+        "vouchd:check/files.stat": async | trappable,
+        "vouchd:check/files.read": async | trappable,
+        "vouchd:check/files.space": async | trappable,
+        "vouchd:check/dns.resolve": async | trappable,
+        "vouchd:check/network.links": async | trappable,
+        "vouchd:check/network.addresses": async | trappable,
+        "vouchd:check/stream.connect-tcp": async | trappable,
+        "vouchd:check/stream.connect-unix": async | trappable,
+        "vouchd:check/stream.[method]connection.send": async | trappable,
+        "vouchd:check/stream.[method]connection.receive": async | trappable,
+        "vouchd:check/stream.[method]connection.start-tls": async | trappable,
+        default: async,
+    },
     exports: { default: async },
+    trappable_error_type: { "vouchd:check/types.probe-error" => crate::probes::ProbeError },
     with: { "vouchd:check/stream.connection": crate::probes::stream::Connection },
 });
 
 pub(crate) use exports::vouchd::check::checker::Context;
-pub(crate) use vouchd::check::types::{self, ProbeError};
+pub(crate) use vouchd::check::types;
 pub(crate) use vouchd::check::{clock, dns, files, http, log, memo, network, process, simple, stream, tcp};
+
+pub(crate) use crate::probes::ProbeError;
 
 /// The package that every name of the contract begins with.
 pub(crate) const PACKAGE: &str = "vouchd:check/";

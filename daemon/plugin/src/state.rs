@@ -51,7 +51,7 @@ pub(crate) struct RunState {
     pub(crate) printed: Arc<Printed>,
     pub(crate) memo: Memo,
     pub(crate) probes: Vec<Probe>,
-    /// The first refusal of the run.
+    /// Why nothing can be said of the service: the first refusal of the run, or the first thing that this host can't do.
     pub(crate) denied: Option<String>,
     pub(crate) watch: Watch,
     /// None: nobody wants to know.
@@ -182,13 +182,14 @@ impl RunState {
             self.remember_refusal(error);
         }
         let what = what.chars().take(200).collect();
-        self.probes.push(Probe { what, answer: answer.unwrap_or_else(probes::words), took: started.elapsed() });
+        self.probes.push(Probe { what, answer: answer.unwrap_or_else(ProbeError::words), took: started.elapsed() });
     }
 
-    /// What a plugin makes of a refusal is not known to be about the service: the run is an error.
+    /// What a plugin makes of a refusal, or of something that this host can't do, is not known to be about the service: the
+    /// run is an error.
     pub(crate) fn remember_refusal(&mut self, error: &ProbeError) {
-        if let ProbeError::Denied(refusal) = error {
-            self.denied.get_or_insert_with(|| refusal.clone());
+        if let Some(why) = error.rules_out_a_verdict() {
+            self.denied.get_or_insert_with(|| why.to_owned());
         }
     }
 
@@ -253,7 +254,11 @@ impl WasiView for RunState {
     }
 }
 
-impl types::Host for RunState {}
+impl types::Host for RunState {
+    fn convert_probe_error(&mut self, error: ProbeError) -> wasmtime::Result<types::ProbeError> {
+        Ok(error.into())
+    }
+}
 
 impl process::Host for RunState {
     async fn find(&mut self, query: process::Query) -> Result<Vec<process::Info>, ProbeError> {
@@ -345,5 +350,6 @@ fn number<N: TryInto<i32>>(answer: Result<N, ProbeError>) -> i32 {
         Err(ProbeError::Tls(_)) => -5,
         Err(ProbeError::Other(_)) => -6,
         Err(ProbeError::Invalid(_)) => -7,
+        Err(ProbeError::Unable(_)) => -8,
     }
 }

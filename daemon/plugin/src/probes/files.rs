@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use vouchd_config::Grants;
 use vouchd_config::grants::{GrantedPath, Refusal};
 
+use super::error::of_file;
 use crate::changes::Changes;
 use crate::contract::ProbeError;
 use crate::contract::files::{Info, Kind, Usage};
@@ -152,7 +153,7 @@ fn open_place(trusted: &str, rest: &str) -> nix::Result<OwnedFd> {
 }
 
 fn unreadable(path: &str, error: &std::io::Error) -> ProbeError {
-    ProbeError::Invalid(format!("{path:?} can't be read: {error}"))
+    of_file(error, path)
 }
 
 #[cfg(test)]

@@ -4,9 +4,12 @@
 //! is sent. Every probe has a deadline of its own within the run's.
 
 mod certificate;
+mod connect;
+mod error;
 pub(crate) mod files;
 pub(crate) mod http;
 pub(crate) mod network;
+mod permission;
 pub(crate) mod process;
 pub(crate) mod resolve;
 pub(crate) mod stream;
@@ -15,7 +18,10 @@ mod tls;
 
 use std::time::Duration;
 
-use crate::contract::ProbeError;
+use tokio::time::Instant;
+
+pub(crate) use connect::unanswered;
+pub(crate) use error::ProbeError;
 
 /// What all runs share: the process snapshot, TLS settings, kept connections.
 #[derive(Default)]
@@ -29,34 +35,21 @@ pub(crate) async fn within<T>(
     time: Duration,
     probe: impl Future<Output = Result<T, ProbeError>>,
 ) -> Result<T, ProbeError> {
-    tokio::time::timeout(time, probe).await.unwrap_or(Err(ProbeError::Timeout))
+    until(Instant::now() + time, probe).await
 }
 
-/// A plugin wants to send more than `bound` bytes, or waits for more on one connection.
+/// Ends a probe that is not done by then.
+pub(crate) async fn until<T>(
+    deadline: Instant,
+    probe: impl Future<Output = Result<T, ProbeError>>,
+) -> Result<T, ProbeError> {
+    tokio::time::timeout_at(deadline, probe).await.unwrap_or(Err(ProbeError::Timeout))
+}
+
+/// More than the check's limit would have to be sent, or has come: what is left of it is not known, so that nothing can be
+/// said of the whole.
 pub(crate) fn too_many_bytes(bound: usize) -> ProbeError {
     ProbeError::Denied(format!(
         "limits.probe_bytes of this check lets a probe carry at most {bound} bytes each way: raise it, or fix the plugin"
     ))
-}
-
-/// What a failed connection or transfer is called in the contract.
-pub(crate) fn from_io(error: &std::io::Error) -> ProbeError {
-    use std::io::ErrorKind;
-    match error.kind() {
-        ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => ProbeError::Refused,
-        ErrorKind::TimedOut => ProbeError::Timeout,
-        _ => ProbeError::Other(error.to_string()),
-    }
-}
-
-/// The answer of a failed probe, for people.
-pub(crate) fn words(error: &ProbeError) -> String {
-    match error {
-        ProbeError::Denied(what) => format!("denied: {what}"),
-        ProbeError::Timeout => "no answer in time".to_owned(),
-        ProbeError::Refused => "refused".to_owned(),
-        ProbeError::Unresolved => "name does not resolve".to_owned(),
-        ProbeError::Tls(what) => format!("TLS: {what}"),
-        ProbeError::Invalid(what) | ProbeError::Other(what) => what.clone(),
-    }
 }

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::UnixStream;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use vouchd_config::Grants;
 
+use super::error::{Stage, of_connection};
 use super::tls::Tls;
-use super::{certificate, files, from_io, tcp, too_many_bytes, within};
+use super::{certificate, connect, files, tcp, too_many_bytes, within};
 use crate::contract::ProbeError;
 use crate::contract::stream::Certificate;
 
@@ -30,7 +31,7 @@ pub struct Connection {
     pub(crate) probe: usize,
 }
 
-trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 
@@ -40,7 +41,7 @@ pub(crate) async fn connect_tcp(
     bound: usize,
     time: Duration,
 ) -> Result<Connection, ProbeError> {
-    let (_, stream) = within(time, tcp::connect(grants, addr)).await?;
+    let (_, stream) = tcp::connect(grants, addr, Instant::now() + time).await?;
     Ok(Connection::new(Box::new(stream), bound))
 }
 
@@ -50,12 +51,8 @@ pub(crate) async fn connect_unix(
     bound: usize,
     time: Duration,
 ) -> Result<Connection, ProbeError> {
-    let (grants, path) = (grants.clone(), path.to_owned());
-    let connected = within(time, async {
-        let (_socket, path) = files::blocking(move || files::socket(&grants, &path)).await?;
-        UnixStream::connect(path).await.map_err(|e| from_io(&e))
-    });
-    Ok(Connection::new(Box::new(connected.await?), bound))
+    let stream = within(time, connect::unix(grants, path)).await?;
+    Ok(Connection::new(Box::new(stream), bound))
 }
 
 impl Connection {
@@ -76,8 +73,8 @@ impl Connection {
         self.sent += data.len();
         let wire = self.wire()?;
         within(time, async {
-            wire.write_all(data).await.map_err(|e| from_io(&e))?;
-            wire.flush().await.map_err(|e| from_io(&e))
+            wire.write_all(data).await.map_err(|e| failed(&e))?;
+            wire.flush().await.map_err(|e| failed(&e))
         })
         .await
     }
@@ -88,7 +85,7 @@ impl Connection {
         most: u32,
         time: Duration,
     ) -> Result<Vec<u8>, ProbeError> {
-        let most = (most as usize).min(self.bound);
+        let most = most as usize;
         let until = until.filter(|until| !until.is_empty());
         let length = match within(time, self.fill(until, most)).await {
             Ok(length) => length,
@@ -115,7 +112,8 @@ impl Connection {
                 return Ok(most);
             }
             let mut buffer = [0; 8192];
-            let room = buffer.len().min(most - self.held.len()).min(self.bound - self.received);
+            // One more than may come: it tells an end from a cut.
+            let room = buffer.len().min(most - self.held.len()).min((self.bound + 1).saturating_sub(self.received));
             if room == 0 {
                 return Err(too_many_bytes(self.bound));
             }
@@ -123,12 +121,19 @@ impl Connection {
                 Ok(n) => n,
                 // TLS peers that hang up without a goodbye.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
-                Err(error) => return Err(from_io(&error)),
+                Err(error) => match failed(&error) {
+                    // What it had to say it may have said before it hung up on what it was asked.
+                    error if error.is_the_peers() && !self.held.is_empty() => 0,
+                    error => return Err(error),
+                },
             };
             if n == 0 {
                 return Ok(self.held.len());
             }
             self.received += n;
+            if self.received > self.bound {
+                return Err(too_many_bytes(self.bound));
+            }
             self.held.extend_from_slice(&buffer[..n]);
         }
     }
@@ -153,7 +158,7 @@ impl Connection {
         let Some(wire) = self.wire.take() else { return Err(ProbeError::Refused) };
         let tls = Arc::clone(tls);
         let done = within(time, async {
-            let (config, verifier) = files::blocking(move || tls.noting(verify).map_err(ProbeError::Tls)).await?;
+            let (config, verifier) = files::blocking(move || tls.noting(verify).map_err(ProbeError::Unable)).await?;
             let stream = TlsConnector::from(Arc::new(config)).connect(name, wire).await.map_err(|e| from_tls(&e))?;
             Ok((stream, verifier))
         });
@@ -181,13 +186,18 @@ impl Connection {
     }
 }
 
-fn from_tls(error: &io::Error) -> ProbeError {
+/// Of an established connection.
+fn failed(error: &io::Error) -> ProbeError {
+    of_connection(error, Stage::There, "a conversation")
+}
+
+pub(super) fn from_tls(error: &io::Error) -> ProbeError {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(tls) => ProbeError::Tls(tls.to_string()),
         None if error.kind() == io::ErrorKind::UnexpectedEof => {
             ProbeError::Tls("the peer closed the connection in the handshake".to_owned())
         }
-        None => from_io(error),
+        None => of_connection(error, Stage::There, "a TLS handshake"),
     }
 }
 
@@ -240,8 +250,13 @@ mod tests {
     async fn a_connection_carries_only_so_much() {
         let address = serve(|mut peer| while peer.write_all(&[b'x'; 8192]).is_ok() {});
         let mut connection = open(address).await;
-        assert_eq!(connection.receive(Some(b"never"), u32::MAX, SECOND).await.unwrap().len(), BOUND);
+        assert_eq!(connection.receive(None, BOUND as u32, SECOND).await.unwrap().len(), BOUND);
         assert!(matches!(connection.receive(None, 1, SECOND).await, Err(ProbeError::Denied(_))));
+        // What is cut is no answer: the end that is looked for may come later.
+        for until in [Some(&b"never"[..]), None] {
+            let mut connection = open(serve(|mut peer| while peer.write_all(&[b'x'; 8192]).is_ok() {})).await;
+            assert!(matches!(connection.receive(until, u32::MAX, SECOND).await, Err(ProbeError::Denied(_))));
+        }
         let too_long = vec![0; BOUND + 1];
         assert!(matches!(connection.send(&too_long, SECOND).await, Err(ProbeError::Denied(_))));
     }

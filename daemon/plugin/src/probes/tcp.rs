@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::Instant as Deadline;
 use vouchd_config::Grants;
 
-use super::{from_io, resolve, too_many_bytes, within};
+use super::error::{Stage, of_connection};
+use super::{connect, too_many_bytes, until};
 use crate::contract::ProbeError;
 use crate::contract::tcp::Reply;
 
@@ -30,8 +32,10 @@ pub(crate) async fn probe(
     }
     let until_given = request.until.as_ref().is_some_and(|u| !u.is_empty());
     let mut reply = Reply { connect_us: 0, data: Vec::new() };
-    let done = within(time, converse(grants, &request, bound, &mut reply)).await;
-    match done {
+    let deadline = Deadline::now() + time;
+    let (took, stream) = connect(grants, &request.addr, deadline).await?;
+    reply.connect_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    match until(deadline, converse(stream, &request, bound, &mut reply)).await {
         Ok(()) => Ok(reply),
         // Without an end to wait for, silence after some data is the end.
         Err(ProbeError::Timeout) if !until_given && !reply.data.is_empty() => Ok(reply),
@@ -40,32 +44,40 @@ pub(crate) async fn probe(
 }
 
 /// Connects to `host:port` as far as it is granted; with how long the connect took.
-pub(super) async fn connect(grants: &Grants, addr: &str) -> Result<(Duration, TcpStream), ProbeError> {
+pub(super) async fn connect(
+    grants: &Grants,
+    addr: &str,
+    deadline: Deadline,
+) -> Result<(Duration, TcpStream), ProbeError> {
     let (host, port) = split(addr).ok_or_else(|| {
         ProbeError::Invalid(format!("{addr:?} is not an address: expected host:port, as in 127.0.0.1:3306 or [::1]:80"))
     })?;
     grants.permits_tcp(host, port).map_err(|refusal| ProbeError::Denied(refusal.to_string()))?;
-    let addresses = resolve::permitted(host, port, |address| grants.permits_tcp_address(host, address)).await?;
+    let permits = |address| grants.permits_tcp_address(host, address);
+    let addresses = connect::addresses(host, port, permits, deadline).await?;
     let started = Instant::now();
-    let mut connected = Err(ProbeError::Unresolved);
-    for address in addresses {
-        connected = TcpStream::connect(address).await.map_err(|e| from_io(&e));
-        if connected.is_ok() {
-            break;
-        }
-    }
-    Ok((started.elapsed(), connected?))
+    let stream = until(deadline, connect::tcp(&addresses)).await?;
+    Ok((started.elapsed(), stream))
 }
 
-async fn converse(grants: &Grants, request: &Request, bound: usize, reply: &mut Reply) -> Result<(), ProbeError> {
-    let (took, mut stream) = connect(grants, &request.addr).await?;
-    reply.connect_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    stream.write_all(&request.send).await.map_err(|e| from_io(&e))?;
-    let most = (request.max_bytes as usize).min(bound);
+async fn converse(mut stream: TcpStream, request: &Request, bound: usize, reply: &mut Reply) -> Result<(), ProbeError> {
+    let failed = |error| of_connection(&error, Stage::There, &format!("talking to {}", request.addr));
+    let sent = stream.write_all(&request.send).await.map_err(failed);
+    let most = request.max_bytes as usize;
+    if most == 0 {
+        return sent;
+    }
     let mut buffer = [0; 8192];
     while reply.data.len() < most {
         let room = buffer.len().min(most - reply.data.len());
-        let n = stream.read(&mut buffer[..room]).await.map_err(|e| from_io(&e))?;
+        let n = match stream.read(&mut buffer[..room]).await {
+            Ok(n) => n,
+            Err(error) => match failed(error) {
+                // What it had to say it may have said before it hung up on what it was asked.
+                error if error.is_the_peers() && !reply.data.is_empty() => break,
+                error => return Err(sent.err().unwrap_or(error)),
+            },
+        };
         if n == 0 {
             break;
         }
@@ -77,6 +89,9 @@ async fn converse(grants: &Grants, request: &Request, bound: usize, reply: &mut 
             && reply.data[from..].windows(until.len()).any(|w| w == until)
         {
             break;
+        }
+        if reply.data.len() > bound {
+            return Err(too_many_bytes(bound));
         }
     }
     Ok(())

@@ -1,0 +1,141 @@
+//! Connections, made step by step so that what this host refuses is told apart from what the other side does.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr, connect, setsockopt, socket, sockopt,
+};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::Instant;
+use vouchd_config::Grants;
+use vouchd_config::grants::Refusal;
+
+use super::error::{Stage, of_connection, of_file};
+use super::{files, resolve};
+use crate::contract::ProbeError;
+
+/// How often a unix socket is asked whose queue is full.
+const QUEUE_PAUSE: Duration = Duration::from_millis(5);
+
+/// The addresses of `host` that `permits` lets through. A name server that does not answer in time is no finding about the
+/// service.
+pub(crate) async fn addresses(
+    host: &str,
+    port: u16,
+    permits: impl Fn(SocketAddr) -> Result<(), Refusal>,
+    deadline: Instant,
+) -> Result<Vec<SocketAddr>, ProbeError> {
+    match tokio::time::timeout_at(deadline, resolve::permitted(host, port, permits)).await {
+        Ok(found) => found,
+        Err(_) => Err(unanswered(host)),
+    }
+}
+
+/// No name server answered.
+pub(crate) fn unanswered(name: &str) -> ProbeError {
+    ProbeError::Unable(format!(
+        "no name server of this host answered for {name:?} in time: see /etc/resolv.conf, or give an address"
+    ))
+}
+
+/// To the first of the addresses that accepts.
+pub(crate) async fn tcp(addresses: &[SocketAddr]) -> Result<TcpStream, ProbeError> {
+    let mut worst = ProbeError::Unresolved;
+    for address in addresses {
+        match to(*address).await {
+            Ok(stream) => return Ok(stream),
+            // Of two families this host may lack one: what a peer said counts for more.
+            Err(error) if error.is_the_peers() || !worst.is_the_peers() => worst = error,
+            Err(_) => {}
+        }
+    }
+    Err(worst)
+}
+
+async fn to(address: SocketAddr) -> Result<TcpStream, ProbeError> {
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let failed = |errno: Errno| of_connection(&errno.into(), Stage::Here, &format!("connecting to {address}"));
+    connect_from(stream_socket(family).map_err(failed)?, address).await
+}
+
+async fn connect_from(fd: OwnedFd, address: SocketAddr) -> Result<TcpStream, ProbeError> {
+    let doing = format!("connecting to {address}");
+    let here = |error: std::io::Error| of_connection(&error, Stage::Here, &doing);
+    begin(&fd, &SockaddrStorage::from(address)).map_err(|errno| here(errno.into()))?;
+    let stream = std::net::TcpStream::from(fd);
+    let stream = TcpStream::from_std(stream).map_err(here)?;
+    stream.writable().await.map_err(here)?;
+    if let Some(error) = stream.take_error().map_err(here)? {
+        return Err(of_connection(&error, Stage::There, &doing));
+    }
+    // Where nobody listens on a port of this host that is also one of those for outgoing connections, the kernel may choose
+    // it for this end, too: then both ends are one socket (RFC 9293 3.5, simultaneous open).
+    let peer = stream.peer_addr().map_err(|error| of_connection(&error, Stage::There, &doing))?;
+    let own = stream.local_addr().map_err(here)?;
+    if (own.ip(), own.port()) == (peer.ip(), peer.port()) {
+        // Without a TIME-WAIT, which would keep the service from its port.
+        let _ = setsockopt(&stream, sockopt::Linger, &nix::libc::linger { l_onoff: 1, l_linger: 0 });
+        return Err(ProbeError::Refused);
+    }
+    Ok(stream)
+}
+
+/// To a granted socket in the file system.
+pub(crate) async fn unix(grants: &Grants, path: &str) -> Result<UnixStream, ProbeError> {
+    let (granted, asked) = (grants.clone(), path.to_owned());
+    let (_socket, by_descriptor) = files::blocking(move || files::socket(&granted, &asked)).await?;
+    let doing = format!("connecting to {path}");
+    let here = |errno: Errno| of_connection(&errno.into(), Stage::Here, &doing);
+    let address = UnixAddr::new(by_descriptor.as_str()).map_err(here)?;
+    loop {
+        let fd = stream_socket(AddressFamily::Unix).map_err(here)?;
+        match begin(&fd, &address) {
+            Ok(()) => {
+                let stream = StdUnixStream::from(fd);
+                return UnixStream::from_std(stream).map_err(|error| of_connection(&error, Stage::Here, &doing));
+            }
+            // Its queue is full: it may be served in time.
+            Err(Errno::EAGAIN) => tokio::time::sleep(QUEUE_PAUSE).await,
+            Err(errno @ (Errno::EACCES | Errno::EPERM)) => {
+                let path = path.to_owned();
+                return files::blocking(move || Err(of_file(&errno.into(), &path))).await;
+            }
+            Err(Errno::EPROTOTYPE) => return Err(ProbeError::Invalid(format!("{path:?} is not a stream socket"))),
+            Err(errno) => return Err(here(errno)),
+        }
+    }
+}
+
+fn stream_socket(family: AddressFamily) -> nix::Result<OwnedFd> {
+    socket(family, SockType::Stream, SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC, None)
+}
+
+fn begin(fd: &OwnedFd, address: &dyn SockaddrLike) -> nix::Result<()> {
+    match connect(fd.as_raw_fd(), address) {
+        Ok(()) | Err(Errno::EINPROGRESS) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A socket that is bound to the port that it connects to: what the kernel makes of an unlucky choice.
+    #[tokio::test]
+    async fn a_connection_with_oneself_is_refused() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(free) = std::net::TcpListener::bind(address).and_then(|free| free.local_addr()) else { continue };
+            let family = if free.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+            let socket = stream_socket(family).unwrap();
+            nix::sys::socket::bind(socket.as_raw_fd(), &SockaddrStorage::from(free)).unwrap();
+            assert_eq!(connect_from(socket, free).await.map(drop), Err(ProbeError::Refused), "{free}");
+            // The port is free again at once.
+            std::net::TcpListener::bind(free).unwrap();
+        }
+    }
+}

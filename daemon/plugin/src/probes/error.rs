@@ -1,0 +1,252 @@
+//! Why a probe came to nothing, and whose doing that is: the plugin's, the service's, or this host's.
+//!
+//! What this host can't do says nothing about the service. It never reaches a plugin as something that the service did, and
+//! a run in which it happened is an error, whatever the plugin makes of it.
+
+use std::io::{self, ErrorKind};
+
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit};
+
+use crate::contract::types;
+
+/// The contract's `probe-error`, with one more case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ProbeError {
+    Denied(String),
+    /// This host can't make the probe: it lacks a descriptor, memory, a port or a route, or may not see what it is to look
+    /// at. A plugin finds it as `invalid`.
+    Unable(String),
+    Timeout,
+    Refused,
+    Unresolved,
+    Tls(String),
+    Invalid(String),
+    Other(String),
+}
+
+impl From<ProbeError> for types::ProbeError {
+    fn from(error: ProbeError) -> Self {
+        match error {
+            ProbeError::Denied(text) => types::ProbeError::Denied(text),
+            // The case that every SDK takes for an error of the check.
+            ProbeError::Unable(text) | ProbeError::Invalid(text) => types::ProbeError::Invalid(text),
+            ProbeError::Timeout => types::ProbeError::Timeout,
+            ProbeError::Refused => types::ProbeError::Refused,
+            ProbeError::Unresolved => types::ProbeError::Unresolved,
+            ProbeError::Tls(text) => types::ProbeError::Tls(text),
+            ProbeError::Other(text) => types::ProbeError::Other(text),
+        }
+    }
+}
+
+impl ProbeError {
+    /// The answer of a failed probe, for people.
+    pub(crate) fn words(&self) -> String {
+        match self {
+            ProbeError::Denied(what) => format!("denied: {what}"),
+            ProbeError::Timeout => "no answer in time".to_owned(),
+            ProbeError::Refused => "refused".to_owned(),
+            ProbeError::Unresolved => "name does not resolve".to_owned(),
+            ProbeError::Tls(what) => format!("TLS: {what}"),
+            ProbeError::Unable(what) | ProbeError::Invalid(what) | ProbeError::Other(what) => what.clone(),
+        }
+    }
+
+    /// Whether the run can't be judged, whatever the plugin makes of it; and why.
+    pub(crate) fn rules_out_a_verdict(&self) -> Option<&str> {
+        match self {
+            ProbeError::Denied(why) | ProbeError::Unable(why) => Some(why),
+            ProbeError::Timeout
+            | ProbeError::Refused
+            | ProbeError::Unresolved
+            | ProbeError::Tls(_)
+            | ProbeError::Invalid(_)
+            | ProbeError::Other(_) => None,
+        }
+    }
+
+    /// Whether the peer, or the way to it, is the cause.
+    pub(crate) fn is_the_peers(&self) -> bool {
+        matches!(self, ProbeError::Timeout | ProbeError::Refused | ProbeError::Tls(_) | ProbeError::Other(_))
+    }
+}
+
+/// Where an error of a connection came up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// In the call itself, before anything left this host: making a socket, the kernel's look for a route.
+    Here,
+    /// Afterwards: on the way, from the peer, or from a router in between.
+    There,
+}
+
+/// What an error of the kernel says about a probe that was `doing` something, such as "connecting to 192.0.2.1:80".
+pub(crate) fn of_connection(error: &io::Error, stage: Stage, doing: &str) -> ProbeError {
+    let Some(errno) = error.raw_os_error().map(Errno::from_raw) else { return of_kind(error) };
+    if let Some(text) = lacking(errno, doing) {
+        return ProbeError::Unable(text);
+    }
+    match (errno, stage) {
+        (Errno::ECONNREFUSED | Errno::ECONNRESET | Errno::ECONNABORTED | Errno::EPIPE, _) => ProbeError::Refused,
+        (Errno::ETIMEDOUT, _) => ProbeError::Timeout,
+        (_, Stage::There) => ProbeError::Other(errno.desc().to_owned()),
+        (Errno::ENETUNREACH, Stage::Here) => {
+            ProbeError::Unable(format!("this host has no route for {doing}: is its interface up, with its addresses?"))
+        }
+        (Errno::EHOSTUNREACH, Stage::Here) => {
+            ProbeError::Unable(format!("this host's own routing table says `unreachable` for {doing}"))
+        }
+        (Errno::EACCES | Errno::EPERM, Stage::Here) => ProbeError::Unable(format!(
+            "this host does not permit {doing} ({errno}): look for a local firewall, a route of type `prohibit`, or a \
+             security module"
+        )),
+        (Errno::EAFNOSUPPORT | Errno::EPROTONOSUPPORT, Stage::Here) => ProbeError::Unable(format!(
+            "this host does not speak the protocol for {doing} ({errno}): is IPv6 switched off, or left out of \
+             RestrictAddressFamilies=?"
+        )),
+        (_, Stage::Here) => ProbeError::Unable(format!("this host failed at {doing}: {}", errno.desc())),
+    }
+}
+
+/// Errors that are not the kernel's: those of TLS streams, and of what ended too early.
+fn of_kind(error: &io::Error) -> ProbeError {
+    match error.kind() {
+        ErrorKind::ConnectionRefused
+        | ErrorKind::ConnectionReset
+        | ErrorKind::ConnectionAborted
+        | ErrorKind::BrokenPipe => ProbeError::Refused,
+        ErrorKind::TimedOut => ProbeError::Timeout,
+        ErrorKind::OutOfMemory => ProbeError::Unable("this host has no memory left".to_owned()),
+        _ => ProbeError::Other(error.to_string()),
+    }
+}
+
+/// What an error of the kernel says about looking at a file of this host.
+pub(crate) fn of_file(error: &io::Error, path: &str) -> ProbeError {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    match errno {
+        Some(Errno::EACCES | Errno::EPERM) => ProbeError::Unable(format!(
+            "{path:?} can't be looked at: {} has no permission{}",
+            who(),
+            crate::probes::permission::hint(path)
+        )),
+        Some(errno) => match lacking(errno, &format!("looking at {path:?}")) {
+            Some(text) => ProbeError::Unable(text),
+            None => ProbeError::Invalid(format!("{path:?} can't be read: {}", errno.desc())),
+        },
+        None => ProbeError::Invalid(format!("{path:?} can't be read: {error}")),
+    }
+}
+
+/// What this host has run out of, if that is what the error says: it may come up anywhere.
+pub(crate) fn lacking(errno: Errno, doing: &str) -> Option<String> {
+    Some(match errno {
+        Errno::EMFILE => {
+            let limit =
+                getrlimit(Resource::RLIMIT_NOFILE).map(|(soft, _)| format!(", limit {soft}")).unwrap_or_default();
+            format!("the checker has no file descriptor left{limit}, for {doing}: raise LimitNOFILE= of the service")
+        }
+        Errno::ENFILE => format!("this host has no file descriptor left, for {doing}: raise the sysctl fs.file-max"),
+        Errno::ENOMEM => format!("this host has no memory left, for {doing}"),
+        Errno::ENOBUFS => format!("the kernel has no buffers left, for {doing}"),
+        // Of a thread or process; a socket that would block is waited for and never gets here.
+        Errno::EAGAIN => format!("this host lacks resources (threads, ports, or entries of a table) for {doing}"),
+        Errno::EADDRNOTAVAIL | Errno::EADDRINUSE => format!(
+            "this host has no local address or port left, for {doing}: see the sysctl net.ipv4.ip_local_port_range, and \
+             whether the addresses that it needs are there"
+        ),
+        Errno::ENETDOWN | Errno::ENODEV | Errno::ENXIO => format!("this host's interface is down or gone, for {doing}"),
+        Errno::ENOSPC => format!("this host has no room left, for {doing}"),
+        Errno::ENOSYS => format!("this host's kernel lacks a function that it takes, for {doing}"),
+        _ => return None,
+    })
+}
+
+/// The user in whose name probes are made, for people.
+pub(crate) fn who() -> String {
+    let uid = nix::unistd::geteuid();
+    format!("the checker's user (uid {uid})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Eq)]
+    enum Whose {
+        Hosts,
+        Services,
+    }
+
+    fn whose(error: &ProbeError) -> Whose {
+        if error.rules_out_a_verdict().is_some() { Whose::Hosts } else { Whose::Services }
+    }
+
+    #[test]
+    fn whose_doing_an_error_is() {
+        use Stage::{Here, There};
+        use Whose::{Hosts, Services};
+        let table = [
+            (Errno::EMFILE, Here, Hosts),
+            (Errno::EMFILE, There, Hosts),
+            (Errno::ENFILE, Here, Hosts),
+            (Errno::ENOMEM, Here, Hosts),
+            (Errno::ENOMEM, There, Hosts),
+            (Errno::ENOBUFS, There, Hosts),
+            (Errno::EAGAIN, Here, Hosts),
+            (Errno::EADDRNOTAVAIL, Here, Hosts),
+            (Errno::EADDRINUSE, Here, Hosts),
+            (Errno::ENETUNREACH, Here, Hosts),
+            (Errno::EHOSTUNREACH, Here, Hosts),
+            (Errno::ENETDOWN, Here, Hosts),
+            (Errno::ENETDOWN, There, Hosts),
+            (Errno::ENODEV, Here, Hosts),
+            (Errno::EACCES, Here, Hosts),
+            (Errno::EPERM, Here, Hosts),
+            (Errno::EAFNOSUPPORT, Here, Hosts),
+            (Errno::EINVAL, Here, Hosts),
+            (Errno::ENOSYS, Here, Hosts),
+            (Errno::ECONNREFUSED, Here, Services),
+            (Errno::ECONNREFUSED, There, Services),
+            (Errno::ECONNRESET, There, Services),
+            (Errno::EPIPE, There, Services),
+            (Errno::ETIMEDOUT, There, Services),
+            (Errno::EHOSTUNREACH, There, Services),
+            // A router's, or a firewall's in front of the service.
+            (Errno::ENETUNREACH, There, Services),
+            (Errno::EACCES, There, Services),
+        ];
+        for (errno, stage, expected) in table {
+            let error = of_connection(&errno.into(), stage, "connecting to 192.0.2.1:80");
+            assert_eq!(whose(&error), expected, "{errno} {stage:?}: {error:?}");
+            if expected == Hosts {
+                assert!(error.words().contains("connecting to 192.0.2.1:80"), "{}", error.words());
+            }
+        }
+        for (errno, is_the_hosts) in [
+            (Errno::EMFILE, true),
+            (Errno::ENOMEM, true),
+            (Errno::EACCES, true),
+            (Errno::EPERM, true),
+            (Errno::EIO, false),
+        ] {
+            let error = of_file(&errno.into(), "/srv/ready");
+            assert_eq!(error.rules_out_a_verdict().is_some(), is_the_hosts, "{error:?}");
+            assert!(error.words().contains("/srv/ready"), "{}", error.words());
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_a_limit_is_named() {
+        let error = of_connection(&Errno::EMFILE.into(), Stage::Here, "connecting to [::1]:80");
+        let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        assert!(error.words().contains(&format!("no file descriptor left, limit {soft}")), "{}", error.words());
+    }
+
+    #[test]
+    fn a_plugin_finds_what_the_host_cannot_do_as_invalid() {
+        let error = types::ProbeError::from(ProbeError::Unable("no descriptor".to_owned()));
+        assert!(matches!(error, types::ProbeError::Invalid(text) if text == "no descriptor"));
+    }
+}

@@ -1,0 +1,335 @@
+//! The HTTP probe: one HTTP/1.1 request, redirects followed only as far as asked and granted.
+
+mod body;
+mod connection;
+mod request;
+mod response;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::ClientConfig;
+use tokio::time::Instant as Deadline;
+use url::Url;
+use vouchd_config::Grants;
+
+use super::tls::{Tls, Trust};
+use super::{connect, files, too_many_bytes, until};
+use crate::contract::ProbeError;
+use crate::contract::http::{Request, Response};
+use connection::{Answer, Connection, Kept, Target, Wanted};
+use request::Outgoing;
+use response::Head;
+
+#[derive(Default)]
+pub(crate) struct Http {
+    pub(crate) tls: Arc<Tls>,
+    kept: Kept,
+}
+
+/// Whose request it is, and until when.
+struct Errand<'a> {
+    check: &'a str,
+    grants: &'a Grants,
+    deadline: Deadline,
+}
+
+impl Http {
+    pub(crate) async fn fetch(
+        &self,
+        check: &str,
+        grants: &Grants,
+        request: Request,
+        bound: usize,
+        time: Duration,
+    ) -> Result<Response, ProbeError> {
+        let errand = Errand { check, grants, deadline: Deadline::now() + time };
+        self.follow(&errand, request, bound).await
+    }
+
+    async fn follow(&self, errand: &Errand<'_>, request: Request, bound: usize) -> Result<Response, ProbeError> {
+        let started = Instant::now();
+        if request.body.len() > bound {
+            return Err(too_many_bytes(bound));
+        }
+        let mut url = Url::parse(&request.url).map_err(|e| invalid(format!("{:?} is not a URL: {e}", request.url)))?;
+        let mut outgoing = Outgoing::new(&request.method, request.headers, request.body)?;
+        let mut sni = request.sni;
+        let mut left = request.follow_redirects;
+        loop {
+            let hop =
+                Hop { url: &url, sni: sni.as_deref(), verify: request.tls_verify, keep: request.reuse_connection };
+            let wanted = Wanted {
+                is_head_request: outgoing.method == "HEAD",
+                body: request.max_body_bytes as usize,
+                bound,
+                keep: request.reuse_connection,
+            };
+            let answer = self.exchange(errand, &hop, &outgoing, wanted, started).await?;
+            if left > 0
+                && let Some(next) = redirect_target(&url, &answer.head)?
+            {
+                left -= 1;
+                let same_origin = next.origin() == url.origin();
+                outgoing.redirect(answer.head.status, same_origin);
+                if !same_origin {
+                    sni = None;
+                }
+                url = next;
+                continue;
+            }
+            return Ok(Response {
+                status: answer.head.status,
+                headers: answer.head.headers,
+                body: answer.body,
+                total_us: u64::try_from(answer.took.as_micros()).unwrap_or(u64::MAX),
+            });
+        }
+    }
+
+    /// One request and its answer, after asking whether the check may.
+    async fn exchange(
+        &self,
+        errand: &Errand<'_>,
+        hop: &Hop<'_>,
+        outgoing: &Outgoing,
+        wanted: Wanted,
+        started: Instant,
+    ) -> Result<Answer, ProbeError> {
+        let target = hop.target(errand).await?;
+        let request = outgoing.bytes(hop.url);
+        until(errand.deadline, async {
+            if hop.keep
+                && let Some(mut connection) = self.kept.take(&target).await
+            {
+                match connection.exchange(&request, wanted, started).await {
+                    Ok(answer) => return Ok(self.keep(target, connection, answer)),
+                    // The server may close an idle connection at any time, this moment too (RFC 9112 9.3.1).
+                    Err(failure) if failure.was_stale && outgoing.is_idempotent() => {}
+                    Err(failure) => return Err(failure.error),
+                }
+            }
+            let tls = self.tls_for(target.trust).await?;
+            let mut connection = Connection::open(&target, tls).await?;
+            match connection.exchange(&request, wanted, started).await {
+                Ok(answer) => Ok(self.keep(target, connection, answer)),
+                Err(failure) => Err(failure.error),
+            }
+        })
+        .await
+    }
+
+    fn keep(&self, target: Target, connection: Connection, answer: Answer) -> Answer {
+        if answer.is_reusable {
+            self.kept.put(target, connection);
+        }
+        answer
+    }
+
+    async fn tls_for(&self, trust: Trust) -> Result<Option<ClientConfig>, ProbeError> {
+        if trust == Trust::Bare {
+            return Ok(None);
+        }
+        let tls = Arc::clone(&self.tls);
+        let mut config = files::blocking(move || tls.config(trust).map_err(ProbeError::Unable)).await?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Some(config))
+    }
+}
+
+/// One request of a chain of redirects.
+struct Hop<'a> {
+    url: &'a Url,
+    sni: Option<&'a str>,
+    verify: bool,
+    keep: bool,
+}
+
+impl Hop<'_> {
+    /// Where it leads, as far as it is granted: what is connected to is what was asked about, nothing is looked up twice.
+    async fn target(&self, errand: &Errand<'_>) -> Result<Target, ProbeError> {
+        let Errand { check, grants, deadline } = errand;
+        let trust = match (self.url.scheme(), self.verify) {
+            ("http", _) => Trust::Bare,
+            ("https", true) => Trust::Verified,
+            ("https", false) => Trust::Unverified,
+            (scheme, _) => {
+                return Err(invalid(format!("{scheme}: expected a URL that begins with http:// or https://")));
+            }
+        };
+        grants.permits_http(self.url).map_err(|refusal| ProbeError::Denied(refusal.to_string()))?;
+        let name = self.server_name()?;
+        let host = self.url.host_str().ok_or_else(|| invalid(format!("{}: no host", self.url)))?;
+        let port = self.url.port_or_known_default().ok_or_else(|| invalid(format!("{}: no port", self.url)))?;
+        let permits = |address: SocketAddr| grants.permits_http_address(self.url, address.ip());
+        let addresses = connect::addresses(bare(host), port, permits, *deadline).await?;
+        Ok(Target { check: (*check).to_owned(), trust, name, addresses })
+    }
+
+    /// For TLS.
+    fn server_name(&self) -> Result<String, ProbeError> {
+        let Some(sni) = self.sni else { return Ok(bare(self.url.host_str().unwrap_or_default()).to_owned()) };
+        // Spelt as a URL would have it.
+        let mut named = self.url.clone();
+        named.set_host(Some(sni)).map_err(|e| invalid(format!("sni {sni:?}: {e}")))?;
+        named.domain().map(str::to_owned).ok_or_else(|| invalid(format!("sni {sni:?}: expected a name")))
+    }
+}
+
+/// Without the brackets of an IPv6 address.
+fn bare(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+fn redirect_target(url: &Url, head: &Head) -> Result<Option<Url>, ProbeError> {
+    if !matches!(head.status, 301 | 302 | 303 | 307 | 308) {
+        return Ok(None);
+    }
+    let Some(location) = head.values("location").next() else { return Ok(None) };
+    url.join(location).map(Some).map_err(|e| ProbeError::Other(format!("redirected to {location:?}: {e}")))
+}
+
+fn invalid(text: impl Into<String>) -> ProbeError {
+    ProbeError::Invalid(text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    fn request(url: &str, sni: Option<&str>) -> Request {
+        Request {
+            method: "GET".to_owned(),
+            url: url.to_owned(),
+            headers: Vec::new(),
+            body: Vec::new(),
+            timeout_ms: 0,
+            max_body_bytes: 100,
+            tls_verify: true,
+            sni: sni.map(str::to_owned),
+            follow_redirects: 0,
+            reuse_connection: false,
+        }
+    }
+
+    /// The URL of a server that does this with each connection, and how many have come.
+    fn server(serve: impl Fn(TcpStream) + Send + 'static) -> (String, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&count);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                counted.fetch_add(1, Ordering::SeqCst);
+                serve(stream.unwrap());
+            }
+        });
+        (url, count)
+    }
+
+    async fn fetch(http: &Http, request: Request) -> Result<Response, ProbeError> {
+        let grants = Grants { http: vec![format!("{}*", request.url).parse().unwrap()], ..Grants::default() };
+        http.fetch("test", &grants, request, 1 << 20, Duration::from_secs(5)).await
+    }
+
+    /// As inetd, socat and nc do, whether they read what they are asked or not.
+    #[tokio::test]
+    async fn a_server_may_answer_before_it_is_asked() {
+        const ANSWER: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nhere";
+        let (closing, _) = server(|mut stream| stream.write_all(ANSWER).unwrap());
+        let (reading, _) = server(|mut stream| {
+            stream.write_all(ANSWER).unwrap();
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+        });
+        let http = Http::default();
+        for run in 0..250 {
+            for url in [&closing, &reading] {
+                let response = fetch(&http, request(url, None)).await;
+                assert!(matches!(&response, Ok(r) if r.status == 200 && r.body == b"here"), "run {run}: {response:?}");
+            }
+        }
+    }
+
+    /// Serves one request on each connection, says that it keeps it, and closes it when the next one comes.
+    fn forgetful(mut stream: TcpStream) {
+        std::thread::spawn(move || {
+            let _ = stream.read(&mut [0; 4096]);
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhere").unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+        });
+    }
+
+    #[tokio::test]
+    async fn a_kept_connection_that_the_server_closes_is_made_anew_where_that_is_safe() {
+        let (url, count) = server(forgetful);
+        let http = Http::default();
+        for run in 1..=20 {
+            let response = fetch(&http, Request { reuse_connection: true, ..request(&url, None) }).await;
+            assert!(response.is_ok_and(|response| response.body == b"here"), "run {run}");
+            assert_eq!(count.load(Ordering::SeqCst), run);
+        }
+        // What changes something at the server is not sent twice.
+        let post = Request { method: "POST".to_owned(), reuse_connection: true, ..request(&url, None) };
+        assert!(fetch(&http, post).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_body_beyond_the_limit_is_an_error_that_names_it() {
+        let (url, _) = server(|mut stream| {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+            let _ = stream.write_all(&vec![b'x'; 3 << 20]);
+        });
+        let http = Http::default();
+        let some = fetch(&http, request(&url, None)).await.unwrap();
+        assert_eq!(some.body.len(), 100, "as much as the plugin asked for");
+        let all = fetch(&http, Request { max_body_bytes: u32::MAX, ..request(&url, None) }).await;
+        assert!(matches!(&all, Err(ProbeError::Denied(text)) if text.contains("limits.probe_bytes")), "{all:?}");
+    }
+
+    /// The chunk's size never ends, and always comes.
+    #[tokio::test]
+    async fn an_endless_answer_keeps_nobody() {
+        let (url, _) = server(|mut stream| {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+            while stream.write_all(&[b'0'; 65536]).is_ok() {}
+        });
+        let response = fetch(&Http::default(), request(&url, None)).await;
+        assert!(
+            matches!(&response, Err(ProbeError::Other(text)) if text.contains("a line of more than")),
+            "{response:?}"
+        );
+    }
+
+    /// Where a request for a granted URL ends up, whatever else it names.
+    #[tokio::test]
+    async fn a_server_name_leads_nowhere_else() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhere");
+            }
+        });
+        let url = format!("http://{address}/");
+        let grants = Grants { http: vec![url.parse().unwrap()], ..Grants::default() };
+        let http = Http::default();
+        for sni in [None, Some("elsewhere.invalid"), Some("ELSEWHERE.invalid"), Some("b\u{fc}cher.invalid")] {
+            let response = http.fetch("test", &grants, request(&url, sni), 1 << 20, Duration::from_secs(5)).await;
+            assert!(response.is_ok_and(|response| response.body == b"here"), "{sni:?}");
+        }
+        for sni in ["127.0.0.2", "0x7f.2", "[::1]"] {
+            let response = http.fetch("test", &grants, request(&url, Some(sni)), 1 << 20, Duration::from_secs(5)).await;
+            assert!(matches!(response, Err(ProbeError::Invalid(_))), "{sni}");
+        }
+    }
+}

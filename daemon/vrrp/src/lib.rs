@@ -121,6 +121,12 @@
 //! backup whose timer fires more than a down interval late listens for one more. A shorter stall costs nothing, if the
 //! caller hands over packets before timers.
 //!
+//! **Who stays announces again.** Two routers that were active at the same time, because a partition healed for instance, have
+//! both announced the addresses, and others on the segment have learned either. Where the better one's advertisement comes
+//! first, RFC 9568 section 6.4.3 has the worse one step back without a word, and nobody announces anything: some go on sending to
+//! the wrong machine. So a router that steps back advertises once more before it does. The better one answers, as it does
+//! to any worse active router, and announces the addresses: at once, and again after an interval.
+//!
 //! **Refused addresses are a fault.** A router that can't install its addresses would advertise what it can't serve. It
 //! resigns, tells why, and tries again after 1, 2, 4, … 64 down intervals.
 //!

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use vouchd_wire::{Parsed, Priority};
 
-use super::{Awaiting, Backup, Limits, Phase, Router};
+use super::{Awaiting, Backup, Phase, Router};
 use crate::action::{Action, Event};
 use crate::config::{Announcements, Config};
 use crate::limit::PAUSE;
@@ -25,8 +25,10 @@ pub(super) struct Active {
     yielding: Option<Yielding>,
     /// The second announcement, or the next refresh.
     announce_at: Option<(Instant, Announcement)>,
-    /// An announcement that had to wait for its turn.
+    /// When the addresses are announced once more because another router was active.
     reclaim_at: Option<Instant>,
+    /// The router that this one preempted: it says once more that it is active before it steps back.
+    last_word_of: Option<IpAddr>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +82,10 @@ impl Router {
             yielding: None,
             announce_at: first_announcement(now, &self.config.announce),
             reclaim_at: None,
+            last_word_of: match &why {
+                Why::Preempted { peer, .. } => Some(*peer),
+                _ => None,
+            },
         };
         self.transit(now, Phase::Active(active), why, out);
         self.advertise(now, out);
@@ -96,18 +102,26 @@ impl Router {
         }
     }
 
-    /// Another router was active, and announced or answered for the addresses. Once an interval is enough for a router
-    /// that keeps on, and the last time counts.
+    /// Another router was active, and announced or answered for the addresses: they are announced at once, and after an
+    /// interval once more, since it may have answered until it heard this router. Once an interval is enough for a router
+    /// that keeps on.
     fn reclaim(&mut self, now: Instant, out: &mut Vec<Action>) {
-        let Limits { reclaims, reclaimed_at, .. } = &mut self.limits;
-        let pause = self.config.interval.duration().min(PAUSE);
-        let next = reclaimed_at.map_or(now, |at| at + pause).max(reclaims.next());
-        if next <= now && reclaims.allow(now) {
-            *reclaimed_at = Some(now);
-            self.announce(now, out);
-        } else {
-            self.with_active(|active| active.reclaim_at = Some(next));
+        if self.next_reclaim(now) <= now {
+            self.reclaim_now(now, out);
         }
+        let next = self.next_reclaim(now);
+        self.with_active(|active| active.reclaim_at = Some(next));
+    }
+
+    fn reclaim_now(&mut self, now: Instant, out: &mut Vec<Action>) {
+        self.limits.reclaims.allow(now);
+        self.limits.reclaimed_at = Some(now);
+        self.announce(now, out);
+    }
+
+    fn next_reclaim(&self, now: Instant) -> Instant {
+        let pause = self.config.interval.duration().min(PAUSE);
+        self.limits.reclaimed_at.map_or(now, |at| at + pause).max(self.limits.reclaims.next())
     }
 
     /// Sends, renews the addresses' lease, and sets Adver_Timer from when it was due, so that lateness does not add up.
@@ -155,7 +169,12 @@ impl Router {
         }
         let reclaim = self.with_active(|active| active.reclaim_at.take_if(|at| *at <= now));
         if reclaim.flatten().is_some() {
-            self.reclaim(now, out);
+            let next = self.next_reclaim(now);
+            if next <= now {
+                self.reclaim_now(now, out);
+            } else {
+                self.with_active(|active| active.reclaim_at = Some(next));
+            }
         }
         let announce = self.config.announce;
         let due = self.with_active(|active| {
@@ -178,6 +197,8 @@ impl Router {
                 self.speak(now, out);
                 self.restart_advertising(now);
             }
+            // Who resigns was active.
+            self.reclaim(now, out);
         } else if priority > self.priority || (priority == self.priority && self.source().is_some_and(|own| peer > own))
         {
             self.step_back(now, peer, parsed, out);
@@ -187,6 +208,12 @@ impl Router {
     }
 
     fn step_back(&mut self, now: Instant, peer: IpAddr, parsed: &Parsed, out: &mut Vec<Action>) {
+        // The better one may have come first and know nothing of this router: then nobody would announce the addresses
+        // again, and others on the segment go on sending here. In an election it has announced itself after this router.
+        let electing = self.with_active(|active| active.is_electing()) == Some(true);
+        if !electing && self.limits.answers.allow(now) {
+            self.send(now, self.priority, out);
+        }
         self.learn(parsed);
         self.active_peer = Some(peer);
         out.push(Action::Remove);
@@ -211,7 +238,10 @@ impl Router {
             self.restart_advertising(now);
             self.tell(now, Event::ElectionWon { against: Some(peer) }, out);
         }
-        self.tell(now, Event::OtherActive { peer, priority }, out);
+        let last_word = self.with_active(|active| active.last_word_of.take_if(|of| *of == peer));
+        if last_word.flatten().is_none() {
+            self.tell(now, Event::OtherActive { peer, priority }, out);
+        }
         self.reclaim(now, out);
     }
 

@@ -130,6 +130,8 @@ pub struct Instance {
     pub checks: Vec<CheckUse>,
     /// Whether addresses are installed with a lifetime and renewed.
     pub lease: bool,
+    /// Whether copies of the addresses that are not vouchd's are taken over. Never of an owner.
+    pub adopt: bool,
     /// The form of the checksum that is sent. What is received may have either.
     pub checksum: ChecksumForm,
     pub garp: Garp,

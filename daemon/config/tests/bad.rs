@@ -101,6 +101,7 @@ fn values_of_an_instance() {
         ("checks = [1]", 11, "the name of a check"),
         ("lease = false", 9, "\"auto\" or \"off\", found true or false"),
         ("lease = \"on\"", 9, "\"auto\" or \"off\""),
+        ("adopt = \"yes\"", 9, "true or false"),
         ("checksum = \"message-only\"", 12, "use version = 3"),
         ("garp = { repeat = 0 }", 19, "from 1 to 100"),
         ("garp = { delay = \"2h\" }", 18, "from 0s to 1h"),

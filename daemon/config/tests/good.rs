@@ -112,7 +112,16 @@ fn defaults() {
     assert_eq!(instance.auth, Auth::None);
     assert_eq!(instance.checksum, ChecksumForm::PseudoHeader);
     assert_eq!(instance.garp, Garp::default());
-    assert!(instance.preempt && instance.lease && instance.unicast.is_none());
+    assert!(instance.preempt && instance.lease && !instance.adopt && instance.unicast.is_none());
+}
+
+#[test]
+fn copies_are_adopted_only_where_that_is_asked_for() {
+    for (line, expected) in [("", false), ("adopt = false", false), ("adopt = true", true)] {
+        let text =
+            format!("[instance.a]\ninterface = \"e\"\nvirtual_router_id = 1\naddresses = [\"192.0.2.1\"]\n{line}\n");
+        assert_eq!(config(&text).instances[0].adopt, expected, "{line}");
+    }
 }
 
 #[test]

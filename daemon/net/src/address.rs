@@ -80,6 +80,25 @@ impl Lifetime {
             Self::Forever { start_before } => Late::check(start_before, now).map(|()| u32::MAX),
         }
     }
+
+    /// As [`Lifetime::seconds`], for an address that has to come back: at least a second until the very end, since a
+    /// lease of one second is never whole any more when something happens in it.
+    pub(crate) fn seconds_left(self, now: Time) -> Result<u32, Late> {
+        match self {
+            Self::Until(end) => Late::check(end, now).map(|()| self.seconds(now).unwrap_or(1)),
+            Self::Forever { .. } => self.seconds(now),
+        }
+    }
+
+    /// Whether an address to which the kernel gave `seconds` no later than at `start` stays longer than it may.
+    pub(crate) fn is_exceeded(self, start: Time, seconds: u32) -> bool {
+        match self {
+            // The kernel knows no lease of less than a second.
+            Self::Until(end) if seconds <= 1 => start > end + SLACK,
+            Self::Until(end) => start + Duration::from_secs(u64::from(seconds)) > end + SLACK,
+            Self::Forever { .. } => false,
+        }
+    }
 }
 
 /// A command was not carried out since its time was over: acting on it would be acting on stale knowledge.
@@ -96,36 +115,64 @@ impl Late {
     }
 }
 
+/// What one instance wants on its interface, whether it may have it now or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Whose claim.
+    pub instance: InstanceKey,
+    /// Its addresses, all on one interface.
+    pub addresses: Arc<[VirtualAddress]>,
+    /// It owns them (priority 255): what the host has of them anyway is announced and never touched.
+    pub owner: bool,
+    /// Copies that are not vouchd's are taken over: removed while the instance is not active, replaced while it is.
+    pub adopt: bool,
+    /// Until when the instance holds them; `None` while it is not active.
+    pub lifetime: Option<Lifetime>,
+}
+
 /// An order to the keeper. Orders are carried out one after the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AddressCommand {
-    /// Adds the addresses, or renews their lifetime. Idempotent.
+    /// These are all claims, in place of those before. What the old and the new ones have in common stays on its
+    /// interface untouched; what nobody claims any more goes, also from interfaces that no claim names.
+    Configure(Vec<Claim>),
+    /// The instance is active: its addresses are added, or their lifetime is renewed. Idempotent.
     Install {
         /// Whose addresses.
         instance: InstanceKey,
-        /// All of them.
-        addresses: Arc<[VirtualAddress]>,
         /// Issuing time plus lease, or forever.
         lifetime: Lifetime,
     },
-    /// Removes the addresses. One that is gone already is a success. Carried out however late.
+    /// The instance is not active any more: its addresses go. Carried out however late.
     Remove {
         /// Whose addresses.
         instance: InstanceKey,
-        /// All of them.
-        addresses: Arc<[VirtualAddress]>,
     },
-    /// Sends gratuitous ARP for those of the addresses that are installed at that time.
+    /// Sends gratuitous ARP for those addresses of an active instance that are on the interface at that time.
     Announce {
         /// Whose addresses.
         instance: InstanceKey,
-        /// All of them.
-        addresses: Arc<[VirtualAddress]>,
         /// Frames per address, back to back.
         repeat: u32,
         /// Until when this may be carried out: issuing time plus lease.
         not_after: Time,
     },
+    /// Looks whether the addresses of an instance that is not active could be added. One that failed before is added
+    /// and removed at once to find out, without an announcement; of the others what is known decides.
+    Try {
+        /// Whose addresses.
+        instance: InstanceKey,
+    },
+}
+
+impl AddressCommand {
+    /// Whether it must not get lost: later orders build on it.
+    pub(crate) fn is_essential(&self) -> bool {
+        match self {
+            Self::Configure(_) | Self::Remove { .. } => true,
+            Self::Install { .. } | Self::Announce { .. } | Self::Try { .. } => false,
+        }
+    }
 }
 
 /// Which of the commands a report is about.
@@ -137,46 +184,86 @@ pub enum CommandKind {
     Announce,
 }
 
-/// What became of a command. Each command ends with exactly one of `Installed`, `Removed`, `Announced` and `Late`;
-/// failures of single addresses come before it, and the other addresses are served all the same. Only an Install that
-/// became late half-way has an `Installed` for the first half before its `Late`.
+/// Whether an address is on its interface, and because of whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// It is not there.
+    Absent,
+    /// vouchd put it there.
+    Ours,
+    /// The host has it in the same form (or the instance owns it): used as it is, never touched.
+    Host,
+}
+
+/// A copy of a virtual address that is not vouchd's: while the instance is not active, this host answers for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostCopy {
+    /// Where and in which form it is.
+    pub at: VirtualAddress,
+    /// It is the interface's own address: its primary one, or the only one of its subnet.
+    pub own: bool,
+}
+
+/// What is known of one address of an instance.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AddressState {
+    /// The address in its configured form.
+    pub address: VirtualAddress,
+    /// Whether it is there.
+    pub presence: Presence,
+    /// Why it is not there, not renewed, or not gone; until that has healed.
+    pub error: Option<AddressError>,
+    /// All copies that are not vouchd's, in any form.
+    pub copies: Vec<HostCopy>,
+}
+
+/// Something that happened to an address, for the log.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AddressChange {
+    /// The instance became active, or was given the address by a reload.
+    Added(VirtualAddress),
+    /// It went while the instance was active, by nobody's order; it is back, and was announced.
+    PutBack(VirtualAddress),
+    /// It was not vouchd's and is now.
+    Adopted(VirtualAddress),
+    /// Removed by order.
+    Removed(VirtualAddress),
+    /// It was not vouchd's, and was removed because the instance adopts its addresses.
+    CopyRemoved(VirtualAddress),
+    /// It went by nobody's order: its lease ended, somebody deleted it, or the interface went.
+    Lost(VirtualAddress),
+    /// The kernel refused to add or renew it.
+    InstallFailed(VirtualAddress, AddressError),
+    /// The kernel refused to remove it.
+    RemoveFailed(VirtualAddress, AddressError),
+    /// `promote_secondaries` was 0 on its interface and is 1 now: else the host's addresses of the same subnet would go
+    /// with it.
+    Promoting(VirtualAddress),
+    /// `promote_secondaries` is 0 on its interface and can't be set.
+    NotPromoting(VirtualAddress, AddressError),
+}
+
+/// What became of a command, or of the kernel's news.
 #[derive(Debug)]
 pub enum Report {
-    /// The Install is done.
-    Installed {
+    /// All that is known of an instance's addresses. Comes after each Configure, after the first Install since then or
+    /// since a Remove, after a Remove, and whenever something of it changes; not after an Install that changed nothing.
+    Addresses {
         /// Whose addresses.
         instance: InstanceKey,
-        /// Those that were not there before.
-        new: Vec<VirtualAddress>,
-        /// Those that somebody else had put there, now ours: they got our lifetime and our mark.
-        taken_over: Vec<VirtualAddress>,
-        /// Those that failed, each told by an `InstallFailed`, or that were not tried any more.
-        failed: usize,
+        /// Whether the instance was active at that time, by the orders so far.
+        active: bool,
+        /// One for each of them, in order.
+        states: Vec<AddressState>,
+        /// What happened since the last report.
+        changes: Vec<AddressChange>,
     },
-    /// One address could not be installed or renewed.
-    InstallFailed {
-        /// Whose address.
-        instance: InstanceKey,
-        /// Which.
-        address: VirtualAddress,
-        /// Why.
-        error: AddressError,
-    },
-    /// The Remove is done.
-    Removed {
+    /// The Try is done.
+    Tried {
         /// Whose addresses.
         instance: InstanceKey,
-        /// Those that failed; each was told by a `RemoveFailed`.
-        failed: usize,
-    },
-    /// One address could not be removed and is possibly still there.
-    RemoveFailed {
-        /// Whose address.
-        instance: InstanceKey,
-        /// Which.
-        address: VirtualAddress,
-        /// Why.
-        error: AddressError,
+        /// Those that could not be added; empty when all can.
+        failures: Vec<(VirtualAddress, AddressError)>,
     },
     /// The Announce is done.
     Announced {
@@ -194,8 +281,7 @@ pub enum Report {
         /// Why.
         error: AddressError,
     },
-    /// The time for the command was over, and what was left of it is not carried out. An address that was installed
-    /// too late, since the kernel took its time, is removed again.
+    /// The time for the command was over: it is not carried out.
     Late {
         /// Whose command.
         instance: InstanceKey,
@@ -207,7 +293,7 @@ pub enum Report {
 }
 
 /// Why the kernel did not do what was asked for an address.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum AddressError {
     /// The interface is not there (any more).
     #[error("interface {0} does not exist")]
@@ -221,9 +307,19 @@ pub enum AddressError {
     /// An address is announced only while this host holds it.
     #[error("it is not installed, so it is not announced")]
     NotInstalled,
+    /// Never touched by a router that does not own it.
+    #[error("{0} is this host's own address: for that, priority = 255")]
+    OwnAddress(VirtualAddress),
     /// Anything else that the kernel answers.
     #[error("the kernel answers: {0}")]
-    Kernel(#[source] io::Error),
+    Kernel(Arc<io::Error>),
+}
+
+impl PartialEq for AddressError {
+    /// By what they say: that is what a reader can tell apart.
+    fn eq(&self, other: &Self) -> bool {
+        self.to_string() == other.to_string()
+    }
 }
 
 /// The keeper did not accept a command.

@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn calls_are_recorded_in_order_and_refused_ones_are_not() {
         let (source, destination) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(224, 0, 0, 18));
-        let remove = AddressCommand::Remove { instance: "web".into(), addresses: [].into() };
+        let remove = AddressCommand::Remove { instance: "web".into() };
         let mut network = Recorder::default();
         network.send("eth0", source, destination, &[1]).unwrap();
         network.address(remove.clone()).unwrap();

@@ -1,37 +1,53 @@
 //! The thread that does everything for virtual addresses that may wait for the kernel.
 //!
+//! It keeps the [`Holdings`], the model of what we put where: commands say what is wanted, the kernel's notifications what
+//! is there, and after each of them the difference is carried out. So an address that somebody deletes is back in
+//! milliseconds, and announced.
+//!
 //! Commands are carried out in the order of their issue, each only within its time: a process that was stopped and goes
 //! on must not install or announce an address that another router holds by now. The kernel's lease starts when the
 //! kernel gets to it, so the clock is read again after each step and a step that turned out late is taken back.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::net::if_::if_nametoindex;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::address::{
-    AddressCommand, AddressError, CommandKind, CommandRefused, InstanceKey, Late, Lifetime, Report, VirtualAddress,
+    AddressCommand, AddressError, AddressState, CommandKind, CommandRefused, InstanceKey, Late, Report, VirtualAddress,
 };
 use crate::announce::ArpSocket;
 use crate::clock::Time;
-use crate::netlink::{HeldAddress, IfPresent, Link, Netlink, OUR_PROTOCOL};
+use crate::holdings::{Form, Holdings, Operation};
+use crate::netlink::{AddressRequest, Netlink, News, Notifications, OUR_PROTOCOL};
 use crate::realtime::real_time;
-use crate::wakeup::{Notifier, Receiver, channel};
+use crate::wakeup::{Closed, Notifier, Receiver, channel};
 
 /// Commands that may wait. At ten instances and ten advertisements a second, that is ten seconds of a kernel that does
 /// not answer; by then, all of them are late.
 const CAPACITY: usize = 1024;
 
+/// Steps from any state to what is wanted: new forms, old forms, what somebody changed meanwhile.
+const ROUNDS: usize = 8;
+
+/// How long to wait before a broken netlink socket is used again.
+const RETRY: Duration = Duration::from_millis(100);
+
 /// Installs, leases, removes and announces virtual addresses, in a thread of its own.
 ///
-/// Dropping it lets the thread finish what it was told, without waiting for it; [`AddressKeeper::finish`] waits.
+/// Dropping it lets the thread finish what it was told, and remove what it still holds, without waiting for it;
+/// [`AddressKeeper::finish`] waits.
 #[derive(Debug)]
 pub struct AddressKeeper {
-    commands: mpsc::SyncSender<AddressCommand>,
+    commands: Notifier<AddressCommand>,
+    /// Commands that the thread has not taken yet.
+    waiting: Arc<AtomicUsize>,
     finished: mpsc::Receiver<()>,
 }
 
@@ -61,19 +77,18 @@ impl AddressKeeper {
 
     fn start_thread(begin: impl FnOnce() + Send + 'static) -> io::Result<(Self, Receiver<Report>)> {
         let (reports, receiver) = channel()?;
-        let netlink = Netlink::open()?;
-        let mut worker = Worker { netlink, arp: ArpSocket::open()?, reports, owned: BTreeSet::new() };
-        let (commands, queue) = mpsc::sync_channel(CAPACITY);
+        let (commands, queue) = channel()?;
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let mut worker = Worker::new(reports)?;
         let (end, finished) = mpsc::sync_channel(0);
+        let left = Arc::clone(&waiting);
         thread::Builder::new().name("addresses".into()).spawn(move || {
             begin();
-            for command in queue {
-                worker.carry_out(command);
-            }
+            worker.run(&queue, &left);
             // Its drop, after the last command, is what `finish` waits for.
             drop(end);
         })?;
-        Ok((Self { commands, finished }, receiver))
+        Ok((Self { commands, waiting, finished }, receiver))
     }
 
     /// Queues a command. Never blocks.
@@ -81,15 +96,16 @@ impl AddressKeeper {
     /// # Errors
     /// The command is not queued and will not be carried out; with leases, the kernel drops what is not renewed.
     pub fn command(&self, command: AddressCommand) -> Result<(), CommandRefused> {
-        self.commands.try_send(command).map_err(|error| match error {
-            mpsc::TrySendError::Full(_) => CommandRefused::QueueFull { capacity: CAPACITY },
-            mpsc::TrySendError::Disconnected(_) => CommandRefused::Stopped,
-        })
+        if self.waiting.load(Ordering::Relaxed) >= CAPACITY && !command.is_essential() {
+            return Err(CommandRefused::QueueFull { capacity: CAPACITY });
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.commands.send(command).map_err(|Closed| CommandRefused::Stopped)
     }
 
-    /// Ends the thread after the commands that it was given. Returns whether it got there within `patience`.
+    /// Ends the thread after the commands that it was given, and after what is left of our addresses. Returns whether it got there within `patience`.
     pub fn finish(self, patience: Duration) -> bool {
-        let Self { commands, finished } = self;
+        let Self { commands, waiting: _, finished } = self;
         drop(commands);
         finished.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Disconnected)
     }
@@ -126,40 +142,83 @@ pub fn sweep(interfaces: Option<&[&str]>) -> io::Result<Vec<VirtualAddress>> {
 
 struct Worker {
     netlink: Netlink,
+    notifications: Notifications,
     arp: ArpSocket,
+    holdings: Holdings,
     reports: Notifier<Report>,
-    /// What we put there, so that only what somebody else put there is told as taken over.
-    owned: BTreeSet<VirtualAddress>,
-}
-
-/// How an address came to be installed.
-enum Installed {
-    New,
-    Renewed,
-    TakenOver,
-}
-
-/// Why it did not.
-enum NotInstalled {
-    Late(Late),
-    Failed(AddressError),
+    /// What was reported last of each instance.
+    reported: BTreeMap<InstanceKey, Vec<AddressState>>,
 }
 
 impl Worker {
-    fn carry_out(&mut self, command: AddressCommand) {
-        let report = match command {
-            AddressCommand::Install { instance, addresses, lifetime } => {
-                self.install_all(instance, &addresses, lifetime)
+    fn new(reports: Notifier<Report>) -> io::Result<Self> {
+        let mut worker = Self {
+            notifications: Notifications::open()?,
+            netlink: Netlink::open()?,
+            arp: ArpSocket::open()?,
+            holdings: Holdings::default(),
+            reports,
+            reported: BTreeMap::new(),
+        };
+        worker.read_all()?;
+        Ok(worker)
+    }
+
+    /// Until nobody can give commands any more.
+    fn run(&mut self, queue: &Receiver<AddressCommand>, waiting: &AtomicUsize) {
+        while let Ok(commands) = queue.drain() {
+            for command in commands {
+                waiting.fetch_sub(1, Ordering::Relaxed);
+                self.carry_out(command);
             }
-            AddressCommand::Remove { instance, addresses } => self.remove_all(instance, &addresses),
-            AddressCommand::Announce { instance, addresses, repeat, not_after } => {
-                match self.announce_all(&instance, &addresses, repeat, not_after) {
-                    Ok(frames) => Report::Announced { instance, frames },
-                    Err(late) => Report::Late { instance, command: CommandKind::Announce, late },
+            self.wait(queue);
+            if self.follow() {
+                self.settle(None);
+            }
+        }
+        self.holdings.release_all();
+        self.settle(None);
+    }
+
+    fn wait(&self, queue: &Receiver<AddressCommand>) {
+        let mut descriptors = [
+            PollFd::new(queue.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.notifications.socket.as_fd(), PollFlags::POLLIN),
+        ];
+        // A failure would come at once again; commands are looked at in any case.
+        if poll(&mut descriptors, PollTimeout::NONE).is_err_and(|error| error != Errno::EINTR) {
+            thread::sleep(RETRY);
+        }
+    }
+
+    fn carry_out(&mut self, command: AddressCommand) {
+        // What the kernel has said meanwhile counts already.
+        self.follow();
+        match command {
+            AddressCommand::Configure(claims) => {
+                self.reported.clear();
+                self.holdings.configure(claims);
+                self.settle(None);
+            }
+            AddressCommand::Install { instance, lifetime } => match lifetime.seconds(Time::now()) {
+                Ok(_) => {
+                    let begins = self.holdings.serve(&instance, lifetime) == Some(true);
+                    self.settle(Some(&instance).filter(|_| begins));
+                }
+                Err(late) => self.report(Report::Late { instance, command: CommandKind::Install, late }),
+            },
+            AddressCommand::Remove { instance } => {
+                self.holdings.release(&instance);
+                self.settle(Some(&instance));
+            }
+            AddressCommand::Announce { instance, repeat, not_after } => {
+                match self.announce_all(&instance, repeat, not_after) {
+                    Ok(frames) => self.report(Report::Announced { instance, frames }),
+                    Err(late) => self.report(Report::Late { instance, command: CommandKind::Announce, late }),
                 }
             }
-        };
-        self.report(report);
+            AddressCommand::Try { instance } => self.try_all(instance),
+        }
     }
 
     /// Without anybody who listens, addresses are kept all the same.
@@ -167,126 +226,159 @@ impl Worker {
         let _ = self.reports.send(report);
     }
 
-    fn install_all(&mut self, instance: InstanceKey, addresses: &[VirtualAddress], lifetime: Lifetime) -> Report {
-        let (mut new, mut taken_over, mut failed) = (Vec::new(), Vec::new(), 0);
-        for (position, address) in addresses.iter().enumerate() {
-            match self.install(address, lifetime) {
-                Ok(Installed::New) => new.push(address.clone()),
-                Ok(Installed::TakenOver) => taken_over.push(address.clone()),
-                Ok(Installed::Renewed) => {}
-                Err(NotInstalled::Late(late)) => {
-                    if !(new.is_empty() && taken_over.is_empty()) {
-                        let (instance, failed) = (instance.clone(), failed + addresses.len() - position);
-                        self.report(Report::Installed { instance, new, taken_over, failed });
-                    }
-                    return Report::Late { instance, command: CommandKind::Install, late };
-                }
-                Err(NotInstalled::Failed(error)) => {
-                    failed += 1;
-                    let (instance, address) = (instance.clone(), address.clone());
-                    self.report(Report::InstallFailed { instance, address, error });
-                }
-            }
-        }
-        Report::Installed { instance, new, taken_over, failed }
-    }
-
-    fn install(&mut self, address: &VirtualAddress, lifetime: Lifetime) -> Result<Installed, NotInstalled> {
-        let mut seconds = lifetime.seconds(Time::now()).map_err(NotInstalled::Late)?;
-        let index = index(address).map_err(NotInstalled::Failed)?;
-        let installed = self.add(index, address, seconds).map_err(NotInstalled::Failed)?;
-        self.owned.insert(address.clone());
-        // The kernel may have kept us waiting: then the lease that it just started is too long by as much.
+    /// Takes in the kernel's news. Whether there were any that are not about our own requests.
+    fn follow(&mut self) -> bool {
+        let mut matters = false;
         loop {
-            match lifetime.seconds(Time::now()) {
-                Ok(left) if left == seconds => return Ok(installed),
-                Ok(left) => {
-                    seconds = left;
-                    self.renew(index, address, seconds).map_err(NotInstalled::Failed)?;
+            match self.notifications.next() {
+                Ok(Some(news)) => {
+                    for News { change, port } in news {
+                        matters |= self.holdings.apply(change, port == self.netlink.port());
+                    }
                 }
-                Err(late) => {
-                    self.remove(address).map_err(NotInstalled::Failed)?;
-                    return Err(NotInstalled::Late(late));
+                Ok(None) => return matters,
+                Err(error) => {
+                    tracing::debug!(%error, "news about addresses were lost; all are read again");
+                    self.read_again();
+                    return true;
                 }
             }
         }
     }
 
-    /// Asks for a new address first: only so the kernel tells whether it was there.
-    fn add(&mut self, index: u32, address: &VirtualAddress, seconds: u32) -> Result<Installed, AddressError> {
-        match self.netlink.add_address(index, address.address, address.prefix, seconds, IfPresent::Refuse) {
-            Ok(()) => return Ok(Installed::New),
-            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
-            Err(error) => return Err(self.failed(address, error)),
-        }
-        let installed = if self.owned.contains(address) || self.is_marked(index, address)? {
-            Installed::Renewed
-        } else {
-            Installed::TakenOver
-        };
-        self.renew(index, address, seconds)?;
-        Ok(installed)
-    }
-
-    fn renew(&mut self, index: u32, address: &VirtualAddress, seconds: u32) -> Result<(), AddressError> {
-        self.netlink
-            .add_address(index, address.address, address.prefix, seconds, IfPresent::Replace)
-            .map_err(|error| self.failed(address, error))
-    }
-
-    fn is_marked(&mut self, index: u32, address: &VirtualAddress) -> Result<bool, AddressError> {
-        let held = self.netlink.addresses().map_err(|error| self.failed(address, error))?;
-        Ok(held.iter().any(|held| is_held(held, index, address) && held.protocol == OUR_PROTOCOL))
-    }
-
-    fn remove_all(&mut self, instance: InstanceKey, addresses: &[VirtualAddress]) -> Report {
-        let mut failed = 0;
-        for address in addresses {
-            if let Err(error) = self.remove(address) {
-                failed += 1;
-                let (instance, address) = (instance.clone(), address.clone());
-                self.report(Report::RemoveFailed { instance, address, error });
+    /// Reads everything anew, after notifications were lost.
+    fn read_again(&mut self) {
+        if let Err(error) = self.read_all() {
+            tracing::warn!(%error, "the addresses can't be read");
+            thread::sleep(RETRY);
+            if let (Ok(netlink), Ok(notifications)) = (Netlink::open(), Notifications::open()) {
+                (self.netlink, self.notifications) = (netlink, notifications);
+                if let Err(error) = self.read_all() {
+                    tracing::error!(%error, "the addresses can't be read");
+                }
             }
         }
-        Report::Removed { instance, failed }
     }
 
-    fn remove(&mut self, address: &VirtualAddress) -> Result<(), AddressError> {
-        self.owned.remove(address);
-        let index = match index(address) {
-            Ok(index) => index,
-            Err(AddressError::NoInterface(_)) => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        match self.netlink.remove_address(index, address.address, address.prefix) {
-            Err(error) if !is_gone(&error) => Err(self.failed(address, error)),
-            Ok(()) | Err(_) => Ok(()),
+    fn read_all(&mut self) -> io::Result<()> {
+        // What is queued is older than the dump; what is queued from now on is complete.
+        self.notifications.discard()?;
+        let links = self.netlink.links()?;
+        let addresses = self.netlink.addresses()?;
+        self.holdings.replace(links, addresses);
+        Ok(())
+    }
+
+    /// Brings the kernel in line with what is wanted, and reports what that changed; `answer`: this instance's state in
+    /// any case.
+    fn settle(&mut self, answer: Option<&InstanceKey>) {
+        self.holdings.begin();
+        for _ in 0..ROUNDS {
+            let operations = self.holdings.plan(Time::now());
+            if operations.is_empty() {
+                break;
+            }
+            self.change(&operations);
+            self.follow();
         }
+        self.announce_returned();
+        self.holdings.settled();
+        self.tell(answer);
     }
 
-    fn announce_all(
-        &mut self,
-        instance: &InstanceKey,
-        addresses: &[VirtualAddress],
-        repeat: u32,
-        not_after: Time,
-    ) -> Result<u32, Late> {
-        Late::check(not_after, Time::now())?;
-        let looked = self.netlink.links().and_then(|links| Ok((links, self.netlink.addresses()?)));
-        let (links, held) = match looked {
-            Ok(looked) => looked,
+    fn change(&mut self, operations: &[Operation]) {
+        let (promotions, changes): (Vec<Operation>, Vec<Operation>) =
+            operations.iter().partition(|operation| matches!(operation, Operation::Promote { .. }));
+        for operation in promotions {
+            self.promote(operation.form());
+        }
+        let requests: Vec<_> = changes.iter().filter_map(request).collect();
+        if requests.is_empty() {
+            return;
+        }
+        match self.netlink.change_addresses(&requests) {
+            Ok(results) => {
+                let now = Time::now();
+                for (operation, result) in changes.into_iter().zip(results) {
+                    match result {
+                        Ok(()) => self.holdings.done(now, operation),
+                        Err(error) => self.refused(now, operation, error),
+                    }
+                }
+            }
             Err(error) => {
                 let error = Arc::new(self.reopened(error));
-                for address in addresses {
-                    let error = AddressError::Kernel(io::Error::new(error.kind(), Arc::clone(&error)));
-                    self.announce_failed(instance, address, error);
+                for operation in changes {
+                    self.holdings.failed(operation, AddressError::Kernel(Arc::clone(&error)));
                 }
-                return Ok(0);
+                self.read_again();
             }
+        }
+    }
+
+    fn refused(&mut self, now: Time, operation: Operation, error: io::Error) {
+        let is_removal = matches!(operation, Operation::Remove { .. });
+        if is_removal && is_gone(&error) {
+            return self.holdings.done(now, operation);
+        }
+        let error = match error.raw_os_error() {
+            Some(libc::ENODEV) => AddressError::NoInterface(self.holdings.name(operation.form()).interface),
+            _ => refusal(error, "CAP_NET_ADMIN"),
         };
+        self.holdings.failed(operation, error);
+    }
+
+    /// Nothing that the host has may go with an address of ours.
+    fn promote(&mut self, form: Form) {
+        let set = self.netlink.link(form.index).and_then(|link| {
+            if link.promotes {
+                return Ok(false);
+            }
+            self.netlink.promote_secondaries(form.index).map(|()| true)
+        });
+        match set {
+            Ok(changed) => self.holdings.promotes(form, changed),
+            Err(error) => {
+                let error = self.reopened(error);
+                self.holdings.does_not_promote(form, refusal(error, "CAP_NET_ADMIN"));
+            }
+        }
+    }
+
+    fn announce_returned(&mut self) {
+        for (form, mac) in self.holdings.take_returned() {
+            if let Err(error) = self.arp.announce(form.index, mac, form.address) {
+                tracing::warn!("{} could not be announced: {error}", form.address);
+            }
+        }
+    }
+
+    fn tell(&mut self, answer: Option<&InstanceKey>) {
+        let mut changes = self.holdings.take_changes();
+        for instance in self.holdings.instances() {
+            let states = self.holdings.states(&instance);
+            let changes = changes.remove(&instance).unwrap_or_default();
+            if changes.is_empty() && self.reported.get(&instance) == Some(&states) && answer != Some(&instance) {
+                continue;
+            }
+            let active = self.holdings.claim(&instance).is_some_and(|claim| claim.lifetime.is_some());
+            self.reported.insert(instance.clone(), states.clone());
+            self.report(Report::Addresses { instance, active, states, changes });
+        }
+        // Of instances that a reload has removed.
+        for (instance, changes) in changes {
+            self.report(Report::Addresses { instance, active: false, states: Vec::new(), changes });
+        }
+    }
+
+    fn announce_all(&mut self, instance: &InstanceKey, repeat: u32, not_after: Time) -> Result<u32, Late> {
+        Late::check(not_after, Time::now())?;
+        let Some(claim) = self.holdings.claim(instance) else { return Ok(0) };
+        let (addresses, is_active) = (Arc::clone(&claim.addresses), claim.lifetime.is_some());
         let mut targets = Vec::new();
-        for address in addresses {
-            match target(&links, &held, address) {
+        for address in addresses.iter() {
+            let target = if is_active { self.holdings.target(address) } else { Err(AddressError::NotInstalled) };
+            match target {
                 Ok((index, Some(mac))) => targets.push((index, mac, address)),
                 // No Ethernet, nobody to tell.
                 Ok((_, None)) => {}
@@ -317,10 +409,38 @@ impl Worker {
         self.report(Report::AnnounceFailed { instance, address, error });
     }
 
-    fn failed(&mut self, address: &VirtualAddress, error: io::Error) -> AddressError {
-        match error.raw_os_error() {
-            Some(libc::ENODEV) => AddressError::NoInterface(Arc::clone(&address.interface)),
-            _ => refusal(self.reopened(error), "CAP_NET_ADMIN"),
+    /// Only what failed before is really tried: for a moment this host has the address.
+    fn try_all(&mut self, instance: InstanceKey) {
+        let mut failures = Vec::new();
+        if let Some(claim) = self.holdings.claim(&instance).cloned() {
+            for address in claim.addresses.iter() {
+                let Some(error) = self.holdings.known_error(&claim, address) else { continue };
+                match self.holdings.form(address).filter(|_| matches!(error, AddressError::Kernel(_))) {
+                    Some(form) => match self.try_one(form) {
+                        Ok(()) => self.holdings.tried(address),
+                        Err(error) => failures.push((address.clone(), refusal(error, "CAP_NET_ADMIN"))),
+                    },
+                    None => failures.push((address.clone(), error)),
+                }
+            }
+        }
+        self.follow();
+        self.report(Report::Tried { instance: instance.clone(), failures });
+        self.tell(None);
+    }
+
+    fn try_one(&mut self, form: Form) -> io::Result<()> {
+        if self.holdings.is_there(form) {
+            return Ok(());
+        }
+        let Form { index, address, prefix } = form;
+        let there_and_back = [
+            AddressRequest::Add { index, address, prefix, seconds: 1 },
+            AddressRequest::Remove { index, address, prefix },
+        ];
+        match self.netlink.change_addresses(&there_and_back) {
+            Ok(results) => results.into_iter().next().unwrap_or(Ok(())),
+            Err(error) => Err(self.reopened(error)),
         }
     }
 
@@ -334,31 +454,13 @@ impl Worker {
     }
 }
 
-fn index(address: &VirtualAddress) -> Result<u32, AddressError> {
-    if_nametoindex(&*address.interface).map_err(|error| match error {
-        Errno::ENODEV => AddressError::NoInterface(Arc::clone(&address.interface)),
-        error => AddressError::Kernel(error.into()),
-    })
-}
-
-fn is_held(held: &HeldAddress, index: u32, address: &VirtualAddress) -> bool {
-    held.index == index && held.address == address.address && held.prefix == address.prefix
-}
-
-/// Where to announce an address from: the interface's index and, if it is an Ethernet, MAC address.
-fn target(
-    links: &[Link],
-    held: &[HeldAddress],
-    address: &VirtualAddress,
-) -> Result<(u32, Option<[u8; 6]>), AddressError> {
-    let link = links
-        .iter()
-        .find(|link| *link.name == *address.interface)
-        .ok_or_else(|| AddressError::NoInterface(Arc::clone(&address.interface)))?;
-    if held.iter().any(|held| is_held(held, link.index, address)) {
-        Ok((link.index, link.mac))
-    } else {
-        Err(AddressError::NotInstalled)
+fn request(operation: &Operation) -> Option<AddressRequest> {
+    let Form { index, address, prefix } = operation.form();
+    match *operation {
+        Operation::Promote { .. } => None,
+        Operation::Add { seconds, .. } => Some(AddressRequest::Add { index, address, prefix, seconds }),
+        Operation::Renew { seconds, .. } => Some(AddressRequest::Renew { index, address, prefix, seconds }),
+        Operation::Remove { .. } => Some(AddressRequest::Remove { index, address, prefix }),
     }
 }
 
@@ -369,6 +471,6 @@ fn is_gone(error: &io::Error) -> bool {
 fn refusal(error: io::Error, capability: &'static str) -> AddressError {
     match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => AddressError::NotPermitted { capability },
-        _ => AddressError::Kernel(error),
+        _ => AddressError::Kernel(Arc::new(error)),
     }
 }

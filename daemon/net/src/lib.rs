@@ -3,8 +3,8 @@
 //! The protocol thread of the daemon is a plain poll loop that must never wait. So this crate splits the kernel in two:
 //!
 //! * what never waits is done on the spot: [`VrrpSocket`] sends and receives advertisements;
-//! * what may wait for the kernel's rtnl lock has a thread of its own: [`AddressKeeper`] installs, leases, removes and
-//!   announces virtual addresses in the order in which it was told to, [`LinkWatcher`] follows interfaces and addresses.
+//! * what may wait for the kernel's rtnl lock has a thread of its own: [`AddressKeeper`] keeps the one model of what we put
+//!   where, and adds, leases, removes and announces virtual addresses; [`LinkWatcher`] follows interfaces and addresses.
 //!
 //! Both threads report through [`channel`], whose receiving end is a file descriptor for poll.
 //!
@@ -15,8 +15,10 @@ mod address;
 mod announce;
 mod clock;
 pub mod double;
+mod holdings;
 mod keeper;
 mod links;
+mod mirror;
 mod netlink;
 mod network;
 pub mod realtime;
@@ -25,7 +27,8 @@ mod wakeup;
 mod watcher;
 
 pub use address::{
-    AddressCommand, AddressError, CommandKind, CommandRefused, InstanceKey, Late, Lifetime, Report, VirtualAddress,
+    AddressChange, AddressCommand, AddressError, AddressState, Claim, CommandKind, CommandRefused, HostCopy,
+    InstanceKey, Late, Lifetime, Presence, Report, VirtualAddress,
 };
 pub use clock::Time;
 pub use keeper::{AddressKeeper, sweep};

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::Ipv4Addr;
 
+use crate::mirror::Mirror;
 use crate::netlink::{Change, HeldAddress, Link, OUR_PROTOCOL};
 
 /// An interface of interest.
@@ -11,8 +12,7 @@ use crate::netlink::{Change, HeldAddress, Link, OUR_PROTOCOL};
 pub struct Watched {
     /// Its name. It need not exist yet.
     pub interface: String,
-    /// The virtual addresses of all instances on it: never taken as the interface's own address while it has another,
-    /// and told when they go.
+    /// The virtual addresses of all instances on it: never taken as the interface's own address while it has another.
     pub addresses: BTreeSet<Ipv4Addr>,
 }
 
@@ -69,32 +69,20 @@ impl fmt::Display for LinkState {
     }
 }
 
-/// News about a watched interface.
+/// News about a watched interface: its state is now this. The first one comes for every interface as soon as it is
+/// watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LinkEvent {
-    /// Its state is now this. The first one comes for every interface as soon as it is watched.
-    State {
-        /// Its name.
-        interface: String,
-        /// What it can do now.
-        state: LinkState,
-    },
-    /// A virtual address that was on it is gone: we removed it, its lease ended, or somebody else deleted it. Who it
-    /// was the kernel does not tell; an instance that is Active installs it again.
-    AddressGone {
-        /// Its name.
-        interface: String,
-        /// Which.
-        address: Ipv4Addr,
-    },
+pub struct LinkEvent {
+    /// Its name.
+    pub interface: String,
+    /// What it can do now.
+    pub state: LinkState,
 }
 
 /// All links and IPv4 addresses, and what was last told about the watched ones.
 #[derive(Debug, Default)]
 pub(crate) struct LinkTable {
-    links: BTreeMap<u32, Link>,
-    /// In the kernel's order, oldest first.
-    addresses: BTreeMap<u32, Vec<HeldAddress>>,
+    mirror: Mirror,
     watched: BTreeMap<String, (BTreeSet<Ipv4Addr>, Option<LinkState>)>,
 }
 
@@ -109,82 +97,32 @@ impl LinkTable {
         }
     }
 
-    /// Takes in one notification and tells the virtual addresses that went by it; [`LinkTable::news`] tells the rest.
-    pub(crate) fn apply(&mut self, change: Change) -> Vec<LinkEvent> {
-        let mut events = Vec::new();
-        match change {
-            Change::Link(link) => {
-                self.links.insert(link.index, link);
-            }
-            Change::LinkGone { index } => {
-                let addresses = self.addresses.remove(&index).unwrap_or_default();
-                events.extend(addresses.iter().filter_map(|address| self.gone(address)));
-                self.links.remove(&index);
-            }
-            Change::Address(address) => {
-                let held = self.addresses.entry(address.index).or_default();
-                match held.iter_mut().find(|other| is_same(other, &address)) {
-                    // A renewed lease, or another address of the subnet became its primary one.
-                    Some(other) => *other = address,
-                    None => held.push(address),
-                }
-            }
-            Change::AddressGone(address) => {
-                if let Some(held) = self.addresses.get_mut(&address.index) {
-                    held.retain(|other| !is_same(other, &address));
-                }
-                events.extend(self.gone(&address));
-            }
-        }
-        events
+    /// Takes in one notification; [`LinkTable::news`] tells what it changed.
+    pub(crate) fn apply(&mut self, change: Change) {
+        self.mirror.apply(change);
     }
 
-    /// Takes in a full dump, at the start and when notifications were lost, and tells the virtual addresses that went
-    /// meanwhile; [`LinkTable::news`] tells the rest.
-    pub(crate) fn replace(&mut self, links: Vec<Link>, addresses: Vec<HeldAddress>) -> Vec<LinkEvent> {
-        let events = self
-            .addresses
-            .values()
-            .flatten()
-            .filter(|before| !addresses.iter().any(|now| is_same(before, now)))
-            .filter_map(|before| self.gone(before))
-            .collect();
-        self.links = links.into_iter().map(|link| (link.index, link)).collect();
-        self.addresses.clear();
-        for address in addresses {
-            self.addresses.entry(address.index).or_default().push(address);
-        }
-        events
-    }
-
-    fn gone(&self, address: &HeldAddress) -> Option<LinkEvent> {
-        let interface = &self.links.get(&address.index)?.name;
-        let (virtual_addresses, _) = self.watched.get(interface)?;
-        virtual_addresses
-            .contains(&address.address)
-            .then(|| LinkEvent::AddressGone { interface: interface.clone(), address: address.address })
+    /// Takes in a full dump, at the start and when notifications were lost.
+    pub(crate) fn replace(&mut self, links: Vec<Link>, addresses: Vec<HeldAddress>) {
+        self.mirror.replace(links, addresses);
     }
 
     /// What differs from what was told last. Asked for when nothing more is queued, so that states which are over
     /// already are not told.
     pub(crate) fn news(&mut self) -> Vec<LinkEvent> {
         let mut events = Vec::new();
-        let Self { links, addresses, watched } = self;
+        let Self { mirror, watched } = self;
         for (interface, (virtual_addresses, told)) in watched {
-            let link = links.values().find(|link| link.name == *interface);
-            let held = link.and_then(|link| addresses.get(&link.index)).map_or(&[][..], Vec::as_slice);
+            let link = mirror.link_named(interface);
+            let held = link.map_or(&[][..], |link| mirror.on(link.index));
             let state = state(link, held, virtual_addresses);
             if told.as_ref() != Some(&state) {
                 *told = Some(state.clone());
-                events.push(LinkEvent::State { interface: interface.clone(), state });
+                events.push(LinkEvent { interface: interface.clone(), state });
             }
         }
         events
     }
-}
-
-fn is_same(one: &HeldAddress, other: &HeldAddress) -> bool {
-    (one.index, one.address, one.prefix) == (other.index, other.address, other.prefix)
 }
 
 fn state(link: Option<&Link>, held: &[HeldAddress], virtual_addresses: &BTreeSet<Ipv4Addr>) -> LinkState {
@@ -215,11 +153,20 @@ mod tests {
     const OTHER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 
     fn link(index: u32, enabled: bool, running: bool) -> Link {
-        Link { index, name: "eth0".into(), enabled, running, mac: MAC }
+        Link { index, name: "eth0".into(), enabled, running, mac: MAC, promotes: false }
     }
 
     fn held(address: Ipv4Addr) -> HeldAddress {
-        HeldAddress { index: 5, address, prefix: 24, scope: 0, secondary: false, protocol: 0 }
+        HeldAddress {
+            index: 5,
+            address,
+            prefix: 24,
+            peer: None,
+            scope: 0,
+            secondary: false,
+            permanent: true,
+            protocol: 0,
+        }
     }
 
     fn up(addresses: &[Ipv4Addr]) -> LinkEvent {
@@ -227,23 +174,17 @@ mod tests {
     }
 
     fn state_event(state: LinkState) -> LinkEvent {
-        LinkEvent::State { interface: "eth0".into(), state }
-    }
-
-    fn gone() -> LinkEvent {
-        LinkEvent::AddressGone { interface: "eth0".into(), address: VIRTUAL }
+        LinkEvent { interface: "eth0".into(), state }
     }
 
     fn apply(table: &mut LinkTable, change: Change) -> Vec<LinkEvent> {
-        let mut events = table.apply(change);
-        events.extend(table.news());
-        events
+        table.apply(change);
+        table.news()
     }
 
     fn replace(table: &mut LinkTable, links: Vec<Link>, addresses: Vec<HeldAddress>) -> Vec<LinkEvent> {
-        let mut events = table.replace(links, addresses);
-        events.extend(table.news());
-        events
+        table.replace(links, addresses);
+        table.news()
     }
 
     fn watching() -> LinkTable {
@@ -300,21 +241,6 @@ mod tests {
     }
 
     #[test]
-    fn a_virtual_address_that_goes_is_told_however_we_learn_it() {
-        let ours = HeldAddress { protocol: OUR_PROTOCOL, prefix: 32, ..held(VIRTUAL) };
-        let with_ours = || {
-            let mut table = watching();
-            replace(&mut table, vec![link(5, true, true)], vec![held(PRIMARY), ours.clone()]);
-            table
-        };
-        assert_eq!(apply(&mut with_ours(), Change::AddressGone(ours.clone())), [gone()]);
-        assert_eq!(replace(&mut with_ours(), vec![link(5, true, true)], vec![held(PRIMARY)]), [gone()]);
-        assert_eq!(apply(&mut with_ours(), Change::LinkGone { index: 5 }), [gone(), state_event(LinkState::Missing)]);
-        let foreign = held(Ipv4Addr::new(198, 51, 100, 1));
-        assert_eq!(apply(&mut with_ours(), Change::AddressGone(foreign)), []);
-    }
-
-    #[test]
     fn a_renamed_interface_is_missing_under_its_old_name() {
         let mut table = watching();
         replace(&mut table, vec![link(5, true, true)], vec![held(PRIMARY)]);
@@ -338,7 +264,7 @@ mod tests {
         replace(&mut table, vec![link(5, true, true)], vec![held(PRIMARY)]);
         let watched = |interface: &str| Watched { interface: interface.into(), addresses: BTreeSet::new() };
         table.watch(vec![watched("eth0"), watched("eth1")]);
-        assert_eq!(table.news(), [LinkEvent::State { interface: "eth1".into(), state: LinkState::Missing }]);
+        assert_eq!(table.news(), [LinkEvent { interface: "eth1".into(), state: LinkState::Missing }]);
     }
 
     #[test]

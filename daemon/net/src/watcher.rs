@@ -31,7 +31,7 @@ impl LinkWatcher {
         let (listener, receiver) = channel()?;
         let (lists, new_lists) = channel()?;
         let notifications = Notifications::open()?;
-        let mut watcher = Watcher { notifications, table: LinkTable::default(), events: Vec::new(), listener };
+        let mut watcher = Watcher { notifications, table: LinkTable::default(), listener };
         thread::Builder::new().name("links".into()).spawn(move || watcher.run(watched, &new_lists))?;
         Ok((Self { lists }, receiver))
     }
@@ -47,8 +47,6 @@ impl LinkWatcher {
 struct Watcher {
     notifications: Notifications,
     table: LinkTable,
-    /// Not yet told.
-    events: Vec<LinkEvent>,
     listener: Notifier<LinkEvent>,
 }
 
@@ -91,15 +89,14 @@ impl Watcher {
     }
 
     fn tell(&mut self) -> Result<(), Closed> {
-        self.events.extend(self.table.news());
-        self.events.drain(..).try_for_each(|event| self.listener.send(event))
+        self.table.news().into_iter().try_for_each(|event| self.listener.send(event))
     }
 
     /// Takes in what is queued.
     fn read(&mut self) -> io::Result<()> {
         while let Some(changes) = self.notifications.next()? {
-            for change in changes {
-                self.events.extend(self.table.apply(change));
+            for news in changes {
+                self.table.apply(news.change);
             }
         }
         Ok(())
@@ -113,7 +110,7 @@ impl Watcher {
         let mut netlink = Netlink::open()?;
         let links = netlink.links()?;
         let addresses = netlink.addresses()?;
-        self.events.extend(self.table.replace(links, addresses));
+        self.table.replace(links, addresses);
         self.read()
     }
 
@@ -146,7 +143,7 @@ mod tests {
             let notifications = Notifications::open().unwrap();
             SockRef::from(&notifications.socket).set_recv_buffer_size(8192).unwrap();
             let (listener, events) = channel().unwrap();
-            let mut watcher = Watcher { notifications, table: LinkTable::default(), events: Vec::new(), listener };
+            let mut watcher = Watcher { notifications, table: LinkTable::default(), listener };
             watcher.table.watch(vec![Watched { interface: "lo".into(), addresses: Default::default() }]);
             ip("link set lo up");
             // That it went still fits into the queue; that it came back does not.
@@ -160,7 +157,7 @@ mod tests {
             watcher.dump().unwrap();
             watcher.tell().unwrap();
             let told = events.drain().unwrap();
-            let [LinkEvent::State { state: LinkState::Up { addresses, .. }, .. }] = told.as_slice() else {
+            let [LinkEvent { state: LinkState::Up { addresses, .. }, .. }] = told.as_slice() else {
                 panic!("{told:?}")
             };
             assert_eq!(addresses.len(), 39, "{addresses:?}");

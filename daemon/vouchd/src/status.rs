@@ -93,6 +93,9 @@ pub struct Instance {
     #[serde(default)]
     pub peers: Vec<Peer>,
     pub addresses: Vec<Address>,
+    /// Whether copies of its addresses that are not vouchd's are taken over.
+    #[serde(default)]
+    pub adopt: bool,
     pub advertisements: Advertisements,
     /// Changes of state since the start.
     pub transitions: u64,
@@ -140,10 +143,29 @@ pub struct Peer {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Address {
     pub address: String,
+    /// The length of its prefix.
+    #[serde(default)]
+    pub prefix: u8,
     /// Whether the kernel has it on the interface, because of us.
     pub installed: bool,
-    /// Why it could not be installed.
+    /// Whether the host has it anyway, so that it is used as it is.
+    #[serde(default)]
+    pub host: bool,
+    /// Why it could not be installed, renewed or removed, until that has healed.
     pub error: Option<String>,
+    /// Copies on the interface that are not vouchd's. Empty for an owner.
+    #[serde(default)]
+    pub copies: Vec<Copy>,
+}
+
+/// A virtual address that somebody else put on the interface: this host answers for it while a backup.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Copy {
+    pub interface: String,
+    /// With its prefix length.
+    pub address: String,
+    /// It is the interface's own address, so the instance can't take part.
+    pub own: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

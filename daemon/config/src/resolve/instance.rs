@@ -51,6 +51,7 @@ pub(super) fn instance(
     let uses = table.take("checks");
     let uses = uses.map(|value| check_uses(&value, priority, checks, known, problems)).unwrap_or_default();
     let lease = table.take("lease").and_then(|v| v.choice(&[("auto", true), ("off", false)], problems));
+    let adopt = table.take("adopt").and_then(|v| adopt(&v, priority, problems)).unwrap_or(false);
     let checksum = table.take("checksum").and_then(|v| checksum(&v, version, problems));
     let garp = table.take("garp").map(|value| garp(&value, problems)).unwrap_or_default();
     table.finish(problems);
@@ -69,6 +70,7 @@ pub(super) fn instance(
         unicast,
         checks: uses,
         lease: lease.unwrap_or(true),
+        adopt,
         checksum: checksum.unwrap_or(ChecksumForm::PseudoHeader),
         garp,
     };
@@ -92,6 +94,17 @@ fn interface_name(value: &Value<'_>, problems: &mut Problems) -> Option<String> 
         value.error(format!("expected {expected}"), problems);
     }
     valid.then(|| name.to_owned())
+}
+
+fn adopt(value: &Value<'_>, priority: Priority, problems: &mut Problems) -> Option<bool> {
+    let adopt = value.boolean(problems)?;
+    if adopt && priority == Priority::OWNER {
+        value.error(
+            "priority = 255 owns the addresses of this host and never takes them away; leave adopt out",
+            problems,
+        );
+    }
+    Some(adopt)
 }
 
 fn advert_interval(value: &Value<'_>, version: Version, problems: &mut Problems) -> Option<AdvertInterval> {

@@ -1,18 +1,21 @@
 //! Leases, removal, sweeping.
 
+use std::net::Ipv4Addr;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use vouchd_net::{
-    AddressCommand, AddressError, AddressKeeper, CommandKind, Lifetime, Receiver, Report, Time, VirtualAddress, sweep,
+    AddressChange, AddressCommand, AddressError, AddressKeeper, AddressState, Claim, CommandKind, Lifetime, Presence,
+    Receiver, Report, Time, VirtualAddress, sweep,
 };
 
 use crate::namespace::{
-    PATIENCE, PRIMARY, VIRTUAL, held, holds, in_namespace, instance, ip, virtual_address, virtual_addresses, wait_for,
+    PATIENCE, PRIMARY, VIRTUAL, claim, claim_of, held, holds, in_namespace, instance, ip, left_behind, virtual_address,
+    wait_for, wait_until,
 };
 
 fn install(lifetime: Lifetime) -> AddressCommand {
-    AddressCommand::Install { instance: instance(), addresses: virtual_addresses(), lifetime }
+    AddressCommand::Install { instance: instance(), lifetime }
 }
 
 fn lease(seconds: u64) -> Lifetime {
@@ -20,7 +23,18 @@ fn lease(seconds: u64) -> Lifetime {
 }
 
 fn remove() -> AddressCommand {
-    AddressCommand::Remove { instance: instance(), addresses: virtual_addresses() }
+    AddressCommand::Remove { instance: instance() }
+}
+
+/// A keeper with one instance that wants one address.
+fn start() -> (AddressKeeper, Receiver<Report>) {
+    start_with(claim())
+}
+
+fn start_with(claim: Claim) -> (AddressKeeper, Receiver<Report>) {
+    let (keeper, reports) = AddressKeeper::start().unwrap();
+    report(&keeper, &reports, AddressCommand::Configure(vec![claim]));
+    (keeper, reports)
 }
 
 /// The one report of a command.
@@ -31,18 +45,40 @@ fn report(keeper: &AddressKeeper, reports: &Receiver<Report>, command: AddressCo
     reports.remove(0)
 }
 
-fn assert_new(report: &Report, expected: bool) {
-    let Report::Installed { new, taken_over, failed: 0, .. } = report else { panic!("{report:?}") };
-    assert_eq!(new.len(), usize::from(expected), "{report:?}");
-    assert!(taken_over.is_empty(), "{report:?}");
+/// What a report says of the addresses, and what happened to them.
+fn addresses(report: &Report) -> (&[AddressState], &[AddressChange]) {
+    let Report::Addresses { states, changes, .. } = report else { panic!("{report:?}") };
+    (states, changes)
+}
+
+/// The instance has its address, because of this very command or not.
+fn assert_held(report: &Report, new: bool) {
+    let (states, changes) = addresses(report);
+    assert_eq!(states.len(), 1, "{report:?}");
+    assert_eq!((states[0].presence, &states[0].error), (Presence::Ours, &None), "{report:?}");
+    assert_eq!(changes.contains(&AddressChange::Added(virtual_address())), new, "{report:?}");
+}
+
+/// Waits for a report after which the presence of the first address is this.
+fn wait_presence(reports: &Receiver<Report>, presence: Presence) {
+    wait_until(reports, |report| addresses(report).0.first().is_some_and(|state| state.presence == presence));
+}
+
+/// Waits until `condition` holds.
+fn until(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "{what}: {}", held("near"));
+        sleep(Duration::from_millis(5));
+    }
 }
 
 #[test]
 fn a_lease_that_is_not_renewed_ends() {
     in_namespace(|| {
-        let (keeper, reports) = AddressKeeper::start().unwrap();
+        let (keeper, reports) = start();
         let start = Time::now();
-        assert_new(&report(&keeper, &reports, install(lease(1))), true);
+        assert_held(&report(&keeper, &reports, install(lease(1))), true);
         assert!(holds(VIRTUAL));
         while holds(VIRTUAL) {
             assert!(Time::now().saturating_since(start) < Duration::from_secs(3), "{}", held("near"));
@@ -50,32 +86,35 @@ fn a_lease_that_is_not_renewed_ends() {
         }
         assert!(Time::now().saturating_since(start) >= Duration::from_millis(900));
         assert!(holds(PRIMARY));
-        assert_new(&report(&keeper, &reports, install(lease(1))), true);
+        wait_presence(&reports, Presence::Absent);
+        keeper.command(install(lease(1))).unwrap();
+        wait_presence(&reports, Presence::Ours);
     });
 }
 
 #[test]
 fn a_renewed_lease_stays_until_it_is_removed() {
     in_namespace(|| {
-        let (keeper, reports) = AddressKeeper::start().unwrap();
-        assert_new(&report(&keeper, &reports, install(lease(2))), true);
+        let (keeper, reports) = start();
+        assert_held(&report(&keeper, &reports, install(lease(2))), true);
         for _ in 0..10 {
             sleep(Duration::from_millis(400));
-            assert_new(&report(&keeper, &reports, install(lease(2))), false);
+            keeper.command(install(lease(2))).unwrap();
         }
-        assert!(matches!(report(&keeper, &reports, remove()), Report::Removed { failed: 0, .. }));
+        let removed = report(&keeper, &reports, remove());
+        assert_eq!(addresses(&removed).1, [AddressChange::Removed(virtual_address())], "no renewal was news");
         assert!(!holds(VIRTUAL));
         let again = report(&keeper, &reports, remove());
-        assert!(matches!(again, Report::Removed { failed: 0, .. }), "what is gone is removed: {again:?}");
+        assert!(addresses(&again).1.is_empty(), "what is gone is removed: {again:?}");
     });
 }
 
 #[test]
 fn an_address_without_a_lease_stays() {
     in_namespace(|| {
-        let (keeper, reports) = AddressKeeper::start().unwrap();
+        let (keeper, reports) = start();
         let start_before = Time::now() + Duration::from_secs(3);
-        assert_new(&report(&keeper, &reports, install(Lifetime::Forever { start_before })), true);
+        assert_held(&report(&keeper, &reports, install(Lifetime::Forever { start_before })), true);
         assert!(
             held("near").contains("192.0.2.100/32 scope global near\\       valid_lft forever"),
             "{}",
@@ -87,7 +126,7 @@ fn an_address_without_a_lease_stays() {
 #[test]
 fn a_command_whose_time_is_over_is_not_carried_out() {
     in_namespace(|| {
-        let (keeper, reports) = AddressKeeper::start().unwrap();
+        let (keeper, reports) = start();
         let past = Time::now();
         sleep(Duration::from_millis(120));
         for lifetime in [Lifetime::Until(past), Lifetime::Forever { start_before: past }] {
@@ -99,49 +138,106 @@ fn a_command_whose_time_is_over_is_not_carried_out() {
 }
 
 #[test]
-fn an_address_of_somebody_else_is_taken_over_with_our_lease() {
+fn an_address_of_the_hosts_in_our_form_is_used_as_it_is() {
     in_namespace(|| {
         ip("address add 192.0.2.100/32 dev near");
-        let (keeper, reports) = AddressKeeper::start().unwrap();
+        let (keeper, reports) = start();
         let first = report(&keeper, &reports, install(lease(2)));
-        let Report::Installed { new, taken_over, failed: 0, .. } = &first else { panic!("{first:?}") };
-        assert_eq!((new.len(), taken_over.as_slice()), (0, [virtual_address()].as_slice()));
-        assert_new(&report(&keeper, &reports, install(lease(2))), false);
+        let (states, changes) = addresses(&first);
+        assert_eq!((states[0].presence, states[0].copies.len()), (Presence::Host, 1));
+        assert!(changes.is_empty(), "{changes:?}");
+        assert!(
+            held("near").contains("192.0.2.100/32 scope global near\\       valid_lft forever"),
+            "{}",
+            held("near")
+        );
+        assert_eq!(sweep(None).unwrap(), [], "it does not carry our mark");
+        // It goes while we are active: ours takes its place.
+        ip("address del 192.0.2.100/32 dev near");
+        wait_presence(&reports, Presence::Ours);
         assert!(held("near").contains("dynamic"), "{}", held("near"));
-        assert_eq!(sweep(None).unwrap(), [virtual_address()], "it carries our mark now");
+        // Somebody replaces ours by his own: it is his from now on.
+        ip("address replace 192.0.2.100/32 dev near");
+        wait_presence(&reports, Presence::Host);
+        report(&keeper, &reports, remove());
+        assert!(keeper.finish(PATIENCE));
+        assert!(holds(VIRTUAL), "it stays");
+    });
+}
+
+#[test]
+fn a_copy_of_the_hosts_is_reported_whenever_it_comes_and_goes() {
+    in_namespace(|| {
+        let (keeper, reports) = start();
+        let wait_copies = |expected: &[(u8, bool)]| {
+            wait_until(&reports, |report| {
+                let found = addresses(report).0.iter().flat_map(|state| &state.copies);
+                found.map(|copy| (copy.at.prefix, copy.own)).collect::<Vec<_>>() == expected
+            });
+        };
+        ip("address add 192.0.2.100/24 dev near");
+        wait_copies(&[(24, false)]);
+        ip("address del 192.0.2.1/24 dev near");
+        wait_copies(&[]);
+        ip("address add 192.0.2.100/24 dev near");
+        wait_copies(&[(24, true)]);
+        keeper.command(install(lease(5))).unwrap();
+        let refused = wait_until(&reports, |report| addresses(report).0.iter().any(|state| state.error.is_some()));
+        let (states, _) = addresses(refused.last().unwrap());
+        assert!(matches!(states[0].error, Some(AddressError::OwnAddress(_))), "{states:?}");
+        assert!(
+            held("near").contains("192.0.2.100/24 scope global near\\       valid_lft forever"),
+            "{}",
+            held("near")
+        );
+    });
+}
+
+#[test]
+fn an_adopted_copy_goes_while_inactive_and_is_replaced_while_active() {
+    in_namespace(|| {
+        let (keeper, reports) = start_with(Claim { adopt: true, ..claim() });
+        for form in ["192.0.2.100/24", "192.0.2.100/32"] {
+            ip(&format!("address add {form} dev near"));
+            until("an adopted copy to go", || !holds(VIRTUAL));
+        }
+        keeper.command(install(lease(30))).unwrap();
+        wait_presence(&reports, Presence::Ours);
+        ip("address replace 192.0.2.100/32 dev near");
+        until("ours in its place", || held("near").contains("192.0.2.100/32 scope global dynamic"));
+        ip("address add 192.0.2.100/24 dev near");
+        until("the other form to go", || !held("near").contains("192.0.2.100/24"));
+        assert!(held("near").contains("192.0.2.100/32") && holds(PRIMARY), "{}", held("near"));
     });
 }
 
 #[test]
 fn our_own_address_of_an_earlier_run_is_renewed_and_not_taken_over() {
     in_namespace(|| {
-        let (earlier, reports) = AddressKeeper::start().unwrap();
-        report(&earlier, &reports, install(lease(5)));
-        assert!(earlier.finish(PATIENCE));
-        let (keeper, reports) = AddressKeeper::start().unwrap();
-        assert_new(&report(&keeper, &reports, install(lease(5))), false);
+        left_behind("near", VIRTUAL, 32, 5);
+        let (keeper, reports) = start();
+        assert_held(&report(&keeper, &reports, install(lease(30))), true);
+        let seconds = held("near")
+            .split("192.0.2.100/32")
+            .nth(1)
+            .and_then(|rest| rest.split("valid_lft ").nth(1)?.split("sec").next()?.parse::<u32>().ok());
+        assert!(seconds > Some(20), "{}", held("near"));
     });
 }
 
 #[test]
 fn a_missing_interface_fails_alone() {
     in_namespace(|| {
-        let (keeper, reports) = AddressKeeper::start().unwrap();
         let elsewhere = VirtualAddress { interface: "nowhere".into(), ..virtual_address() };
-        let addresses = [elsewhere.clone(), virtual_address()].into();
-        keeper.command(AddressCommand::Install { instance: instance(), addresses, lifetime: lease(5) }).unwrap();
-        let mut found = wait_for(&reports);
-        while found.len() < 2 {
-            found.extend(wait_for(&reports));
-        }
-        assert!(
-            matches!(&found[0], Report::InstallFailed { address, error: AddressError::NoInterface(_), .. } if *address == elsewhere),
-            "{found:?}"
-        );
-        assert!(matches!(&found[1], Report::Installed { failed: 1, .. }), "{found:?}");
+        let claim = Claim { addresses: [elsewhere.clone(), virtual_address()].into(), ..claim() };
+        let (keeper, reports) = start_with(claim);
+        let found = report(&keeper, &reports, install(lease(5)));
+        let (states, _) = addresses(&found);
+        assert!(matches!(states[0].error, Some(AddressError::NoInterface(_))), "{found:?}");
+        assert_eq!((states[1].presence, &states[1].error), (Presence::Ours, &None), "{found:?}");
         assert!(holds(VIRTUAL));
-        let removed = AddressCommand::Remove { instance: instance(), addresses: [elsewhere].into() };
-        assert!(matches!(report(&keeper, &reports, removed), Report::Removed { failed: 0, .. }));
+        report(&keeper, &reports, remove());
+        assert!(!holds(VIRTUAL));
     });
 }
 
@@ -149,8 +245,7 @@ fn a_missing_interface_fails_alone() {
 fn sweeping_removes_what_carries_our_mark_and_nothing_else() {
     in_namespace(|| {
         ip("address add 192.0.2.50/32 dev near");
-        let (keeper, reports) = AddressKeeper::start().unwrap();
-        report(&keeper, &reports, install(lease(30)));
+        left_behind("near", VIRTUAL, 32, 30);
         assert_eq!(sweep(Some(&["far"])).unwrap(), [], "another interface");
         assert!(holds(VIRTUAL));
         assert_eq!(sweep(Some(&["near"])).unwrap(), [virtual_address()]);
@@ -163,7 +258,7 @@ fn sweeping_removes_what_carries_our_mark_and_nothing_else() {
 #[test]
 fn finishing_waits_for_what_was_ordered() {
     in_namespace(|| {
-        let (keeper, _reports) = AddressKeeper::start().unwrap();
+        let (keeper, _reports) = start();
         for _ in 0..100 {
             keeper.command(install(lease(30))).unwrap();
         }
@@ -171,4 +266,130 @@ fn finishing_waits_for_what_was_ordered() {
         assert!(keeper.finish(PATIENCE));
         assert!(!holds(VIRTUAL));
     });
+}
+
+#[test]
+fn what_is_left_goes_when_the_keeper_ends() {
+    in_namespace(|| {
+        let (keeper, reports) = start();
+        assert_held(&report(&keeper, &reports, install(lease(30))), true);
+        assert!(keeper.finish(PATIENCE));
+        assert!(!holds(VIRTUAL));
+    });
+}
+
+#[test]
+fn a_renamed_interface_is_left_without_our_address() {
+    in_namespace(|| {
+        let (keeper, reports) = start();
+        let forever = Lifetime::Forever { start_before: Time::now() + Duration::from_secs(60) };
+        assert_held(&report(&keeper, &reports, install(forever)), true);
+        ip("link set near down");
+        ip("link set near name lan");
+        ip("link set lan up");
+        until("the address to go from it", || !ip("-4 -o address show dev lan").contains("192.0.2.100"));
+        ip("link set lan down");
+        ip("link set lan name near");
+        ip("link set near up");
+        until("the address to be back", || holds(VIRTUAL));
+    });
+}
+
+#[test]
+fn a_recreated_interface_gets_the_address_again() {
+    in_namespace(|| {
+        let (keeper, reports) = start();
+        assert_held(&report(&keeper, &reports, install(lease(60))), true);
+        ip("link delete near");
+        ip("link add near type veth peer name far");
+        until("the address to be back", || holds(VIRTUAL));
+    });
+}
+
+#[test]
+fn the_hosts_secondary_addresses_outlive_ours() {
+    in_namespace(|| {
+        ip("link set near down");
+        let setting = std::path::Path::new("/proc/sys/net/ipv4/conf/near/promote_secondaries");
+        let is_set = || std::fs::read_to_string(setting).unwrap().trim() == "1";
+        std::fs::write("/proc/sys/net/ipv4/conf/all/promote_secondaries", "0").unwrap();
+        std::fs::write(setting, "0").unwrap();
+        let (keeper, reports) = start_with(claim_of(&instance(), "near", &[(VIRTUAL, 24)]));
+        keeper.command(install(lease(30))).unwrap();
+        wait_presence(&reports, Presence::Ours);
+        assert!(is_set());
+        // A change of the host's netmask makes ours the primary one of the subnet.
+        ip("address del 192.0.2.1/24 dev near");
+        ip("address add 192.0.2.1/24 dev near");
+        assert!(held("near").contains("192.0.2.1/24 scope global secondary"), "{}", held("near"));
+        std::fs::write(setting, "0").unwrap();
+        report(&keeper, &reports, remove());
+        assert!(holds(PRIMARY) && !holds(VIRTUAL), "{}", held("near"));
+        assert!(is_set());
+    });
+}
+
+#[test]
+fn a_reload_is_the_difference() {
+    const OTHER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 101);
+    in_namespace(|| {
+        let other = vouchd_net::InstanceKey::from("dns");
+        let active = |claim: Claim| Claim { lifetime: Some(lease(60)), ..claim };
+        let configure = |first: &[(Ipv4Addr, u8)], second: &[(Ipv4Addr, u8)]| {
+            let claims = [claim_of(&instance(), "near", first), claim_of(&other, "near", second)];
+            AddressCommand::Configure(claims.map(active).to_vec())
+        };
+        let (keeper, reports) = start();
+        keeper.command(configure(&[(VIRTUAL, 32), (OTHER, 32)], &[])).unwrap();
+        until("both", || holds(VIRTUAL) && holds(OTHER));
+        let monitor = Monitor::start();
+        keeper.command(configure(&[(VIRTUAL, 24)], &[(OTHER, 32)])).unwrap();
+        until("the new prefix", || held("near").contains("192.0.2.100/24") && !held("near").contains("192.0.2.100/32"));
+        let seen = monitor.end();
+        let of = |address: &str| seen.iter().filter(|line| line.contains(address)).cloned().collect::<Vec<_>>();
+        let changes = of("192.0.2.100/");
+        assert!(changes.len() == 2 && changes[0].contains("/24") && changes[1].starts_with("Deleted"), "{seen:?}");
+        assert_eq!(of("192.0.2.101/"), [""; 0], "what moves from one instance to another stays");
+        drop(reports);
+    });
+}
+
+/// `ip monitor address`, from when it listens to its end.
+struct Monitor(std::process::Child);
+
+impl Monitor {
+    fn start() -> Self {
+        let mut command = std::process::Command::new("ip");
+        command.args(["-o", "-4", "monitor", "address"]).stdout(std::process::Stdio::piped());
+        let monitor = Self(command.spawn().expect("iproute2 is installed"));
+        // It has no word for being ready.
+        let path = format!("/proc/{}/net/netlink", monitor.0.id());
+        let pid = monitor.0.id().to_string();
+        until("the monitor to listen", || {
+            let sockets = std::fs::read_to_string(&path).unwrap_or_default();
+            sockets.lines().any(|line| {
+                let fields: Vec<_> = line.split_whitespace().collect();
+                fields.get(2) == Some(&pid.as_str()) && fields.get(3).is_some_and(|groups| *groups != "00000000")
+            })
+        });
+        monitor
+    }
+
+    /// Its lines up to now.
+    fn end(mut self) -> Vec<String> {
+        // What comes after this line is not waited for.
+        ip("address add 198.51.100.255/32 dev lo");
+        let output = self.0.stdout.take().expect("a pipe");
+        let mut lines = Vec::new();
+        for line in std::io::BufRead::lines(std::io::BufReader::new(output)) {
+            let line = line.unwrap();
+            if line.contains("198.51.100.255") {
+                break;
+            }
+            lines.push(line);
+        }
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+        lines
+    }
 }

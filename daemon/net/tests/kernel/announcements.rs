@@ -5,12 +5,12 @@ use std::time::Duration;
 use vouchd_net::{AddressCommand, AddressError, AddressKeeper, CommandKind, Lifetime, Receiver, Report, Time};
 use vouchd_wire::arp;
 
-use crate::namespace::{VIRTUAL, Wire, in_namespace, instance, mac, virtual_address, virtual_addresses, wait_until};
+use crate::namespace::{VIRTUAL, Wire, claim, in_namespace, instance, ip, mac, virtual_address, wait_until};
 
 const ETH_P_ARP: u16 = 0x0806;
 
 fn announce(repeat: u32, not_after: Time) -> AddressCommand {
-    AddressCommand::Announce { instance: instance(), addresses: virtual_addresses(), repeat, not_after }
+    AddressCommand::Announce { instance: instance(), repeat, not_after }
 }
 
 fn soon() -> Time {
@@ -18,8 +18,8 @@ fn soon() -> Time {
 }
 
 fn install(keeper: &AddressKeeper) {
-    let (instance, addresses) = (instance(), virtual_addresses());
-    keeper.command(AddressCommand::Install { instance, addresses, lifetime: Lifetime::Until(soon()) }).unwrap();
+    keeper.command(AddressCommand::Configure(vec![claim()])).unwrap();
+    keeper.command(AddressCommand::Install { instance: instance(), lifetime: Lifetime::Until(soon()) }).unwrap();
 }
 
 fn announced(reports: &Receiver<Report>) -> Vec<Report> {
@@ -57,10 +57,11 @@ fn row_84_an_address_is_never_announced_before_it_is_installed_or_after_it_is_re
                 "{found:?}"
             );
         };
+        keeper.command(AddressCommand::Configure(vec![claim()])).unwrap();
         keeper.command(announce(1, soon())).unwrap();
         refused(announced(&reports));
         install(&keeper);
-        keeper.command(AddressCommand::Remove { instance: instance(), addresses: virtual_addresses() }).unwrap();
+        keeper.command(AddressCommand::Remove { instance: instance() }).unwrap();
         keeper.command(announce(1, soon())).unwrap();
         refused(announced(&reports));
         assert_eq!(wire.next(Duration::from_millis(300)), None);
@@ -76,6 +77,25 @@ fn an_announcement_whose_time_is_over_is_not_sent() {
         keeper.command(announce(1, Time::from_nanos(1))).unwrap();
         let late = |report: &Report| matches!(report, Report::Late { command: CommandKind::Announce, .. });
         wait_until(&reports, late);
+        assert_eq!(wire.next(Duration::from_millis(300)), None);
+    });
+}
+
+#[test]
+fn address_that_comes_back_is_announced_and_a_copy_of_the_hosts_is_not_while_inactive() {
+    in_namespace(|| {
+        let wire = Wire::open("far", ETH_P_ARP);
+        let (keeper, reports) = AddressKeeper::start().unwrap();
+        install(&keeper);
+        wait_until(&reports, |report| matches!(report, Report::Addresses { active: true, .. }));
+        assert_eq!(wire.next(Duration::from_millis(300)), None, "nobody has ordered one");
+        ip("address del 192.0.2.100/32 dev near");
+        let frame = wire.next(Duration::from_secs(2)).expect("an announcement of the address that is back");
+        assert_eq!(frame, arp::gratuitous(mac("near"), VIRTUAL));
+        keeper.command(AddressCommand::Remove { instance: instance() }).unwrap();
+        ip("address add 192.0.2.100/32 dev near");
+        keeper.command(announce(1, soon())).unwrap();
+        announced(&reports);
         assert_eq!(wire.next(Duration::from_millis(300)), None);
     });
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use vouchd_net::{
-    AddressCommand, AddressKeeper, DownReason, Lifetime, LinkEvent, LinkState, LinkWatcher, Receiver, Time, Watched,
+    AddressChange, AddressCommand, AddressKeeper, DownReason, Lifetime, LinkEvent, LinkState, LinkWatcher, Receiver,
+    Report, Time, Watched,
 };
 
-use crate::namespace::{PRIMARY, VIRTUAL, in_namespace, instance, ip, mac, virtual_addresses, wait_until};
+use crate::namespace::{PRIMARY, VIRTUAL, claim, in_namespace, instance, ip, mac, virtual_address, wait_until};
 
 fn watch() -> (LinkWatcher, Receiver<LinkEvent>) {
     LinkWatcher::start(vec![watched("near")]).unwrap()
@@ -19,10 +20,7 @@ fn watched(interface: &str) -> Watched {
 
 /// Waits until a state of an interface is told for which `found` holds.
 fn wait_for_state(events: &Receiver<LinkEvent>, name: &str, found: impl Fn(&LinkState) -> bool) {
-    wait_until(
-        events,
-        |event| matches!(event, LinkEvent::State { interface, state } if interface == name && found(state)),
-    );
+    wait_until(events, |LinkEvent { interface, state }| interface == name && found(state));
 }
 
 fn is_up(state: &LinkState) -> bool {
@@ -72,32 +70,24 @@ fn an_interface_that_is_not_there_yet_is_told_when_it_comes() {
 }
 
 #[test]
-fn our_addresses_are_no_source_and_their_end_is_told() {
+fn our_addresses_are_no_source_and_no_news_of_the_link() {
     in_namespace(|| {
         let (_watcher, events) = watch();
         wait_for_state(&events, "near", is_up);
-        let (keeper, _reports) = AddressKeeper::start().unwrap();
-        let install = |seconds| {
-            let lifetime = Lifetime::Until(Time::now() + Duration::from_secs(seconds));
-            keeper
-                .command(AddressCommand::Install { instance: instance(), addresses: virtual_addresses(), lifetime })
-                .unwrap();
-        };
-        let wait_until_gone = || {
-            let told = wait_until(&events, |event| matches!(event, LinkEvent::AddressGone { .. }));
-            let gone = LinkEvent::AddressGone { interface: "near".into(), address: VIRTUAL };
-            assert_eq!(told, [gone], "nothing else about it was news");
-        };
-        // By hand.
-        install(30);
-        while !crate::namespace::holds(VIRTUAL) {
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let (keeper, reports) = AddressKeeper::start().unwrap();
+        keeper.command(AddressCommand::Configure(vec![claim()])).unwrap();
+        let lifetime = Lifetime::Until(Time::now() + Duration::from_secs(30));
+        keeper.command(AddressCommand::Install { instance: instance(), lifetime }).unwrap();
+        wait_until(&reports, |report| matches!(report, Report::Addresses { active: true, .. }));
         ip("address del 192.0.2.100/32 dev near");
-        wait_until_gone();
-        // By the end of the lease.
-        install(1);
-        wait_until_gone();
+        wait_until(
+            &reports,
+            |report| matches!(report, Report::Addresses { changes, .. } if changes.contains(&AddressChange::PutBack(virtual_address()))),
+        );
+        keeper.command(AddressCommand::Remove { instance: instance() }).unwrap();
+        ip("link set near down");
+        let told = wait_until(&events, |event| matches!(event.state, LinkState::Down { .. }));
+        assert_eq!(told.len(), 1, "nothing before was news: {told:?}");
     });
 }
 

@@ -4,17 +4,22 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::Command;
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressProtocol, CacheInfo};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_sys::{SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{MsgFlags, recv, send};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use vouchd_net::{InstanceKey, Receiver, VirtualAddress};
+use vouchd_net::{Claim, InstanceKey, OUR_PROTOCOL, Receiver, VirtualAddress};
 
 pub const PRIMARY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 pub const PEER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
@@ -75,8 +80,21 @@ pub fn virtual_address() -> VirtualAddress {
     VirtualAddress { interface: "near".into(), address: VIRTUAL, prefix: 32 }
 }
 
-pub fn virtual_addresses() -> Arc<[VirtualAddress]> {
-    [virtual_address()].into()
+/// What the instance wants; not active yet.
+pub fn claim() -> Claim {
+    claim_of(&instance(), "near", &[(VIRTUAL, 32)])
+}
+
+pub fn claim_of(instance: &InstanceKey, interface: &str, addresses: &[(Ipv4Addr, u8)]) -> Claim {
+    let virtual_address =
+        |&(address, prefix): &(Ipv4Addr, u8)| VirtualAddress { interface: interface.into(), address, prefix };
+    Claim {
+        instance: instance.clone(),
+        addresses: addresses.iter().map(virtual_address).collect(),
+        owner: false,
+        adopt: false,
+        lifetime: None,
+    }
 }
 
 /// The next things that come through a channel; fails when nothing does.
@@ -150,4 +168,33 @@ pub fn mac(interface: &str) -> [u8; 6] {
     let text = line.split("link/ether ").nth(1).unwrap().split(' ').next().unwrap();
     let bytes: Vec<u8> = text.split(':').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
     bytes.try_into().unwrap()
+}
+
+/// Adds an address with vouchd's mark, as a run leaves it that was killed. (`ip` knows marks only since 6.3.)
+pub fn left_behind(interface: &str, address: Ipv4Addr, prefix: u8, seconds: u32) {
+    let mut message = AddressMessage::default();
+    message.header.family = AddressFamily::Inet;
+    message.header.prefix_len = prefix;
+    message.header.index = if_nametoindex(interface).unwrap();
+    let mut lifetime = CacheInfo::default();
+    (lifetime.ifa_valid, lifetime.ifa_preferred) = (seconds, seconds);
+    message.attributes = vec![
+        AddressAttribute::Local(address.into()),
+        AddressAttribute::Address(address.into()),
+        AddressAttribute::CacheInfo(lifetime),
+        AddressAttribute::Protocol(AddressProtocol::Other(OUR_PROTOCOL)),
+    ];
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+    let mut message =
+        NetlinkMessage::new(header, NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(message)));
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    let mut socket = netlink_sys::Socket::new(NETLINK_ROUTE).unwrap();
+    socket.bind_auto().unwrap();
+    socket.send_to(&bytes, &SocketAddr::new(0, 0), 0).unwrap();
+    let (answer, _) = socket.recv_from_full().unwrap();
+    let code = i32::from_ne_bytes(answer[16..20].try_into().unwrap());
+    assert_eq!(code, 0, "{}", io::Error::from_raw_os_error(-code));
 }

@@ -3,13 +3,17 @@
 //! No clock and no socket of its own: time comes in, and [`Network`] does the rest, so that tests can look on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 use vouchd_config::Instance;
-use vouchd_net::{InstanceKey, LinkState, Network, Received, Report, Time, Watched};
+use vouchd_net::{
+    AddressCommand, Claim, CommandRefused, InstanceKey, LinkState, Network, Received, Report, Time, Watched,
+};
 use vouchd_vrrp::{Health, Input, Link, Packet};
 
+use super::address_log::log_left;
 use super::virtual_router::VirtualRouter;
 use crate::status;
 
@@ -50,53 +54,55 @@ impl<N: Network> Engine<N> {
     }
 
     /// Makes these the instances: what is unchanged goes on untouched, what can change while it runs does, the rest
-    /// resigns and starts again. `health` is what the checks say of each under this configuration; of one that is missing
-    /// they have said nothing yet.
+    /// resigns and starts again. What becomes of the addresses is decided when all have changed: one that moves from an
+    /// instance to another is never off the interface. `health` is what the checks say of each under this configuration;
+    /// of one that is missing they have said nothing yet.
     pub fn configure(&mut self, now: Time, instances: &[Instance], health: BTreeMap<String, Health>) {
         self.health = health;
-        let names: BTreeSet<_> = instances.iter().map(|instance| instance.name.as_str()).collect();
-        let gone: Vec<_> = self.routers.keys().filter(|name| !names.contains(name.as_str())).cloned().collect();
-        for name in gone {
-            self.resign(now, &name);
+        let mut before = std::mem::take(&mut self.routers);
+        let mut network = Together::new(&mut self.network);
+        // A virtual router is known by interface and number; the name is ours.
+        let taken: Vec<_> = instances
+            .iter()
+            .map(|instance| {
+                let same = |router: &VirtualRouter| {
+                    router.interface() == instance.interface && router.vrid() == instance.vrid.get()
+                };
+                let name = before.iter().find(|(_, router)| same(router)).map(|(name, _)| name.clone())?;
+                before.remove(&name)
+            })
+            .collect();
+        for mut router in before.into_values() {
+            router.handle(now, Input::Shutdown, &mut network);
         }
-        for instance in instances {
+        let mut started = Vec::new();
+        for (instance, taken) in instances.iter().zip(taken) {
+            let Some(mut router) = taken else {
+                started.push(instance);
+                continue;
+            };
             let health = self.health.get(&instance.name).cloned().unwrap_or_else(|| Health::Waiting {
                 reason: "no check has reported yet".to_owned(),
                 priority: instance.priority,
             });
-            let known = self.routers.get_mut(&instance.name);
-            if known.is_some_and(|router| router.reconfigure(now, instance, health, &mut self.network)) {
+            if !router.reconfigure(now, instance, health, &mut network) {
+                router.handle(now, Input::Shutdown, &mut network);
+                started.push(instance);
                 continue;
             }
-            self.resign(now, &instance.name);
-            self.start(now, instance);
+            self.routers.insert(instance.name.clone(), router);
         }
+        for instance in started {
+            let (interfaces, health) = (&self.interfaces, &self.health);
+            if let Some(router) = start(now, instance, interfaces, health, &mut network) {
+                self.routers.insert(instance.name.clone(), router);
+            }
+        }
+        network.finish(self.routers.values().map(VirtualRouter::claim).collect());
         let used: BTreeSet<_> = instances.iter().map(|instance| instance.interface.clone()).collect();
         self.interfaces.retain(|name, _| used.contains(name));
         for name in used {
             self.interfaces.entry(name).or_insert(Interface { state: None, other_virtual_routers: 0 });
-        }
-    }
-
-    fn start(&mut self, now: Time, instance: &Instance) {
-        let name = &instance.name;
-        let mut router = match VirtualRouter::new(now, instance) {
-            Ok(router) => router,
-            Err(error) => return error!(instance = name, "instance {name} can't run: {error}"),
-        };
-        if let Some(state) = self.interfaces.get(&instance.interface).and_then(|interface| interface.state.as_ref()) {
-            let link = router.link(state);
-            router.handle(now, Input::Link(link), &mut self.network);
-        }
-        if let Some(health) = self.health.get(name) {
-            router.handle(now, Input::Health(health.clone()), &mut self.network);
-        }
-        self.routers.insert(name.clone(), router);
-    }
-
-    fn resign(&mut self, now: Time, name: &str) {
-        if let Some(mut router) = self.routers.remove(name) {
-            router.handle(now, Input::Shutdown, &mut self.network);
         }
     }
 
@@ -109,8 +115,7 @@ impl<N: Network> Engine<N> {
 
     pub fn link(&mut self, now: Time, name: &str, state: LinkState) {
         for router in self.routers.values_mut().filter(|router| router.interface() == name) {
-            let link = router.link(&state);
-            router.handle(now, Input::Link(link), &mut self.network);
+            router.link(now, &state, &mut self.network);
         }
         if let Some(interface) = self.interfaces.get_mut(name) {
             interface.state = Some(state);
@@ -159,13 +164,12 @@ impl<N: Network> Engine<N> {
         let instance = subject(&report).as_str().to_owned();
         match self.routers.get_mut(&instance) {
             Some(router) => router.report(now, report, &mut self.network),
-            None => debug!(instance, "a report for an instance that is gone: {report:?}"),
-        }
-    }
-
-    pub fn address_gone(&mut self, now: Time, interface: &str, address: Ipv4Addr) {
-        for router in self.routers.values_mut().filter(|router| router.interface() == interface) {
-            router.address_gone(now, address, &mut self.network);
+            None => {
+                if let Report::Addresses { changes, .. } = &report {
+                    log_left(&instance, changes);
+                }
+                debug!(instance, "a report for an instance that is gone: {report:?}");
+            }
         }
     }
 
@@ -226,12 +230,69 @@ impl<N: Network> Engine<N> {
     }
 }
 
+fn start<N: Network>(
+    now: Time,
+    instance: &Instance,
+    interfaces: &BTreeMap<String, Interface>,
+    health: &BTreeMap<String, Health>,
+    network: &mut Together<'_, N>,
+) -> Option<VirtualRouter> {
+    let name = &instance.name;
+    let mut router = match VirtualRouter::new(now, instance) {
+        Ok(router) => router,
+        Err(error) => {
+            error!(instance = name, "instance {name} can't run: {error}");
+            return None;
+        }
+    };
+    if let Some(state) = interfaces.get(&instance.interface).and_then(|interface| interface.state.as_ref()) {
+        router.link(now, state, network);
+    }
+    if let Some(health) = health.get(name) {
+        router.handle(now, Input::Health(health.clone()), network);
+    }
+    Some(router)
+}
+
+/// The network during a reload: advertisements are sent at once, orders about addresses become one.
+struct Together<'n, N> {
+    network: &'n mut N,
+    announcements: Vec<AddressCommand>,
+}
+
+impl<'n, N: Network> Together<'n, N> {
+    fn new(network: &'n mut N) -> Self {
+        Together { network, announcements: Vec::new() }
+    }
+
+    /// All that is wanted after the reload.
+    fn finish(self, claims: Vec<Claim>) {
+        let orders = std::iter::once(AddressCommand::Configure(claims)).chain(self.announcements);
+        for refused in orders.filter_map(|order| self.network.address(order).err()) {
+            warn!("addresses after a reload: {refused}");
+        }
+    }
+}
+
+impl<N: Network> Network for Together<'_, N> {
+    fn send(&mut self, interface: &str, source: Ipv4Addr, destination: Ipv4Addr, payload: &[u8]) -> io::Result<()> {
+        self.network.send(interface, source, destination, payload)
+    }
+
+    fn address(&mut self, command: AddressCommand) -> Result<(), CommandRefused> {
+        match command {
+            AddressCommand::Announce { .. } | AddressCommand::Try { .. } => self.announcements.push(command),
+            // The claims say the same.
+            AddressCommand::Install { .. } | AddressCommand::Remove { .. } | AddressCommand::Configure(_) => {}
+        }
+        Ok(())
+    }
+}
+
 fn subject(report: &Report) -> &InstanceKey {
     match report {
-        Report::Installed { instance, .. }
-        | Report::InstallFailed { instance, .. }
-        | Report::Removed { instance, .. }
-        | Report::RemoveFailed { instance, .. }
+        Report::Addresses { instance, .. }
+        | Report::Tried { instance, .. }
         | Report::Announced { instance, .. }
         | Report::AnnounceFailed { instance, .. }
         | Report::Late { instance, .. } => instance,

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use vouchd_config::Config;
 use vouchd_net::double::{Call, Recorder};
-use vouchd_net::{AddressCommand, AddressError, DownReason, Lifetime, LinkState, Report, Time, VirtualAddress};
+use vouchd_net::{
+    AddressCommand, AddressError, AddressState, Claim, DownReason, HostCopy, Lifetime, LinkState, Presence, Report,
+    Time, VirtualAddress,
+};
 use vouchd_vrrp::Health;
 use vouchd_wire::Priority;
 
@@ -71,20 +74,41 @@ fn words(calls: &[Call]) -> Vec<String> {
         .iter()
         .map(|call| match call {
             Call::Send { payload, destination, .. } => format!("priority {} to {destination}", payload[2]),
-            Call::Address(AddressCommand::Install { addresses, .. }) => format!("install {}", addresses.len()),
-            Call::Address(AddressCommand::Remove { addresses, .. }) => format!("remove {}", addresses.len()),
+            Call::Address(AddressCommand::Install { instance, .. }) => format!("install {instance}"),
+            Call::Address(AddressCommand::Remove { instance }) => format!("remove {instance}"),
+            Call::Address(AddressCommand::Try { instance }) => format!("try {instance}"),
+            Call::Address(AddressCommand::Configure(claims)) => claims.iter().map(claim_in_words).collect(),
             Call::Address(AddressCommand::Announce { repeat, .. }) => format!("announce {repeat} times"),
         })
         .collect()
 }
 
+/// ` web: 192.0.2.100/32` and what it may have of it now.
+fn claim_in_words(claim: &Claim) -> String {
+    let addresses: Vec<_> = claim.addresses.iter().map(|it| format!("{}/{}", it.address, it.prefix)).collect();
+    let owner = if claim.owner { " owned" } else { "" };
+    let active = if claim.lifetime.is_some() { " active" } else { "" };
+    format!(" {}: {}{owner}{active}", claim.instance, addresses.join(" "))
+}
+
+/// What the keeper reports of an address of `web`.
+fn reported(active: bool, presence: Presence, error: Option<AddressError>, copies: Vec<HostCopy>) -> Report {
+    let address = VirtualAddress { interface: "eth0".into(), address: VIP, prefix: 32 };
+    let states = vec![AddressState { address, presence, error, copies }];
+    Report::Addresses { instance: "web".into(), active, states, changes: Vec::new() }
+}
+
+fn copy(prefix: u8, own: bool) -> HostCopy {
+    HostCopy { at: VirtualAddress { interface: "eth0".into(), address: VIP, prefix }, own }
+}
+
 #[test]
 fn becoming_active_advertises_then_installs_then_announces() {
     let mut engine = started(&web(""));
-    assert_eq!(engine.network().take(), []);
+    assert_eq!(words(&engine.network().take()), [" web: 192.0.2.100/32"]);
     engine.timers(engine.deadline().unwrap());
     let calls = engine.network().take();
-    assert_eq!(words(&calls), ["priority 100 to 224.0.0.18", "install 1", "announce 5 times"]);
+    assert_eq!(words(&calls), ["priority 100 to 224.0.0.18", "install web", "announce 5 times"]);
     let Call::Address(AddressCommand::Install { lifetime, .. }) = &calls[1] else { panic!("{calls:?}") };
     assert!(matches!(lifetime, Lifetime::Until(end) if end.saturating_since(at(0)) > Duration::from_secs(6)));
 }
@@ -92,6 +116,7 @@ fn becoming_active_advertises_then_installs_then_announces() {
 #[test]
 fn without_leases_an_address_stays_until_it_is_removed() {
     let mut engine = started(&web("lease = \"off\"\n"));
+    engine.network().take();
     engine.timers(engine.deadline().unwrap());
     let calls = engine.network().take();
     let Call::Address(AddressCommand::Install { lifetime, .. }) = &calls[1] else { panic!("{calls:?}") };
@@ -102,7 +127,7 @@ fn without_leases_an_address_stays_until_it_is_removed() {
 fn a_hard_fault_says_priority_zero_before_the_address_goes() {
     let mut engine = active(&web(""));
     engine.health(at(4_000), "web", Health::Fault { reason: "check site: fail".to_owned() });
-    assert_eq!(words(&engine.network().take()), ["priority 0 to 224.0.0.18", "remove 1"]);
+    assert_eq!(words(&engine.network().take()), ["priority 0 to 224.0.0.18", "remove web"]);
     let (instances, _) = engine.snapshot(at(4_000));
     assert_eq!((instances[0].state.as_str(), instances[0].priority.effective), ("initialize", None));
     assert!(instances[0].reason.contains("check site: fail"), "{}", instances[0].reason);
@@ -122,6 +147,7 @@ fn a_lowered_priority_calls_an_election_and_keeps_the_address() {
 fn each_unicast_peer_gets_an_advertisement_of_its_own() {
     let config = web("unicast = { source = \"192.0.2.1\", peers = [\"192.0.2.2\", \"192.0.2.3\"] }\nversion = 3\n");
     let mut engine = started(&config);
+    engine.network().take();
     engine.timers(engine.deadline().unwrap());
     let calls = engine.network().take();
     assert_eq!(words(&calls)[..2], ["priority 100 to 192.0.2.2", "priority 100 to 192.0.2.3"]);
@@ -142,34 +168,92 @@ fn an_interface_without_the_unicast_source_is_of_no_use() {
 fn a_link_that_goes_down_takes_the_address_and_one_that_comes_back_starts_as_backup() {
     let mut engine = active(&web(""));
     engine.link(at(4_000), "eth0", LinkState::Down { index: 2, reason: DownReason::NoCarrier });
-    assert!(words(&engine.network().take()).contains(&"remove 1".to_owned()));
+    assert!(words(&engine.network().take()).contains(&"remove web".to_owned()));
     engine.link(at(5_000), "eth0", up());
     assert_eq!(state(&engine), "backup");
 }
 
 #[test]
-fn an_address_that_somebody_removed_is_put_back_and_one_that_was_given_up_is_not() {
-    let config = web("");
-    let mut engine = active(&config);
-    let address = VirtualAddress { interface: "eth0".into(), address: VIP, prefix: 32 };
-    let installed =
-        || Report::Installed { instance: "web".into(), new: vec![address.clone()], taken_over: Vec::new(), failed: 0 };
-    engine.report(at(3_701), installed());
-    engine.address_gone(at(3_800), "eth0", VIP);
-    assert_eq!(words(&engine.network().take()), ["install 1", "announce 1 times"]);
-    engine.report(at(3_801), installed());
-    engine.health(at(3_900), "web", Health::Fault { reason: String::new() });
+fn status_shows_what_the_keeper_reported_last() {
+    let mut engine = active(&web(""));
+    let address = |engine: &Engine<Recorder>| {
+        let address = engine.snapshot(at(4_000)).0[0].addresses[0].clone();
+        (address.installed, address.error.is_some())
+    };
+    engine.report(at(3_701), reported(true, Presence::Ours, None, Vec::new()));
+    assert_eq!(address(&engine), (true, false));
+    let refused = AddressError::NotPermitted { capability: "CAP_NET_ADMIN" };
+    engine.report(at(3_800), reported(true, Presence::Ours, Some(refused), Vec::new()));
+    assert_eq!((address(&engine), state(&engine).as_str()), ((true, true), "active"), "only not renewed");
+    engine.report(at(3_900), reported(true, Presence::Ours, None, Vec::new()));
+    assert_eq!(address(&engine), (true, false), "it healed");
+    engine.report(at(4_000), reported(true, Presence::Absent, None, Vec::new()));
+    assert_eq!(address(&engine), (false, false));
+}
+
+#[test]
+fn the_hosts_own_address_keeps_a_router_out_that_does_not_own_it() {
+    let mut engine = started(&web(""));
+    engine.report(at(1_000), reported(false, Presence::Absent, None, vec![copy(24, true)]));
+    let instance = engine.snapshot(at(1_000)).0[0].clone();
+    assert_eq!(instance.state, "initialize");
+    assert!(instance.reason.contains("192.0.2.100/24 on eth0 is this host's own address"), "{}", instance.reason);
+    assert!(instance.reason.contains("priority = 255"), "{}", instance.reason);
+    engine.report(at(2_000), reported(false, Presence::Absent, None, vec![copy(24, false)]));
+    let instance = engine.snapshot(at(2_000)).0[0].clone();
+    assert_eq!((instance.state.as_str(), instance.addresses[0].copies.len()), ("backup", 1));
+}
+
+#[test]
+fn a_refusal_that_is_older_than_the_activation_is_no_failure() {
+    let mut engine = active(&web(""));
+    let refused = || Some(AddressError::NotPermitted { capability: "CAP_NET_ADMIN" });
+    engine.report(at(3_701), reported(false, Presence::Absent, refused(), Vec::new()));
+    assert_eq!(state(&engine), "active");
+    engine.report(at(3_702), reported(true, Presence::Absent, refused(), Vec::new()));
+    assert_eq!(state(&engine), "initialize");
+}
+
+#[test]
+fn a_reload_gives_one_order_for_the_addresses_of_all_instances() {
+    let two = |web: &str, dns: &str| {
+        let text = "interface = \"eth0\"\n";
+        config(&format!(
+            "[instance.web]\n{text}virtual_router_id = 7\naddresses = [{web}]\n\
+             [instance.dns]\n{text}virtual_router_id = 8\naddresses = [{dns}]\n"
+        ))
+    };
+    let mut engine = Engine::new(Recorder::default());
+    let healthy = || BTreeMap::from(["web", "dns"].map(|name| (name.to_owned(), fit(100))));
+    engine.configure(at(0), &two("\"192.0.2.100\", \"192.0.2.101\"", "\"192.0.2.102\"").instances, healthy());
+    engine.link(at(0), "eth0", up());
+    engine.timers(at(3_700));
     engine.network().take();
-    engine.address_gone(at(3_901), "eth0", VIP);
-    assert_eq!(engine.network().take(), []);
+    engine.configure(at(4_000), &two("\"192.0.2.100/24\"", "\"192.0.2.102\", \"192.0.2.101\"").instances, healthy());
+    let calls = engine.network().take();
+    let orders: Vec<_> = calls.into_iter().filter(|call| matches!(call, Call::Address(_))).collect();
+    assert_eq!(
+        words(&orders),
+        [" dns: 192.0.2.102/32 192.0.2.101/32 active web: 192.0.2.100/24 active", "announce 5 times"]
+    );
+}
+
+#[test]
+fn an_instance_with_another_name_is_the_same_virtual_router() {
+    let mut engine = active(&web(""));
+    let renamed =
+        config("[instance.site]\ninterface = \"eth0\"\nvirtual_router_id = 7\naddresses = [\"192.0.2.100\"]\n");
+    engine.configure(at(4_000), &renamed.instances, BTreeMap::from([("site".to_owned(), fit(100))]));
+    assert_eq!(words(&engine.network().take()), [" site: 192.0.2.100/32 active"]);
+    assert_eq!(engine.snapshot(at(4_000)).0[0].name, "site");
+    assert_eq!(state(&engine), "active");
 }
 
 #[test]
 fn an_address_that_the_kernel_refuses_makes_the_router_step_back_with_the_reason() {
     let mut engine = active(&web(""));
-    let address = VirtualAddress { interface: "eth0".into(), address: VIP, prefix: 32 };
     let error = AddressError::NotPermitted { capability: "CAP_NET_ADMIN" };
-    engine.report(at(3_701), Report::InstallFailed { instance: "web".into(), address, error });
+    engine.report(at(3_701), reported(true, Presence::Absent, Some(error), Vec::new()));
     let (instances, _) = engine.snapshot(at(3_701));
     assert_eq!(instances[0].state, "initialize");
     assert!(instances[0].reason.contains("CAP_NET_ADMIN"), "{}", instances[0].reason);
@@ -186,12 +270,9 @@ fn an_owner_does_not_touch_the_addresses_that_its_host_has_anyway() {
     engine.health(at(0), "web", fit(255));
     assert_eq!(state(&engine), "active");
     engine.shutdown(at(100));
-    let touched: Vec<_> =
-        words(&engine.network().take()).into_iter().filter(|word| !word.starts_with("priority")).collect();
-    assert!(
-        touched.iter().all(|word| word == "install 0" || word == "remove 0" || word.starts_with("announce")),
-        "{touched:?}"
-    );
+    let calls = engine.network().take();
+    // The keeper touches nothing of an owner's that the host has.
+    assert_eq!(words(&calls)[0], " web: 192.0.2.100/32 owned");
 }
 
 #[test]
@@ -218,12 +299,12 @@ fn packets_of_other_virtual_routers_are_counted_and_change_nothing() {
 fn a_reload_leaves_what_is_unchanged_alone_and_changes_the_rest_in_place_if_it_can() {
     let mut engine = active(&web(""));
     engine.configure(at(4_000), &web("").instances, healthy(100));
-    assert_eq!(engine.network().take(), []);
+    assert_eq!(words(&engine.network().take()), [" web: 192.0.2.100/32 active"]);
     engine.configure(at(4_000), &web("preempt = false\n").instances, healthy(100));
     assert!(words(&engine.network().take()).iter().all(|word| !word.starts_with("priority 0")));
     assert_eq!(state(&engine), "active");
     engine.configure(at(4_000), &web("version = 3\n").instances, healthy(100));
-    assert_eq!(words(&engine.network().take()), ["priority 0 to 224.0.0.18", "remove 1"]);
+    assert_eq!(words(&engine.network().take()), ["priority 0 to 224.0.0.18", " web: 192.0.2.100/32"]);
     assert_eq!(state(&engine), "backup", "it starts again, with the link and the health that are known");
     engine.configure(at(4_000), &[], BTreeMap::new());
     assert!(engine.snapshot(at(4_000)).0.is_empty());
@@ -259,9 +340,15 @@ fn a_reload_with_another_base_leaves_a_failing_node_where_its_checks_put_it() {
     engine.timers(at(5_000));
     engine.network().take();
     engine.configure(at(5_500), &web("priority = 150\n").instances, healthy(1));
-    assert!(words(&engine.network().take()).iter().all(|word| word.starts_with("priority 1 ") || word == "install 1"));
+    assert!(
+        words(&engine.network().take()).iter().all(|word| word.starts_with("priority 1 ") || word.ends_with(" active"))
+    );
     let (instances, _) = engine.snapshot(at(5_500));
     assert_eq!((instances[0].priority.base, instances[0].priority.effective), (150, Some(1)));
     engine.configure(at(5_600), &web("priority = 160\n").instances, healthy(120));
-    assert_eq!(words(&engine.network().take()), ["priority 120 to 224.0.0.18", "install 1"], "no election");
+    assert_eq!(
+        words(&engine.network().take()),
+        ["priority 120 to 224.0.0.18", " web: 192.0.2.100/32 active"],
+        "no election"
+    );
 }

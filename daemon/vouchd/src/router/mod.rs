@@ -9,6 +9,7 @@
 //! | config-watch | [`config_watch`]: reads the configuration's files, watches them | files, not for ever |
 //! | main | [`run`]: signals, systemd, the configuration | nothing |
 
+mod address_log;
 mod checker_process;
 mod checks;
 mod config_reader;

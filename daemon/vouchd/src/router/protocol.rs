@@ -153,25 +153,17 @@ impl Protocol {
 
     fn take_links(&mut self) {
         // A watcher that is gone has said why; what is known of the links stands.
-        for event in self.links.drain().unwrap_or_default() {
-            match event {
-                LinkEvent::State { interface, state } => {
-                    let text = state.to_string();
-                    let line =
-                        Line::info(Subject::Interface(interface.clone()), format!("interface {interface}: {text}"));
-                    self.log.say_state(Time::now(), "state", &text, line);
-                    let opened = self.open_socket(&interface, &state);
-                    self.engine.link(Time::now(), &interface, state);
-                    if let Err(error) = opened {
-                        let reason = format!("no socket on {interface}: {error}");
-                        let line = Line::error(Subject::Interface(interface.clone()), reason.clone());
-                        self.log.say(Time::now(), "socket", line);
-                        self.engine.link_unusable(Time::now(), &interface, &reason);
-                    }
-                }
-                LinkEvent::AddressGone { interface, address } => {
-                    self.engine.address_gone(Time::now(), &interface, address);
-                }
+        for LinkEvent { interface, state } in self.links.drain().unwrap_or_default() {
+            let text = state.to_string();
+            let line = Line::info(Subject::Interface(interface.clone()), format!("interface {interface}: {text}"));
+            self.log.say_state(Time::now(), "state", &text, line);
+            let opened = self.open_socket(&interface, &state);
+            self.engine.link(Time::now(), &interface, state);
+            if let Err(error) = opened {
+                let reason = format!("no socket on {interface}: {error}");
+                let line = Line::error(Subject::Interface(interface.clone()), reason.clone());
+                self.log.say(Time::now(), "socket", line);
+                self.engine.link_unusable(Time::now(), &interface, &reason);
             }
         }
     }

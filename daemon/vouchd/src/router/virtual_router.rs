@@ -1,6 +1,6 @@
 //! One virtual router: the state machine, its configuration, and what the kernel did for it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use std::time::SystemTime;
 use tracing::debug;
 use vouchd_config::Instance;
 use vouchd_net::{
-    AddressCommand, CommandKind, InstanceKey, Lifetime, LinkState, Network, Report, Time, VirtualAddress,
+    AddressCommand, AddressState, Claim, CommandKind, HostCopy, InstanceKey, Lifetime, LinkState, Network, Presence,
+    Report, Time, VirtualAddress,
 };
 use vouchd_vrrp::limit::LeftOut;
 use vouchd_vrrp::{
@@ -17,6 +18,7 @@ use vouchd_vrrp::{
 };
 use vouchd_wire::{Advertisement, Priority};
 
+use super::address_log;
 use super::log::{Line, Log, Subject};
 use crate::status;
 
@@ -24,14 +26,13 @@ pub struct VirtualRouter {
     config: Instance,
     router: Router,
     key: InstanceKey,
-    /// The virtual addresses, without those that an owner (priority 255) has anyway: these are the host's, not ours to
-    /// lease or to take away.
     addresses: Arc<[VirtualAddress]>,
-    /// What the interface has beside our addresses.
-    host_addresses: Vec<Ipv4Addr>,
-    /// Those that the kernel holds because of us, as far as reported.
-    installed: BTreeSet<Ipv4Addr>,
-    address_errors: BTreeMap<Ipv4Addr, String>,
+    /// Until when the kernel may hold them; `None` while this router is not active.
+    lifetime: Option<Lifetime>,
+    /// What is known of each of them, as far as reported.
+    states: Vec<AddressState>,
+    /// The interface, as it was told last.
+    link: Option<LinkState>,
     send_errors: u64,
     /// The last error of sending to each destination, so that one that stays is logged once.
     failing: BTreeMap<IpAddr, String>,
@@ -43,11 +44,11 @@ impl VirtualRouter {
         Ok(VirtualRouter {
             router: Router::new(instant(now), protocol_config(config))?,
             key: InstanceKey::from(config.name.as_str()),
-            addresses: virtual_addresses(config, &[]),
-            host_addresses: Vec::new(),
+            addresses: virtual_addresses(config),
+            lifetime: None,
+            states: Vec::new(),
+            link: None,
             config: config.clone(),
-            installed: BTreeSet::new(),
-            address_errors: BTreeMap::new(),
             send_errors: 0,
             failing: BTreeMap::new(),
             log: Log::default(),
@@ -74,7 +75,19 @@ impl VirtualRouter {
         self.router.deadline().map(|deadline| Time::from_nanos(deadline.as_nanos()))
     }
 
-    /// Goes on with another configuration, under which the checks say `health`. False if that takes a new router.
+    /// What it wants on its interface.
+    pub fn claim(&self) -> Claim {
+        Claim {
+            instance: self.key.clone(),
+            addresses: Arc::clone(&self.addresses),
+            owner: self.config.priority == Priority::OWNER,
+            adopt: self.config.adopt,
+            lifetime: self.lifetime,
+        }
+    }
+
+    /// Goes on with another configuration, perhaps under another name, under which the checks say `health`. False if that
+    /// takes a new router.
     pub fn reconfigure(&mut self, now: Time, config: &Instance, health: Health, network: &mut impl Network) -> bool {
         if self.config == *config {
             self.handle(now, Input::Health(health), network);
@@ -88,24 +101,33 @@ impl VirtualRouter {
         let Ok(actions) = self.router.reconfigure(instant(now), protocol_config(config), health) else { return false };
         self.config = config.clone();
         self.say(now, "configuration", Line::info, "configuration changed");
-        let before = std::mem::replace(&mut self.addresses, virtual_addresses(config, &self.host_addresses));
-        self.carry_out(now, actions, &before, network);
+        self.key = InstanceKey::from(config.name.as_str());
+        self.addresses = virtual_addresses(config);
+        self.states.retain(|state| self.addresses.contains(&state.address));
+        self.carry_out(now, actions, network);
         true
     }
 
     pub fn handle(&mut self, now: Time, input: Input<'_>, network: &mut impl Network) {
         let actions = self.router.handle(instant(now), input);
-        let addresses = Arc::clone(&self.addresses);
-        self.carry_out(now, actions, &addresses, network);
+        self.carry_out(now, actions, network);
     }
 
-    /// What an interface's state means for this router.
-    pub fn link(&mut self, state: &LinkState) -> Link {
+    /// Takes in the interface's state.
+    pub fn link(&mut self, now: Time, state: &LinkState, network: &mut impl Network) {
+        self.link = Some(state.clone());
+        let link = self.usable(state);
+        self.handle(now, Input::Link(link), network);
+    }
+
+    /// What the interface's state means for this router.
+    fn usable(&self, state: &LinkState) -> Link {
         let LinkState::Up { source, addresses, .. } = state else {
             return Link::Down { reason: format!("{}: {state}", self.config.interface) };
         };
-        self.host_addresses.clone_from(addresses);
-        self.addresses = virtual_addresses(&self.config, addresses);
+        if let Some(copy) = self.own_address() {
+            return Link::Down { reason: format!("{} is this host's own address: for that, priority = 255", copy.at) };
+        }
         match self.config.unicast.as_ref().map(|unicast| unicast.source) {
             None => Link::Up { source: IpAddr::V4(*source) },
             Some(IpAddr::V4(wanted)) if addresses.contains(&wanted) => Link::Up { source: IpAddr::V4(wanted) },
@@ -115,14 +137,15 @@ impl VirtualRouter {
         }
     }
 
-    /// `before`: the addresses as they were until now, which is where withdrawn ones are found.
-    fn carry_out(
-        &mut self,
-        now: Time,
-        actions: Vec<Action>,
-        before: &Arc<[VirtualAddress]>,
-        network: &mut impl Network,
-    ) {
+    /// A virtual address that is the interface's own address, if this router does not own it.
+    fn own_address(&self) -> Option<&HostCopy> {
+        if self.config.priority == Priority::OWNER {
+            return None;
+        }
+        self.states.iter().flat_map(|state| &state.copies).find(|copy| copy.own)
+    }
+
+    fn carry_out(&mut self, now: Time, actions: Vec<Action>, network: &mut impl Network) {
         for action in actions {
             match action {
                 Action::Send(advertisement) => self.send(now, &advertisement, network),
@@ -131,22 +154,22 @@ impl VirtualRouter {
                         Some(lease) => Lifetime::Until(now + lease),
                         None => Lifetime::Forever { start_before: now + self.router.down_interval() },
                     };
-                    let (instance, addresses) = self.subject();
-                    self.order(now, AddressCommand::Install { instance, addresses, lifetime }, network);
+                    self.lifetime = Some(lifetime);
+                    self.order(now, AddressCommand::Install { instance: self.key.clone(), lifetime }, network);
                 }
                 Action::Remove => {
-                    let (instance, addresses) = self.subject();
-                    self.order(now, AddressCommand::Remove { instance, addresses }, network);
+                    self.lifetime = None;
+                    self.order(now, AddressCommand::Remove { instance: self.key.clone() }, network);
                 }
-                Action::Withdraw { addresses } => {
-                    let withdrawn = before.iter().filter(|known| addresses.contains(&IpAddr::V4(known.address)));
-                    let (instance, addresses) = (self.key.clone(), withdrawn.cloned().collect());
-                    self.order(now, AddressCommand::Remove { instance, addresses }, network);
-                }
+                // Comes of a reload only, and goes with the claims of all instances.
+                Action::Withdraw { .. } => {}
                 Action::Announce { repeat } => {
-                    let (instance, addresses) = self.subject();
                     let not_after = now + self.router.down_interval();
-                    self.order(now, AddressCommand::Announce { instance, addresses, repeat, not_after }, network);
+                    self.order(
+                        now,
+                        AddressCommand::Announce { instance: self.key.clone(), repeat, not_after },
+                        network,
+                    );
                 }
                 Action::Event { event, left_out } => self.tell(&event, left_out),
             }
@@ -174,10 +197,6 @@ impl VirtualRouter {
         level(Subject::Instance(name.clone()), format!("instance {name}: {text}"))
     }
 
-    fn subject(&self) -> (InstanceKey, Arc<[VirtualAddress]>) {
-        (self.key.clone(), Arc::clone(&self.addresses))
-    }
-
     fn order(&mut self, now: Time, command: AddressCommand, network: &mut impl Network) {
         // Made good by the next order, or by the end of the lease.
         if let Err(refused) = network.address(command) {
@@ -203,44 +222,17 @@ impl VirtualRouter {
 
     pub fn report(&mut self, now: Time, report: Report, network: &mut impl Network) {
         match report {
-            Report::Installed { new, taken_over, failed: _, .. } => {
-                if let Some(held) = list(new.iter().chain(&taken_over)) {
-                    let line = self.line(Line::info, format_args!("holds {held}"));
-                    self.log.say_state(now, "held", "held", line);
+            Report::Addresses { active, states, changes, .. } => {
+                let state = self.router.state();
+                for (reason, kind, line) in address_log::lines(&self.config.name, &changes, state) {
+                    self.log.say_state(now, reason, kind, line);
                 }
-                for address in new.iter().chain(&taken_over) {
-                    self.address_errors.remove(&address.address);
-                    self.installed.insert(address.address);
-                }
-                if let Some(taken) = list(taken_over.iter()) {
-                    self.say(
-                        now,
-                        "taken over",
-                        Line::warn,
-                        format_args!("was there already and is vouchd's now: {taken}"),
-                    );
-                }
+                self.take_states(now, active, states, network);
             }
-            Report::InstallFailed { address, error, .. } => {
-                self.say(now, "install", Line::error, format_args!("{address} could not be installed: {error}"));
-                self.address_errors.insert(address.address, error.to_string());
-                // One that is there already only was not renewed; the next advertisement tries again.
-                if !self.installed.contains(&address.address) {
-                    let reason = format!("{address}: {error}");
-                    self.handle(now, Input::AddressesFailed { reason }, network);
+            Report::Tried { failures, .. } => {
+                for (address, error) in failures {
+                    debug!(instance = self.config.name, "{address} still can't be installed: {error}");
                 }
-            }
-            Report::Removed { failed: 0, .. } => {
-                if let Some(given_up) = list(std::mem::take(&mut self.installed).iter()) {
-                    let line = self.line(Line::info, format_args!("gave up {given_up}"));
-                    self.log.say_state(now, "held", "given up", line);
-                }
-            }
-            Report::Removed { .. } => {}
-            Report::RemoveFailed { address, error, .. } => {
-                let text = format!("{address} could not be removed: {error}; its lease ends it");
-                self.say(now, "remove", Line::error, text);
-                self.address_errors.insert(address.address, error.to_string());
             }
             Report::Announced { frames, .. } => debug!(instance = self.config.name, frames, "announced"),
             Report::AnnounceFailed { address, error, .. } => {
@@ -256,21 +248,35 @@ impl VirtualRouter {
         }
     }
 
-    /// An address went from the interface: by our order, by the end of its lease, or by somebody's hand. While this
-    /// router is active it puts it back.
-    pub fn address_gone(&mut self, now: Time, address: Ipv4Addr, network: &mut impl Network) {
-        if !self.installed.remove(&address) {
-            return;
-        }
-        match self.router.state() {
-            State::Initialize | State::Backup => self.say(now, "gone", Line::info, format_args!("{address} is gone")),
-            State::Active => {
-                self.say(now, "gone", Line::warn, format_args!("somebody removed {address}; putting it back"));
-                let lease = self.config.lease.then(|| vouchd_vrrp::lease(self.config.advert_interval));
-                let actions = vec![Action::Install { lease }, Action::Announce { repeat: 1 }];
-                let addresses = Arc::clone(&self.addresses);
-                self.carry_out(now, actions, &addresses, network);
+    /// What is known of the addresses now. Some may have failed, or turned out to be the host's own.
+    fn take_states(&mut self, now: Time, active: bool, states: Vec<AddressState>, network: &mut impl Network) {
+        let before = std::mem::replace(&mut self.states, states);
+        let copies = |states: &[AddressState]| -> Vec<VirtualAddress> {
+            states.iter().flat_map(|state| &state.copies).map(|copy| copy.at.clone()).collect()
+        };
+        let (known, found) = (copies(&before), copies(&self.states));
+        if self.config.priority != Priority::OWNER {
+            for copy in found.iter().filter(|copy| !known.contains(copy)) {
+                let line = self.line(Line::warn, address_log::not_ours(copy));
+                self.log.say_state(now, "copy", &copy.to_string(), line);
             }
+            for copy in known.iter().filter(|copy| !found.contains(copy)) {
+                let line = self.line(Line::info, format_args!("{copy} is gone, which was not vouchd's"));
+                self.log.say_state(now, "copy", &copy.to_string(), line);
+            }
+        }
+        let owned = |states: &[AddressState]| states.iter().any(|state| state.copies.iter().any(|copy| copy.own));
+        if owned(&before) != owned(&self.states)
+            && let Some(link) = &self.link
+        {
+            let link = self.usable(link);
+            self.handle(now, Input::Link(link), network);
+        }
+        // One that is there already only was not renewed; the next advertisement tries again.
+        let failed = self.states.iter().find(|state| state.presence == Presence::Absent && state.error.is_some());
+        let reason = failed.and_then(|state| Some(format!("{}: {}", state.address, state.error.as_ref()?)));
+        if let (Some(reason), true, Some(_)) = (reason, active, self.lifetime) {
+            self.handle(now, Input::AddressesFailed { reason }, network);
         }
     }
 
@@ -347,6 +353,7 @@ impl VirtualRouter {
             active: self.active_router(state),
             peers: Vec::new(),
             addresses: self.addresses.iter().map(|address| self.address_status(address)).collect(),
+            adopt: self.config.adopt,
             advertisements: status::Advertisements {
                 sent: counters.sent,
                 sent_priority_zero: counters.priority_zero_sent,
@@ -377,18 +384,25 @@ impl VirtualRouter {
     }
 
     fn address_status(&self, address: &VirtualAddress) -> status::Address {
+        let state = self.states.iter().find(|state| state.address == *address);
+        let copies = state.filter(|_| self.config.priority != Priority::OWNER).map(|state| &state.copies);
         status::Address {
             address: address.address.to_string(),
-            installed: self.installed.contains(&address.address),
-            error: self.address_errors.get(&address.address).cloned(),
+            prefix: address.prefix,
+            installed: state.is_some_and(|state| state.presence == Presence::Ours),
+            host: state.is_some_and(|state| state.presence == Presence::Host),
+            error: state.and_then(|state| state.error.as_ref()).map(ToString::to_string),
+            copies: copies
+                .into_iter()
+                .flatten()
+                .map(|copy| status::Copy {
+                    interface: copy.at.interface.to_string(),
+                    address: format!("{}/{}", copy.at.address, copy.at.prefix),
+                    own: copy.own,
+                })
+                .collect(),
         }
     }
-}
-
-/// With commas; none for none.
-fn list(addresses: impl Iterator<Item: Display>) -> Option<String> {
-    let addresses: Vec<_> = addresses.map(|address| address.to_string()).collect();
-    (!addresses.is_empty()).then(|| addresses.join(", "))
 }
 
 fn instant(time: Time) -> Instant {
@@ -416,13 +430,10 @@ fn protocol_config(instance: &Instance) -> vouchd_vrrp::Config {
     }
 }
 
-/// What the kernel is to hold for this instance; an owner's own addresses are there without us. The configuration has only
-/// IPv4 addresses so far.
-fn virtual_addresses(instance: &Instance, host_addresses: &[Ipv4Addr]) -> Arc<[VirtualAddress]> {
+/// The configuration has only IPv4 addresses so far.
+fn virtual_addresses(instance: &Instance) -> Arc<[VirtualAddress]> {
     let interface: Arc<str> = instance.interface.as_str().into();
-    let is_owner = instance.priority == Priority::OWNER;
     let v4 = instance.addresses.iter().filter_map(|address| match address.ip {
-        IpAddr::V4(ip) if is_owner && host_addresses.contains(&ip) => None,
         IpAddr::V4(ip) => {
             Some(VirtualAddress { interface: Arc::clone(&interface), address: ip, prefix: address.prefix })
         }

@@ -1,0 +1,103 @@
+//! Copies of virtual addresses that are not vouchd's, and which of them are an interface's own address.
+
+use std::net::Ipv4Addr;
+
+use super::{Form, Holdings};
+use crate::address::{HostCopy, VirtualAddress};
+use crate::netlink::{HeldAddress, OUR_PROTOCOL};
+
+impl Holdings {
+    /// Whether it is neither ours nor another vouchd's.
+    pub(super) fn is_the_hosts(&self, held: &HeldAddress) -> bool {
+        held.protocol != OUR_PROTOCOL && Form::of(held).is_none_or(|form| !self.ours.contains_key(&form))
+    }
+
+    /// All copies of an address on its interface that are not vouchd's.
+    pub(super) fn copies(&self, address: &VirtualAddress) -> Vec<HostCopy> {
+        let Some(link) = self.mirror.link_named(&address.interface) else { return Vec::new() };
+        let hosts: Vec<_> = self.mirror.on(link.index).iter().filter(|held| self.is_the_hosts(held)).collect();
+        let copies = hosts.iter().filter(|held| held.address == address.address);
+        copies
+            .map(|held| HostCopy {
+                at: VirtualAddress { interface: link.name.as_str().into(), address: held.address, prefix: held.prefix },
+                own: is_own(held, &hosts),
+            })
+            .collect()
+    }
+}
+
+/// Whether one of an interface's addresses, `all` of them the host's, is its own: its primary one, or the only one of its
+/// subnet. Anything else was put there beside it.
+fn is_own(held: &HeldAddress, all: &[&HeldAddress]) -> bool {
+    if held.secondary {
+        return false;
+    }
+    let others: Vec<_> = all.iter().filter(|other| other.address != held.address).collect();
+    let is_within = |address: Ipv4Addr, of: &HeldAddress| network(address, of.prefix) == network(of.address, of.prefix);
+    // The primary one of a subnet that has others, too.
+    let leads =
+        others.iter().any(|other| other.secondary && other.prefix == held.prefix && is_within(other.address, held));
+    // The first one at all, unless it is a single address within the subnet of another.
+    let covered = others.iter().any(|other| is_within(held.address, other));
+    let is_first = held.prefix < 32 && all.iter().find(|one| one.scope == 0).is_some_and(|one| one.is_same(held));
+    leads || is_first || !covered
+}
+
+fn network(address: Ipv4Addr, prefix: u8) -> u32 {
+    let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+    u32::from(address) & mask
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(text: &str) -> HeldAddress {
+        let (text, secondary) = text.strip_suffix(" secondary").map_or((text, false), |text| (text, true));
+        let (address, prefix) = text.split_once('/').unwrap();
+        HeldAddress {
+            index: 5,
+            address: address.parse().unwrap(),
+            prefix: prefix.parse().unwrap(),
+            peer: None,
+            scope: 0,
+            secondary,
+            permanent: true,
+            protocol: 0,
+        }
+    }
+
+    #[test]
+    fn own_address_is_the_primary_one_or_the_only_one_of_its_subnet() {
+        for (first, rest, own) in [
+            // Alone.
+            ("192.0.2.9/24", &[][..], true),
+            ("192.0.2.9/32", &[], true),
+            // In a subnet of its own.
+            ("198.51.100.9/24", &["192.0.2.1/24"], true),
+            // Before the others of the subnet.
+            ("192.0.2.9/24", &["192.0.2.1/24 secondary"], true),
+            ("192.0.2.9/16", &["192.0.2.1/24"], true),
+        ] {
+            let rest: Vec<_> = rest.iter().map(|text| held(text)).collect();
+            let all: Vec<_> = [held(first)].into_iter().chain(rest).collect();
+            assert_eq!(is_own(&all[0], &all.iter().collect::<Vec<_>>()), own, "{first}");
+        }
+    }
+
+    #[test]
+    fn address_beside_the_interfaces_own_is_a_copy() {
+        for all in [
+            ["192.0.2.1/24", "192.0.2.9/24 secondary"],
+            ["192.0.2.1/24", "192.0.2.9/32"],
+            ["192.0.2.1/24", "192.0.2.9/25"],
+            ["192.0.2.1/16", "192.0.2.9/24"],
+        ] {
+            let all = all.map(held);
+            assert!(!is_own(&all[1], &all.iter().collect::<Vec<_>>()), "{all:?}");
+        }
+        // A single address may have been there first.
+        let all = [held("192.0.2.9/32"), held("192.0.2.1/24")];
+        assert!(!is_own(&all[0], &all.iter().collect::<Vec<_>>()));
+    }
+}

@@ -1,0 +1,62 @@
+//! The kernel's links and IPv4 addresses, as its dumps and notifications tell them. Pure.
+
+use std::collections::BTreeMap;
+
+use crate::netlink::{Change, HeldAddress, Link};
+
+#[derive(Debug, Default)]
+pub(crate) struct Mirror {
+    links: BTreeMap<u32, Link>,
+    /// In the kernel's order, oldest first.
+    addresses: BTreeMap<u32, Vec<HeldAddress>>,
+}
+
+impl Mirror {
+    /// Takes in one notification.
+    pub(crate) fn apply(&mut self, change: Change) {
+        match change {
+            Change::Link(link) => {
+                self.links.insert(link.index, link);
+            }
+            Change::LinkGone { index } => {
+                self.addresses.remove(&index);
+                self.links.remove(&index);
+            }
+            Change::Address(address) => {
+                let held = self.addresses.entry(address.index).or_default();
+                match held.iter_mut().find(|other| other.is_same(&address)) {
+                    // A renewed lease, or another address of the subnet became its primary one.
+                    Some(other) => *other = address,
+                    None => held.push(address),
+                }
+            }
+            Change::AddressGone(address) => {
+                if let Some(held) = self.addresses.get_mut(&address.index) {
+                    held.retain(|other| !other.is_same(&address));
+                }
+            }
+        }
+    }
+
+    /// Takes in a full dump, at the start and when notifications were lost.
+    pub(crate) fn replace(&mut self, links: Vec<Link>, addresses: Vec<HeldAddress>) {
+        self.links = links.into_iter().map(|link| (link.index, link)).collect();
+        self.addresses.clear();
+        for address in addresses {
+            self.addresses.entry(address.index).or_default().push(address);
+        }
+    }
+
+    pub(crate) fn link(&self, index: u32) -> Option<&Link> {
+        self.links.get(&index)
+    }
+
+    pub(crate) fn link_named(&self, name: &str) -> Option<&Link> {
+        self.links.values().find(|link| link.name == name)
+    }
+
+    /// The addresses on an interface.
+    pub(crate) fn on(&self, index: u32) -> &[HeldAddress] {
+        self.addresses.get(&index).map_or(&[], Vec::as_slice)
+    }
+}

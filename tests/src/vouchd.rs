@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::host::{Process, children};
@@ -221,6 +222,20 @@ impl Vouchd {
                 fs::read(format!("/proc/{pid}/cmdline"))
                     .is_ok_and(|line| line.split(|&byte| byte == 0).any(|word| word == b"checker"))
             })
+        })
+    }
+
+    /// The process that compiles a plugin, as soon as there is one.
+    ///
+    /// # Errors
+    /// When there is none within 30 s.
+    pub fn compiler(&self) -> anyhow::Result<Pid> {
+        crate::wait::eventually("a process that compiles", Duration::from_secs(30), || {
+            let compiles = |pid: &i32| {
+                fs::read(format!("/proc/{pid}/cmdline"))
+                    .is_ok_and(|line| line.split(|&byte| byte == 0).nth(1) == Some(b"compile"))
+            };
+            children(self.checker().ok()?).into_iter().find(compiles).map(Pid::from_raw)
         })
     }
 

@@ -17,8 +17,8 @@ pub struct Counting {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
-    /// No run has ended yet.
-    Waiting,
+    /// No run has ended yet, and why.
+    Waiting { reason: String },
     Verdict {
         verdict: Verdict,
         message: String,
@@ -38,7 +38,7 @@ impl Standing {
     /// than a fault, which is an explicit "not me".
     fn rank(&self) -> u8 {
         match self {
-            Standing::Waiting => 0,
+            Standing::Waiting { .. } => 0,
             Standing::Verdict { verdict: Verdict::Pass, .. } => 1,
             Standing::Verdict { verdict: Verdict::Warn, .. } => 2,
             Standing::Verdict { verdict: Verdict::Fail, .. } => 3,
@@ -49,7 +49,7 @@ impl Standing {
 
     fn verdict(&self) -> Option<(Verdict, Option<i16>)> {
         match self {
-            Standing::Waiting => None,
+            Standing::Waiting { .. } => None,
             Standing::Verdict { verdict, adjust, .. } => Some((*verdict, *adjust)),
             Standing::Error { last, .. } => *last,
         }
@@ -76,7 +76,8 @@ enum Streak {
 
 impl Counter {
     pub fn new(counting: Counting) -> Self {
-        Counter { counting, standing: Standing::Waiting, streak: Streak::None, undecided: true }
+        let standing = Standing::Waiting { reason: "no result yet".to_owned() };
+        Counter { counting, standing, streak: Streak::None, undecided: true }
     }
 
     /// The same check under another configuration: what was believed stands until its next result, which decides at once.
@@ -132,6 +133,17 @@ impl Counter {
         self.believe(error)
     }
 
+    /// No run can come yet, for this reason. What is believed stays: nothing, what the last runs said, or that the check
+    /// can't be carried out. The next result decides at once.
+    pub fn awaits(&mut self, why: &str) {
+        self.undecided = true;
+        self.streak = Streak::None;
+        match &mut self.standing {
+            Standing::Waiting { reason } | Standing::Error { reason, .. } => why.clone_into(reason),
+            Standing::Verdict { .. } => {}
+        }
+    }
+
     fn believe(&mut self, standing: Standing) -> bool {
         let changed = standing.rank() != self.standing.rank();
         self.standing = standing;
@@ -175,7 +187,7 @@ mod tests {
     fn verdict(counter: &Counter) -> Option<Verdict> {
         match counter.standing() {
             Standing::Verdict { verdict, .. } => Some(*verdict),
-            Standing::Waiting | Standing::Error { .. } => None,
+            Standing::Waiting { .. } | Standing::Error { .. } => None,
         }
     }
 
@@ -256,6 +268,26 @@ mod tests {
         assert!(matches!(counter.standing(), Standing::Error { .. }));
         assert!(counter.record(&run(Verdict::Pass)));
         assert_eq!(verdict(&counter), Some(Verdict::Pass));
+    }
+
+    #[test]
+    fn a_check_that_has_to_wait_keeps_what_is_believed_and_the_next_result_decides_at_once() {
+        let mut fresh = Counter::new(Counting { rise: 3, fall: 3 });
+        fresh.awaits("its plugin is being compiled");
+        assert_eq!(fresh.standing(), &Standing::Waiting { reason: "its plugin is being compiled".to_owned() });
+        let mut known = counter(3, 3, Verdict::Pass);
+        known.record(&run(Verdict::Fail));
+        known.awaits("its plugin is being compiled");
+        assert_eq!(verdict(&known), Some(Verdict::Pass));
+        assert!(!known.is_changing());
+        assert!(known.record(&run(Verdict::Fail)));
+        let mut broken = counter(1, 1, Verdict::Pass);
+        broken.record(&error("no plugin"));
+        broken.awaits("its plugin is being compiled");
+        assert_eq!(
+            broken.standing(),
+            &Standing::Error { reason: "its plugin is being compiled".to_owned(), last: Some((Verdict::Pass, None)) }
+        );
     }
 
     proptest::proptest! {

@@ -147,8 +147,8 @@ pub fn fitness<'a>(base: u8, checks: impl IntoIterator<Item = (&'a str, &'a Stan
 fn effect(standing: &Standing, influence: &Influence) -> (Effect, i16) {
     match standing {
         // A weighted check costs nothing and adds nothing until it is known.
-        Standing::Waiting if influence.weight.is_some() => (Effect::Add, 0),
-        Standing::Waiting => (Effect::Waiting, 0),
+        Standing::Waiting { .. } if influence.weight.is_some() => (Effect::Add, 0),
+        Standing::Waiting { .. } => (Effect::Waiting, 0),
         Standing::Verdict { verdict, adjust, .. } => verdict_effect(*verdict, *adjust, influence),
         Standing::Error { last, .. } => match (influence.on_error, last) {
             (OnError::LastResort, _) | (OnError::Hold, None) => (Effect::LastResort, 0),
@@ -176,7 +176,7 @@ fn verdict_effect(verdict: Verdict, adjust: Option<i16>, influence: &Influence) 
 
 fn describe(standing: &Standing) -> String {
     match standing {
-        Standing::Waiting => "no result yet".to_owned(),
+        Standing::Waiting { reason } => reason.clone(),
         Standing::Verdict { verdict, message, .. } if message.is_empty() => verdict.to_string(),
         Standing::Verdict { verdict, message, .. } => format!("{verdict}: {message}"),
         Standing::Error { reason, .. } => format!("error: {reason}"),
@@ -189,6 +189,10 @@ mod tests {
 
     fn verdict(verdict: Verdict) -> Standing {
         Standing::Verdict { verdict, message: String::new(), adjust: None }
+    }
+
+    fn waiting() -> Standing {
+        Standing::Waiting { reason: "no result yet".to_owned() }
     }
 
     fn weight(value: i16) -> Influence {
@@ -259,17 +263,17 @@ mod tests {
 
     #[test]
     fn an_instance_waits_for_its_unweighted_checks_only() {
-        let waits = of(100, &[(Standing::Waiting, Influence::default())]);
+        let waits = of(100, &[(waiting(), Influence::default())]);
         assert!(matches!(waits, Fitness::Waiting { checks, .. } if checks == ["check"]));
         let failing = (verdict(Verdict::Fail), weight(-40));
-        let waits = of(100, &[(Standing::Waiting, Influence::default()), failing]);
+        let waits = of(100, &[(waiting(), Influence::default()), failing]);
         assert!(matches!(waits, Fitness::Waiting { priority: 60, .. }), "the others count: {waits:?}");
-        assert_eq!(priority(100, &[(Standing::Waiting, weight(-40))]), Some(100));
+        assert_eq!(priority(100, &[(waiting(), weight(-40))]), Some(100));
     }
 
     #[test]
     fn a_hard_fault_is_not_hidden_by_another_check_that_is_still_awaited() {
-        let checks = [(Standing::Waiting, Influence::default()), (verdict(Verdict::Fail), Influence::default())];
+        let checks = [(waiting(), Influence::default()), (verdict(Verdict::Fail), Influence::default())];
         assert_eq!(priority(100, &checks), None);
     }
 

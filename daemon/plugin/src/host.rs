@@ -235,7 +235,7 @@ impl Host {
                 .name("plugin-load".to_owned())
                 .stack_size(COMPILE_STACK)
                 .spawn_scoped(scope, || self.load_here(bytes, abandon, start))
-                .map_err(|e| LoadError::Start(e.to_string()))?;
+                .map_err(|e| LoadError::Hindered(format!("the thread that loads it can't be started: {e}")))?;
             // A panic in there would be a bug of a parser, and is this file's problem only.
             thread.join().unwrap_or_else(|_| Err(LoadError::Invalid("the loader gave up on it".to_owned())))
         })

@@ -80,6 +80,9 @@ pub enum LoadError {
     TooHungry { mib: u64 },
     #[error("the compiler failed: {0}")]
     Compiler(String),
+    /// By the host: says nothing about the file, which may be tried again.
+    #[error("could not be compiled: {0}")]
+    Hindered(String),
     #[error("no longer wanted")]
     Abandoned,
 }

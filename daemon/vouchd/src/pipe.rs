@@ -113,8 +113,26 @@ pub struct PluginState {
     pub loaded: Option<LoadedPlugin>,
     /// Why the newest file does not run.
     pub error: Option<String>,
-    /// The newest file is being compiled, which takes long.
-    pub underway: bool,
+    /// What became of the newest file is not known yet.
+    pub pending: Option<Pending>,
+}
+
+/// What a plugin's file waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    /// What is said of the plugin: `is being compiled`.
+    pub what: String,
+    /// Unix time in seconds.
+    pub since: u64,
+    /// It takes longer than usual: worth a line in the log.
+    pub is_long: bool,
+}
+
+impl PluginState {
+    /// What keeps the plugin from running at all: the file is pending, and no earlier version runs.
+    pub fn awaited(&self) -> Option<&Pending> {
+        self.pending.as_ref().filter(|_| self.loaded.is_none())
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -241,6 +241,9 @@ pub struct Plugin {
     #[serde(default)]
     pub compile_time: Option<f64>,
     pub error: Option<String>,
+    /// What the newest file waits for, and for how long: `is being compiled, for 7 s`.
+    #[serde(default)]
+    pub pending: Option<String>,
 }
 
 impl From<&PluginState> for Plugin {
@@ -256,6 +259,7 @@ impl From<&PluginState> for Plugin {
             from_cache: loaded.map(|loaded| loaded.compiled_in.is_none()),
             compile_time: loaded.and_then(|loaded| loaded.compiled_in).map(|took| took.as_secs_f64()),
             error: state.error.clone(),
+            pending: state.pending.as_ref().map(|pending| waiting(&pending.what, pending.since)),
         }
     }
 }
@@ -265,10 +269,16 @@ pub fn time(at: SystemTime) -> String {
     humantime::format_rfc3339_millis(at).to_string()
 }
 
+/// What is awaited, and for how long.
+pub fn waiting(what: &str, since: u64) -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    format!("{what}, for {} s", now.saturating_sub(since))
+}
+
 /// A standing as the document has it: the verdict's word, and the message.
 pub fn verdict(standing: &Standing) -> (&'static str, String) {
     match standing {
-        Standing::Waiting => ("waiting", "no result yet".to_owned()),
+        Standing::Waiting { reason } => ("waiting", reason.clone()),
         Standing::Verdict { verdict, message, .. } => (verdict.as_str(), message.clone()),
         Standing::Error { reason, .. } => ("error", reason.clone()),
     }

@@ -155,6 +155,21 @@ fn a_child_can_not_do_what_compiling_does_not_need_and_is_given_up_at_once() {
     });
 }
 
+#[test]
+fn a_compiler_that_is_killed_from_outside_says_nothing_about_the_file() {
+    use nix::sys::signal::{Signal, kill};
+    let (host, bytes) = (host(CompileLimits::default()), bomb());
+    for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+        thread::scope(|scope| {
+            let loading = scope.spawn(|| host.load(&bytes));
+            let child = wait_for("a child that compiles", || children(std::process::id()).into_iter().next());
+            kill(nix::unistd::Pid::from_raw(child.cast_signed()), signal).unwrap();
+            let error = loading.join().unwrap().unwrap_err();
+            assert!(matches!(&error, LoadError::Hindered(why) if why.contains(signal.as_str())), "{error:?}");
+        });
+    }
+}
+
 /// Killed when the test fails.
 struct Killed(Child);
 

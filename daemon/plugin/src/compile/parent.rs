@@ -39,7 +39,7 @@ pub(super) fn compile(
     bytes: &[u8],
     abandon: &AtomicBool,
 ) -> Result<Artefact, LoadError> {
-    let failed = |e: io::Error| LoadError::Compiler(format!("it can't be started: {e}"));
+    let failed = |e: io::Error| LoadError::Hindered(format!("the compiler can't be started: {e}"));
     let input = memory_file(bytes).map_err(failed)?;
     let output = memory_file(b"").map_err(failed)?;
     let words = memory_file(b"").map_err(failed)?;
@@ -125,6 +125,13 @@ fn describe(status: ExitStatus, words: &str, limits: CompileLimits) -> LoadError
         }
         (None, Some(Signal::SIGXFSZ)) => {
             LoadError::Compiler(format!("its code takes more than {} MiB", MAX_OUTPUT >> 20))
+        }
+        // Nothing that a file makes the compiler do ends like this.
+        (None, Some(Signal::SIGKILL)) => LoadError::Hindered(
+            "the compiler was killed by SIGKILL, as the kernel does when memory runs out".to_owned(),
+        ),
+        (None, Some(signal @ (Signal::SIGTERM | Signal::SIGINT | Signal::SIGHUP | Signal::SIGQUIT))) => {
+            LoadError::Hindered(format!("the compiler was killed by {signal}"))
         }
         _ => {
             let words = words.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();

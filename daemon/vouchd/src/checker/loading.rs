@@ -3,14 +3,15 @@
 //! Most compile within a fraction of a second, some interpreters need a minute, and a file may be made to take for ever. So
 //! a file gets [`QUICK`] while the others wait, and [`MOMENT`] if no check waits for it. What takes longer goes on aside, one at a time, while others are loaded; and
 //! what finds that place taken is given up and has its turn later. What was too much once is not tried again: a file is
-//! known by its digest.
+//! known by its digest. Where the host kept the compiler from its work, that is no fault of the file: it is tried again,
+//! after longer and longer pauses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use vouchd_plugin::{Host, LoadError, Origin, Plugin};
 
@@ -24,6 +25,13 @@ const MOMENT: Duration = Duration::from_millis(150);
 
 /// Files that are remembered as slow or refused; more are tried again.
 const REMEMBERED: usize = 1000;
+
+/// Pauses before a file is compiled again after the host has hindered that; from then on it can't be used, and is tried
+/// after each [`RARELY`].
+const AGAIN: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(10), Duration::from_secs(60)];
+const RARELY: Duration = Duration::from_secs(60);
+
+const COMPILING: &str = "is being compiled";
 
 /// Loads a file's bytes, and gives up when the flag says so.
 type Work<P> = Arc<dyn Fn(&[u8], &AtomicBool) -> Result<Loaded<P>, LoadError> + Send + Sync>;
@@ -39,6 +47,30 @@ pub struct Loader<P> {
     /// By digest: files that take longer, and why files were too much.
     slow: BTreeSet<String>,
     refused: BTreeMap<String, String>,
+    /// Files that could not be compiled for no fault of theirs.
+    hindered: BTreeMap<String, Hindered>,
+    pauses: [Duration; 3],
+}
+
+/// A file that is to be tried again.
+struct Hindered {
+    tries: usize,
+    again_at: Instant,
+    why: String,
+}
+
+impl Hindered {
+    fn loading<P>(&self, pauses: &[Duration]) -> Loading<P> {
+        let why = &self.why;
+        match pauses.get(self.tries - 1) {
+            Some(pause) => {
+                Loading::Underway { what: format!("is to be compiled again after {} s ({why})", pause.as_secs()) }
+            }
+            None => Loading::Failing {
+                error: format!("could not be compiled, {} times: {why}; tried again every minute", pauses.len() + 1),
+            },
+        }
+    }
 }
 
 /// A plugin that is being loaded.
@@ -60,7 +92,7 @@ impl<P: Send + 'static> Job<P> {
         thread::Builder::new()
             .name("plugin-job".to_owned())
             .spawn(job)
-            .map_err(|error| LoadError::Start(error.to_string()))?;
+            .map_err(|error| LoadError::Hindered(format!("the thread that loads it can't be started: {error}")))?;
         Ok(Job { sha256: sha256.to_owned(), abandon, result })
     }
 }
@@ -89,7 +121,16 @@ impl<P> Loader<P> {
         quick: Duration,
         work: impl Fn(&[u8], &AtomicBool) -> Result<Loaded<P>, LoadError> + Send + Sync + 'static,
     ) -> Self {
-        Loader { work: Arc::new(work), quick, aside: None, done: None, slow: BTreeSet::new(), refused: BTreeMap::new() }
+        Loader {
+            work: Arc::new(work),
+            quick,
+            aside: None,
+            done: None,
+            slow: BTreeSet::new(),
+            refused: BTreeMap::new(),
+            hindered: BTreeMap::new(),
+            pauses: AGAIN,
+        }
     }
 
     /// Makes room aside if what was there is done.
@@ -107,6 +148,17 @@ impl<P> Loader<P> {
 
     fn finish(&mut self, sha256: &str, result: Result<Loaded<P>, LoadError>) -> Loading<P> {
         self.slow.remove(sha256);
+        let tries = self.hindered.remove(sha256).map_or(0, |hindered| hindered.tries);
+        if let Err(LoadError::Hindered(why)) = result {
+            if self.hindered.len() >= REMEMBERED {
+                self.hindered.clear();
+            }
+            let again_at = Instant::now() + self.pauses.get(tries).copied().unwrap_or(RARELY);
+            let hindered = Hindered { tries: tries + 1, again_at, why };
+            let loading = hindered.loading(&self.pauses);
+            self.hindered.insert(sha256.to_owned(), hindered);
+            return loading;
+        }
         Loading::Done(result.map_err(|error| {
             let text = error.to_string();
             if matches!(error, LoadError::TooSlow { .. } | LoadError::TooHungry { .. }) {
@@ -127,17 +179,21 @@ impl<P: Send + 'static> Load for Loader<P> {
         if let Some(error) = self.refused.get(sha256) {
             return Loading::Done(Err(error.clone()));
         }
+        if let Some(hindered) = self.hindered.get(sha256).filter(|hindered| Instant::now() < hindered.again_at) {
+            return hindered.loading(&self.pauses);
+        }
         self.look_aside();
         if let Some((_, result)) = self.done.take_if(|(done, _)| done == sha256) {
             return self.finish(sha256, result);
         }
         let is_slow = self.slow.contains(sha256);
-        if self.aside.as_ref().is_some_and(|aside| is_slow || aside.sha256 == sha256) {
-            return Loading::Underway;
+        let is_aside = self.aside.as_ref().map(|aside| aside.sha256 == sha256);
+        if is_aside == Some(true) || (is_aside.is_some() && is_slow) {
+            return underway(is_aside == Some(true));
         }
         let job = match Job::start(&self.work, sha256, bytes) {
             Ok(job) => job,
-            Err(error) => return Loading::Done(Err(error.to_string())),
+            Err(error) => return self.finish(sha256, Err(error)),
         };
         let patience = if is_urgent { self.quick } else { self.quick.min(MOMENT) };
         match job.result.recv_timeout(patience) {
@@ -148,7 +204,7 @@ impl<P: Send + 'static> Load for Loader<P> {
         self.look_aside();
         if self.aside.is_none() {
             self.aside = Some(job);
-            return Loading::Underway;
+            return underway(true);
         }
         job.abandon.store(true, Ordering::Relaxed);
         match job.result.recv() {
@@ -157,7 +213,7 @@ impl<P: Send + 'static> Load for Loader<P> {
                     self.slow.clear();
                 }
                 self.slow.insert(sha256.to_owned());
-                Loading::Underway
+                underway(false)
             }
             // Done at the last moment.
             Ok(result) => self.finish(sha256, result),
@@ -165,16 +221,23 @@ impl<P: Send + 'static> Load for Loader<P> {
     }
 
     fn is_due(&mut self, sha256: &str) -> bool {
+        if self.hindered.get(sha256).is_some_and(|hindered| Instant::now() < hindered.again_at) {
+            return false;
+        }
         self.look_aside();
         self.aside.is_none() || self.done.as_ref().is_some_and(|(done, _)| done == sha256)
     }
+}
+
+fn underway<P>(has_its_turn: bool) -> Loading<P> {
+    let what = if has_its_turn { COMPILING } else { "waits for its turn to be compiled" };
+    Loading::Underway { what: what.to_owned() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::sync::atomic::AtomicUsize;
-    use std::time::Instant;
 
     const QUICK: Duration = Duration::from_millis(100);
 
@@ -199,6 +262,7 @@ mod tests {
             }
             match text.as_str() {
                 "bomb" => Err(LoadError::TooSlow { seconds: 1, what: String::new() }),
+                "killed" => Err(LoadError::Hindered("the compiler was killed by SIGKILL".to_owned())),
                 _ => Ok(Loaded { plugin: text, kind: "module".to_owned(), compiled_in: None }),
             }
         });
@@ -214,7 +278,8 @@ mod tests {
         fn load_if(&mut self, is_urgent: bool, text: &str) -> Option<Result<String, String>> {
             match self.loader.load(text, text.as_bytes(), is_urgent) {
                 Loading::Done(result) => Some(result.map(|loaded| loaded.plugin)),
-                Loading::Underway => None,
+                Loading::Underway { .. } => None,
+                Loading::Failing { error } => Some(Err(error)),
             }
         }
 
@@ -283,6 +348,25 @@ mod tests {
             assert!(error.starts_with("compiling took more than 1 s"), "{error}");
         }
         assert_eq!(scene.started(), 1);
+    }
+
+    #[test]
+    fn what_the_host_has_hindered_is_tried_again_after_pauses_and_is_an_error_after_the_last() {
+        let mut scene = scene();
+        scene.go_on.store(true, Ordering::SeqCst);
+        scene.loader.pauses = [1, 2, 3].map(|pause| Duration::from_millis(pause * 50));
+        for tries in 1..=3 {
+            assert_eq!(scene.load("killed"), None, "try {tries}");
+            let begun = Instant::now();
+            assert_eq!(scene.load("killed"), None, "too early");
+            assert_eq!(scene.started(), tries);
+            scene.wait("killed");
+            assert!(begun.elapsed() + Duration::from_millis(10) > scene.loader.pauses[tries - 1], "try {tries}");
+        }
+        let error = scene.load("killed").unwrap().unwrap_err();
+        assert!(error.starts_with("could not be compiled, 4 times: the compiler was killed by SIGKILL"), "{error}");
+        assert!(!scene.loader.is_due("killed"), "tried again in a minute");
+        assert_eq!(scene.load("quick"), Some(Ok("quick".to_owned())), "and keeps nobody waiting");
     }
 
     #[test]

@@ -30,7 +30,7 @@ use tokio::sync::{mpsc, watch as latest};
 use tokio::task::{AbortHandle, JoinSet};
 use vouchd_config::Check;
 
-use crate::pipe::{FromChecker, HEARTBEAT, Init, PluginState, ToChecker};
+use crate::pipe::{FromChecker, HEARTBEAT, Init, ToChecker};
 use channel::Channel;
 use runner::{Follow, Run, Slot};
 use schedule::Pace;
@@ -124,11 +124,13 @@ where
             },
             event = events.recv() => {
                 let Some(event) = event else { bail!("the thread that loads plugins has ended") };
-                if let Some(state) = slots.note(event)
+                // Before any run that comes of it.
+                if let Some(state) = event.state().cloned()
                     && out.send(FromChecker::Plugin(state)).await.is_err()
                 {
                     return Ok(());
                 }
+                slots.note(event);
             }
             ended = running.tasks.join_next() => {
                 // Ended on purpose: the check was removed or replaced.
@@ -245,8 +247,8 @@ async fn heartbeat(out: mpsc::Sender<FromChecker>) -> anyhow::Result<()> {
 struct Slots<P> {
     sources: Sources,
     slots: HashMap<String, latest::Sender<Slot<P>>>,
-    /// Plugins that are being compiled: nothing more is known of them yet.
-    underway: HashSet<String>,
+    /// Plugins whose only file is still to be loaded: nothing more is known of them yet.
+    awaited: HashSet<String>,
     /// What is known of a plugin of which nothing was heard.
     unheard: Unheard,
 }
@@ -260,7 +262,7 @@ enum Unheard {
 
 impl<P: Clone> Slots<P> {
     fn new(sources: Sources) -> Self {
-        Slots { sources, slots: HashMap::new(), underway: HashSet::new(), unheard: Unheard::Pending }
+        Slots { sources, slots: HashMap::new(), awaited: HashSet::new(), unheard: Unheard::Pending }
     }
 
     fn follow(&mut self, plugin: &str) -> latest::Receiver<Slot<P>> {
@@ -270,7 +272,7 @@ impl<P: Clone> Slots<P> {
     fn slot(&mut self, plugin: &str) -> &latest::Sender<Slot<P>> {
         if !self.slots.contains_key(plugin) {
             let slot = match &self.unheard {
-                _ if self.underway.contains(plugin) => Slot::Pending,
+                _ if self.awaited.contains(plugin) => Slot::Pending,
                 Unheard::Pending => Slot::Pending,
                 Unheard::Missing { problems } => missing(plugin, &self.sources, problems),
             };
@@ -279,34 +281,34 @@ impl<P: Clone> Slots<P> {
         &self.slots[plugin]
     }
 
-    /// Takes note of an event; gives what the router should know of it.
-    fn note(&mut self, event: Event<P>) -> Option<PluginState> {
+    fn note(&mut self, event: Event<P>) {
+        if let Some(state) = event.state() {
+            match state.awaited() {
+                Some(_) => self.awaited.insert(state.name.clone()),
+                None => self.awaited.remove(&state.name),
+            };
+        }
         match event {
-            Event::Underway { state } => {
-                self.underway.insert(state.name.clone());
-                Some(state)
+            Event::Pending { state } => {
+                if state.awaited().is_some() {
+                    self.slot(&state.name).send_replace(Slot::Pending);
+                }
             }
             Event::Loaded { plugin, state, sha256 } => {
-                self.underway.remove(&state.name);
                 self.slot(&state.name).send_replace(Slot::Present { plugin, sha256 });
-                Some(state)
             }
             Event::Kept { state } => {
-                self.underway.remove(&state.name);
                 if let (None, Some(error)) = (&state.loaded, &state.error) {
                     let reason = format!("plugin {} ({}) can't be used: {error}", state.name, state.source.display());
                     self.slot(&state.name).send_replace(Slot::Absent { reason });
                 }
-                Some(state)
             }
             Event::Gone { state } => {
-                self.underway.remove(&state.name);
                 let reason = format!("plugin {} is gone: {} was removed", state.name, state.source.display());
                 self.slot(&state.name).send_replace(Slot::Absent { reason });
-                Some(state)
             }
             Event::Ready { problems } => {
-                for (name, slot) in self.slots.iter().filter(|(name, _)| !self.underway.contains(*name)) {
+                for (name, slot) in self.slots.iter().filter(|(name, _)| !self.awaited.contains(*name)) {
                     slot.send_if_modified(|slot| {
                         let pending = matches!(slot, Slot::Pending);
                         if pending {
@@ -316,7 +318,6 @@ impl<P: Clone> Slots<P> {
                     });
                 }
                 self.unheard = Unheard::Missing { problems };
-                None
             }
         }
     }

@@ -68,7 +68,7 @@ impl Ended {
 /// What is known about a plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Slot<P> {
-    /// Not tried yet; checks wait.
+    /// There is a file, of which it is not known yet what becomes of it; checks wait.
     Pending,
     Present {
         plugin: P,
@@ -104,7 +104,7 @@ impl<P: Clone + Send + Sync + 'static> Follow<P> {
         let mut in_flight: Option<Pin<Box<dyn Future<Output = Ended> + Send + '_>>> = None;
         loop {
             tokio::select! {
-                () = sleep_until(schedule.due()) => {
+                () = sleep_until(schedule.due()), if !matches!(*self.slot.borrow(), Slot::Pending) => {
                     schedule.start(Instant::now());
                     in_flight = Some(match self.slot.borrow_and_update().clone() {
                         Slot::Present { sha256, .. } if check.sha256.as_ref().is_some_and(|pin| *pin != sha256) => {
@@ -117,8 +117,11 @@ impl<P: Clone + Send + Sync + 'static> Follow<P> {
                             Box::pin(async move { runner.run(&plugin, check, memo, changes).await })
                         }
                         Slot::Absent { reason } => Box::pin(std::future::ready(Ended::without_run(reason))),
-                        // The plugin is never forgotten once it was tried.
-                        Slot::Pending => Box::pin(std::future::ready(Ended::without_run("plugin not loaded".to_owned()))),
+                        // Since just now: the run is put off until more is known.
+                        Slot::Pending => {
+                            schedule.finish(Instant::now());
+                            continue;
+                        }
                     });
                 }
                 ended = finished(&mut in_flight) => {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::files::{self, Candidate, Contents, Proof, Rule};
 use super::signature::Keys;
-use crate::pipe::{LoadedPlugin, PluginState};
+use crate::pipe::{LoadedPlugin, Pending, PluginState};
 
 /// How long a file stays as it is before it counts.
 pub const SETTLE: Duration = Duration::from_millis(100);
@@ -49,8 +49,11 @@ pub struct Loaded<P> {
 pub enum Loading<P> {
     /// Or why not, in words.
     Done(Result<Loaded<P>, String>),
-    /// It takes long and goes on aside, or will: to be asked for again once it is due.
-    Underway,
+    /// It goes on aside, or will: to be asked for again once it is due. What is said of the plugin until then, like `is
+    /// being compiled`.
+    Underway { what: String },
+    /// The same, of a file that can't be used until then, and why.
+    Failing { error: String },
 }
 
 /// Makes runnable plugins of files' bytes.
@@ -81,8 +84,9 @@ impl<P, F: FnMut(&[u8]) -> Result<Loaded<P>, String>> Load for F {
 pub enum Event<P> {
     /// This version runs from now on.
     Loaded { plugin: P, sha256: String, state: PluginState },
-    /// The file takes long to compile; the version that runs, if any, goes on.
-    Underway { state: PluginState },
+    /// There is a file of which it is not known yet what becomes of it; the version that runs, if any, goes on. Comes
+    /// before [`Event::Ready`] for every file that is there at start, and again when something else is awaited.
+    Pending { state: PluginState },
     /// The version that runs, if any, goes on; what is known about the file has changed.
     Kept { state: PluginState },
     /// No file of this name is left: the plugin must not run any more.
@@ -90,6 +94,18 @@ pub enum Event<P> {
     /// All files that were there at start have been tried: only plugins in earlier events exist. Comes once. `problems`
     /// says which directories can't be read.
     Ready { problems: Vec<String> },
+}
+
+impl<P> Event<P> {
+    /// What the event says of its plugin.
+    pub fn state(&self) -> Option<&PluginState> {
+        match self {
+            Event::Loaded { state, .. } | Event::Pending { state } | Event::Kept { state } | Event::Gone { state } => {
+                Some(state)
+            }
+            Event::Ready { .. } => None,
+        }
+    }
 }
 
 /// The plugins, by name.
@@ -120,8 +136,10 @@ struct Entry {
     since: Instant,
     /// The version of the file that was tried last.
     tried: Option<Candidate>,
-    /// Its digest, while it is not known what became of that.
+    /// Its digest, while it has to be asked for again.
     underway: Option<String>,
+    /// What is awaited, as it was told.
+    pending: Option<Pending>,
     missing_since: Option<Instant>,
     loaded: Option<LoadedPlugin>,
     error: Option<String>,
@@ -178,11 +196,12 @@ impl<L: Load> Shelf<L> {
                 }
                 continue;
             }
-            let settled_at = match last_written {
-                Some(last) => last + SETTLE_OPEN,
-                None if candidate.stamp.is_empty() => entry.since + SETTLE_OPEN,
-                None => entry.since + SETTLE,
+            let (settled_at, what) = match last_written {
+                Some(last) => (last + SETTLE_OPEN, "is still being written"),
+                None if candidate.stamp.is_empty() => (entry.since + SETTLE_OPEN, "is still empty"),
+                None => (entry.since + SETTLE, "is about to be loaded"),
             };
+            entry.awaits(name, what, false, emit);
             if settled_at <= now { settled.push(name.clone()) } else { wait(settled_at) }
         }
         let missing: Vec<String> =
@@ -219,7 +238,7 @@ impl<L: Load> Shelf<L> {
     }
 
     /// Notes what a plugin's file is now.
-    fn see(&mut self, name: &str, candidate: &Candidate, now: Instant) -> &Entry {
+    fn see(&mut self, name: &str, candidate: &Candidate, now: Instant) -> &mut Entry {
         let entry = self.entries.entry(name.to_owned()).or_insert_with(|| {
             // Nothing runs yet that a file in the middle of a rename dance could displace: an old file is settled.
             let old = candidate.stamp.is_older_than(SETTLE_OPEN, SystemTime::now());
@@ -228,6 +247,7 @@ impl<L: Load> Shelf<L> {
                 since: if old { now.checked_sub(SETTLE).unwrap_or(now) } else { now },
                 tried: None,
                 underway: None,
+                pending: None,
                 missing_since: None,
                 loaded: None,
                 error: None,
@@ -249,11 +269,10 @@ impl<L: Load> Shelf<L> {
             return Some(until);
         }
         let entry = self.entries.remove(name)?;
-        // A file that came and went before it counted was never told of.
-        entry.tried?;
-        let error = format!("gone: {} was removed", entry.seen.path.display());
+        // A file that came and went before it counted is forgotten.
+        let error = entry.tried.map(|_| format!("gone: {} was removed", entry.seen.path.display()));
         let (name, source) = (name.to_owned(), entry.seen.path);
-        let state = PluginState { name, source, loaded: None, error: Some(error), underway: false };
+        let state = PluginState { name, source, loaded: None, error, pending: None };
         emit(Event::Gone { state });
         None
     }
@@ -272,7 +291,8 @@ impl<L: Load> Shelf<L> {
             Err(error) => Err(error),
         };
         entry.tried = Some(entry.seen.clone());
-        let was_underway = entry.underway.take();
+        // Tried again from time to time: what is known of it stays until that changes.
+        let is_failing = entry.underway.take().is_some() && entry.pending.is_none();
         let outcome = match bytes {
             Err(error) => Err(error),
             Ok(bytes) => {
@@ -280,16 +300,25 @@ impl<L: Load> Shelf<L> {
                 if entry.loaded.as_ref().is_some_and(|loaded| loaded.sha256 == sha256) {
                     Ok(None)
                 } else {
+                    if !is_failing {
+                        entry.awaits(name, "is being compiled", false, emit);
+                    }
                     // A bug in the compiler must not take the other plugins with it.
                     let loading = panic::catch_unwind(AssertUnwindSafe(|| self.load.load(&sha256, &bytes, is_urgent)));
                     match loading {
                         Ok(Loading::Done(loaded)) => loaded.map(|loaded| Some((sha256, loaded))),
-                        Ok(Loading::Underway) => {
-                            let is_new = was_underway.as_ref() != Some(&sha256);
-                            entry.error = Some("takes long to compile: not done yet".to_owned());
+                        Ok(Loading::Underway { what }) => {
                             entry.underway = Some(sha256);
-                            if is_new {
-                                emit(Event::Underway { state: entry.state(name) });
+                            if !is_failing {
+                                entry.awaits(name, &what, true, emit);
+                            }
+                            return Attempt::Underway;
+                        }
+                        Ok(Loading::Failing { error }) => {
+                            entry.underway = Some(sha256);
+                            if entry.pending.take().is_some() || entry.error.as_ref() != Some(&error) {
+                                entry.error = Some(error);
+                                emit(Event::Kept { state: entry.state(name) });
                             }
                             return Attempt::Underway;
                         }
@@ -298,6 +327,7 @@ impl<L: Load> Shelf<L> {
                 }
             }
         };
+        entry.pending = None;
         let fresh = match outcome {
             Ok(fresh) => {
                 entry.error = None;
@@ -337,8 +367,21 @@ impl Entry {
             source: self.seen.path.clone(),
             loaded: self.loaded.clone(),
             error: self.error.clone(),
-            underway: self.underway.is_some(),
+            pending: self.pending.clone(),
         }
+    }
+
+    /// Notes what the file waits for, and tells if that is new. What was wrong with an earlier file is no longer of
+    /// interest.
+    fn awaits<P>(&mut self, name: &str, what: &str, is_long: bool, emit: &mut dyn FnMut(Event<P>)) {
+        let since = match &self.pending {
+            Some(pending) if pending.what == what && pending.is_long == is_long => return,
+            Some(pending) => pending.since,
+            None => unix_time(),
+        };
+        self.error = None;
+        self.pending = Some(Pending { what: what.to_owned(), since, is_long });
+        emit(Event::Pending { state: self.state(name) });
     }
 }
 

@@ -16,7 +16,7 @@ use vouchd_plugin::Changes;
 use super::runner::Ended;
 use super::shelf::Loaded;
 use super::*;
-use crate::pipe::{MAX_MESSAGE, RunDone};
+use crate::pipe::{MAX_MESSAGE, Pending, PluginState, RunDone};
 
 const MEMORY: u64 = 32 << 20;
 
@@ -163,9 +163,12 @@ impl Router {
         }
     }
 
+    /// What became of a file; that it is awaited comes before.
     async fn plugin(&self) -> PluginState {
         loop {
-            if let FromChecker::Plugin(state) = self.receive().await {
+            if let FromChecker::Plugin(state) = self.receive().await
+                && state.pending.is_none()
+            {
                 return state;
             }
         }
@@ -339,20 +342,22 @@ fn a_check_waits_for_a_plugin_that_is_being_compiled_and_misses_only_what_is_not
     let sources = Sources { plugins: "/p".into(), builtins: "/b".into(), keys: None };
     let mut slots: Slots<String> = Slots::new(sources);
     let slow = slots.follow("slow");
-    let state = |underway| PluginState {
+    let state = |is_pending: bool| PluginState {
         name: "slow".to_owned(),
         source: "/p/slow.wasm".into(),
         loaded: None,
-        error: Some("why".to_owned()),
-        underway,
+        error: (!is_pending).then(|| "why".to_owned()),
+        pending: is_pending.then(|| Pending { what: "is being compiled".to_owned(), since: 0, is_long: true }),
     };
-    assert!(slots.note(Event::Underway { state: state(true) }).is_some(), "for status");
+    slots.note(Event::Pending { state: state(true) });
     slots.note(Event::Ready { problems: Vec::new() });
     assert!(matches!(*slow.borrow(), Slot::Pending));
     assert!(matches!(*slots.follow("slow").borrow(), Slot::Pending));
     assert!(matches!(*slots.follow("other").borrow(), Slot::Absent { .. }));
     slots.note(Event::Kept { state: state(false) });
     assert!(matches!(&*slow.borrow(), Slot::Absent { reason } if reason.ends_with("can't be used: why")));
+    slots.note(Event::Pending { state: state(true) });
+    assert!(matches!(*slow.borrow(), Slot::Pending), "a new file, in place of one that can't be used");
 }
 
 /// A program that does nothing, and is another than those of other numbers.

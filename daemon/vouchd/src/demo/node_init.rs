@@ -115,7 +115,6 @@ fn prepare(args: &NodeArgs) -> anyhow::Result<()> {
 }
 
 /// The daemon's configuration on a node; `check` are the lines that say which plugin it runs.
-/// The grace is for a plugin that takes long to compile: the first result is worth waiting for.
 pub fn config(node: NodeId, check: &str) -> String {
     let priority = node.priority();
     format!(
@@ -125,7 +124,6 @@ control = "{HOME}/control.sock"
 plugin_dir = "{HOME}/plugins.d"
 builtin_plugin_dir = "{HOME}/plugins"
 cache_dir = "{HOME}/cache"
-error_grace = "3m"
 
 [check.{CHECK}]
 {check}interval = "1s"

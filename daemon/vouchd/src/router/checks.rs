@@ -3,6 +3,7 @@
 //! Lives in the router, not in the checker, so that a checker that dies takes no knowledge with it. No I/O here.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::time::{Duration, Instant, SystemTime};
 
 use tracing::debug;
@@ -13,7 +14,7 @@ use vouchd_vrrp::limit::Limiter;
 use vouchd_vrrp::{Health, Instant as Moment};
 
 use super::log::{Line, Log, Subject};
-use crate::pipe::{LogLine, PluginState, RunDone, ToChecker};
+use crate::pipe::{LogLine, Pending, PluginState, RunDone, ToChecker};
 use crate::status;
 
 /// All checks, the instances that list them, and the plugins that the checker has told of.
@@ -31,6 +32,8 @@ struct CheckState {
     last: Option<LastRun>,
     /// When a result last came, or was first expected.
     heard: Instant,
+    /// What its plugin has to wait for before there can be a result.
+    awaits: Option<Pending>,
     runs: u64,
     failures: u64,
     skipped: u64,
@@ -73,7 +76,9 @@ impl Checks {
             }
             messages.push(ToChecker::Check(Box::new(spec.clone())));
             let known = self.checks.remove(&spec.name);
-            self.checks.insert(spec.name.clone(), CheckState::new(spec.clone(), known));
+            let mut check = CheckState::new(spec.clone(), known);
+            check.await_plugin(self.plugins.get(&spec.plugin));
+            self.checks.insert(spec.name.clone(), check);
         }
         self.instances.retain(|name, _| config.instances.iter().any(|instance| instance.name == *name));
         for instance in &config.instances {
@@ -101,16 +106,27 @@ impl Checks {
         check.record(done, &mut self.log)
     }
 
-    /// The checker is gone for longer than its grace: no check can vouch for anything.
+    /// No run has ended for longer than the grace since the checker was lost: no check can vouch for anything, but for
+    /// those of which a new checker says what they wait for.
     pub fn lost_all(&mut self, reason: &str) {
-        for check in self.checks.values_mut() {
+        for check in self.checks.values_mut().filter(|check| check.awaits.is_none()) {
             check.lost(reason, &mut self.log);
+        }
+    }
+
+    /// The checker is gone, and with it all that was underway in there.
+    pub fn checker_gone(&mut self) {
+        for plugin in self.plugins.values_mut() {
+            plugin.pending = None;
+        }
+        for check in self.checks.values_mut() {
+            check.await_plugin(None);
         }
     }
 
     /// Checks that the checker owes a result for too long: it runs, yet says nothing of them.
     pub fn lose_overdue(&mut self, now: Instant, grace: Duration) {
-        for check in self.checks.values_mut() {
+        for check in self.checks.values_mut().filter(|check| check.awaits.is_none()) {
             let due = check.spec.interval + check.spec.timeout + grace;
             let silent = now.saturating_duration_since(check.heard);
             if silent > due {
@@ -130,9 +146,17 @@ impl Checks {
     pub fn plugin(&mut self, state: PluginState) {
         let PluginState { name, source, .. } = &state;
         let line = |level: fn(Subject, String) -> Line, text: String| level(Subject::Plugin(name.clone()), text);
+        for check in self.checks.values_mut().filter(|check| check.spec.plugin == *name) {
+            check.await_plugin(Some(&state));
+        }
+        if let Some(Pending { is_long: false, .. }) = &state.pending {
+            self.plugins.insert(name.clone(), state);
+            return;
+        }
         let (kind, line) = match (&state.loaded, &state.error) {
-            _ if state.underway => {
-                ("underway", line(Line::info, format!("plugin {name}: {} takes long to compile", source.display())))
+            _ if let Some(Pending { what, .. }) = &state.pending => {
+                let until = if state.loaded.is_some() { "the previous version goes on" } else { "its checks wait" };
+                ("pending", line(Line::info, format!("plugin {name} {what} ({}); {until}", source.display())))
             }
             (Some(loaded), None) => {
                 let compiled = loaded.compiled_in.map_or_else(
@@ -158,7 +182,7 @@ impl Checks {
             (None, None) => ("gone", line(Line::info, format!("plugin {name} is gone"))),
         };
         self.log.say_state(Time::now(), "plugin", kind, line);
-        if state.loaded.is_none() && state.error.is_none() {
+        if state.loaded.is_none() && state.error.is_none() && state.pending.is_none() {
             self.plugins.remove(&state.name);
         } else {
             self.plugins.insert(state.name.clone(), state);
@@ -214,6 +238,7 @@ impl CheckState {
             since: known.map_or_else(SystemTime::now, |known| known.since),
             last: None,
             heard: Instant::now(),
+            awaits: None,
             runs: 0,
             failures: 0,
             skipped: 0,
@@ -222,7 +247,28 @@ impl CheckState {
         }
     }
 
+    /// Follows what is known of its plugin.
+    fn await_plugin(&mut self, plugin: Option<&PluginState>) {
+        match plugin.and_then(PluginState::awaited) {
+            Some(pending) => {
+                self.counter.awaits(&format!("plugin {} {}", self.spec.plugin, pending.what));
+                self.awaits = Some(pending.clone());
+            }
+            None if self.awaits.take().is_some() => {
+                if matches!(self.counter.standing(), Standing::Waiting { .. }) {
+                    self.counter.awaits("no result yet");
+                }
+                self.heard = Instant::now();
+            }
+            None => {}
+        }
+    }
+
     fn record(&mut self, mut done: RunDone, log: &mut Log) -> Option<ToChecker> {
+        if self.awaits.is_some() && matches!(done.result, RunResult::Error { .. }) {
+            // From before its plugin's file was there.
+            return None;
+        }
         self.heard = Instant::now();
         self.runs += 1;
         self.skipped += done.skipped;
@@ -272,21 +318,32 @@ impl CheckState {
         let (to, message) = status::verdict(self.counter.standing());
         let name = &self.spec.name;
         let level = match self.counter.standing() {
-            Standing::Waiting | Standing::Verdict { verdict: Verdict::Pass, .. } => Line::info,
+            Standing::Waiting { .. } | Standing::Verdict { verdict: Verdict::Pass, .. } => Line::info,
             Standing::Verdict { .. } | Standing::Error { .. } => Line::warn,
         };
         let line = level(Subject::Check(name.clone()), format!("check {name}: {from} -> {to}: {message}"));
         log.say_state(Time::now(), "verdict", to, line.change(from, to));
     }
 
-    fn status(&self, name: &str, now: SystemTime) -> status::Check {
+    /// What is said of it, with a message, and since when.
+    fn said(&self) -> (&'static str, String, SystemTime) {
         let (verdict, message) = status::verdict(self.counter.standing());
+        let Some(Pending { what, since, .. }) = &self.awaits else { return (verdict, message, self.since) };
+        let mut waits = format!("plugin {} {}", self.spec.plugin, status::waiting(what, *since));
+        if let Standing::Verdict { .. } = self.counter.standing() {
+            let _ = write!(waits, "; until then its last verdict counts: {verdict}: {message}");
+        }
+        ("waiting", waits, SystemTime::UNIX_EPOCH + Duration::from_secs(*since))
+    }
+
+    fn status(&self, name: &str, now: SystemTime) -> status::Check {
+        let (verdict, message, since) = self.said();
         status::Check {
             name: name.to_owned(),
             plugin: self.spec.plugin.clone(),
             verdict: verdict.to_owned(),
             message,
-            since: status::time(self.since),
+            since: status::time(since),
             last_run: self.last.as_ref().map(|last| last.status()),
             runs: self.runs,
             failures: self.failures,
@@ -348,10 +405,17 @@ impl InstanceChecks {
 
 fn health(fitness: Fitness) -> Health {
     match fitness {
-        Fitness::Waiting { checks, priority, .. } => Health::Waiting {
-            reason: format!("waits for the first result of {}", checks.join(", ")),
-            priority: vouchd_wire::Priority::new(priority),
-        },
+        Fitness::Waiting { checks, priority, terms } => {
+            let why = |check: &String| {
+                let term = terms.iter().find(|term| term.check == *check);
+                format!("{check} ({})", term.map_or("", |term| &term.why))
+            };
+            let checks: Vec<_> = checks.iter().map(why).collect();
+            Health::Waiting {
+                reason: format!("waits for the first result of {}", checks.join(", ")),
+                priority: vouchd_wire::Priority::new(priority),
+            }
+        }
         Fitness::Fit { priority, terms } => {
             let reasons: Vec<_> = terms
                 .iter()

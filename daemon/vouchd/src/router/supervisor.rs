@@ -270,6 +270,7 @@ impl Supervisor {
         let CheckerState::Running { process, started, useful, .. } = std::mem::replace(&mut self.checker, gone) else {
             return;
         };
+        self.checks.checker_gone();
         let pid = process.pid();
         let reason = match reason {
             Some(reason) => reason,

@@ -60,7 +60,26 @@ fn install(path: &Path, text: &str) {
 struct Events(Receiver<Event<String>>);
 
 impl Events {
+    /// What became of a file; that it is awaited comes before.
     fn next(&self) -> Event<String> {
+        self.next_within(Duration::from_secs(3))
+    }
+
+    fn next_within(&self, time: Duration) -> Event<String> {
+        self.known_within(time).unwrap_or_else(|| panic!("an event within {time:?}"))
+    }
+
+    fn known_within(&self, time: Duration) -> Option<Event<String>> {
+        let until = Instant::now() + time;
+        loop {
+            let event = self.0.recv_timeout(until.saturating_duration_since(Instant::now())).ok()?;
+            if !matches!(event, Event::Pending { .. }) {
+                return Some(event);
+            }
+        }
+    }
+
+    fn any(&self) -> Event<String> {
         self.0.recv_timeout(Duration::from_secs(3)).expect("an event within 3 s")
     }
 
@@ -93,7 +112,7 @@ impl Events {
     }
 
     fn silent_for(&self, time: Duration) {
-        if let Ok(event) = self.0.recv_timeout(time) {
+        if let Some(event) = self.known_within(time) {
             panic!("expected nothing, found {event:?}");
         }
     }
@@ -307,7 +326,7 @@ fn a_directory_that_appears_later_or_is_replaced_is_found() {
     events.ready();
     fs::create_dir(&inner).unwrap();
     fs::write(inner.join("p.wasm"), "good").unwrap();
-    let event = events.0.recv_timeout(RESCAN * 2).expect("found by looking again");
+    let event = events.next_within(RESCAN * 2);
     assert!(matches!(event, Event::Loaded { plugin, .. } if plugin == "good"));
 }
 
@@ -319,7 +338,7 @@ impl Load for Slow {
 
     fn load(&mut self, sha256: &str, bytes: &[u8], _is_urgent: bool) -> Loading<String> {
         if bytes.starts_with(b"slow") && !self.is_due(sha256) {
-            return Loading::Underway;
+            return Loading::Underway { what: "is being compiled".to_owned() };
         }
         Loading::Done(load(&[b"good ", bytes].concat()))
     }
@@ -339,20 +358,24 @@ fn a_file_that_takes_long_is_told_of_once_and_keeps_no_other_waiting() {
     let (sender, receiver) = mpsc::channel();
     spawn(sources, BTreeSet::new(), Slow(done.clone()), move |event| sender.send(event).is_ok()).unwrap();
     let events = Events(receiver);
-    match events.next() {
-        Event::Underway { state } => {
-            assert_eq!((state.name.as_str(), state.underway, state.loaded), ("a", true, None));
-            assert_eq!(state.error.as_deref(), Some("takes long to compile: not done yet"));
+    let told: Vec<_> = std::iter::repeat_with(|| match events.any() {
+        Event::Pending { state } => {
+            assert_eq!((state.name.as_str(), &state.loaded, &state.error), ("a", &None, &None));
+            state.pending.map(|pending| (pending.what, pending.is_long)).unwrap()
         }
-        event => panic!("expected a plugin underway, found {event:?}"),
-    }
-    events.ready();
+        event => panic!("expected a plugin that is awaited, found {event:?}"),
+    })
+    .take(3)
+    .collect();
+    let expected = [("is about to be loaded", false), ("is being compiled", false), ("is being compiled", true)];
+    assert_eq!(told, expected.map(|(what, is_long)| (what.to_owned(), is_long)));
+    assert!(matches!(events.any(), Event::Ready { .. }));
     fs::write(scene.plugin("b.wasm"), "b").unwrap();
     assert_eq!(events.loaded().0, "good b");
     events.silent_for(SETTLE * 4);
     done.store(true, std::sync::atomic::Ordering::SeqCst);
     let (plugin, state) = events.loaded();
-    assert_eq!((plugin.as_str(), state.name.as_str(), state.underway, state.error), ("good slow", "a", false, None));
+    assert_eq!((plugin.as_str(), state.name.as_str(), state.pending, state.error), ("good slow", "a", None, None));
 }
 
 #[test]

@@ -71,9 +71,9 @@ fn read(sources: Sources) -> anyhow::Result<Vec<PluginState>> {
     let mut shelf = Shelf::new(sources, BTreeSet::new(), Loader::new(host), Instant::now());
     let mut states = BTreeMap::new();
     let mut ready = false;
-    while !ready || states.values().any(|state: &PluginState| state.underway) {
+    while !ready || states.values().any(|state: &PluginState| state.pending.is_some()) {
         let wake = shelf.scan(&mut |event| match event {
-            Event::Loaded { state, .. } | Event::Kept { state } | Event::Underway { state } => {
+            Event::Loaded { state, .. } | Event::Kept { state } | Event::Pending { state } => {
                 states.insert(state.name.clone(), state);
             }
             Event::Gone { state } => drop(states.remove(&state.name)),

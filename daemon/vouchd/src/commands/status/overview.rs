@@ -134,8 +134,8 @@ pub fn plugin_table<'a>(plugins: impl IntoIterator<Item = &'a Plugin>) -> String
             sha256.to_owned(),
             plugin.source.clone(),
         ]);
-        if let Some(error) = &plugin.error {
-            table.note(error);
+        for note in [&plugin.error, &plugin.pending].into_iter().flatten() {
+            table.note(note);
         }
     }
     table.to_string()

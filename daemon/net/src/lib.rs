@@ -17,6 +17,7 @@ mod clock;
 pub mod double;
 mod holdings;
 mod keeper;
+mod link_socket;
 mod links;
 mod mirror;
 mod netlink;
@@ -32,6 +33,7 @@ pub use address::{
 };
 pub use clock::Time;
 pub use keeper::{AddressKeeper, sweep};
+pub use link_socket::Sender;
 pub use links::{DownReason, LinkEvent, LinkState, Watched};
 pub use netlink::OUR_PROTOCOL;
 pub use network::{Kernel, Network};

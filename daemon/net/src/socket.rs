@@ -1,6 +1,11 @@
-//! The raw socket that carries advertisements on one interface (RFC 9568 section 5.1). IPv4.
+//! The sockets that carry advertisements on one interface (RFC 9568 section 5.1). IPv4.
+//!
+//! Two of them. An ordinary raw IP socket sends and keeps the membership in the multicast group. A packet socket
+//! receives: the IP layer drops a packet whose source is an address of this host, so an active router would never hear
+//! the owner of its addresses, nor a machine that has the same address as it. Only an advertisement that came in
+//! fragments is taken from the raw socket, because the IP layer puts it together.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::num::NonZeroU32;
 use std::ops::Range;
@@ -8,9 +13,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
-use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn, recv, sendmsg, setsockopt, sockopt};
-use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
+use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn, recvmsg, sendmsg};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockFilter, Socket, Type};
 use vouchd_wire::{GROUP_V4, IP_PROTOCOL, TTL, ipv4};
+
+use crate::link_socket::{LinkSocket, Sender, enlarge_buffer, filter, set_option};
 
 /// A receive buffer of this size holds every IPv4 packet.
 pub const MAX_PACKET: usize = 65_535;
@@ -21,26 +28,28 @@ const TOS: u32 = 0xc0;
 /// The queueing priority that goes with it (TC_PRIO_INTERACTIVE); the next one would need a capability.
 const PRIORITY: u32 = 6;
 
-/// Room for some thousand advertisements: a burst must not push out the one that decides.
-const RECEIVE_BUFFER: usize = 1 << 20;
+/// Packets without meaning that one call skips; the caller has timers to look after.
+const SKIP: usize = 256;
 
 /// Whether a socket listens to the VRRP group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Groups {
     /// Multicast and unicast advertisements come in.
     Vrrp,
-    /// Only what was sent to an address of this host comes in.
+    /// Only what was not sent to a multicast group comes in.
     None,
 }
 
-/// One interface's socket for VRRP packets.
+/// One interface's sockets for VRRP packets.
 ///
-/// It is bound to the interface as it is now: when the interface is deleted and created again, the socket stays deaf,
-/// so drop it and open a new one. An interface that merely goes down and up keeps its socket.
+/// They are bound to the interface as it is now: when the interface is deleted and created again, they stay deaf, so
+/// drop them and open new ones. An interface that merely goes down and up keeps its sockets.
 #[derive(Debug)]
 pub struct VrrpSocket {
-    socket: Socket,
-    index: u32,
+    ip: Socket,
+    link: LinkSocket,
+    index: NonZeroU32,
+    groups: Groups,
 }
 
 /// A packet that came in.
@@ -48,46 +57,53 @@ pub struct VrrpSocket {
 pub struct Received {
     /// Who sent it.
     pub source: Ipv4Addr,
-    /// To which address.
+    /// To which address. A unicast address need not be one of this host.
     pub destination: Ipv4Addr,
     /// Time to live, 255 if it comes from this link.
     pub ttl: u8,
+    /// Who sent it, as the link layer tells.
+    pub sender: Sender,
     /// Where in the buffer the VRRP packet is; without link-layer padding.
     pub payload: Range<usize>,
 }
 
 impl VrrpSocket {
-    /// Opens the socket on `interface`.
+    /// Opens the sockets on `interface`.
     ///
     /// # Errors
     /// `ENODEV` when there is no such interface, `EPERM` without CAP_NET_RAW.
     pub fn open(interface: &str, groups: Groups) -> io::Result<Self> {
-        let index = if_nametoindex(interface)?;
-        let socket =
+        let index = NonZeroU32::new(if_nametoindex(interface)?).ok_or(Errno::ENODEV)?;
+        let link = LinkSocket::open(index, libc::ETH_P_IP, &whole_vrrp_packets(index))?;
+        let ip =
             Socket::new(Domain::IPV4, Type::RAW.cloexec().nonblocking(), Some(Protocol::from(i32::from(IP_PROTOCOL))))?;
         // By name and before anything else, so that no packet of another interface gets into the queue.
-        socket.bind_device(Some(interface.as_bytes()))?;
-        // Beyond the system's limit where we may, up to it where not.
-        if setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
-            socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
-        }
-        socket.set_tos_v4(TOS)?;
-        socket.set_priority(PRIORITY)?;
-        socket.set_ttl_v4(u32::from(TTL))?;
-        socket.set_multicast_ttl_v4(u32::from(TTL))?;
-        socket.set_multicast_loop_v4(false)?;
-        socket.set_multicast_all_v4(false)?;
-        no_path_mtu_discovery(&socket)?;
+        ip.bind_device(Some(interface.as_bytes()))?;
+        enlarge_buffer(&ip)?;
+        ip.set_tos_v4(TOS)?;
+        ip.set_priority(PRIORITY)?;
+        ip.set_ttl_v4(u32::from(TTL))?;
+        ip.set_multicast_ttl_v4(u32::from(TTL))?;
+        ip.set_multicast_loop_v4(false)?;
+        ip.set_multicast_all_v4(false)?;
+        // Leaves the don't-fragment flag clear, as other routers do: an advertisement larger than the MTU still arrives.
+        set_option(&ip, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT)?;
+        set_option(&ip, libc::IPPROTO_IP, libc::IP_RECVFRAGSIZE, 1)?;
         match groups {
-            Groups::Vrrp => socket.join_multicast_v4_n(&GROUP_V4, &InterfaceIndexOrAddress::Index(index))?,
+            Groups::Vrrp => ip.join_multicast_v4_n(&GROUP_V4, &InterfaceIndexOrAddress::Index(index.get()))?,
             Groups::None => {}
         }
-        Ok(Self { socket, index })
+        Ok(Self { ip, link, index, groups })
     }
 
-    /// The index of the interface that the socket is bound to.
-    pub fn index(&self) -> Option<NonZeroU32> {
-        NonZeroU32::new(self.index)
+    /// The index of the interface that the sockets are bound to.
+    pub fn index(&self) -> NonZeroU32 {
+        self.index
+    }
+
+    /// What to poll: readable when [`VrrpSocket::receive`] has something to do.
+    pub fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
+        [self.link.as_fd(), self.ip.as_fd()]
     }
 
     /// Sends a VRRP packet from `source`, which must be an address of this host. Never blocks.
@@ -97,12 +113,12 @@ impl VrrpSocket {
     /// down or gone, `EAGAIN` when the send buffer is full.
     pub fn send(&self, source: Ipv4Addr, destination: Ipv4Addr, payload: &[u8]) -> io::Result<()> {
         let information = libc::in_pktinfo {
-            ipi_ifindex: i32::try_from(self.index).map_err(|_| Errno::ENODEV)?,
+            ipi_ifindex: i32::try_from(self.index.get()).map_err(|_| Errno::ENODEV)?,
             ipi_spec_dst: libc::in_addr { s_addr: u32::from_ne_bytes(source.octets()) },
             ipi_addr: libc::in_addr { s_addr: 0 },
         };
         let sent = sendmsg(
-            self.socket.as_raw_fd(),
+            self.ip.as_raw_fd(),
             &[IoSlice::new(payload)],
             &[ControlMessage::Ipv4PacketInfo(&information)],
             MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL,
@@ -112,58 +128,79 @@ impl VrrpSocket {
         Ok(())
     }
 
-    /// Takes the next packet out of the queue; `None` when the queue is empty. Never blocks. Use a `buffer` of
+    /// Takes the next packet out of the queues; `None` when they are empty. Never blocks. Use a `buffer` of
     /// [`MAX_PACKET`] bytes; a packet that does not fit is skipped.
     ///
     /// # Errors
-    /// What the kernel has to say about the interface, e.g. `ENETDOWN`; the socket stays usable.
+    /// What the kernel has to say about the interface; the sockets stay usable.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<Received>> {
-        loop {
-            let length = match recv(self.socket.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT) {
-                Ok(length) => length,
-                Err(Errno::EAGAIN) => return Ok(None),
-                Err(Errno::EINTR) => continue,
-                Err(error) => return Err(error.into()),
-            };
-            // The kernel has checked the IP header; one that does not parse was cut off by a small buffer.
-            if let Some(received) = buffer.get(..length).and_then(parse) {
+        for _ in 0..SKIP {
+            let Some((length, sender)) = self.link.receive(buffer)? else { break };
+            if let Some(received) = self.parse(buffer, length, sender) {
                 return Ok(Some(received));
             }
         }
+        for _ in 0..SKIP {
+            match self.receive_reassembled(buffer)? {
+                Some(Some(length)) => {
+                    if let Some(received) = self.parse(buffer, length, Sender::Unknown) {
+                        return Ok(Some(received));
+                    }
+                }
+                Some(None) => {}
+                None => break,
+            }
+        }
+        Ok(None)
+    }
+
+    /// The length of the next packet of the raw socket if it came in fragments, `Some(None)` if it came whole and was
+    /// received by the packet socket, `None` when the queue is empty.
+    fn receive_reassembled(&self, buffer: &mut [u8]) -> io::Result<Option<Option<usize>>> {
+        let mut control = nix::cmsg_space!(libc::c_int);
+        let mut slices = [IoSliceMut::new(buffer)];
+        loop {
+            match recvmsg::<()>(self.ip.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::MSG_DONTWAIT) {
+                // IP_RECVFRAGSIZE gives the size of the largest fragment, and nothing for a packet that came whole.
+                Ok(message) => return Ok(Some(message.cmsgs()?.next().map(|_| message.bytes))),
+                Err(Errno::EAGAIN) => return Ok(None),
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// `None` for what the IP layer would not have delivered to a socket with these groups.
+    fn parse(&self, buffer: &[u8], length: usize, sender: Sender) -> Option<Received> {
+        let packet = buffer.get(..length)?;
+        let (header, payload) = ipv4::Header::parse(packet).ok()?;
+        let heard = match self.groups {
+            Groups::Vrrp => !header.destination.is_multicast() || header.destination == GROUP_V4,
+            Groups::None => !header.destination.is_multicast(),
+        };
+        // What lies between the header and the payload is nothing, so the header's own length field says where it starts.
+        let start = usize::from(packet.first()? & 0x0f) * 4;
+        heard.then(|| Received {
+            source: header.source,
+            destination: header.destination,
+            ttl: header.ttl,
+            sender,
+            payload: start..start + payload.len(),
+        })
     }
 }
 
-impl AsFd for VrrpSocket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
-fn parse(packet: &[u8]) -> Option<Received> {
-    let (header, payload) = ipv4::Header::parse(packet).ok()?;
-    // What lies between the header and the payload is nothing, so the header's own length field says where it starts.
-    let start = usize::from(packet.first()? & 0x0f) * 4;
-    Some(Received {
-        source: header.source,
-        destination: header.destination,
-        ttl: header.ttl,
-        payload: start..start + payload.len(),
-    })
-}
-
-/// Leaves the don't-fragment flag clear, as other routers do: an advertisement larger than the MTU still arrives.
-fn no_path_mtu_discovery(socket: &Socket) -> io::Result<()> {
-    let value = libc::IP_PMTUDISC_DONT;
-    // SAFETY: the pointer and the length describe `value`, which lives through the call.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_IP,
-            libc::IP_MTU_DISCOVER,
-            (&raw const value).cast(),
-            size_of_val(&value) as libc::socklen_t,
-        )
-    };
-    Errno::result(result)?;
-    Ok(())
+/// IPv4 with protocol 112 that did not come in fragments. Everything else about the header is checked by its parser.
+fn whole_vrrp_packets(index: NonZeroU32) -> Vec<SockFilter> {
+    const MORE_FRAGMENTS_OR_OFFSET: u32 = 0x3fff;
+    let mut program = Vec::from(filter::arrived_on(index));
+    program.extend([
+        filter::load_byte(9),
+        filter::if_equal(u32::from(IP_PROTOCOL), 0, 2),
+        filter::load_half(6),
+        filter::if_any_bit(MORE_FRAGMENTS_OR_OFFSET, 0, 1),
+        filter::DROP,
+        filter::ACCEPT,
+    ]);
+    program
 }

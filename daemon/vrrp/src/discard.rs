@@ -92,7 +92,7 @@ pub enum Rejection {
     #[error("the source {0} is not the address of a router")]
     Source(IpAddr),
     /// See [`Discard::OwnAddress`].
-    #[error("another machine sends from our own address {0}, or our own packet was looped back")]
+    #[error("another machine sends from our own address {0}: give it, or this one, another address")]
     OwnAddress(IpAddr),
     /// See [`Discard::UnknownPeer`].
     #[error("{0} is not among the configured peers")]

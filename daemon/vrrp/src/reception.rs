@@ -50,7 +50,7 @@ fn addressing(config: &Config, own: Option<IpAddr>, packet: &Packet<'_>) -> Resu
         None if destination != group_for(destination) => {
             return Err(Rejection::Destination { found: destination, expected: "the VRRP multicast group" });
         }
-        Some(_) if destination.is_multicast() => {
+        Some(_) if destination.is_multicast() || is_broadcast(destination) => {
             return Err(Rejection::Destination { found: destination, expected: "this router's own address" });
         }
         None | Some(_) => {}

@@ -1,9 +1,13 @@
-//! The IPv4 header of a packet from a raw socket: who sent it to whom, with which TTL, and where its payload begins
-//! and ends. Not a general IPv4 stack: fragments are refused (an advertisement fits any MTU), options skipped.
+//! The IPv4 header of a packet: who sent it to whom, with which TTL, and where its payload begins and ends.
+//!
+//! A packet socket delivers packets that the kernel has not looked at, so everything that the kernel would check before
+//! it delivers one is checked here. Not a general IPv4 stack: fragments are refused, options skipped.
 
 use std::net::Ipv4Addr;
 
 use thiserror::Error;
+
+use crate::checksum::Sum;
 
 /// What an advertisement's reception needs of the IPv4 header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +52,9 @@ pub enum HeaderError {
     /// A piece of a larger packet.
     #[error("a fragment, expected a whole packet")]
     Fragment,
+    /// Damaged on the way (RFC 1122 section 3.2.1.2).
+    #[error("wrong header checksum")]
+    Checksum,
 }
 
 impl Header {
@@ -69,6 +76,9 @@ impl Header {
         let header = usize::from(words) * 4;
         if found < header {
             return Err(short(header));
+        }
+        if !packet.get(..header).is_some_and(|bytes| Sum::of_message(bytes).is_intact()) {
+            return Err(HeaderError::Checksum);
         }
         // More fragments, or an offset; "don't fragment" and the reserved bit are no matter.
         if u16::from_be_bytes([fragment_high, fragment_low]) & 0x3fff != 0 {
@@ -95,9 +105,17 @@ mod tests {
         bytes[9] = 112;
         bytes[12..16].copy_from_slice(&[192, 0, 2, 251]);
         bytes[16..20].copy_from_slice(&[224, 0, 0, 18]);
+        fix_checksum(&mut bytes);
         bytes.extend_from_slice(payload);
         bytes.extend(vec![0; padding]);
         bytes
+    }
+
+    fn fix_checksum(bytes: &mut [u8]) {
+        let header = usize::from(bytes[0] & 0x0f) * 4;
+        bytes[10..12].fill(0);
+        let checksum = Sum::of_message(&bytes[..header]).checksum();
+        bytes[10..12].copy_from_slice(&checksum.to_be_bytes());
     }
 
     #[test]
@@ -139,6 +157,7 @@ mod tests {
     fn a_total_length_inside_the_header_is_refused() {
         let mut bytes = packet(6, b"payload", 0);
         bytes[3] = 20;
+        fix_checksum(&mut bytes);
         assert!(matches!(Header::parse(&bytes), Err(HeaderError::TotalLength { total: 20, .. })));
     }
 
@@ -146,10 +165,21 @@ mod tests {
     fn fragments_and_other_versions_are_refused() {
         let mut bytes = packet(5, b"payload", 0);
         bytes[6] = 0x20;
+        fix_checksum(&mut bytes);
         assert_eq!(Header::parse(&bytes), Err(HeaderError::Fragment));
         bytes[6] = 0x40;
+        fix_checksum(&mut bytes);
         assert!(Header::parse(&bytes).is_ok(), "don't fragment is no fragment");
         bytes[0] = 0x65;
         assert_eq!(Header::parse(&bytes), Err(HeaderError::Version(6)));
+    }
+    #[test]
+    fn a_header_with_any_bit_flipped_is_refused() {
+        let good = packet(6, b"payload", 0);
+        for bit in 0..24 * 8 {
+            let mut bytes = good.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(Header::parse(&bytes).is_err(), "bit {bit}");
+        }
     }
 }

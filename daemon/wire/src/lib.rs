@@ -6,7 +6,7 @@
 //! into a whole, checked value or is refused with one named [`ParseError`]; nothing half-read leaves this crate, and no
 //! input makes it panic.
 //!
-//! [`ipv4`] reads the IP header that a raw socket delivers, [`arp`] builds the gratuitous ARP frame that moves an
+//! [`ipv4`] reads and checks the IP header in front of it, [`arp`] builds the gratuitous ARP frame that moves an
 //! address to its new holder.
 //!
 //! What is *not* here: whether a well-formed advertisement is meant for a router and believed by it (TTL, VRID,

@@ -4,14 +4,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use tracing::{debug, error, warn};
 use vouchd_config::Instance;
 use vouchd_net::{
     AddressCommand, Claim, CommandRefused, InstanceKey, LinkState, Network, Received, Report, Time, Watched,
 };
-use vouchd_vrrp::{Health, Input, Link, Packet};
+use vouchd_vrrp::{Health, Input, Link};
 
 use super::address_log::log_left;
 use super::virtual_router::VirtualRouter;
@@ -132,19 +132,13 @@ impl<N: Network> Engine<N> {
     /// A packet that arrived on the interface, `buffer` as it came from the socket.
     pub fn packet(&mut self, now: Time, interface: &str, received: &Received, buffer: &[u8]) {
         let payload = buffer.get(received.payload.clone()).unwrap_or_default();
-        let packet = Packet {
-            source: IpAddr::V4(received.source),
-            destination: IpAddr::V4(received.destination),
-            ttl: received.ttl,
-            payload,
-        };
         // Too short for a virtual router id: everybody on the interface discards it, and counts it.
         let vrid = payload.get(1).copied();
         let mut known = false;
         for router in self.routers.values_mut().filter(|router| router.interface() == interface) {
             if vrid.is_none_or(|vrid| vrid == router.vrid()) {
                 known = true;
-                router.handle(now, Input::Packet(packet), &mut self.network);
+                router.packet(now, received, payload, &mut self.network);
             }
         }
         if !known && let Some(interface) = self.interfaces.get_mut(interface) {

@@ -9,7 +9,7 @@ use vouchd_config::Config;
 use vouchd_net::double::{Call, Recorder};
 use vouchd_net::{
     AddressCommand, AddressError, AddressState, Claim, DownReason, HostCopy, Lifetime, LinkState, Presence, Report,
-    Time, VirtualAddress,
+    Sender, Time, VirtualAddress,
 };
 use vouchd_vrrp::Health;
 use vouchd_wire::Priority;
@@ -284,6 +284,7 @@ fn packets_of_other_virtual_routers_are_counted_and_change_nothing() {
         source: Ipv4Addr::new(192, 0, 2, 2),
         destination: Ipv4Addr::new(224, 0, 0, 18),
         ttl: 255,
+        sender: Sender::Ethernet([2, 0, 0, 0, 0, 2]),
         payload: 0..packet.len(),
     };
     engine.packet(at(100), "eth0", &received, &packet);
@@ -293,6 +294,42 @@ fn packets_of_other_virtual_routers_are_counted_and_change_nothing() {
     engine.packet(at(200), "eth0", &received, &packet);
     assert_eq!(engine.deadline(), deadline, "a discarded packet touches no timer");
     assert_eq!(engine.snapshot(at(200)).0[0].advertisements.discarded.values().sum::<u64>(), 1);
+}
+
+/// What the router discards of a damaged packet that came like this, by reason; empty if it does not look at it.
+fn discarded(extra: &str, source: Ipv4Addr, destination: Ipv4Addr, sender: Sender) -> Vec<String> {
+    let mac = [2, 0, 0, 0, 0, 1];
+    let mut engine = started(&web(extra));
+    engine.link(at(0), "eth0", LinkState::Up { index: 2, mac: Some(mac), source: SOURCE, addresses: vec![SOURCE] });
+    let packet = [0x31, 7, 200, 1, 0, 100, 0, 0, 192, 0, 2, 100];
+    let received = vouchd_net::Received { source, destination, ttl: 255, sender, payload: 0..packet.len() };
+    engine.packet(at(100), "eth0", &received, &packet);
+    engine.snapshot(at(100)).0[0].advertisements.discarded.keys().cloned().collect()
+}
+
+#[test]
+fn an_own_packet_that_comes_back_is_not_another_machine_with_our_address() {
+    let (group, own, other) = (Ipv4Addr::new(224, 0, 0, 18), [2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
+    let nothing: [&str; 0] = [];
+    assert_eq!(discarded("version = 3\n", SOURCE, group, Sender::Ethernet(other)), ["own_address"]);
+    assert_eq!(discarded("version = 3\n", SOURCE, group, Sender::Ethernet(own)), nothing);
+    assert_eq!(discarded("version = 3\n", SOURCE, group, Sender::Loopback), nothing);
+    let peer = Ipv4Addr::new(192, 0, 2, 2);
+    assert_eq!(
+        discarded("version = 3\n", peer, group, Sender::Ethernet(own)),
+        ["checksum"],
+        "of an ipvlan beside ours"
+    );
+}
+
+#[test]
+fn a_unicast_router_looks_only_at_what_was_sent_to_this_host() {
+    let unicast = "version = 3\nunicast = { source = \"192.0.2.1\", peers = [\"192.0.2.2\"] }\n";
+    let (peer, sender) = (Ipv4Addr::new(192, 0, 2, 2), Sender::Ethernet([2, 0, 0, 0, 0, 2]));
+    let nothing: [&str; 0] = [];
+    assert_eq!(discarded(unicast, peer, SOURCE, sender), ["checksum"]);
+    assert_eq!(discarded(unicast, peer, Ipv4Addr::new(192, 0, 2, 9), sender), nothing);
+    assert_eq!(discarded(unicast, peer, Ipv4Addr::BROADCAST, sender), ["destination"]);
 }
 
 #[test]

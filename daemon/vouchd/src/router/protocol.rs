@@ -144,7 +144,8 @@ impl Protocol {
             PollFd::new(self.links.as_fd(), PollFlags::POLLIN),
         ];
         let sockets = self.engine.network_ref().sockets();
-        fds.extend(sockets.map(|(_, socket)| PollFd::new(socket.as_fd(), PollFlags::POLLIN)));
+        let descriptors = sockets.flat_map(|(_, socket)| socket.descriptors());
+        fds.extend(descriptors.map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN)));
         match ppoll(&mut fds, Some(timeout), None) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => panic!("ppoll of the protocol thread: {error}"),

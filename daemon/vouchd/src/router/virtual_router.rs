@@ -10,11 +10,11 @@ use tracing::debug;
 use vouchd_config::Instance;
 use vouchd_net::{
     AddressCommand, AddressState, Claim, CommandKind, HostCopy, InstanceKey, Lifetime, LinkState, Network, Presence,
-    Report, Time, VirtualAddress,
+    Received, Report, Sender, Time, VirtualAddress,
 };
 use vouchd_vrrp::limit::LeftOut;
 use vouchd_vrrp::{
-    Action, Announcements, ConfigError, Discard, Event, Health, Input, Instant, Link, Router, State, Why,
+    Action, Announcements, ConfigError, Discard, Event, Health, Input, Instant, Link, Packet, Router, State, Why,
 };
 use vouchd_wire::{Advertisement, Priority};
 
@@ -111,6 +111,44 @@ impl VirtualRouter {
     pub fn handle(&mut self, now: Time, input: Input<'_>, network: &mut impl Network) {
         let actions = self.router.handle(instant(now), input);
         self.carry_out(now, actions, network);
+    }
+
+    /// A packet that arrived on the interface for this virtual router.
+    pub fn packet(&mut self, now: Time, received: &Received, payload: &[u8], network: &mut impl Network) {
+        if self.is_not_ours(received) || self.is_own(received) {
+            return;
+        }
+        let packet = Packet {
+            source: IpAddr::V4(received.source),
+            destination: IpAddr::V4(received.destination),
+            ttl: received.ttl,
+            payload,
+        };
+        self.handle(now, Input::Packet(packet), network);
+    }
+
+    /// To an address that this host does not have: what the IP layer drops, a packet socket delivers (RFC 1122 section
+    /// 3.2.1.3). A router that uses multicast discards every other destination by name.
+    fn is_not_ours(&self, received: &Received) -> bool {
+        let Received { destination, .. } = received;
+        let is_local = match &self.link {
+            Some(LinkState::Up { addresses, .. }) => addresses.contains(destination),
+            Some(LinkState::NoAddress { .. } | LinkState::Down { .. } | LinkState::Missing) | None => false,
+        };
+        !self.uses_multicast() && !destination.is_multicast() && !destination.is_broadcast() && !is_local
+    }
+
+    /// This router's own packet, which something on the link sent back. From another machine that has our address it
+    /// differs by the MAC address.
+    fn is_own(&self, received: &Received) -> bool {
+        let from_here = match received.sender {
+            Sender::Ethernet(sender) => {
+                matches!(&self.link, Some(LinkState::Up { mac: Some(mac), .. }) if *mac == sender)
+            }
+            Sender::Loopback => true,
+            Sender::Unknown => false,
+        };
+        from_here && self.router.source() == Some(IpAddr::V4(received.source))
     }
 
     /// Takes in the interface's state.

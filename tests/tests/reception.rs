@@ -1,0 +1,131 @@
+//! Advertisements that the IP layer would keep from a router: from one of its own addresses, or in fragments.
+
+use std::fmt::Write as _;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use vouchd_tests::capture::{Capture, longest_gap};
+use vouchd_tests::frame::{GROUP, Message, Packet};
+use vouchd_tests::injector::Injector;
+use vouchd_tests::pair::{Plan, Timing, VRID};
+use vouchd_tests::site::INTERFACE;
+use vouchd_tests::vouchd::{Files, INSTANCE, Vouchd, config};
+use vouchd_tests::wait::{holds, until};
+use vouchd_tests::{Need, Node, Site, VIP, system_test};
+
+const NEEDS: [Need; 1] = [Need::Vouchd];
+const INTERVAL: Duration = Duration::from_secs(1);
+/// For a busy machine.
+const SLACK: Duration = Duration::from_millis(500);
+
+fn plan(priority: u8) -> Plan {
+    Plan { priority, check: None, timing: Timing::V3 { interval: INTERVAL }, password: None, ..Plan::default() }
+}
+
+fn start(site: &Site, node: Node, priority: u8) -> anyhow::Result<Vouchd> {
+    let files = Files::without_builtins(site, node)?;
+    Vouchd::start_with(site, node, files, &config(node, &plan(priority)))
+}
+
+/// The MAC address that the client has for the virtual address.
+fn neighbour(site: &Site) -> anyhow::Result<String> {
+    let entry = site.host(Node::Client).sh(&format!("ip neigh show {VIP} dev {INTERFACE}"))?;
+    let mac = entry.split("lladdr ").nth(1).and_then(|rest| rest.split_whitespace().next());
+    Ok(mac.with_context(|| format!("no entry for {VIP}: {entry:?}"))?.to_owned())
+}
+
+fn mac(site: &Site, node: Node) -> anyhow::Result<String> {
+    Ok(site.host(node).sh(&format!("cat /sys/class/net/{INTERFACE}/address"))?.trim().to_owned())
+}
+
+/// The client talks to the virtual address, and so knows where it is.
+fn client_finds(site: &Site, node: Node) -> anyhow::Result<()> {
+    site.host(Node::Client).sh(&format!("ping -c 1 -W 2 {VIP} || curl -s -m 2 http://{VIP}/ || true"))?;
+    ensure!(neighbour(site)? == mac(site, node)?, "the client has {}", neighbour(site)?);
+    Ok(())
+}
+
+#[test]
+fn an_owner_that_returns_takes_its_address_back() {
+    system_test("priority 255 comes up beside priority 100", &NEEDS, |site| {
+        let stand_in = start(site, Node::Nginx02, 100)?;
+        site.holders().wait_for(Node::Nginx02, VIP, Duration::from_secs(8))?;
+        client_finds(site, Node::Nginx02)?;
+        let capture = Capture::start(site)?;
+
+        // The machine that owns the address comes up: it has no other, so it sends from it.
+        let address = format!("ip addr flush dev {INTERFACE} && ip addr add {VIP}/24 dev {INTERFACE}");
+        site.host(Node::Nginx01).sh(&address)?;
+        let begin = Instant::now();
+        let _owner = start(site, Node::Nginx01, 255)?;
+        stand_in.wait_state(INSTANCE, "backup", Duration::from_secs(5))?;
+        let first = capture.advertisements(Node::Nginx01, VRID, begin).first().context("the owner is silent")?.at;
+        let lost = site.holders().lost(Node::Nginx02, VIP, first).context("the stand-in keeps the address")?;
+        ensure!(lost - first <= INTERVAL, "two holders for {:?}", lost - first);
+
+        until("the client to find the owner", INTERVAL + SLACK, || {
+            neighbour(site).is_ok_and(|found| mac(site, Node::Nginx01).is_ok_and(|owner| owner == found))
+        })?;
+        ensure!(!capture.announcements(Node::Nginx01, VIP, first).is_empty(), "the owner announced nothing");
+        let status = stand_in.instance(INSTANCE)?;
+        ensure!(status["active"]["address"] == VIP.to_string() && status["active"]["priority"] == 255, "{status}");
+        holds("the owner alone has the address", 4 * INTERVAL, || site.holders().now(VIP) == [Node::Nginx01])
+    });
+}
+
+#[test]
+fn row_34_a_machine_with_our_own_address_is_counted_and_touches_no_timer() {
+    system_test("24 frames from the router's own address", &NEEDS, |site| {
+        const FRAMES: u32 = 24;
+        let router = start(site, Node::Nginx01, 100)?;
+        router.wait_state(INSTANCE, "active", Duration::from_secs(8))?;
+        let before = router.instance(INSTANCE)?;
+        ensure!(before["advertisements"]["discarded"].get("own_address").is_none(), "its own frames: {before}");
+        let (injector, capture) = (Injector::new(site)?, Capture::start(site)?);
+        let begin = Instant::now();
+        for frame in 0..FRAMES {
+            let source = Node::Nginx01.address();
+            let message = Message::v3(VRID, if frame % 2 == 0 { 200 } else { 0 }, VIP);
+            injector.send(&Packet::multicast(source, message.bytes(source, GROUP)))?;
+            std::thread::sleep((begin + INTERVAL / 4 * (frame + 1)).saturating_duration_since(Instant::now()));
+        }
+        let end = Instant::now();
+        let sent = capture.advertisements(Node::Nginx01, VRID, begin);
+        let gap = longest_gap(sent.iter().map(|sent| sent.at).filter(|&at| at <= end), begin, end);
+        ensure!(gap <= INTERVAL + SLACK && sent.len() <= 8, "{} advertisements in 6 s, gap {gap:?}", sent.len());
+        let after = router.instance(INSTANCE)?;
+        ensure!(after["advertisements"]["discarded"]["own_address"] == FRAMES, "{after}");
+        ensure!(after["transitions"] == before["transitions"], "{before} became {after}");
+        let log = router.process.log();
+        ensure!(log.contains("another machine sends from our own address"), "not told: {log}");
+        Ok(())
+    });
+}
+
+#[test]
+fn row_32_an_advertisement_in_fragments_keeps_a_backup_where_it_is() {
+    system_test("200 addresses at an MTU of 576", &NEEDS, |site| {
+        let routers = |node, priority: u8| -> anyhow::Result<Vouchd> {
+            site.host(node).sh(&format!("ip link set {INTERFACE} mtu 576"))?;
+            let mut text = config(node, &plan(priority));
+            let addresses = (1..=200).fold(String::new(), |mut list, last| {
+                let _ = write!(list, ", \"{}\"", Ipv4Addr::new(198, 51, 100, last));
+                list
+            });
+            text = text.replace(&format!("addresses = [\"{VIP}\""), &format!("addresses = [\"{VIP}\"{addresses}"));
+            Vouchd::start_with(site, node, Files::without_builtins(site, node)?, &text)
+        };
+        let active = routers(Node::Nginx01, 100)?;
+        active.wait_state(INSTANCE, "active", Duration::from_secs(8))?;
+        let backup = routers(Node::Nginx02, 80)?;
+        backup.wait_state(INSTANCE, "backup", Duration::from_secs(5))?;
+        until("an advertisement", Duration::from_secs(3), || {
+            backup.instance(INSTANCE).is_ok_and(|status| status["active"]["priority"] == 100)
+        })?;
+        holds("one holder", 6 * INTERVAL, || site.holders().now(VIP) == [Node::Nginx01])?;
+        let received = backup.instance(INSTANCE)?["advertisements"]["received"].as_u64();
+        ensure!(received.is_some_and(|received| (4..=10).contains(&received)), "received {received:?} in about 7 s");
+        Ok(())
+    });
+}

@@ -111,27 +111,28 @@ impl AddressKeeper {
     }
 }
 
-/// Removes what an earlier run left behind: every IPv4 address with our mark, on the given interfaces or on all.
-/// Returns what was removed. May wait for the kernel.
+/// Removes what an earlier run left behind: every IPv4 address with our mark, on the given interfaces or on all, but
+/// those of which `is_kept` says that another daemon that lives keeps them. Returns what was removed. May wait for the
+/// kernel.
 ///
 /// # Errors
 /// When addresses can't be read or one can't be removed; those before it are removed.
-pub fn sweep(interfaces: Option<&[&str]>) -> io::Result<Vec<VirtualAddress>> {
+pub fn sweep(
+    interfaces: Option<&[&str]>,
+    is_kept: impl Fn(&VirtualAddress) -> bool,
+) -> io::Result<Vec<VirtualAddress>> {
     let mut netlink = Netlink::open()?;
     let links = netlink.links()?;
     let mut removed = Vec::new();
     for held in netlink.addresses()? {
         let Some(link) = links.iter().find(|link| link.index == held.index) else { continue };
         let wanted = interfaces.is_none_or(|names| names.contains(&link.name.as_str()));
-        if held.protocol != OUR_PROTOCOL || !wanted {
+        let found = VirtualAddress { interface: link.name.as_str().into(), address: held.address, prefix: held.prefix };
+        if held.protocol != OUR_PROTOCOL || !wanted || is_kept(&found) {
             continue;
         }
         match netlink.remove_address(held.index, held.address, held.prefix) {
-            Ok(()) => removed.push(VirtualAddress {
-                interface: link.name.as_str().into(),
-                address: held.address,
-                prefix: held.prefix,
-            }),
+            Ok(()) => removed.push(found),
             // Its lease ended while we looked.
             Err(error) if is_gone(&error) => {}
             Err(error) => return Err(error),

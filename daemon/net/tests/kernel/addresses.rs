@@ -151,7 +151,7 @@ fn an_address_of_the_hosts_in_our_form_is_used_as_it_is() {
             "{}",
             held("near")
         );
-        assert_eq!(sweep(None).unwrap(), [], "it does not carry our mark");
+        assert_eq!(sweep(None, |_| false).unwrap(), [], "it does not carry our mark");
         // It goes while we are active: ours takes its place.
         ip("address del 192.0.2.100/32 dev near");
         wait_presence(&reports, Presence::Ours);
@@ -246,12 +246,14 @@ fn sweeping_removes_what_carries_our_mark_and_nothing_else() {
     in_namespace(|| {
         ip("address add 192.0.2.50/32 dev near");
         left_behind("near", VIRTUAL, 32, 30);
-        assert_eq!(sweep(Some(&["far"])).unwrap(), [], "another interface");
+        assert_eq!(sweep(Some(&["far"]), |_| false).unwrap(), [], "another interface");
         assert!(holds(VIRTUAL));
-        assert_eq!(sweep(Some(&["near"])).unwrap(), [virtual_address()]);
+        let is_kept = |found: &VirtualAddress| *found == virtual_address();
+        assert_eq!(sweep(Some(&["near"]), is_kept).unwrap(), [], "another daemon that lives keeps it");
+        assert_eq!(sweep(Some(&["near"]), |_| false).unwrap(), [virtual_address()]);
         assert!(!holds(VIRTUAL));
         assert!(holds(PRIMARY) && held("near").contains("192.0.2.50/"), "{}", held("near"));
-        assert_eq!(sweep(None).unwrap(), []);
+        assert_eq!(sweep(None, |_| false).unwrap(), []);
     });
 }
 

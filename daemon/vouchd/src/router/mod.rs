@@ -5,9 +5,10 @@
 //! | protocol | [`protocol`]: VRRP. Sockets in, [`engine`], sockets out | nothing |
 //! | keeper, watcher | `vouchd_net`: addresses, ARP, links | the kernel |
 //! | health | [`supervisor`]: the checker, [`checks`], effective priorities | the checker |
-//! | control | [`control`]: answers `vouchd status` | its client |
+//! | control | [`control`]: answers `vouchd status` | nothing |
+//! | kept | [`kept`]: tells other daemons of this network namespace what is kept | its client |
 //! | config-watch | [`config_watch`]: reads the configuration's files, watches them | files, not for ever |
-//! | main | [`run`]: signals, systemd, the configuration | nothing |
+//! | main | [`run`]: signals, systemd, the configuration | other daemons, for a second |
 
 mod address_log;
 mod checker_process;
@@ -17,6 +18,8 @@ mod config_trail;
 mod config_watch;
 pub mod control;
 mod engine;
+mod kept;
+mod lock;
 mod log;
 mod patient;
 mod protocol;

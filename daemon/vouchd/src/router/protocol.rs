@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -15,11 +15,13 @@ use nix::sys::time::TimeSpec;
 use tracing::{error, info};
 use vouchd_config::{Config, Instance};
 use vouchd_net::{
-    AddressKeeper, Groups, Kernel, LinkEvent, LinkState, LinkWatcher, MAX_PACKET, Receiver, Report, Time, sweep,
+    AddressKeeper, Groups, Kernel, LinkEvent, LinkState, LinkWatcher, MAX_PACKET, Notifier, Receiver, Report, Time,
+    sweep,
 };
 use vouchd_vrrp::Health;
 
 use super::engine::Engine;
+use super::kept::Others;
 use super::log::{Line, Log, Subject};
 use crate::status;
 
@@ -34,7 +36,7 @@ pub enum Command {
         /// What the checks say of each under this configuration.
         health: BTreeMap<String, Health>,
     },
-    Snapshot(mpsc::Sender<Snapshot>),
+    Snapshot(Notifier<Snapshot>),
     /// Priority 0, addresses gone, end of the thread.
     Shutdown,
 }
@@ -90,10 +92,16 @@ pub struct Protocol {
 }
 
 impl Protocol {
-    /// Removes what an earlier run left on the interfaces, and starts the threads that serve the protocol.
-    pub fn new(config: &Config, commands: Receiver<Command>, pulse: Arc<Pulse>) -> anyhow::Result<Self> {
+    /// Removes what an earlier run left on the interfaces, as far as no other daemon keeps it, and starts the threads
+    /// that serve the protocol.
+    pub fn new(
+        config: &Config,
+        others: &Others,
+        commands: Receiver<Command>,
+        pulse: Arc<Pulse>,
+    ) -> anyhow::Result<Self> {
         let interfaces: Vec<_> = config.instances.iter().map(|instance| instance.interface.as_str()).collect();
-        for address in sweep(Some(&interfaces))? {
+        for address in sweep(Some(&interfaces), |found| others.keep(&found.interface, found.address))? {
             info!("removed {address}, which an earlier run left behind");
         }
         // As much in time as the protocol thread: an address whose lease is not renewed is gone.

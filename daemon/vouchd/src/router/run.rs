@@ -18,6 +18,8 @@ use super::checker_process::Identity;
 use super::config_reader::{Reader, Reading};
 use super::config_watch::{self, ConfigWatch};
 use super::control::{Control, Daemon};
+use super::kept::{Kept, Registry};
+use super::lock::Lock;
 use super::protocol::{self, Protocol, Pulse};
 use super::supervisor::{self, Supervisor};
 use crate::output::complain;
@@ -49,6 +51,8 @@ pub fn run(config_file: &Path) -> anyhow::Result<ExitCode> {
             return Ok(cannot_start(&reading));
         }
     };
+    // Before anything is changed that a running daemon may use.
+    let _lock = Lock::take(&config.daemon.control)?;
     let identity = Identity::find(config.daemon.checker_user.as_deref())?;
     let cache =
         config.daemon.cache_dir.as_deref().map(|directory| cache::prepare(directory, identity.uid, identity.gid));
@@ -62,6 +66,12 @@ pub fn run(config_file: &Path) -> anyhow::Result<ExitCode> {
     let name = config.daemon.name.clone().unwrap_or_else(host_name);
     info!("vouchd {} starts as {name} with {}", env!("CARGO_PKG_VERSION"), config_file.display());
 
+    let kept = Kept::of(&config);
+    let registry = Registry::start(kept.clone())?;
+    let others = registry.others();
+    others.leave(&kept)?;
+    let mut control = Control::bind(&config.daemon.control)?;
+
     let (events, wakeups) = mpsc::channel();
     watch_signals(events.clone())?;
     let shown = Arc::new(Mutex::new(config_state(&config)));
@@ -70,16 +80,16 @@ pub fn run(config_file: &Path) -> anyhow::Result<ExitCode> {
     let pulse = Arc::new(Pulse::default());
     let (to_protocol, protocol_commands) = channel()?;
     let (to_health, health_commands) = channel()?;
-    let protocol = Protocol::new(&config, protocol_commands, Arc::clone(&pulse))?;
+    let protocol = Protocol::new(&config, &others, protocol_commands, Arc::clone(&pulse))?;
     let supervisor = Supervisor::new(&config, identity, cache, health_commands, to_protocol.clone());
     let protocol = spawn_protocol(protocol, config.daemon.realtime, events)?;
     let health = thread::Builder::new().name("health".to_owned()).spawn(move || supervisor.run())?;
 
     let daemon = Daemon { name, since: status::time(SystemTime::now()), config: Arc::clone(&shown) };
-    let control = Control::start(&config.daemon.control, daemon, to_protocol.clone(), to_health.clone())?;
+    control.serve(daemon, to_protocol.clone(), to_health.clone())?;
 
     notify(&[NotifyState::Ready]);
-    let mut main = Main { config, watch, shown, to_protocol, to_health };
+    let mut main = Main { config, watch, registry, shown, to_protocol, to_health };
     let code = main.wait(&wakeups, &pulse);
     drop(control);
     main.stop(protocol, health);
@@ -102,6 +112,7 @@ fn cannot_start(reading: &Reading) -> ExitCode {
 struct Main {
     config: Config,
     watch: ConfigWatch,
+    registry: Registry,
     shown: Arc<Mutex<status::ConfigState>>,
     to_protocol: Notifier<protocol::Command>,
     to_health: Notifier<supervisor::Command>,
@@ -143,6 +154,11 @@ impl Main {
                 return;
             }
         };
+        if let Err(error) = self.registry.change(Kept::of(&config)) {
+            error!("the configuration can't be used ({why}); what runs goes on: {error:#}");
+            self.show(|shown| shown.error = Some(format!("{error:#}")));
+            return;
+        }
         let same = config.checks == self.config.checks && config.instances == self.config.instances;
         if config.daemon != self.config.daemon {
             warn!("[daemon] has changed: that takes effect at the next start");

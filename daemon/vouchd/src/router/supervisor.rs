@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
-use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::errno::Errno;
@@ -31,7 +30,7 @@ const LONGEST_DELAY: Duration = Duration::from_secs(5);
 /// What the health thread can be told.
 pub enum Command {
     Configure(Box<Config>),
-    Snapshot(mpsc::Sender<Snapshot>),
+    Snapshot(Notifier<Snapshot>),
     Shutdown,
 }
 

@@ -204,7 +204,7 @@ fn row_32_a_packet_in_fragments_comes_in_once_and_whole() {
         let payload: Vec<u8> = (0..1028).map(|n| n as u8).collect();
         const MORE: u16 = 0x2000;
         for (offset, piece, more) in [(0, &payload[..512], MORE), (512, &payload[512..], 0)] {
-            wire.send(&framed(&packet(PEER, GROUP_V4, 255, more | offset / 8, piece))).unwrap();
+            wire.send(&framed(&packet(PEER, GROUP_V4, 255, more | (offset / 8), piece))).unwrap();
         }
         let (received, found) = receive(&socket, Duration::from_secs(2)).expect("a packet");
         assert_eq!((received.source, received.ttl, found), (PEER, 255, payload));

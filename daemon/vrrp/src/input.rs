@@ -16,7 +16,9 @@ pub enum Input<'a> {
     /// The [`crate::Router::deadline`] has come; harmless at any other time. Hand over every packet that has
     /// already arrived first.
     Timer,
-    /// The kernel refused the addresses of the last [`crate::Action::Install`].
+    /// The kernel holds all addresses of the last [`crate::Action::Install`].
+    AddressesInstalled,
+    /// The kernel refused one of the addresses of the last [`crate::Action::Install`].
     AddressesFailed {
         /// What the kernel said.
         reason: String,

@@ -42,13 +42,15 @@
 //! router.handle(now, Input::Health(fit));
 //! assert_eq!(router.state(), State::Backup);
 //!
-//! // Nobody is heard until the deadline, so it becomes active.
+//! // Nobody is heard until the deadline. The first time it asks the kernel before it says that it is active.
 //! now = router.deadline().ok_or("a backup waits")?;
-//! let actions = router.handle(now, Input::Timer);
+//! let lease = Some(Duration::from_secs(3));
+//! assert_eq!(router.handle(now, Input::Timer), [Action::Install { lease }]);
+//! let actions = router.handle(now, Input::AddressesInstalled);
 //! assert_eq!(router.state(), State::Active);
 //! let sent = actions.iter().filter(|action| matches!(action, Action::Send(_))).count();
 //! assert_eq!(sent, 1);
-//! assert!(actions.contains(&Action::Install { lease: Some(Duration::from_secs(3)) }));
+//! assert!(actions.contains(&Action::Install { lease }));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -57,8 +59,9 @@
 //! * A clock that neither jumps nor stops in suspend, and never goes back from call to call ([`Instant`]).
 //! * **Packets before timers**: whatever has already arrived is handed over before [`Input::Timer`]. A router that was
 //!   not scheduled for a while would else act on a timer that a waiting packet has long put off.
-//! * Actions in their order. An advertisement goes out before the kernel is asked for addresses, a gratuitous ARP after it
-//!   has them, and priority 0 before they go.
+//! * Actions in their order. An advertisement goes out before the kernel is asked for addresses (but for a trial), a
+//!   gratuitous ARP after it has them, and priority 0 before they go.
+//! * What became of each [`Action::Install`]: [`Input::AddressesInstalled`] or [`Input::AddressesFailed`].
 //!
 //! # States
 //!
@@ -128,7 +131,14 @@
 //! to any worse active router, and announces the addresses: at once, and again after an interval.
 //!
 //! **Refused addresses are a fault.** A router that can't install its addresses would advertise what it can't serve. It
-//! resigns, tells why, and tries again after 1, 2, 4, … 64 down intervals.
+//! resigns, tells why, and takes part again after 1, 2, 4, … 64 down intervals, or when its interface or its addresses change.
+//!
+//! **Try before you claim.** Nor may it take the addresses from a router that works, only to find that it can't hold them.
+//! The first time, after a refusal, and after any change of its interface, a router whose turn has come asks the kernel
+//! first: [`Action::Install`] without a word on the network. With [`Input::AddressesInstalled`] it is active and says so, about
+//! a millisecond later; for so long two routers have the addresses, and none of them announces the second one's. With
+//! [`Input::AddressesFailed`], or no answer for a down interval, it takes back what the kernel took and is silent. A
+//! recovery is found in the same way, by the next turn after the pause. A router alone on the network goes on trying.
 //!
 //! **A change of configuration is no flap.** [`Router::reconfigure`] keeps the state and advertises the new values. It takes
 //! what the checks say under the new configuration together with it, so that the effective priority is right from the first

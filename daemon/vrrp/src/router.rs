@@ -37,6 +37,10 @@ pub struct Router {
     address_failures: u32,
     /// When they are tried again, and what the kernel said.
     retry: Option<(Instant, String)>,
+    /// The kernel took the addresses the last time, and nothing has changed since.
+    proven: bool,
+    /// It has been asked to take them before this router says that it is active: how long it may take to answer.
+    trial: Option<Instant>,
     /// The effective priority.
     priority: Priority,
     /// Active_Adver_Interval, where an active router taught one: version 3 only. Else our own counts.
@@ -92,6 +96,8 @@ impl Router {
             shut_down: false,
             address_failures: 0,
             retry: None,
+            proven: false,
+            trial: None,
             priority: config.priority,
             learned: None,
             last_call: None,
@@ -116,6 +122,7 @@ impl Router {
             Input::Health(health) => self.take_health(now, health, &mut out),
             Input::Packet(packet) => self.take_packet(now, &packet, &mut out),
             Input::Timer => self.take_timer(now, &mut out),
+            Input::AddressesInstalled => self.take_success(now, &mut out),
             Input::AddressesFailed { reason } => self.take_failure(now, reason, &mut out),
             Input::Shutdown => {
                 self.shut_down = true;
@@ -146,8 +153,14 @@ impl Router {
         let old = (std::mem::replace(&mut self.config, config), self.priority);
         self.rate(now, &health, &mut out);
         self.health = health;
-        if self.state() == State::Active {
+        if self.state() == State::Active || self.trial.is_some() {
             self.withdraw(&old.0, &mut out);
+        }
+        if old.0.addresses != self.config.addresses {
+            // What was refused or granted were others.
+            self.proven &= self.state() == State::Active;
+            self.end_trial(&mut out);
+            self.forget_failures();
         }
         self.reconcile(now, &mut out);
         match self.state() {
@@ -177,6 +190,7 @@ impl Router {
     /// When to call [`Router::handle`] with [`Input::Timer`], if nothing else happens before.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.phase {
+            Phase::Initialize | Phase::Backup(_) if self.trial.is_some() => self.trial,
             Phase::Initialize => self.retry.as_ref().map(|(at, _)| *at),
             Phase::Backup(backup) => Some(backup.down_at),
             Phase::Active(active) => Some(active.deadline()),
@@ -254,6 +268,11 @@ impl Router {
         self.learned.unwrap_or(self.config.interval)
     }
 
+    /// Whether the kernel has been asked to take the addresses before this router says that it is active.
+    pub fn is_trying(&self) -> bool {
+        self.trial.is_some()
+    }
+
     /// The silence after which the peers of this router, were it active, may have taken over.
     fn own_down_interval(&self) -> Duration {
         down_interval(self.config.version, self.priority, self.config.interval)
@@ -269,10 +288,11 @@ impl Router {
         match &mut self.phase {
             Phase::Initialize => {}
             Phase::Backup(backup) => {
-                let late = now.since(backup.down_at);
+                let late = now.since(self.trial.unwrap_or(backup.down_at));
                 if late > down {
                     *backup = Backup { down_at: now + down, awaiting: Awaiting::Silence };
                     self.counters.stalls += 1;
+                    self.end_trial(out);
                     self.tell(now, Event::Stalled { late }, out);
                 }
             }
@@ -296,6 +316,9 @@ impl Router {
             link @ (Link::Up { .. } | Link::Down { .. }) => link,
         };
         self.link = Some(link);
+        // What is on the interface beside our addresses may be what the kernel refused, or will refuse.
+        self.proven &= self.state() == State::Active;
+        self.retry = None;
         self.reconcile(now, out);
     }
 
@@ -347,15 +370,56 @@ impl Router {
     }
 
     fn take_failure(&mut self, now: Instant, reason: String, out: &mut Vec<Action>) {
-        match self.phase {
-            Phase::Initialize | Phase::Backup(_) => {}
-            Phase::Active(_) => {
-                let wait = self.own_down_interval() * 2u32.pow(self.address_failures.min(6));
-                self.address_failures += 1;
-                self.retry = Some((now + wait, reason.clone()));
-                self.leave(now, Why::AddressesFailed(reason), out);
-            }
+        if self.state() != State::Active && self.trial.is_none() {
+            return;
         }
+        let wait = self.own_down_interval() * 2u32.pow(self.address_failures.min(6));
+        self.address_failures += 1;
+        self.proven = false;
+        self.retry = Some((now + wait, reason));
+        self.end_trial(out);
+        self.reconcile(now, out);
+    }
+
+    fn take_success(&mut self, now: Instant, out: &mut Vec<Action>) {
+        self.proven = true;
+        self.address_failures = 0;
+        if self.trial.take().is_some() {
+            self.claim(now, out);
+        }
+    }
+
+    /// The way to Active. The kernel is asked first, unless it is known to take the addresses: a router that can't hold
+    /// them must not take them from one that can, and not even say so.
+    fn stand_in(&mut self, now: Instant, out: &mut Vec<Action>) {
+        if self.proven {
+            self.claim(now, out);
+        } else if self.trial.is_none() {
+            self.trial = Some(now + self.own_down_interval());
+            self.install(out);
+        }
+    }
+
+    fn claim(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let why = match &self.phase {
+            Phase::Initialize => Why::Owner,
+            Phase::Backup(backup) => backup.awaiting.clone().fulfilled(),
+            Phase::Active(_) => return,
+        };
+        self.become_active(now, why, out);
+    }
+
+    /// Takes back what the kernel was asked to take.
+    fn end_trial(&mut self, out: &mut Vec<Action>) {
+        if self.trial.take().is_some() {
+            out.push(Action::Remove);
+        }
+    }
+
+    /// Whatever was refused is worth a new try.
+    fn forget_failures(&mut self) {
+        self.retry = None;
+        self.address_failures = 0;
     }
 
     fn take_packet(&mut self, now: Instant, packet: &Packet<'_>, out: &mut Vec<Action>) {
@@ -375,7 +439,7 @@ impl Router {
                 self.note_peer(now, packet.source, &parsed, out);
                 match state {
                     State::Active => self.hear_as_active(now, packet.source, &parsed, out),
-                    State::Backup | State::Initialize => self.hear_as_backup(now, packet.source, &parsed),
+                    State::Backup | State::Initialize => self.hear_as_backup(now, packet.source, &parsed, out),
                 }
             }
             (Err(rejection), State::Backup | State::Active) => {
@@ -403,16 +467,22 @@ impl Router {
 
     fn take_timer(&mut self, now: Instant, out: &mut Vec<Action>) {
         match &self.phase {
+            Phase::Initialize | Phase::Backup(_) if self.trial.is_some() => {
+                if self.trial.is_some_and(|until| until <= now) {
+                    self.take_failure(now, "the kernel does not answer".to_owned(), out);
+                }
+            }
             Phase::Initialize => {
-                if self.retry.as_ref().is_some_and(|(at, _)| *at <= now) {
-                    self.retry = None;
+                if let Some((_, reason)) = self.retry.take_if(|(at, _)| *at <= now) {
                     self.reconcile(now, out);
+                    if self.state() == State::Backup {
+                        self.why = Why::Refused(reason);
+                    }
                 }
             }
             Phase::Backup(backup) => {
                 if backup.down_at <= now {
-                    let why = backup.awaiting.clone().fulfilled();
-                    self.become_active(now, why, out);
+                    self.stand_in(now, out);
                 }
             }
             Phase::Active(_) => self.active_timer(now, out),
@@ -442,6 +512,7 @@ impl Router {
         match (self.state(), self.obstacle()) {
             (State::Initialize, None) => self.start(now, out),
             (State::Initialize, Some(why)) => {
+                self.end_trial(out);
                 if why != self.why {
                     self.why = why.clone();
                     self.tell(now, Event::Held { why }, out);
@@ -456,8 +527,9 @@ impl Router {
     /// RFC 9568 section 6.4.1.
     fn start(&mut self, now: Instant, out: &mut Vec<Action>) {
         if self.config.is_owner() {
-            self.become_active(now, Why::Owner, out);
+            self.stand_in(now, out);
         } else {
+            self.end_trial(out);
             self.listen(now, Why::Ready, out);
         }
     }
@@ -465,7 +537,7 @@ impl Router {
     /// To Initialize. An active router says so first (priority 0), then gives the addresses up.
     fn leave(&mut self, now: Instant, why: Why, out: &mut Vec<Action>) {
         match self.phase {
-            Phase::Initialize | Phase::Backup(_) => {}
+            Phase::Initialize | Phase::Backup(_) => self.end_trial(out),
             Phase::Active(_) => {
                 if self.source().is_some() {
                     self.send(now, Priority::RESIGN, out);

@@ -54,6 +54,8 @@ pub enum Why {
     ShutDown,
     /// Backup: everything is well, and somebody else may be active.
     Ready,
+    /// Backup: the addresses were refused the last time and are tried before this router becomes active.
+    Refused(String),
     /// Backup: a better router is active.
     Better {
         /// The router.
@@ -95,6 +97,7 @@ impl Why {
             Self::AddressesFailed(_) => "addresses_failed",
             Self::ShutDown => "shut_down",
             Self::Ready => "ready",
+            Self::Refused(_) => "refused",
             Self::Better { .. } => "better",
             Self::Stalled { .. } => "stalled",
             Self::Owner => "owner",
@@ -115,6 +118,9 @@ impl fmt::Display for Why {
             Self::AddressesFailed(reason) => write!(f, "could not install the addresses: {reason}"),
             Self::ShutDown => f.write_str("shut down"),
             Self::Ready => f.write_str("ready, listening for an active router"),
+            Self::Refused(reason) => {
+                write!(f, "listening; before it becomes active it tries the addresses again, which failed: {reason}")
+            }
             Self::Better { peer, priority } => write!(f, "{peer} is active with priority {priority}"),
             Self::Stalled { late } => write!(f, "stalled for {late:?}, listening before acting"),
             Self::Owner => f.write_str("owns the addresses"),

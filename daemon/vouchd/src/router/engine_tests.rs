@@ -55,10 +55,19 @@ fn started(config: &Config) -> Engine<Recorder> {
     engine
 }
 
+/// `started`, and the kernel has taken the addresses that it was asked to take before the first advertisement.
+fn becoming_active(config: &Config, now: Time) -> Engine<Recorder> {
+    let mut engine = started(config);
+    engine.network().take();
+    engine.timers(now);
+    assert_eq!(words(&engine.network().take()), ["install web"]);
+    engine.report(now, reported(true, Presence::Ours, None, Vec::new()));
+    engine
+}
+
 /// Active since 3.7 s, and nothing recorded yet.
 fn active(config: &Config) -> Engine<Recorder> {
-    let mut engine = started(config);
-    engine.timers(at(3_700));
+    let mut engine = becoming_active(config, at(3_700));
     assert_eq!(state(&engine), "active");
     engine.network().take();
     engine
@@ -98,6 +107,18 @@ fn reported(active: bool, presence: Presence, error: Option<AddressError>, copie
     Report::Addresses { instance: "web".into(), active, states, changes: Vec::new() }
 }
 
+/// The kernel took all that `instance` has.
+fn installed(instance: &str, addresses: &[[u8; 4]]) -> Report {
+    let state = |address: &[u8; 4]| AddressState {
+        address: VirtualAddress { interface: "eth0".into(), address: Ipv4Addr::from(*address), prefix: 32 },
+        presence: Presence::Ours,
+        error: None,
+        copies: Vec::new(),
+    };
+    let states = addresses.iter().map(state).collect();
+    Report::Addresses { instance: instance.into(), active: true, states, changes: Vec::new() }
+}
+
 fn copy(prefix: u8, own: bool) -> HostCopy {
     HostCopy { at: VirtualAddress { interface: "eth0".into(), address: VIP, prefix }, own }
 }
@@ -106,7 +127,7 @@ fn copy(prefix: u8, own: bool) -> HostCopy {
 fn becoming_active_advertises_then_installs_then_announces() {
     let mut engine = started(&web(""));
     assert_eq!(words(&engine.network().take()), [" web: 192.0.2.100/32"]);
-    engine.timers(engine.deadline().unwrap());
+    let mut engine = becoming_active(&web(""), engine.deadline().unwrap());
     let calls = engine.network().take();
     assert_eq!(words(&calls), ["priority 100 to 224.0.0.18", "install web", "announce 5 times"]);
     let Call::Address(AddressCommand::Install { lifetime, .. }) = &calls[1] else { panic!("{calls:?}") };
@@ -115,9 +136,7 @@ fn becoming_active_advertises_then_installs_then_announces() {
 
 #[test]
 fn without_leases_an_address_stays_until_it_is_removed() {
-    let mut engine = started(&web("lease = \"off\"\n"));
-    engine.network().take();
-    engine.timers(engine.deadline().unwrap());
+    let mut engine = becoming_active(&web("lease = \"off\"\n"), at(3_700));
     let calls = engine.network().take();
     let Call::Address(AddressCommand::Install { lifetime, .. }) = &calls[1] else { panic!("{calls:?}") };
     assert!(matches!(lifetime, Lifetime::Forever { .. }));
@@ -146,9 +165,7 @@ fn a_lowered_priority_calls_an_election_and_keeps_the_address() {
 #[test]
 fn each_unicast_peer_gets_an_advertisement_of_its_own() {
     let config = web("unicast = { source = \"192.0.2.1\", peers = [\"192.0.2.2\", \"192.0.2.3\"] }\nversion = 3\n");
-    let mut engine = started(&config);
-    engine.network().take();
-    engine.timers(engine.deadline().unwrap());
+    let mut engine = becoming_active(&config, at(3_700));
     let calls = engine.network().take();
     assert_eq!(words(&calls)[..2], ["priority 100 to 192.0.2.2", "priority 100 to 192.0.2.3"]);
     let (Call::Send { payload: one, .. }, Call::Send { payload: other, .. }) = (&calls[0], &calls[1]) else { panic!() };
@@ -228,6 +245,8 @@ fn a_reload_gives_one_order_for_the_addresses_of_all_instances() {
     engine.configure(at(0), &two("\"192.0.2.100\", \"192.0.2.101\"", "\"192.0.2.102\"").instances, healthy());
     engine.link(at(0), "eth0", up());
     engine.timers(at(3_700));
+    engine.report(at(3_700), installed("web", &[[192, 0, 2, 100], [192, 0, 2, 101]]));
+    engine.report(at(3_700), installed("dns", &[[192, 0, 2, 102]]));
     engine.network().take();
     engine.configure(at(4_000), &two("\"192.0.2.100/24\"", "\"192.0.2.102\", \"192.0.2.101\"").instances, healthy());
     let calls = engine.network().take();
@@ -268,6 +287,7 @@ fn an_owner_does_not_touch_the_addresses_that_its_host_has_anyway() {
     let owned = LinkState::Up { index: 2, mac: None, source: VIP, addresses: vec![VIP] };
     engine.link(at(0), "eth0", owned);
     engine.health(at(0), "web", fit(255));
+    engine.report(at(0), reported(true, Presence::Host, None, Vec::new()));
     assert_eq!(state(&engine), "active");
     engine.shutdown(at(100));
     let calls = engine.network().take();
@@ -351,9 +371,8 @@ fn a_reload_leaves_what_is_unchanged_alone_and_changes_the_rest_in_place_if_it_c
 fn what_fails_with_every_advertisement_is_logged_once_and_what_changes_once_a_second() {
     let config = web("version = 3\nadvert_interval = \"10ms\"\n");
     let lines = logged(|| {
-        let mut engine = started(&config);
-        engine.network().send_error = Some(std::io::ErrorKind::NetworkUnreachable);
-        for millisecond in 0..3_000 {
+        let mut engine = becoming_active(&config, at(37));
+        for millisecond in 37..3_037 {
             engine.network().send_error = Some(match millisecond / 100 % 2 {
                 0 => std::io::ErrorKind::NetworkUnreachable,
                 _ => std::io::ErrorKind::PermissionDenied,
@@ -388,4 +407,23 @@ fn a_reload_with_another_base_leaves_a_failing_node_where_its_checks_put_it() {
         ["priority 120 to 224.0.0.18", " web: 192.0.2.100/32 active"],
         "no election"
     );
+}
+
+#[test]
+fn a_router_that_can_not_install_its_address_says_nothing_on_the_network_and_why_in_its_status() {
+    let mut engine = started(&web(""));
+    engine.network().take();
+    for _ in 0..5 {
+        while !words(&engine.network().take()).contains(&"install web".to_owned()) {
+            let deadline = engine.deadline().unwrap();
+            engine.timers(deadline);
+        }
+        let now = engine.deadline().unwrap();
+        let error = AddressError::NotPermitted { capability: "CAP_NET_ADMIN" };
+        engine.report(now, reported(true, Presence::Absent, Some(error), Vec::new()));
+        assert_eq!(words(&engine.network().take()), ["remove web"]);
+        let (instances, _) = engine.snapshot(now);
+        assert!(instances[0].reason.contains("CAP_NET_ADMIN"), "{}", instances[0].reason);
+        assert_eq!(instances[0].advertisements.sent, 0);
+    }
 }

@@ -313,8 +313,13 @@ impl VirtualRouter {
         // One that is there already only was not renewed; the next advertisement tries again.
         let failed = self.states.iter().find(|state| state.presence == Presence::Absent && state.error.is_some());
         let reason = failed.and_then(|state| Some(format!("{}: {}", state.address, state.error.as_ref()?)));
-        if let (Some(reason), true, Some(_)) = (reason, active, self.lifetime) {
+        if !active || self.lifetime.is_none() {
+            return;
+        }
+        if let Some(reason) = reason {
             self.handle(now, Input::AddressesFailed { reason }, network);
+        } else if self.states.iter().all(|state| state.presence != Presence::Absent) {
+            self.handle(now, Input::AddressesInstalled, network);
         }
     }
 
@@ -349,6 +354,7 @@ impl VirtualRouter {
             | Why::HealthWaiting(_)
             | Why::HealthFault(_)
             | Why::AddressesFailed(_)
+            | Why::Refused(_)
             | Why::ShutDown
             | Why::Stalled { .. } => why.to_string(),
             Why::Ready

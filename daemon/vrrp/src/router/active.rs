@@ -141,7 +141,7 @@ impl Router {
         self.install(out);
     }
 
-    fn install(&self, out: &mut Vec<Action>) {
+    pub(super) fn install(&self, out: &mut Vec<Action>) {
         out.push(Action::Install { lease: self.config.lease.then(|| lease(self.config.interval)) });
     }
 

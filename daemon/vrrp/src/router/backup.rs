@@ -22,6 +22,8 @@ pub(super) struct Backup {
 pub(super) enum Awaiting {
     /// Nobody was heard.
     Silence,
+    /// Nothing: a reload made this router the owner.
+    Ownership,
     /// The active router stopped, and nobody better stood in.
     Resigned { peer: IpAddr },
     /// A worse router is active.
@@ -32,6 +34,7 @@ impl Awaiting {
     pub(super) fn fulfilled(self) -> Why {
         match self {
             Self::Silence => Why::Silence,
+            Self::Ownership => Why::Owner,
             Self::Resigned { peer } => Why::Resigned { peer },
             Self::Preemption { peer, priority } => Why::Preempted { peer, priority },
         }
@@ -39,7 +42,7 @@ impl Awaiting {
 }
 
 impl Router {
-    pub(super) fn hear_as_backup(&mut self, now: Instant, peer: IpAddr, parsed: &Parsed) {
+    pub(super) fn hear_as_backup(&mut self, now: Instant, peer: IpAddr, parsed: &Parsed, out: &mut Vec<Action>) {
         let priority = parsed.advertisement.priority;
         let followed = priority >= self.priority || !self.config.preempts();
         if priority == Priority::RESIGN || followed || self.active_peer.is_none() {
@@ -49,23 +52,30 @@ impl Router {
             (Some(now + self.skew()), Awaiting::Resigned { peer })
         } else if followed {
             self.learn(parsed);
+            self.end_trial(out);
             (Some(now + self.down_interval()), Awaiting::Silence)
         } else {
             // A worse router: the timer runs on, and fires in spite of it.
             (None, Awaiting::Preemption { peer, priority })
         };
+        self.with_backup(|backup| {
+            backup.down_at = down_at.unwrap_or(backup.down_at);
+            backup.awaiting = awaiting;
+        });
+    }
+
+    /// For rules that are reached in Backup only.
+    fn with_backup(&mut self, change: impl FnOnce(&mut Backup)) {
         match &mut self.phase {
-            Phase::Backup(backup) => {
-                backup.down_at = down_at.unwrap_or(backup.down_at);
-                backup.awaiting = awaiting;
-            }
+            Phase::Backup(backup) => change(backup),
             Phase::Initialize | Phase::Active(_) => {}
         }
     }
 
     pub(super) fn reconfigure_backup(&mut self, now: Instant, old: &Config, out: &mut Vec<Action>) {
         if self.config.is_owner() {
-            return self.become_active(now, Why::Owner, out);
+            self.with_backup(|backup| backup.awaiting = Awaiting::Ownership);
+            return self.stand_in(now, out);
         }
         if old.interval == self.config.interval {
             return;
@@ -76,11 +86,11 @@ impl Router {
         }
         // What was awaited at the old pace says nothing.
         let (skew, down) = (now + self.skew(), now + self.down_interval());
-        if let Phase::Backup(backup) = &mut self.phase {
+        self.with_backup(|backup| {
             backup.down_at = match backup.awaiting {
                 Awaiting::Resigned { .. } => skew,
-                Awaiting::Silence | Awaiting::Preemption { .. } => down,
+                Awaiting::Silence | Awaiting::Ownership | Awaiting::Preemption { .. } => down,
             };
-        }
+        });
     }
 }

@@ -95,8 +95,11 @@ impl Bench {
         self.router.handle(self.now, input)
     }
 
+    /// With a kernel that is known to take the addresses.
     pub fn link_up(&mut self, source: IpAddr) -> Vec<Action> {
-        self.input(Input::Link(Link::Up { source }))
+        let mut actions = self.input(Input::Link(Link::Up { source }));
+        actions.extend(self.input(Input::AddressesInstalled));
+        actions
     }
 
     pub fn fit(&mut self, priority: u8) -> Vec<Action> {

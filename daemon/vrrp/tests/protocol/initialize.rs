@@ -128,24 +128,154 @@ fn shutdown_is_final() {
     assert_eq!((bench.state(), bench.router.deadline()), (State::Initialize, None));
 }
 
+fn refuse(bench: &mut Bench) -> Vec<String> {
+    done(&bench.input(Input::AddressesFailed { reason: "no buffer space".to_owned() }))
+}
+
 #[test]
 fn refused_addresses_are_given_up_and_tried_again_ever_more_rarely() {
     let mut bench = Bench::active(config(100));
     let down = seconds(3.609_375);
+    assert_eq!(refuse(&mut bench), ["send 0", "remove"]);
     for pause in [1, 2, 4, 8, 16, 32, 64, 64] {
-        let actions = bench.input(Input::AddressesFailed { reason: "no buffer space".to_owned() });
-        assert_eq!(done(&actions), ["send 0", "remove"]);
         assert_eq!(bench.router.why(), &Why::AddressesFailed("no buffer space".to_owned()));
         assert_eq!(bench.until_deadline(), down * pause);
         // A repeated word of the checks doesn't shorten it.
         bench.fit(100);
         assert_eq!(bench.state(), State::Initialize);
         bench.run_to_deadline();
+        assert_eq!((bench.state(), bench.router.why()), (State::Backup, &Why::Refused("no buffer space".to_owned())));
+        // From here on it asks the kernel before it says anything.
+        assert_eq!(done(&bench.run_to_deadline()), ["install for 3"]);
         assert_eq!(bench.state(), State::Backup);
-        bench.run_to_deadline();
-        assert_eq!(bench.state(), State::Active);
+        assert_eq!(refuse(&mut bench), ["remove"]);
     }
     bench.run_to_deadline();
-    bench.input(Input::AddressesFailed { reason: "once more".to_owned() });
-    assert_eq!(bench.until_deadline(), down, "an interval with the addresses forgets the failures");
+    bench.run_to_deadline();
+    let actions = bench.input(Input::AddressesInstalled);
+    assert_eq!(done(&actions), ["send 100", "install for 3", "announce 5"]);
+    assert_eq!(transitions(&actions), [(State::Backup, State::Active, Why::Silence)]);
+    refuse(&mut bench);
+    assert_eq!(bench.until_deadline(), down, "addresses that are in place forget the failures");
+}
+
+#[test]
+fn a_router_that_can_not_install_is_not_heard_by_the_one_that_it_would_preempt() {
+    let mut bench = Bench::new(config(200));
+    bench.input(Input::Link(Link::Up { source: OWN }));
+    bench.fit(200);
+    let mut tries = 0;
+    for _ in 0..6_000 {
+        let mut actions = bench.run(millis(100));
+        actions.extend(bench.hear(HIGHER, 100));
+        let mut words = done(&actions);
+        if words == ["install for 3"] {
+            tries += 1;
+            words = refuse(&mut bench);
+            assert_eq!(words, ["remove"]);
+        }
+        assert!(!words.iter().any(|word| word.starts_with("send") || word.starts_with("announce")), "{words:?}");
+    }
+    assert_eq!((tries, bench.router.counters().sent), (8, 0), "in ten minutes");
+    // The kernel takes them from now on: found by the next try, while the other one is active.
+    let mut actions = Vec::new();
+    while bench.state() != State::Active {
+        actions = bench.run(millis(100));
+        if bench.router.is_trying() {
+            actions = bench.input(Input::AddressesInstalled);
+        }
+        bench.hear(HIGHER, 100);
+    }
+    assert!(matches!(transitions(&actions)[..], [(State::Backup, State::Active, Why::Preempted { .. })]));
+    assert_eq!(done(&actions), ["send 200", "install for 3", "announce 5"]);
+}
+
+/// In a trial, because of silence.
+fn trying(config: Config) -> Bench {
+    let mut bench = Bench::new(config);
+    bench.input(Input::Link(Link::Up { source: OWN }));
+    bench.fit(100);
+    assert_eq!(done(&bench.run_to_deadline()), ["install for 3"]);
+    assert!(bench.router.is_trying());
+    bench
+}
+
+#[test]
+fn a_trial_ends_without_a_word_when_a_better_router_is_heard_or_the_router_takes_no_part_any_more() {
+    let ends: [fn(&mut Bench) -> Vec<vouchd_vrrp::Action>; 5] = [
+        |bench| bench.hear(HIGHER, 200),
+        |bench| bench.fault(),
+        |bench| bench.input(Input::Link(Link::Down { reason: "cable".to_owned() })),
+        |bench| bench.input(Input::Shutdown),
+        |bench| {
+            bench.wait(seconds(8.0));
+            bench.timer()
+        },
+    ];
+    for (number, end) in ends.into_iter().enumerate() {
+        let mut bench = trying(config(100));
+        assert_eq!(done(&end(&mut bench)), ["remove"], "{number}");
+        assert!(!bench.router.is_trying());
+        assert!(bench.input(Input::AddressesInstalled).is_empty(), "too late, {number}");
+        assert_ne!(bench.state(), State::Active, "{number}");
+    }
+    let mut bench = trying(config(100));
+    assert!(done(&bench.hear(LOWER, 50)).is_empty() && done(&bench.hear(LOWER, 0)).is_empty());
+    bench.input(Input::AddressesInstalled);
+    assert_eq!(bench.state(), State::Active, "a worse one, or one that stops, ends no trial");
+}
+
+#[test]
+fn a_kernel_that_does_not_answer_refuses() {
+    let mut bench = trying(config(100));
+    assert_eq!(done(&bench.run_to_deadline()), ["remove"]);
+    assert_eq!(bench.router.why(), &Why::AddressesFailed("the kernel does not answer".to_owned()));
+}
+
+#[test]
+fn other_addresses_or_another_state_of_the_interface_are_tried_without_delay() {
+    for failures in [1, 5] {
+        let refused = || {
+            let mut bench = trying(config(100));
+            for _ in 1..failures {
+                refuse(&mut bench);
+                bench.run_to_deadline();
+                bench.run_to_deadline();
+            }
+            refuse(&mut bench);
+            assert_eq!(bench.state(), State::Initialize);
+            bench
+        };
+        let mut bench = refused();
+        bench.input(Input::Link(Link::Up { source: OWN }));
+        assert_eq!(bench.state(), State::Backup);
+        let mut bench = refused();
+        let other = Config { addresses: vec!["192.0.2.101".parse().expect("an address")], ..config(100) };
+        bench.router.reconfigure(bench.now, other, fit(100)).expect("a good configuration");
+        assert_eq!(bench.state(), State::Backup);
+    }
+    // Known to work before, and not known any more.
+    let mut bench = Bench::started(config(100));
+    bench.input(Input::Link(Link::Up { source: OWN }));
+    assert_eq!(done(&bench.run_to_deadline()), ["install for 3"]);
+    // Other addresses in the middle of a trial: a new one.
+    let both = Config { addresses: vec![VIP, "192.0.2.101".parse().expect("an address")], ..config(100) };
+    let one = Config { addresses: vec![VIP], ..config(100) };
+    let mut bench = trying(both);
+    let actions = bench.router.reconfigure(bench.now, one, fit(100)).expect("a good configuration");
+    assert_eq!(done(&actions), ["withdraw [192.0.2.101]", "remove"]);
+    assert_eq!(done(&bench.timer()), ["install for 3"]);
+}
+
+#[test]
+fn an_owner_tries_too_and_is_active_when_the_kernel_has_answered() {
+    let mut bench = Bench::new(config(255));
+    bench.input(Input::Link(Link::Up { source: OWN }));
+    assert_eq!(done(&bench.fit(255)), ["install for 3"]);
+    assert!(bench.fit(255).is_empty(), "one trial at a time");
+    assert_eq!(refuse(&mut bench), ["remove"]);
+    assert_eq!(done(&bench.run_to_deadline()), ["install for 3"]);
+    let actions = bench.input(Input::AddressesInstalled);
+    assert_eq!(done(&actions), ["send 255", "install for 3", "announce 5"]);
+    assert_eq!(transitions(&actions), [(State::Initialize, State::Active, Why::Owner)]);
 }

@@ -209,7 +209,11 @@ impl Network {
     fn give(&mut self, node: usize, input: Input<'_>) {
         let now = self.now;
         let Kind::Ours(router) = &mut self.nodes[node].kind else { return };
-        for action in router.handle(now, input) {
+        let mut actions = router.handle(now, input);
+        if router.is_trying() {
+            actions.extend(router.handle(now, Input::AddressesInstalled));
+        }
+        for action in actions {
             match action {
                 Action::Send(advertisement) => self.send(node, &advertisement),
                 Action::Install { .. } => self.nodes[node].holds = true,

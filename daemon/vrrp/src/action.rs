@@ -8,6 +8,7 @@ use vouchd_wire::{AdvertInterval, Advertisement, ChecksumForm, Priority};
 
 use crate::discard::{Discard, Rejection, list};
 use crate::limit::LeftOut;
+use crate::rival::Rival;
 use crate::status::{State, Why};
 
 /// One thing to do. Actions are to be carried out in their order.
@@ -97,6 +98,8 @@ pub enum Event {
         /// Its priority.
         priority: Priority,
     },
+    /// Another router claims to be active too, and goes on with it. Told once, until it stops.
+    Contested(Rival),
     /// Nobody called this router for so long that it can't know who is active.
     Stalled {
         /// How much too late the call came.
@@ -141,6 +144,7 @@ pub(crate) enum Kind {
     ElectionCalled,
     ElectionWon,
     OtherActive,
+    Contested,
     Stalled,
     PeerInterval,
     PeerChecksum,
@@ -157,6 +161,7 @@ impl Event {
             Self::ElectionCalled { .. } => Kind::ElectionCalled,
             Self::ElectionWon { .. } => Kind::ElectionWon,
             Self::OtherActive { .. } => Kind::OtherActive,
+            Self::Contested(_) => Kind::Contested,
             Self::Stalled { .. } => Kind::Stalled,
             Self::PeerInterval { .. } => Kind::PeerInterval,
             Self::PeerChecksum { .. } => Kind::PeerChecksum,
@@ -182,6 +187,7 @@ impl fmt::Display for Event {
             Self::OtherActive { peer, priority } => {
                 write!(f, "{peer} is active too, with priority {priority}: answered, it has to step back")
             }
+            Self::Contested(rival) => rival.fmt(f),
             Self::Stalled { late } => write!(f, "was not called for {late:?} too long: somebody else may be active"),
             Self::PeerInterval { peer, interval, own } => {
                 write!(f, "{peer} advertises every {interval}, this router every {own}")

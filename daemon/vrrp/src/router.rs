@@ -14,10 +14,13 @@ use self::active::Active;
 use self::backup::{Awaiting, Backup};
 use crate::action::{Action, Event, Kind};
 use crate::config::{Config, ConfigError};
+use crate::glimpse::glimpse;
 use crate::input::{Health, Input, Link, Packet};
 use crate::limit::{Limiter, PerSecond};
 use crate::peers::Peers;
 use crate::reception;
+use crate::rival::Rival;
+use crate::sources::{Outcome, Own, Source, Sources};
 use crate::status::{Counters, Peer, State, Why};
 use crate::time::Instant;
 use crate::timers::{down_interval, skew};
@@ -50,6 +53,7 @@ pub struct Router {
     /// The peer that was active last, as far as a router that is not active knows.
     active_peer: Option<IpAddr>,
     peers: Peers,
+    sources: Sources,
     counters: Counters,
     events: Limiter<Kind, Event>,
     limits: Limits,
@@ -103,6 +107,7 @@ impl Router {
             last_call: None,
             active_peer: None,
             peers: Peers::default(),
+            sources: Sources::default(),
             counters: Counters::default(),
             events: Limiter::default(),
             limits: Limits::default(),
@@ -251,6 +256,38 @@ impl Router {
     /// Every router that was heard.
     pub fn peers(&self) -> &[Peer] {
         self.peers.all()
+    }
+
+    /// Everybody who sent advertisements for this virtual router, believed or not.
+    pub fn sources(&self) -> &[Source] {
+        self.sources.all()
+    }
+
+    /// Who claims to be active, beside the router that is.
+    pub fn rivals(&self, now: Instant) -> Vec<Rival> {
+        self.sources.rivals(now, self.own())
+    }
+
+    /// What one of the [`Router::sources`] claims.
+    pub fn rival(&self, now: Instant, source: &Source) -> Option<Rival> {
+        self.sources.rival(now, self.own(), source)
+    }
+
+    /// Takes a look at a packet of another virtual router on the same network, which [`Router::handle`] is not to see: one
+    /// that has addresses of this router is told and shown. It changes nothing else.
+    pub fn overhear(&mut self, now: Instant, packet: &Packet<'_>) -> Vec<Action> {
+        let mut out = Vec::new();
+        let shared = glimpse(packet.source, packet.payload).and_then(|glimpse| {
+            let is_shared = |address: &&IpAddr| self.config.addresses.contains(address);
+            glimpse.addresses.iter().find(is_shared).copied()
+        });
+        match (shared, self.state()) {
+            (Some(address), State::Backup | State::Active) => {
+                self.note_source(now, packet, Outcome::Overheard(address), &mut out);
+            }
+            (Some(_), State::Initialize) | (None, _) => {}
+        }
+        out
     }
 
     /// What was counted.
@@ -426,6 +463,7 @@ impl Router {
         let checked = reception::check(&self.config, self.source(), packet);
         match (checked, self.state()) {
             (Ok(parsed), State::Initialize) => {
+                self.note_source(now, packet, Outcome::Accepted, out);
                 self.note_peer(now, packet.source, &parsed, out);
                 self.note_active(packet.source, &parsed);
             }
@@ -436,6 +474,7 @@ impl Router {
                 if parsed.advertisement.priority == Priority::RESIGN {
                     self.counters.priority_zero_received += 1;
                 }
+                self.note_source(now, packet, Outcome::Accepted, out);
                 self.note_peer(now, packet.source, &parsed, out);
                 match state {
                     State::Active => self.hear_as_active(now, packet.source, &parsed, out),
@@ -445,9 +484,22 @@ impl Router {
             (Err(rejection), State::Backup | State::Active) => {
                 let reason = rejection.reason();
                 let total = self.counters.discard(reason);
+                self.note_source(now, packet, Outcome::Discarded(reason), out);
                 self.tell(now, Event::Discarded { source: packet.source, rejection, total }, out);
             }
         }
+    }
+
+    fn note_source(&mut self, now: Instant, packet: &Packet<'_>, outcome: Outcome, out: &mut Vec<Action>) {
+        let glimpse = glimpse(packet.source, packet.payload);
+        let own = Own::of(&self.config, self.phase.state(), self.source(), self.active_peer);
+        if let Some(rival) = self.sources.note(now, own, packet.source, glimpse.as_ref(), outcome) {
+            self.tell(now, Event::Contested(rival), out);
+        }
+    }
+
+    fn own(&self) -> Own<'_> {
+        Own::of(&self.config, self.phase.state(), self.source(), self.active_peer)
     }
 
     fn note_peer(&mut self, now: Instant, peer: IpAddr, parsed: &Parsed, out: &mut Vec<Action>) {

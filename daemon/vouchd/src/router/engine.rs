@@ -139,6 +139,8 @@ impl<N: Network> Engine<N> {
             if vrid.is_none_or(|vrid| vrid == router.vrid()) {
                 known = true;
                 router.packet(now, received, payload, &mut self.network);
+            } else {
+                router.overhear(now, received, payload, &mut self.network);
             }
         }
         if !known && let Some(interface) = self.interfaces.get_mut(interface) {

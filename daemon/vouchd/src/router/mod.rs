@@ -22,6 +22,7 @@ mod kept;
 mod lock;
 mod log;
 mod patient;
+mod peers;
 mod protocol;
 mod run;
 mod supervisor;

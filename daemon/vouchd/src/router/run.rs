@@ -102,7 +102,10 @@ pub fn run(config_file: &Path) -> anyhow::Result<ExitCode> {
 fn cannot_start(reading: &Reading) -> ExitCode {
     match &reading.no_answer {
         Some((path, _)) => {
-            eprintln!("the file system under {} does not answer: what is there is missing", path.display());
+            complain(format_args!(
+                "the file system under {} does not answer: what is there is missing",
+                path.display()
+            ));
             ExitCode::FAILURE
         }
         None => ExitCode::from(2),

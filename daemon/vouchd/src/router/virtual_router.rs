@@ -20,7 +20,11 @@ use vouchd_wire::{Advertisement, Priority};
 
 use super::address_log;
 use super::log::{Line, Log, Subject};
+use super::peers::peers;
 use crate::status;
+
+/// So many of those who claim to be active are named in the reason; `peers` has the others.
+const RIVALS: usize = 3;
 
 pub struct VirtualRouter {
     config: Instance,
@@ -115,16 +119,17 @@ impl VirtualRouter {
 
     /// A packet that arrived on the interface for this virtual router.
     pub fn packet(&mut self, now: Time, received: &Received, payload: &[u8], network: &mut impl Network) {
-        if self.is_not_ours(received) || self.is_own(received) {
-            return;
+        if !self.is_not_ours(received) && !self.is_own(received) {
+            self.handle(now, Input::Packet(packet(received, payload)), network);
         }
-        let packet = Packet {
-            source: IpAddr::V4(received.source),
-            destination: IpAddr::V4(received.destination),
-            ttl: received.ttl,
-            payload,
-        };
-        self.handle(now, Input::Packet(packet), network);
+    }
+
+    /// A packet of another virtual router on the same interface.
+    pub fn overhear(&mut self, now: Time, received: &Received, payload: &[u8], network: &mut impl Network) {
+        if !self.is_not_ours(received) && !self.is_own(received) {
+            let actions = self.router.overhear(instant(now), &packet(received, payload));
+            self.carry_out(now, actions, network);
+        }
     }
 
     /// To an address that this host does not have: what the IP layer drops, a packet socket delivers (RFC 1122 section
@@ -209,7 +214,7 @@ impl VirtualRouter {
                         network,
                     );
                 }
-                Action::Event { event, left_out } => self.tell(&event, left_out),
+                Action::Event { event, left_out } => self.tell(now, &event, left_out),
             }
         }
     }
@@ -218,7 +223,7 @@ impl VirtualRouter {
     pub fn overdue(&mut self, now: Time) {
         for action in self.router.overdue(instant(now)) {
             if let Action::Event { event, left_out } = action {
-                self.tell(&event, left_out);
+                self.tell(now, &event, left_out);
             }
         }
         self.log.overdue(now);
@@ -323,10 +328,10 @@ impl VirtualRouter {
         }
     }
 
-    fn tell(&self, event: &Event, left_out: LeftOut) {
+    fn tell(&self, now: Time, event: &Event, left_out: LeftOut) {
         match event {
             Event::Transition { from, to, why } => {
-                let text = format!("{from} -> {to}: {}", self.reason(why));
+                let text = format!("{from} -> {to}: {}", self.reason(why, now));
                 self.line(Line::info, text).change(from.name(), to.name()).write(left_out);
                 if let Why::HealthFault(reason) = why {
                     self.line(Line::warn, format_args!("hard fault: {reason}")).write(LeftOut::default());
@@ -337,6 +342,7 @@ impl VirtualRouter {
             }
             Event::Discarded { .. }
             | Event::OtherActive { .. }
+            | Event::Contested(_)
             | Event::Stalled { .. }
             | Event::PeerInterval { .. }
             | Event::PeerChecksum { .. }
@@ -344,10 +350,14 @@ impl VirtualRouter {
         }
     }
 
-    /// Why, with the interface that it is about.
-    fn reason(&self, why: &Why) -> String {
+    /// Why, with the interface that it is about, and with those that claim to be what this router is.
+    fn reason(&self, why: &Why, now: Time) -> String {
         let interface = &self.config.interface;
-        match why {
+        let rivals: Vec<_> = self.router.rivals(instant(now)).iter().map(ToString::to_string).collect();
+        let why = match why {
+            Why::Silence if !rivals.is_empty() => {
+                format!("no active router that this one could believe was heard on {interface}")
+            }
             Why::Starting => format!("{why} {interface}"),
             // These name it, or have nothing to do with it.
             Why::LinkDown(_)
@@ -365,7 +375,11 @@ impl VirtualRouter {
             | Why::Preempted { .. } => {
                 format!("{why} on {interface}")
             }
-        }
+        };
+        // A flood of made-up claims must not hide the first ones.
+        let more = rivals.len().saturating_sub(RIVALS);
+        let more = (more > 0).then(|| format!("{more} more claim to be active"));
+        [why].into_iter().chain(rivals.into_iter().take(RIVALS)).chain(more).collect::<Vec<_>>().join("; ")
     }
 
     pub fn status(&self, now: Time) -> status::Instance {
@@ -384,7 +398,7 @@ impl VirtualRouter {
             virtual_router_id: self.vrid(),
             version: version.number(),
             state: state.name().to_owned(),
-            reason: self.reason(self.router.why()),
+            reason: self.reason(self.router.why(), now),
             cause: self.router.why().name().to_owned(),
             since: status::time(since),
             preempt: *preempt,
@@ -395,7 +409,7 @@ impl VirtualRouter {
             },
             source: self.router.source().map(|source| source.to_string()),
             active: self.active_router(state),
-            peers: Vec::new(),
+            peers: peers(&self.router, now),
             addresses: self.addresses.iter().map(|address| self.address_status(address)).collect(),
             adopt: self.config.adopt,
             advertisements: status::Advertisements {
@@ -447,6 +461,11 @@ impl VirtualRouter {
                 .collect(),
         }
     }
+}
+
+fn packet<'a>(received: &Received, payload: &'a [u8]) -> Packet<'a> {
+    let Received { source, destination, ttl, .. } = *received;
+    Packet { source: IpAddr::V4(source), destination: IpAddr::V4(destination), ttl, payload }
 }
 
 fn instant(time: Time) -> Instant {

@@ -74,6 +74,7 @@ impl Router {
     pub(super) fn become_active(&mut self, now: Instant, why: Why, out: &mut Vec<Action>) {
         self.learned = None;
         self.active_peer = None;
+        self.sources.begin_active();
         self.counters.became_active += 1;
         let active = Active {
             advertise_at: now,

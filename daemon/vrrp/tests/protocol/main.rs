@@ -10,5 +10,6 @@ mod initialize;
 mod limits;
 mod reception;
 mod reload;
+mod rivals;
 mod simulation;
 mod stall;

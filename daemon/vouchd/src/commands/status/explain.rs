@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use vouchd_health::Effect;
 
 use super::ago::when;
+use super::judge::copied;
 use super::peers;
 use crate::status::{Active, Instance, Status};
 use crate::table::indented;
@@ -41,6 +42,9 @@ pub fn explanation(instance: &Instance, status: &Status, now: SystemTime) -> Str
     for address in &instance.addresses {
         if let Some(error) = &address.error {
             line(&format!("{}: {error}", address.address));
+        }
+        for copy in &address.copies {
+            line(&copied(copy, instance.state == "active"));
         }
     }
     if let Some(error) = &instance.advertisements.send_error {

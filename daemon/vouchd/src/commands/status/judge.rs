@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use vouchd_health::Effect;
 
-use crate::status::{Address, Check, Checker, Instance, Peer, Plugin, Status};
+use crate::status::{Address, Check, Checker, Copy, Instance, Peer, Plugin, Status};
 
 /// How bad it is, as the exit status tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -114,7 +114,16 @@ fn of_addresses(instance: &Instance, now: SystemTime) -> Vec<(Level, String)> {
     let since = humantime::parse_rfc3339_weak(&instance.since).ok();
     let settled = since.is_none_or(|since| now.duration_since(since).is_ok_and(|time| time > SETTLING));
     let mut found = Vec::new();
-    for Address { address, installed, error, .. } in &instance.addresses {
+    let is_active = instance.state == "active";
+    for Address { address, installed, host, error, copies, .. } in &instance.addresses {
+        for copy in copies {
+            // Two hosts answer for it then.
+            let level = if is_active { Level::Degraded } else { Level::Fault };
+            found.push((level, copied(copy, is_active)));
+        }
+        if *host && error.is_none() {
+            continue;
+        }
         match (instance.state.as_str(), installed, error) {
             ("active", false, Some(error)) => found.push((Level::Fault, format!("does not hold {address}: {error}"))),
             ("active", false, None) if settled => found.push((Level::Fault, format!("does not hold {address}"))),
@@ -127,6 +136,17 @@ fn of_addresses(instance: &Instance, now: SystemTime) -> Vec<(Level, String)> {
         }
     }
     found
+}
+
+/// A virtual address that somebody else put on an interface of this host.
+pub fn copied(copy: &Copy, is_active: bool) -> String {
+    let Copy { interface, address, own } = copy;
+    if *own {
+        return format!("{address} is this host's own address on {interface}: for that, priority = 255");
+    }
+    let effect =
+        if is_active { "it stays when vouchd gives the address up" } else { "this host answers for it while a backup" };
+    format!("{address} is on {interface} and not vouchd's: {effect}; remove it, or set adopt = true")
 }
 
 fn of_priority(instance: &Instance) -> Option<(Level, String)> {

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use super::ago::{ago, when};
-use super::judge::{Level, Problem, used_plugins};
+use super::judge::{Level, Problem, copied, used_plugins};
 use super::peers;
-use crate::status::{Check, Checker, Instance, Plugin, Status};
+use crate::status::{Address, Check, Checker, Instance, Plugin, Status};
 use crate::table::{Table, first_line, indented};
 
 pub fn overview(status: &Status, problems: &[Problem], all: bool, now: SystemTime) -> String {
@@ -41,10 +41,20 @@ pub fn overview(status: &Status, problems: &[Problem], all: bool, now: SystemTim
             (hidden.len(), if hidden.len() == 1 { " that no check uses is" } else { "s that no check uses are" });
         let _ = writeln!(out, "\n{count} plugin{are} not shown (--all)");
     }
-    if instances.iter().flat_map(|instance| &instance.addresses).any(|address| address.installed) {
-        out += "\n* on the interface, put there by vouchd\n";
+    out + &legend(instances)
+}
+
+/// What the signs mean that were used.
+fn legend(instances: &[Instance]) -> String {
+    let has = |is: fn(&Address) -> bool| instances.iter().flat_map(|instance| &instance.addresses).any(is);
+    let mut lines = String::new();
+    if has(|address| address.installed) {
+        lines += "* on the interface, put there by vouchd\n";
     }
-    out
+    if has(|address| address.host && !address.installed) {
+        lines += "+ on the interface anyway: it is this host's own\n";
+    }
+    if lines.is_empty() { lines } else { format!("\n{lines}") }
 }
 
 fn summary(problems: &[Problem]) -> String {
@@ -94,13 +104,20 @@ fn instance_table(instances: &[Instance], all: bool, now: SystemTime) -> String 
         if let (false, Some(active)) = (instance.state == "active", &instance.active) {
             table.note(&format!("active router: {} with priority {}", active.address, active.priority));
         }
-        let star = |installed| if installed { "*" } else { "" };
-        let addresses = instance.addresses.iter().map(|it| format!("{}{}", it.address, star(it.installed)));
+        let sign = |it: &Address| match (it.installed, it.host) {
+            (true, _) => "*",
+            (false, true) => "+",
+            (false, false) => "",
+        };
+        let addresses = instance.addresses.iter().map(|it| format!("{}{}", it.address, sign(it)));
         let addresses: Vec<_> = addresses.collect();
         table.note(&format!("addresses: {}", if addresses.is_empty() { "-".to_owned() } else { addresses.join(" ") }));
         for address in &instance.addresses {
             if let Some(error) = &address.error {
                 table.note(&format!("{} FAILED: {error}", address.address));
+            }
+            for copy in &address.copies {
+                table.note(&copied(copy, instance.state == "active"));
             }
         }
         peers::lines(instance, all, now).iter().for_each(|line| table.note(line));

@@ -28,7 +28,8 @@ fn document() -> Value {
             "priority": { "base": 100, "effective": 100,
                 "terms": [{ "check": "nginx", "effect": "add", "value": 0, "why": "pass: 5 found" }] },
             "source": "192.0.2.1", "active": { "address": "192.0.2.1", "priority": 100, "checksum": null },
-            "peers": [], "addresses": [{ "address": "192.0.2.100", "installed": true, "error": null }],
+            "peers": [], "addresses": [{ "address": "192.0.2.100", "prefix": 32, "installed": true, "host": false, "error": null,
+                "copies": [] }],
             "advertisements": { "sent": 9, "sent_priority_zero": 0, "send_errors": 0, "send_error": null,
                 "received": 0, "received_priority_zero": 0, "discarded": {} },
             "transitions": 2, "elections_called": 0
@@ -92,6 +93,11 @@ fn the_exit_status_is_that_of_the_worst_that_is_found() {
     backup_beside.push(("/instances/0/peers", peer("auth_password")));
     let mut backup_that_holds = backup(100, "192.0.2.1");
     backup_that_holds.push(("/instances/0/addresses/0/installed", json!(true)));
+    let owned = json!({ "address": "192.0.2.1", "prefix": 32, "installed": false, "host": true, "error": null,
+        "copies": [] });
+    let copies = json!([{ "interface": "eth0", "address": "192.0.2.100/24", "own": false }]);
+    let mut backup_with_copy = backup(100, "192.0.2.1");
+    backup_with_copy.push(("/instances/0/addresses/0/copies", copies.clone()));
     let table: Vec<(&str, Changes, Level)> = vec![
         ("all is well", vec![], Level::Well),
         ("a backup", backup(100, "192.0.2.1"), Level::Well),
@@ -123,6 +129,9 @@ fn the_exit_status_is_that_of_the_worst_that_is_found() {
         ("an address that could not be renewed", vec![("/instances/0/addresses/0/error", json!("no"))], Level::Fault),
         ("a backup that holds an address", backup_that_holds, Level::Fault),
         ("can't send", vec![("/instances/0/advertisements/send_error", json!("no"))], Level::Fault),
+        ("an owner's own address", vec![("/instances/0/addresses/0", owned)], Level::Well),
+        ("a copy while active", vec![("/instances/0/addresses/0/copies", copies.clone())], Level::Degraded),
+        ("a copy on a backup", backup_with_copy, Level::Fault),
         ("split brain", vec![("/instances/0/peers", peer("auth_password"))], Level::Fault),
         ("another virtual router with the same id", vec![("/instances/0/peers", peer("addresses"))], Level::Degraded),
         ("a backup beside two that claim", backup_beside, Level::Degraded),
@@ -144,7 +153,10 @@ fn the_exit_status_is_that_of_the_worst_that_is_found() {
 fn a_status_fits_a_terminal_whatever_the_names_are() {
     let long = "a-name-".repeat(20);
     let addresses: Vec<_> = (1..=20)
-        .map(|n| json!({ "address": format!("192.168.175.{n}"), "installed": n % 2 == 0, "error": null }))
+        .map(|n| {
+            json!({ "address": format!("192.168.175.{n}"), "prefix": 32, "installed": n % 2 == 0, "host": false,
+            "error": null, "copies": [] })
+        })
         .collect();
     let status = with(&[
         ("/name", json!(long)),

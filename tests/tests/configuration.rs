@@ -1,7 +1,8 @@
 //! Configurations that are wrong are refused with the place, the value and what was expected.
 
 use std::fs;
-use std::process::Command;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 use anyhow::ensure;
 use serde_json::Value;
@@ -250,6 +251,102 @@ fn what_replaces_scripts_is_accepted_without_a_warning() {
             ensure!(!said.contains("warning"), "{said}\n{block}");
         }
         ensure!(blocks >= 15, "{blocks} blocks");
+        Ok(())
+    });
+}
+
+/// `vouchd config check` with these arguments and this standard input.
+fn config_check(args: &[&str], input: &str) -> anyhow::Result<(Option<i32>, String)> {
+    let mut command = Command::new(binary());
+    command.args(["config", "check"]).args(args);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A check that needs no input may have ended.
+        let _ = stdin.write_all(input.as_bytes());
+    }
+    let output = child.wait_with_output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    Ok((output.status.code(), said))
+}
+
+#[test]
+fn a_file_that_is_not_in_its_place_yet_is_checked_with_the_rest_of_its_configuration() {
+    system_test("validate", &[Need::Vouchd], |site| {
+        let files = Files::new(site, Node::Nginx01)?;
+        files.write_config("nginx01", "")?;
+        let main = fs::read_to_string(files.config())?;
+        let dir = site.dir("vouchd-nginx01")?;
+        let dir = dir.to_str().unwrap_or_default();
+        let instance = "[instance.web]\ninterface = \"lo\"\nvirtual_router_id = 1\naddresses = [\"192.0.2.1\"]\nchecks = [\"c\"]\n";
+        let check = "[check.c]\nplugin = \"process\"\nparams = { name = \"a\" }\nallow = { process = [\"a\"] }\n";
+        fs::write(files.drop_in("c.toml"), check)?;
+        let temporary = site.dir("tmp")?.join("ansible.tmp");
+        fs::write(&temporary, format!("{main}\n{instance}"))?;
+        let temporary = temporary.to_str().unwrap_or_default();
+
+        // Alone, it lacks the check that is in conf.d.
+        let (code, said) = config_check(&[temporary], "")?;
+        ensure!(code == Some(2) && said.contains("there is no such check"), "{code:?}: {said}");
+        let (code, said) = config_check(&[temporary, "--with-dir", dir, "--strict"], "")?;
+        ensure!(code == Some(0) && said.contains("1 instance, 1 check, no errors"), "{code:?}: {said}");
+        let (code, said) = config_check(&["-", "--with-dir", dir], &format!("{main}\n{instance}rise = 1\n"))?;
+        ensure!(code == Some(2) && said.contains("standard input:"), "{code:?}: {said}");
+
+        // A drop-in, as new text for the file that is there.
+        let bad = check.replace("process", "proces");
+        let (code, said) = config_check(&["-", "--with-dir", dir, "--as", "conf.d/c.toml"], &bad)?;
+        ensure!(code == Some(2) && said.contains("standard input:2:10"), "{code:?}: {said}");
+        let (code, said) = config_check(&["-", "--with-dir", dir, "--as", "conf.d/c.toml"], check)?;
+        ensure!(code == Some(0), "{code:?}: {said}");
+        let (code, said) = config_check(&["-", "--with-dir", dir, "--as", "conf.d/c.conf"], check)?;
+        ensure!(code == Some(2) && said.contains("a name that ends in .toml"), "{code:?}: {said}");
+
+        // A warning is an error where that is wanted.
+        let unused = format!("{main}\n{}", check.replace("[check.c]", "[check.d]"));
+        for (args, expected) in [(&["-"][..], 0), (&["-", "--strict"], 2)] {
+            let (code, said) = config_check(args, &unused)?;
+            ensure!(code == Some(expected) && said.contains("warning: standard input:"), "{code:?}: {said}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn everything_that_is_wrong_is_told_at_once_plugins_and_files_included() {
+    system_test("all errors", &[Need::Vouchd], |site| {
+        let files = Files::new(site, Node::Nginx01)?;
+        let whole = fs::read(files.builtin_plugin_dir().join("http.wasm"))?;
+        fs::write(files.plugin_dir().join("cut.wasm"), &whole[..whole.len() / 2])?;
+        for name in ["a.conf", "b.toml~", ".c.toml", "d.toml.rpmsave"] {
+            fs::write(files.drop_in(name), "not read")?;
+        }
+        fs::write(files.drop_in("e.toml"), "colour = 1\n")?;
+        let zeros = "0".repeat(64);
+        files.write_config(
+            "nginx01",
+            &format!(
+                "[check.a]\nplugin = \"process\"\nparams = {{ name = \"a\", mni = 1, max = \"x\" }}\nsha256 = \"{zeros}\"\n\
+                 [check.b]\nplugin = \"cut\"\nrise = 0\n[check.c]\nplugin = \"cut\"\n[check.d]\nplugin = \"none\"\n"
+            ),
+        )?;
+        let (code, said) = config_check(&[files.config().to_str().unwrap_or_default()], "")?;
+        ensure!(code == Some(2), "{code:?}: {said}");
+        for words in [
+            "params.mni = 1: plugin process has no such parameter",
+            "params.max = \"x\": expected a whole number",
+            "process.wasm has ",
+            "check.b.rise = 0",
+            "cut.wasm: damaged or cut off",
+            "there is no such plugin",
+            "e.toml:1:1: colour: unknown key",
+            "a.conf: left out",
+            "b.toml~: left out",
+            ".c.toml: left out",
+            "d.toml.rpmsave: left out",
+        ] {
+            ensure!(said.contains(words), "{words} expected in:\n{said}");
+        }
         Ok(())
     });
 }

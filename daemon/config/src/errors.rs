@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::source::Place;
+use crate::source::{Place, printable};
 
 /// One thing that is wrong, or worth a warning.
 #[derive(Debug, Clone)]
@@ -20,7 +20,7 @@ impl Problem {
     pub fn headline(&self) -> String {
         let place = self.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
         let subject = if self.subject.is_empty() { String::new() } else { format!("{}: ", self.subject) };
-        format!("{place}{subject}{}", self.message)
+        format!("{place}{subject}{}", self.message).chars().map(printable).collect()
     }
 }
 

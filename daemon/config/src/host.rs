@@ -5,12 +5,22 @@ use std::net::IpAddr;
 use crate::errors::Problem;
 use crate::model::Instance;
 use crate::resolve::address::edge;
-use crate::{Config, InstancePlaces, hints};
+use crate::{Access, Config, InstancePlaces, hints};
 
 /// What a machine has, as far as a configuration refers to it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Host {
     pub interfaces: Vec<HostInterface>,
+    /// The user that the unit starts the daemon as, if there is one.
+    pub daemon: Option<Account>,
+}
+
+/// A user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    pub name: String,
+    pub user: u32,
+    pub groups: Vec<u32>,
 }
 
 /// A network interface.
@@ -34,6 +44,19 @@ pub struct Findings {
     pub warnings: Vec<Problem>,
 }
 
+impl Account {
+    fn may_read(&self, access: Access) -> bool {
+        let bits = if access.user == self.user {
+            access.mode >> 6
+        } else if self.groups.contains(&access.group) {
+            access.mode >> 3
+        } else {
+            access.mode
+        };
+        self.user == 0 || bits & 0o4 != 0
+    }
+}
+
 impl Host {
     fn interface(&self, name: &str) -> Option<&HostInterface> {
         self.interfaces.iter().find(|interface| interface.name == name)
@@ -43,7 +66,7 @@ impl Host {
 impl Config {
     /// What of the configuration does not fit this host, in the order of the instances.
     pub fn check_host(&self, host: &Host) -> Findings {
-        let mut findings = Findings::default();
+        let mut findings = Findings { errors: Vec::new(), warnings: self.check_access(host) };
         for instance in &self.instances {
             let Some(at) = self.instances_at.get(&instance.name) else { continue };
             check_interface(instance, at, host, &mut findings);
@@ -51,6 +74,38 @@ impl Config {
             check_edges(instance, at, host, &mut findings);
         }
         findings
+    }
+
+    /// Files that the daemon can't read, and passwords that everybody can.
+    fn check_access(&self, host: &Host) -> Vec<Problem> {
+        let mut warnings = Vec::new();
+        for (path, access) in &self.access {
+            let shown = path.display();
+            let advice = format!("`chown root:vouchd {shown} && chmod 0640 {shown}`");
+            if let Some(account) = host.daemon.as_ref().filter(|account| !account.may_read(*access)) {
+                warnings.push(Problem {
+                    place: None,
+                    subject: shown.to_string(),
+                    message: format!(
+                        "has the mode {:04o}: the unit starts the daemon as user {}, who can't read it; {advice}",
+                        access.mode, account.name
+                    ),
+                });
+            }
+            let password =
+                self.instances_at.values().filter_map(|at| at.password.as_ref()).find(|at| at.file() == path);
+            if let Some(place) = password.filter(|_| access.mode & 0o4 != 0) {
+                warnings.push(Problem {
+                    place: Some(place.clone()),
+                    subject: String::new(),
+                    message: format!(
+                        "everybody on this host can read the password (mode {:04o}); {advice}",
+                        access.mode
+                    ),
+                });
+            }
+        }
+        warnings
     }
 }
 

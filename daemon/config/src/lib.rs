@@ -11,11 +11,13 @@
 
 pub mod declared;
 mod errors;
+mod examined;
 pub mod grants;
 mod hints;
 pub mod host;
 mod load;
 pub mod model;
+mod plugins;
 mod quantity;
 mod reader;
 mod resolve;
@@ -28,10 +30,14 @@ use std::path::PathBuf;
 use declared::Given;
 pub use declared::{Param, ParamType};
 pub use errors::{Errors, Problem};
+pub use examined::{Examined, sort};
 pub use grants::{Grants, ProcessGrant};
 pub use host::{Findings, Host};
-pub use load::{DropIns, FileText, Files, drop_in_dir, is_drop_in, list_drop_ins, load, read_drop_in, read_main};
+pub use load::{
+    Access, DropIns, FileText, Files, drop_in_dir, is_drop_in, list_drop_ins, load, read_drop_in, read_main,
+};
 pub use model::{Check, CheckUse, DEFAULT_CONTROL, Daemon, ExitCodes, Garp, Instance, Limits, Unicast, VirtualAddress};
+pub use plugins::PluginFile;
 pub use quantity::{format_duration, parse_duration};
 pub use resolve::resolve;
 pub use resolve::script;
@@ -52,10 +58,14 @@ pub struct Config {
     pub files: Vec<PathBuf>,
     /// What is allowed and probably not meant.
     pub warnings: Vec<Problem>,
+    /// What would not be meant if the other routers were as assumed.
+    pub notes: Vec<Problem>,
     /// By the check's name.
     plugins: BTreeMap<String, PluginUse>,
     /// By the instance's name.
     instances_at: BTreeMap<String, InstancePlaces>,
+    /// Who may read the files, as far as known.
+    access: Vec<(PathBuf, Access)>,
 }
 
 /// Where the parts of an instance stand.
@@ -69,6 +79,9 @@ struct InstancePlaces {
     source: Option<Place>,
     /// As many as there are unicast peers.
     peers: Vec<Place>,
+    checks: Option<Place>,
+    /// `auth`
+    password: Option<Place>,
 }
 
 /// Where a check stands, where it names its plugin, and what it gives it.
@@ -76,58 +89,9 @@ struct InstancePlaces {
 struct PluginUse {
     named: Place,
     plugin: Place,
+    sha256: Option<Place>,
     /// The key `params`, if it is there.
     params: Option<Place>,
     /// One for each of the check's `params`.
     given: Vec<Given>,
-}
-
-impl Config {
-    /// Checks that every check's plugin is one of `available` (file names without `.wasm`).
-    ///
-    /// # Errors
-    /// The checks whose plugin is not there, each with its place.
-    pub fn check_plugins(&self, available: &[String]) -> Result<(), Errors> {
-        let missing = self.checks.iter().filter(|check| !available.contains(&check.plugin));
-        let problems: Vec<Problem> = missing.map(|check| self.missing_plugin(check, available)).collect();
-        if problems.is_empty() { Ok(()) } else { Err(Errors::new(problems)) }
-    }
-
-    /// Checks that every check's `params` are those that its plugin declares. A plugin that is not among `declared` is left
-    /// out: it says nothing about its parameters.
-    ///
-    /// # Errors
-    /// All that do not fit, each with its place.
-    pub fn check_params(&self, declared: &BTreeMap<String, Vec<Param>>) -> Result<(), Errors> {
-        let problems: Vec<Problem> = self
-            .checks
-            .iter()
-            .filter_map(|check| Some((check, declared.get(&check.plugin)?, self.plugins.get(&check.name)?)))
-            .flat_map(|(check, params, at)| declared::misfits(check, params, at))
-            .collect();
-        if problems.is_empty() { Ok(()) } else { Err(Errors::new(problems)) }
-    }
-
-    fn missing_plugin(&self, check: &Check, available: &[String]) -> Problem {
-        let dirs = format!("{} or {}", self.daemon.plugin_dir.display(), self.daemon.builtin_plugin_dir.display());
-        let message = if available.is_empty() {
-            format!("there is no plugin at all; expected {}.wasm in {dirs}", check.plugin)
-        } else {
-            let meant = hints::nearest(&check.plugin, available.iter().map(String::as_str));
-            let meant = meant.map(|plugin| format!(" (did you mean {plugin:?}?)")).unwrap_or_default();
-            let mut names = available.to_vec();
-            names.sort();
-            names.dedup();
-            format!(
-                "there is no such plugin{meant}; expected one of {}, or a new {}.wasm in {dirs}",
-                names.join(", "),
-                check.plugin
-            )
-        };
-        Problem {
-            place: self.plugins.get(&check.name).map(|at| at.plugin.clone()),
-            subject: format!("check.{}.plugin = {:?}", check.name, check.plugin),
-            message,
-        }
-    }
 }

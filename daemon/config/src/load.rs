@@ -8,6 +8,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::errors::{Errors, Problem};
+use crate::examined::Examined;
 use crate::source::Source;
 use crate::{Config, resolve};
 
@@ -19,8 +20,16 @@ const LARGEST: u64 = 16 << 20;
 pub struct FileText {
     pub path: PathBuf,
     pub text: Result<Vec<u8>, String>,
-    /// Its permission bits, as far as known.
-    pub mode: Option<u32>,
+    /// Who may read it. None: it is no regular file, or can't be read.
+    pub access: Option<Access>,
+}
+
+/// Whose a file is, and its permission bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    pub user: u32,
+    pub group: u32,
+    pub mode: u32,
 }
 
 /// What the file says counts, not how it may be read.
@@ -73,6 +82,23 @@ pub fn load(main: &Path) -> Result<Config, Errors> {
 }
 
 impl Files {
+    /// One file alone.
+    pub fn alone(main: FileText) -> Files {
+        Files { main, drop_ins: Vec::new(), list: DropIns::default() }
+    }
+
+    /// With another text for the drop-in at `path`, or with one more.
+    pub fn with_drop_in(mut self, path: &Path, text: FileText) -> Files {
+        let name = |path: &Path| path.file_name().unwrap_or_default().to_owned();
+        let at = self.drop_ins.partition_point(|file| name(&file.path) < name(path));
+        if self.drop_ins.get(at).is_some_and(|file| name(&file.path) == name(path)) {
+            self.drop_ins[at] = text;
+        } else {
+            self.drop_ins.insert(at, text);
+        }
+        self
+    }
+
     /// The main file, and the drop-ins in `dir`.
     pub fn read(main: FileText, dir: &Path) -> Files {
         let list = list_drop_ins(dir);
@@ -85,21 +111,31 @@ impl Files {
     /// # Errors
     /// Everything that is wrong: files that can't be read, or what [`resolve`] finds.
     pub fn resolve(self) -> Result<Config, Errors> {
+        self.examine().finish()
+    }
+
+    /// Everything that can be understood of them, and everything that is wrong.
+    pub fn examine(self) -> Examined {
         let mut unread = Vec::new();
         let mut sources = Vec::new();
         if let Some((dir, error)) = self.list.error {
             unread.push(unreadable(&dir, error));
         }
         let main = self.main.path.clone();
+        let mut access = Vec::new();
         for file in std::iter::once(self.main).chain(self.drop_ins) {
             let path = file.path;
+            access.extend(file.access.map(|access| (path.clone(), access)));
             let decoded = file.text.map_err(|error| unreadable(&path, error));
             match decoded.and_then(|bytes| Source::decode(path, bytes)) {
                 Ok(source) => sources.push(source),
                 Err(problem) => unread.push(problem),
             }
         }
-        resolve::resolve_sources(&main, sources, unread)
+        let mut examined = resolve::examine(&main, sources, unread);
+        examined.config.access = access;
+        examined.config.warnings.extend(self.list.left_out.iter().filter_map(|path| left_out(path)));
+        examined
     }
 }
 
@@ -128,10 +164,14 @@ enum Kind {
 }
 
 fn read(path: &Path, opened: io::Result<File>, kind: Kind) -> FileText {
-    let mut mode = None;
+    let mut access = None;
     let read = opened.and_then(|file| {
         let metadata = file.metadata()?;
-        mode = metadata.is_file().then_some(metadata.mode() & 0o7777);
+        access = metadata.is_file().then(|| Access {
+            user: metadata.uid(),
+            group: metadata.gid(),
+            mode: metadata.mode() & 0o7777,
+        });
         if kind == Kind::DropIn {
             regular(&metadata)?;
         }
@@ -142,7 +182,7 @@ fn read(path: &Path, opened: io::Result<File>, kind: Kind) -> FileText {
         }
         Ok(bytes)
     });
-    FileText { path: path.to_owned(), text: read.map_err(|error| why_unreadable(&error)), mode }
+    FileText { path: path.to_owned(), text: read.map_err(|error| why_unreadable(path, &error)), access }
 }
 
 fn regular(metadata: &Metadata) -> io::Result<()> {
@@ -161,7 +201,7 @@ pub fn list_drop_ins(dir: &Path) -> DropIns {
             }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => list.error = Some((dir.to_owned(), why_unreadable(&error))),
+        Err(error) => list.error = Some((dir.to_owned(), why_unreadable(dir, &error))),
     }
     list.used.sort();
     list.left_out.sort();
@@ -174,11 +214,52 @@ pub fn is_drop_in(path: &Path) -> bool {
     name.ends_with(b".toml") && !name.starts_with(b".")
 }
 
-fn why_unreadable(error: &io::Error) -> String {
+/// Why a file in the directory of drop-ins is not read. None for what Kubernetes keeps there (`..data`).
+fn left_out(path: &Path) -> Option<Problem> {
+    const COPIES: [&str; 12] =
+        ["~", ".bak", ".old", ".orig", ".rej", ".save", ".swp", ".tmp", ".rpmsave", ".rpmnew", ".rpmorig", ".disabled"];
+    let name = path.file_name()?.to_string_lossy().into_owned();
+    if name.starts_with("..") {
+        return None;
+    }
+    let is_copy = COPIES.iter().any(|end| name.ends_with(end)) || name.contains(".dpkg-") || name.contains(".ucf-");
+    let why = if name.starts_with('.') {
+        "its name begins with a dot".to_owned()
+    } else if is_copy {
+        "by its name it is a copy; remove it, or give it a name that ends in .toml".to_owned()
+    } else {
+        let stem = name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem);
+        format!("its name does not end in .toml; to have it read, call it {stem}.toml")
+    };
+    let message = format!("left out, not a part of the configuration: {why}");
+    Some(Problem { place: None, subject: path.display().to_string(), message })
+}
+
+fn why_unreadable(path: &Path, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file; write one, or name another with -c".to_owned(),
+        io::ErrorKind::PermissionDenied => forbidden(path),
         _ => format!("can't be read: {error}"),
     }
+}
+
+/// What keeps this user from the path, and the mode that lets the daemon in.
+fn forbidden(path: &Path) -> String {
+    let enterable = |directory: &Path| directory.join(".").metadata().is_ok();
+    let closed = path.ancestors().skip(1).filter(|directory| !directory.as_os_str().is_empty());
+    let closed = closed.filter(|directory| !enterable(directory)).last();
+    let (what, mode) = match closed {
+        Some(directory) => (directory, "0750"),
+        None if path.is_dir() => (path, "0750"),
+        None => (path, "0640"),
+    };
+    let shown = what.display();
+    let found =
+        what.metadata().map(|it| format!(", which has the mode {:04o}", it.mode() & 0o7777)).unwrap_or_default();
+    format!(
+        "can't be read: this user may not read {shown}{found}; let the daemon's group read it and nobody else: \
+         `chown root:vouchd {shown} && chmod {mode} {shown}`"
+    )
 }
 
 fn unreadable(path: &Path, message: String) -> Problem {

@@ -1,8 +1,10 @@
 //! What of a configuration does not fit the host, told from a view of one.
 
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
-use vouchd_config::host::{Host, HostAddress, HostInterface};
+use vouchd_config::host::{Account, Host, HostAddress, HostInterface};
 use vouchd_config::{Config, Findings, resolve};
 
 fn config(text: &str) -> Config {
@@ -19,7 +21,7 @@ fn host(interfaces: &[(&str, &[&str])]) -> Host {
         name: (*name).to_owned(),
         addresses: addresses.iter().map(address).collect(),
     };
-    Host { interfaces: interfaces.iter().map(interface).collect() }
+    Host { interfaces: interfaces.iter().map(interface).collect(), daemon: None }
 }
 
 fn instance(lines: &str) -> String {
@@ -60,4 +62,50 @@ fn a_missing_source_address_is_a_warning_that_names_those_there_are() {
     );
     let none = host(&[("eth0", &[])]);
     assert_only_warning(&config(&text).check_host(&none), "5:22", "it has no IPv4 address");
+}
+
+#[test]
+fn addresses_at_the_edge_of_the_interfaces_network_and_our_own_among_the_peers_are_told() {
+    let host = host(&[("eth0", &["192.0.2.11/24"])]);
+    for (address, words) in [
+        ("192.0.2.255", "the broadcast address of eth0's network here (192.0.2.11/24)"),
+        ("192.0.2.0", "the address of the network itself of eth0's network here"),
+    ] {
+        let text = instance("interface = \"eth0\"").replace("192.0.2.1\"", &format!("{address}\""));
+        assert_only_warning(&config(&text).check_host(&host), "3:14", words);
+    }
+    let text = instance("interface = \"eth0\"\nunicast = { source = \"192.0.2.12\", peers = [\"192.0.2.11\"] }");
+    let shown: Vec<String> = config(&text).check_host(&host).warnings.iter().map(ToString::to_string).collect();
+    assert!(
+        shown.iter().any(|it| it.starts_with("v.toml:5:45: ") && it.contains("this host's own address")),
+        "{shown:?}"
+    );
+}
+
+#[test]
+fn a_file_that_the_daemon_cannot_read_or_that_shows_a_password_is_told_with_the_mode_that_works() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let main = dir.path().join("vouchd.toml");
+    let text = instance("interface = \"eth0\"\nauth = { type = \"pass\", password = \"1234\" }");
+    fs::write(&main, text).expect("written");
+    let eth0 = host(&[("eth0", &["192.0.2.11/24"])]);
+    let owner = fs::metadata(&main).expect("written").uid();
+    let account = |user, groups: &[u32]| Account { name: "vouchd".to_owned(), user, groups: groups.to_vec() };
+    let group = fs::metadata(&main).expect("written").gid();
+    let shown = |mode, daemon: Option<Account>| {
+        fs::set_permissions(&main, fs::Permissions::from_mode(mode)).expect("changed");
+        let config = vouchd_config::load(&main).expect("valid");
+        let found = config.check_host(&Host { daemon, ..eth0.clone() });
+        assert!(found.errors.is_empty());
+        found.warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    let works = format!("`chown root:vouchd {0} && chmod 0640 {0}`", main.display());
+    let said = shown(0o644, None);
+    assert!(said.contains("v.toml") || said.contains(":5:1: everybody on this host can read the password"), "{said}");
+    assert!(said.contains(&works) && !said.contains("1234"), "{said}");
+    let said = shown(0o600, Some(account(owner + 1, &[group + 1])));
+    assert!(said.contains("has the mode 0600: the unit starts the daemon as user vouchd, who can't read it"), "{said}");
+    assert!(said.contains(&works), "{said}");
+    assert_eq!(shown(0o640, Some(account(owner + 1, &[group]))), "");
+    assert_eq!(shown(0o640, None), "");
 }

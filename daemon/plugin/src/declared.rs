@@ -30,6 +30,17 @@ pub fn declared_params(bytes: &[u8]) -> Result<Option<Vec<Param>>, DeclarationEr
     serde_json::from_slice(json).map(Some).map_err(|e| DeclarationError(line(e)))
 }
 
+/// Why the bytes can't be a plugin, as far as a look at their structure tells: no WebAssembly, cut off, or damaged. What else
+/// keeps a file from being used is found by loading it.
+pub fn damage(bytes: &[u8]) -> Option<String> {
+    if !bytes.starts_with(b"\0asm") {
+        return Some(if bytes.is_empty() { "it is empty" } else { "it is not a WebAssembly file" }.to_owned());
+    }
+    let broken = Parser::new(0).parse_all(bytes).find_map(Result::err)?;
+    let line: String = broken.message().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    Some(format!("damaged or cut off: {line} (at offset {:#x})", broken.offset()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -57,7 +57,7 @@ pub use cache::{CacheKey, CacheSettings};
 pub use changes::Changes;
 pub use compile::child::{CompileJob, compile_as_child};
 pub use compile::{CompileLimits, Compiler};
-pub use declared::{DeclarationError, declared_params};
+pub use declared::{DeclarationError, damage, declared_params};
 pub use host::{Host, HostError, HostSettings, Origin, Plugin};
 pub use load::{Kind, LoadError, Metadata};
 pub use outcome::{LogLevel, LogLine, Outcome, Probe, ProcessHandle, Run, Watch};

@@ -51,13 +51,21 @@ impl HttpPattern {
         host(url).is_some_and(|host| self.host.matches(&host)) && self.matches_rest(url)
     }
 
+    /// Whatever the path.
+    pub(super) fn matches_server(&self, url: &Url) -> bool {
+        host(url).is_some_and(|host| self.host.matches(&host)) && self.is_server(url)
+    }
+
     pub(super) fn reaches(&self, url: &Url, address: IpAddr) -> bool {
         host(url).is_some_and(|host| self.host.reaches(&host, address)) && self.matches_rest(url)
     }
 
+    fn is_server(&self, url: &Url) -> bool {
+        url.scheme() == self.scheme && url.port_or_known_default() == Some(self.port)
+    }
+
     fn matches_rest(&self, url: &Url) -> bool {
-        url.scheme() == self.scheme
-            && url.port_or_known_default() == Some(self.port)
+        self.is_server(url)
             && match &self.target {
                 Target::Exactly(exact) => target(url) == *exact,
                 // All of the server: nothing to climb out of.

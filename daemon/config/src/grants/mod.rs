@@ -55,6 +55,8 @@ pub struct Refusal {
     pub wanted: String,
     /// The check's whole `allow` line with the missing grant, as it would stand in the configuration.
     pub line: String,
+    /// What would be granted by that line; what is granted now, where nothing could grant it.
+    pub granted: Box<Grants>,
 }
 
 impl fmt::Display for Refusal {
@@ -120,6 +122,25 @@ impl Grants {
                 Err(self.refusal("looking at all processes".to_owned(), |grants| grants.process = ProcessGrant::All))
             }
         }
+    }
+
+    /// May the check look at any process? A search that names none sees those that are granted.
+    ///
+    /// # Errors
+    /// If not: what to add.
+    pub fn permits_some_process(&self) -> Result<(), Refusal> {
+        match self.process {
+            ProcessGrant::All | ProcessGrant::Names(_) => Ok(()),
+            ProcessGrant::None => self.permits_all_processes(),
+        }
+    }
+
+    /// May the check fetch anything of this URL's server?
+    ///
+    /// # Errors
+    /// If not: what to add for the URL itself.
+    pub fn permits_server(&self, url: &Url) -> Result<(), Refusal> {
+        if self.http.iter().any(|pattern| pattern.matches_server(url)) { Ok(()) } else { self.permits_http(url) }
     }
 
     /// May the check fetch this URL? A redirect's target has to be asked about like the first.
@@ -240,7 +261,7 @@ impl Grants {
         let mut granted = self.clone();
         add(&mut granted);
         let line = if granted == *self { "nothing could grant it".to_owned() } else { granted.to_string() };
-        Refusal { wanted, line }
+        Refusal { wanted, line, granted: Box::new(granted) }
     }
 }
 

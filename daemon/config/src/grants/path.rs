@@ -1,4 +1,4 @@
-//! `allow = { files = ["/run/vouchd/*.flag"], unix = ["/run/haproxy/admin.sock"] }`
+//! `allow = { files = ["/var/lib/vouchd/*.flag"], unix = ["/run/haproxy/admin.sock"] }`
 
 use std::fmt;
 use std::str::FromStr;

@@ -5,7 +5,6 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use toml::de::DeValue;
-use url::Url;
 use vouchd_health::{Counting, Influence, OnError, Weight};
 
 use crate::declared::Given;
@@ -13,7 +12,7 @@ use crate::grants::{BadPattern, DnsGrant, Grants, ProcessGrant};
 use crate::model::{Check, ExitCodes, Limits};
 use crate::reader::{Problems, Table, Value};
 
-use super::name;
+use super::{name, reach};
 
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
@@ -59,7 +58,7 @@ pub(super) fn check(check_name: &str, mut table: Table<'_>, problems: &mut Probl
         limits,
         exit_codes,
     };
-    if let Some(line) = missing_grant(&check) {
+    if let Some(line) = reach::missing(&check) {
         let place = allow.map_or(place, |value| value.place());
         let message =
             format!("its parameters name what it may not reach, so every run would be an error; write {line}");
@@ -345,16 +344,4 @@ fn limits(value: &Value<'_>, problems: &mut Problems) -> Limits {
     }
     table.finish(problems);
     limits
-}
-
-/// The `allow` line that is missing, as far as the parameters tell: a URL, or the process that the process plugin looks for.
-fn missing_grant(check: &Check) -> Option<String> {
-    check.params.iter().find_map(|(key, value)| {
-        let refusal = match value.split_once("://") {
-            Some(("http" | "https", _)) => check.grants.permits_http(&Url::parse(value).ok()?).err()?,
-            _ if check.plugin == "process" && key == "name" => check.grants.permits_process(value).err()?,
-            _ => return None,
-        };
-        Some(refusal.line)
-    })
 }

@@ -40,7 +40,9 @@ pub(super) fn instance(
     let version = table.take("version").and_then(|v| v.number::<u8>(2..=3, problems));
     let version = if version == Some(3) { Version::V3 } else { Version::V2 };
     let interval = table.take("advert_interval").and_then(|v| advert_interval(&v, version, problems));
-    let auth = table.take("auth").and_then(|v| auth(&v, version, problems)).unwrap_or(Auth::None);
+    let auth_value = table.take("auth");
+    let password_at = auth_value.as_ref().map(Value::key_place);
+    let auth = auth_value.and_then(|v| auth(&v, version, problems)).unwrap_or(Auth::None);
     let preempt = table.take("preempt").and_then(|v| v.boolean(problems)).unwrap_or(true);
     let meaning = "the virtual addresses, like [\"192.0.2.1\"]";
     let addresses = table.require("addresses", meaning, problems);
@@ -49,6 +51,7 @@ pub(super) fn instance(
     let (unicast, unicast_at) = unicast.unzip();
     let (source_at, peers_at) = unicast_at.unzip();
     let uses = table.take("checks");
+    let checks_at = uses.as_ref().map(Value::key_place);
     let uses = uses.map(|value| check_uses(&value, priority, checks, known, problems)).unwrap_or_default();
     let lease = table.take("lease").and_then(|v| v.choice(&[("auto", true), ("off", false)], problems));
     let adopt = table.take("adopt").and_then(|v| adopt(&v, priority, problems)).unwrap_or(false);
@@ -80,6 +83,8 @@ pub(super) fn instance(
         addresses: places,
         source: source_at,
         peers: peers_at.unwrap_or_default(),
+        checks: checks_at,
+        password: password_at,
     };
     Some(Placed { instance, at })
 }

@@ -4,6 +4,8 @@ pub(crate) mod address;
 mod check;
 mod daemon;
 mod instance;
+mod lint;
+mod reach;
 pub mod script;
 
 use std::collections::BTreeMap;
@@ -14,7 +16,8 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use crate::errors::{Errors, Problem};
-use crate::model::{Check, Daemon, Instance};
+use crate::examined::Examined;
+use crate::model::{Check, Daemon};
 use crate::reader::{Problems, Table, Value};
 use crate::source::Source;
 use crate::syntax::parse;
@@ -28,11 +31,12 @@ use instance::Placed;
 /// Everything that is wrong, in the order of the files.
 pub fn resolve(files: Vec<(PathBuf, String)>) -> Result<Config, Errors> {
     let main = files.first().map(|(path, _)| path.clone()).unwrap_or_default();
-    resolve_sources(&main, files.into_iter().map(|(path, text)| Source { path, text }).collect(), Vec::new())
+    let sources = files.into_iter().map(|(path, text)| Source { path, text }).collect();
+    examine(&main, sources, Vec::new()).finish()
 }
 
-/// [`resolve`] for files that were read; `unread` says what is wrong with those that could not be.
-pub(crate) fn resolve_sources(main: &Path, sources: Vec<Source>, unread: Vec<Problem>) -> Result<Config, Errors> {
+/// Everything that can be understood of files that were read; `unread` says what is wrong with those that could not be.
+pub(crate) fn examine(main: &Path, sources: Vec<Source>, unread: Vec<Problem>) -> Examined {
     let sources: Vec<Arc<Source>> = sources.into_iter().map(Arc::new).collect();
     let mut problems = Problems { errors: unread, warnings: Vec::new() };
     let documents: Vec<(&Arc<Source>, Spanned<DeTable<'_>>)> =
@@ -69,16 +73,19 @@ pub(crate) fn resolve_sources(main: &Path, sources: Vec<Source>, unread: Vec<Pro
         instances_at.insert(instance.name.clone(), at);
         instances.push(instance);
     }
+    let mut notes = Vec::new();
+    // A check that seems unused may be used by what has errors.
     if problems.errors.is_empty() {
-        lint(&checks, &instances, &plugins, &mut problems);
-        let files = sources.iter().map(|source| source.path.clone()).collect();
-        Ok(Config { daemon, checks, instances, files, warnings: problems.warnings, plugins, instances_at })
-    } else {
-        // Checks are read before instances, but files are read by people from top to bottom.
-        let file = |p: &Problem| p.place.as_ref().and_then(|p| sources.iter().position(|s| s.path == p.file()));
-        problems.errors.sort_by_key(|p| (file(p), p.place.as_ref().map(|p| (p.line(), p.column()))));
-        Err(Errors::new(problems.errors))
+        lint::unused_checks(&checks, &instances, &plugins, &mut problems);
+        lint::fleeting_files(&checks, &daemon, &plugins, &mut problems);
+        lint::same_address_elsewhere(&instances, &instances_at, &mut problems);
+        notes = lint::weights(&instances, &instances_at);
     }
+    let Problems { errors, warnings } = problems;
+    let files = sources.iter().map(|source| source.path.clone()).collect();
+    let config =
+        Config { daemon, checks, instances, files, warnings, notes, plugins, instances_at, access: Vec::new() };
+    Examined { config, errors, daemon_is_known: documents.iter().any(|(source, _)| source.path == main) }
 }
 
 /// The tables `[kind.NAME]` of all files.
@@ -116,9 +123,10 @@ fn checks(tables: Named<'_>, problems: &mut Problems) -> (Vec<Check>, BTreeMap<S
         let named = table.place();
         let plugin = table.peek("plugin").map(|value| value.place());
         let params = table.peek("params").map(|value| value.key_place());
+        let sha256 = table.peek("sha256").map(|value| value.place());
         if let Some((check, given)) = check::check(&name, table, problems) {
             let plugin = plugin.unwrap_or_else(|| named.clone());
-            plugins.insert(name, PluginUse { named, plugin, params, given });
+            plugins.insert(name, PluginUse { named, plugin, sha256, params, given });
             checks.push(check);
         }
     }
@@ -161,17 +169,6 @@ fn conflicts(old: &Placed, new: &Placed, problems: &mut Problems) {
             let subject = format!("instance.{}.addresses: {}", new.instance.name, address.ip);
             let message = format!("instance {other} on {interface} has this address already (at {first})");
             problems.error(place.clone(), subject, message);
-        }
-    }
-}
-
-/// What is allowed and probably not meant.
-fn lint(checks: &[Check], instances: &[Instance], plugins: &BTreeMap<String, PluginUse>, problems: &mut Problems) {
-    for check in checks {
-        let used = instances.iter().any(|i| i.checks.iter().any(|u| u.check == check.name));
-        if let Some(at) = plugins.get(&check.name).filter(|_| !used) {
-            let message = "no instance lists this check: it runs and is shown, and decides nothing";
-            problems.warn(at.named.clone(), format!("check.{}", check.name), message);
         }
     }
 }

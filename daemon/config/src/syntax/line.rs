@@ -132,12 +132,17 @@ fn keepalived(code: &Code<'_>) -> Advice {
     Some((start..end, format!("{word} is not TOML{hint}")))
 }
 
-/// `priority: 100`
+/// `priority: 100`, also within `{ }`
 fn colon(code: &Code<'_>) -> Advice {
-    let (at, sign) = code.find(|c| matches!(c, '=' | ':' | '['))?;
-    let key = code.line[..at].trim();
-    let is_key = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '"'));
-    (sign == ':' && is_key).then(|| (at..at + 1, format!("expected = between a key and its value: {key} = ...")))
+    let is_sign = |c: char| matches!(c, '_' | '-' | '.' | '"');
+    code.bare.iter().filter(|(_, c)| *c == ':').find_map(|(at, _)| {
+        let before = &code.line[..*at];
+        let start = before.trim_end_matches(|c: char| c.is_alphanumeric() || is_sign(c)).len();
+        let key = &before[start..];
+        let begins = before[..start].trim_end();
+        let is_key = !key.is_empty() && (begins.is_empty() || begins.ends_with(['{', ',']) && begins.contains('{'));
+        is_key.then(|| (*at..at + 1, format!("expected = between a key and its value: {key} = ...")))
+    })
 }
 
 /// A value without the quotes that it needs, or a word for true or false.
@@ -148,36 +153,30 @@ fn unquoted(code: &Code<'_>, at: usize) -> Advice {
     let range = found.or_else(|| code.word_at(after_equals?))?;
     let word = &code.line[range.clone()];
     // `true` itself is none of the mistakes.
-    if equals.is_none() && !is_item(code) || matches!(word, "true" | "false" | "inf" | "nan") {
+    let is_item = code.line.trim_end().ends_with(',') || word.starts_with(|c: char| c.is_ascii_digit());
+    if equals.is_none() && !is_item || matches!(word, "true" | "false" | "inf" | "nan") {
         return None;
     }
-    if let Some(key) = word.strip_suffix(':') {
-        return Some((range.end - 1..range.end, format!("expected = between a key and its value: {key} = ...")));
-    }
     let key = equals.map(|at| code.line[..at].trim()).unwrap_or_default();
+    // It may be the password itself.
+    let shown = if code.line.contains("pass") { "..." } else { word };
     let is_address = word.contains('.') && word.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | '/' | ':'));
     let is_v6 =
         word.matches(':').count() >= 2 && word.chars().all(|c| c.is_ascii_hexdigit() || matches!(c, ':' | '/' | '.'));
     let starts_with_digit = word.starts_with(|c: char| c.is_ascii_digit());
     let message = if is_address && word.matches('.').count() > 1 || is_v6 {
-        format!("an address needs quotes: \"{word}\"")
+        format!("an address needs quotes: \"{shown}\"")
     } else if starts_with_digit && word.ends_with(|c: char| c.is_ascii_alphabetic()) {
-        format!("a number with a unit needs quotes: \"{word}\"")
+        format!("a number with a unit needs quotes: \"{shown}\"")
     } else if word.starts_with(|c: char| c.is_alphabetic() || c == '/' || c == '_' || c == '*') {
         match truth(word).filter(|_| !matches!(key, "lease" | "cache_dir")) {
             Some(truth) => format!("expected true or false, in lower case and without quotes: {truth} for {word}"),
-            None => format!("a text needs quotes: \"{word}\""),
+            None => format!("a text needs quotes: \"{shown}\""),
         }
     } else {
         return None;
     };
     Some((range, message))
-}
-
-/// An item of a list that goes over several lines.
-fn is_item(code: &Code<'_>) -> bool {
-    let line = code.line.trim();
-    line.ends_with(',') || !line.contains(' ')
 }
 
 /// What somebody means who writes another word for true or false.

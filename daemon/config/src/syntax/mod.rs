@@ -9,13 +9,17 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use toml::Spanned;
-use toml::de::DeTable;
+use toml::de::{DeTable, Error};
 
+use crate::errors::Problem;
 use crate::reader::Problems;
-use crate::source::{Place, Source, printable};
+use crate::source::{Place, Source};
 
 /// Of one file; who has made more mistakes has made the same one again and again.
 const MOST_ERRORS: usize = 20;
+
+/// How often the parser gets what is left of a file.
+const ROUNDS: usize = 3;
 
 /// None with an error for each line that can't be read.
 pub(crate) fn parse<'a>(source: &'a Arc<Source>, problems: &mut Problems) -> Option<Spanned<DeTable<'a>>> {
@@ -28,26 +32,60 @@ pub(crate) fn parse<'a>(source: &'a Arc<Source>, problems: &mut Problems) -> Opt
         return None;
     }
     let mut told = Vec::new();
-    for error in &errors {
-        let span = error.span().unwrap_or(0..0);
-        let lines = line_around(&source.text, span.start);
-        // What follows on the same line comes of the same mistake.
-        if told.contains(&lines.start) || told.len() == MOST_ERRORS {
-            continue;
+    collect(source, &source.text, &errors, &mut told);
+    // The parser skips what follows some mistakes: it gets the rest again without those lines.
+    for _ in 0..ROUNDS {
+        let mut rest = source.text.clone();
+        for mistake in &told {
+            rest.replace_range(mistake.line.clone(), &comment(mistake.line.len()));
         }
-        told.push(lines.start);
-        let text = &source.text[lines.clone()];
-        let at = span.start.clamp(lines.start, lines.end) - lines.start;
-        match line::explain(text, at) {
-            Some((within, message)) => {
-                let span = lines.start + within.start..lines.start + within.end;
-                let message: String = message.chars().map(printable).collect();
-                problems.error(Place::new(source, span), "", message);
-            }
-            None => problems.error(Place::new(source, span), "", format!("not TOML: {}", error.message())),
+        let (_, errors) = DeTable::parse_recoverable(&rest);
+        let before = told.len();
+        let mut more = Vec::new();
+        collect(source, &rest, &errors, &mut more);
+        // Without a line, the one after it may make no sense: only what is clearly a mistake of its own counts.
+        more.retain(|mistake| mistake.is_explained && source.text[mistake.line.clone()].contains('='));
+        told.extend(more);
+        if told.len() == before {
+            break;
         }
     }
+    told.sort_by_key(|mistake| mistake.line.start);
+    problems.errors.extend(told.into_iter().map(|mistake| mistake.problem).take(MOST_ERRORS));
     None
+}
+
+fn collect(source: &Arc<Source>, text: &str, errors: &[Error], told: &mut Vec<Mistake>) {
+    for error in errors {
+        let span = error.span().unwrap_or(0..0);
+        let line = line_around(text, span.start);
+        // What follows on the same line comes of the same mistake.
+        if told.len() >= MOST_ERRORS || told.iter().any(|other| other.line.start == line.start) {
+            continue;
+        }
+        let at = span.start.clamp(line.start, line.end) - line.start;
+        let explained = line::explain(&text[line.clone()], at);
+        let is_explained = explained.is_some();
+        let (span, message) = match explained {
+            Some((within, message)) => (line.start + within.start..line.start + within.end, message),
+            None => (span, format!("not TOML: {}", error.message())),
+        };
+        let problem = Problem { place: Some(Place::new(source, span)), subject: String::new(), message };
+        told.push(Mistake { line, problem, is_explained });
+    }
+}
+
+/// A line that can't be read.
+struct Mistake {
+    line: Range<usize>,
+    problem: Problem,
+    /// In words about what was meant.
+    is_explained: bool,
+}
+
+/// As many bytes that say nothing.
+fn comment(length: usize) -> String {
+    format!("#{:1$}", "", length.saturating_sub(1)).chars().take(length).collect()
 }
 
 /// The line that the byte is in, without its end.

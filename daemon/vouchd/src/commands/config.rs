@@ -1,11 +1,14 @@
 //! `vouchd config check`, and loading a configuration for the other commands.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Args, Subcommand};
-use vouchd_config::{Config, Errors, Param};
+use sha2::{Digest, Sha256};
+use vouchd_config::{Config, Errors, Examined, FileText, Files, PluginFile, Problem};
 
 use super::host::this_host;
 use crate::checker::files::plugin_name;
@@ -22,45 +25,131 @@ pub enum ConfigCommand {
 
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// The main file; the drop-ins in conf.d beside it are read too
+    /// The main file, or - for standard input; the drop-ins in conf.d beside it are read too. A drop-in is looked at
+    /// together with the rest of its configuration
     #[arg(default_value = DEFAULT_FILE)]
     file: PathBuf,
+    /// FILE is to become the main file of this directory, whose conf.d goes with it
+    #[arg(long, value_name = "DIR")]
+    with_dir: Option<PathBuf>,
+    /// FILE is to become this file of DIR instead, like conf.d/web.toml
+    #[arg(long = "as", value_name = "NAME", requires = "with_dir")]
+    name: Option<PathBuf>,
+    /// Warnings are errors
+    #[arg(long)]
+    strict: bool,
 }
 
 pub fn run(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
     match command {
-        ConfigCommand::Check(args) => check(&args.file),
+        ConfigCommand::Check(args) => check(args),
     }
 }
 
-fn check(file: &Path) -> anyhow::Result<ExitCode> {
-    let config = vouchd_config::load(file).and_then(|config| {
-        config.check_plugins(&available_plugins(&config))?;
-        config.check_params(&declared_params(&config))?;
-        let host = this_host().map(|host| config.check_host(&host)).unwrap_or_default();
-        match Errors::of(host.errors) {
-            Some(errors) => Err(errors),
-            None => Ok((config, host.warnings)),
+fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let mut examined = match files(args) {
+        Ok(files) => files.examine(),
+        Err(error) => {
+            complain(format_args!("vouchd: {error:#}"));
+            return Ok(ExitCode::from(2));
         }
-    });
-    match config {
-        Ok((config, host_warnings)) => {
-            for warning in config.warnings.iter().chain(&host_warnings) {
-                print(format!("warning: {warning}\n"))?;
-            }
-            print(format!(
-                "{}: {} instances, {} checks, no errors\n",
-                file.display(),
-                config.instances.len(),
-                config.checks.len()
-            ))?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Err(errors) => {
-            complain(errors);
-            Ok(ExitCode::from(2))
-        }
+    };
+    // With the right directories only: those of a default would lack what the operator has elsewhere.
+    if examined.daemon_is_known {
+        let config = &examined.config;
+        let missing = config.check_plugins(&available_plugins(config)).err();
+        let mut errors: Vec<Problem> = missing.map(|errors| errors.problems().to_vec()).unwrap_or_default();
+        errors.extend(config.check_plugin_files(&plugin_files(config)));
+        examined.errors.extend(errors);
     }
+    if let Some(host) = this_host() {
+        let found = examined.config.check_host(&host);
+        examined.errors.extend(found.errors);
+        examined.config.warnings.extend(found.warnings);
+    }
+    report(&args.file, examined, args.strict)
+}
+
+fn report(file: &Path, examined: Examined, strict: bool) -> anyhow::Result<ExitCode> {
+    let Examined { mut config, mut errors, .. } = examined;
+    let mut warnings = std::mem::take(&mut config.warnings);
+    vouchd_config::sort(&mut errors, &config);
+    vouchd_config::sort(&mut warnings, &config);
+    let mut said = String::new();
+    for warning in &warnings {
+        said += &format!("warning: {warning}\n");
+    }
+    for note in &config.notes {
+        said += &format!("note: {note}\n");
+    }
+    let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let (file, warned) = (file.display(), count(warnings.len(), "warning"));
+    if !errors.is_empty() || strict && !warnings.is_empty() {
+        print(said)?;
+        let told: String = errors.iter().map(|error| format!("{error}\n")).collect();
+        complain(format_args!("{told}{file}: {}, {warned}", count(errors.len(), "error")));
+        return Ok(ExitCode::from(2));
+    }
+    said += &format!(
+        "{file}: {}, {}, no errors{}\n",
+        count(config.instances.len(), "instance"),
+        count(config.checks.len(), "check"),
+        if warnings.is_empty() { String::new() } else { format!(", {warned}") }
+    );
+    print(said)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is to be looked at together.
+///
+/// # Errors
+/// When standard input or the directory can't be read.
+fn files(args: &CheckArgs) -> anyhow::Result<Files> {
+    let given = if args.file == Path::new("-") { standard_input()? } else { vouchd_config::read_main(&args.file) };
+    let Some(directory) = args.with_dir.clone().or_else(|| directory_of_drop_in(&args.file)) else {
+        return Ok(match given.path == Path::new(STANDARD_INPUT) {
+            true => Files::alone(given),
+            false => Files::read(given, &vouchd_config::drop_in_dir(&args.file)),
+        });
+    };
+    // How a copy elsewhere may be read says nothing of the file that it will be.
+    let given = if args.with_dir.is_some() { FileText { access: None, ..given } } else { given };
+    anyhow::ensure!(directory.is_dir(), "{}: expected a directory, like /etc/vouchd", directory.display());
+    let drop_ins = vouchd_config::drop_in_dir(&directory.join(MAIN));
+    let is_there = |path: &Path| path.parent().and_then(|it| it.canonicalize().ok()) == drop_ins.canonicalize().ok();
+    let becomes = match &args.name {
+        Some(name) => directory.join(name),
+        None if drop_ins.is_dir() && is_there(&args.file) => args.file.clone(),
+        None => return Ok(Files::read(given, &drop_ins)),
+    };
+    if becomes.parent() == Some(&*drop_ins) || drop_ins.is_dir() && is_there(&becomes) {
+        anyhow::ensure!(
+            vouchd_config::is_drop_in(&becomes),
+            "{}: expected a name that ends in .toml and does not begin with a dot: others are not read",
+            becomes.display()
+        );
+        let main = vouchd_config::read_main(&directory.join(MAIN));
+        return Ok(Files::read(main, &drop_ins).with_drop_in(&becomes, given));
+    }
+    Ok(Files::read(given, &drop_ins))
+}
+
+/// The main file's name, where only the directory is given.
+const MAIN: &str = "vouchd.toml";
+
+const STANDARD_INPUT: &str = "standard input";
+
+fn standard_input() -> anyhow::Result<FileText> {
+    let mut bytes = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut bytes).context("reading standard input")?;
+    Ok(FileText { path: STANDARD_INPUT.into(), text: Ok(bytes), access: None })
+}
+
+/// For a file in conf.d that is named alone: the directory of its configuration.
+fn directory_of_drop_in(file: &Path) -> Option<PathBuf> {
+    let drop_ins = file.parent()?;
+    let directory = drop_ins.parent().map(|it| if it.as_os_str().is_empty() { Path::new(".") } else { it })?;
+    (drop_ins.file_name()? == "conf.d" && directory.join(MAIN).exists()).then(|| directory.to_owned())
 }
 
 /// Loads a configuration for a command that needs a value of it.
@@ -71,16 +160,30 @@ pub fn load(file: &Path) -> anyhow::Result<Config> {
     vouchd_config::load(file).map_err(|errors: Errors| anyhow::anyhow!("{errors}"))
 }
 
-/// What the plugins of the checks declare about their parameters. One that can't be read is the daemon's to complain about:
-/// here it declares nothing.
-fn declared_params(config: &Config) -> BTreeMap<String, Vec<Param>> {
-    let directories = [&config.daemon.plugin_dir, &config.daemon.builtin_plugin_dir];
+/// The files of the checks' plugins, by the plugin's name.
+fn plugin_files(config: &Config) -> BTreeMap<String, PluginFile> {
     let plugins: BTreeSet<&String> = config.checks.iter().map(|check| &check.plugin).collect();
-    let declared = |plugin: &String| {
-        let file = |directory: &PathBuf| std::fs::read(directory.join(format!("{plugin}.wasm"))).ok();
-        vouchd_plugin::declared_params(&directories.into_iter().find_map(file)?).ok().flatten()
+    plugins.into_iter().filter_map(|plugin| Some((plugin.clone(), plugin_file(config, plugin)?))).collect()
+}
+
+/// None if there is none.
+fn plugin_file(config: &Config, plugin: &str) -> Option<PluginFile> {
+    let directories = [&config.daemon.plugin_dir, &config.daemon.builtin_plugin_dir];
+    let path = directories.into_iter().map(|it| it.join(format!("{plugin}.wasm"))).find(|path| path.exists())?;
+    let read = match std::fs::metadata(&path) {
+        Ok(metadata) if !metadata.is_file() => Err("it is not a regular file".to_owned()),
+        Ok(_) => std::fs::read(&path).map_err(|error| format!("can't be read: {error}")),
+        Err(error) => Err(format!("can't be read: {error}")),
     };
-    plugins.into_iter().filter_map(|plugin| Some((plugin.clone(), declared(plugin)?))).collect()
+    Some(match read {
+        Ok(bytes) => PluginFile {
+            sha256: Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
+            damage: vouchd_plugin::damage(&bytes),
+            declared: vouchd_plugin::declared_params(&bytes).ok().flatten(),
+            path,
+        },
+        Err(damage) => PluginFile { path, sha256: String::new(), damage: Some(damage), declared: None },
+    })
 }
 
 /// The plugins that are there, by name.

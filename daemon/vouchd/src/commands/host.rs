@@ -1,10 +1,12 @@
 //! What this machine has, for `config check`.
 
+use std::ffi::CString;
 use std::net::IpAddr;
 
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
-use vouchd_config::host::{Host, HostAddress, HostInterface};
+use nix::unistd::{User, getgrouplist};
+use vouchd_config::host::{Account, Host, HostAddress, HostInterface};
 
 /// None where it can't be asked.
 pub fn this_host() -> Option<Host> {
@@ -24,7 +26,16 @@ pub fn this_host() -> Option<Host> {
         };
         interfaces[at].addresses.push(HostAddress { ip, prefix: u8::try_from(prefix).unwrap_or(128) });
     }
-    Some(Host { interfaces })
+    Some(Host { interfaces, daemon: daemon() })
+}
+
+/// The user of the unit in `packaging/`.
+fn daemon() -> Option<Account> {
+    let user = User::from_name("vouchd").ok()??;
+    let name = CString::new(user.name.as_str()).ok()?;
+    let groups = getgrouplist(&name, user.gid).unwrap_or_else(|_| vec![user.gid]);
+    let groups = groups.into_iter().map(nix::unistd::Gid::as_raw).collect();
+    Some(Account { name: user.name, user: user.uid.as_raw(), groups })
 }
 
 fn ip_of(address: &SockaddrStorage) -> Option<IpAddr> {

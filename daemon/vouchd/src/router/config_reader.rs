@@ -45,7 +45,7 @@ impl Reader {
     pub fn new(main: &Path) -> Self {
         let text = read_main(main);
         Reader {
-            main_is_a_file: text.mode.is_some() || text.text.is_err(),
+            main_is_a_file: text.access.is_some() || text.text.is_err(),
             main: text,
             directory: vouchd_config::drop_in_dir(main),
             read_main: Patient::new(),

@@ -1,0 +1,117 @@
+//! What a check wants to reach, as far as its parameters tell, and what of it is not granted.
+
+use std::net::IpAddr;
+
+use url::Url;
+
+use crate::grants::{Grants, Refusal};
+use crate::model::Check;
+
+/// One thing that a run looks at.
+enum Reach<'a> {
+    Process(&'a str),
+    /// Processes whatever their name, as far as granted: any grant will do.
+    SomeProcess,
+    Http(&'a str),
+    /// A server, of which it is not known what is fetched there.
+    Server(&'a str),
+    Tcp(&'a str),
+    Unix(&'a str),
+    File(&'a str),
+    Dns(&'a str),
+}
+
+/// The `allow` line that grants everything that is missing. None if nothing is.
+pub(super) fn missing(check: &Check) -> Option<String> {
+    let mut granted = check.grants.clone();
+    for reach in wanted(check) {
+        if let Some(refusal) = reach.refusal(&granted) {
+            // What nothing can grant is an error of the run, with a reason of its own.
+            granted = *refusal.granted;
+        }
+    }
+    (granted != check.grants).then(|| granted.to_string())
+}
+
+/// By the plugins that ship. Of another one only URLs are clear: a text with a port or a path in it may be anything.
+fn wanted(check: &Check) -> Vec<Reach<'_>> {
+    let params = Params(&check.params);
+    let mut wanted = Vec::new();
+    match check.plugin.as_str() {
+        "process" => match (params.one("name"), params.one("cmdline")) {
+            (Some(name), _) => wanted.push(Reach::Process(name)),
+            (None, Some(_)) => wanted.push(Reach::SomeProcess),
+            // With a file alone, the process may have any name.
+            (None, None) => wanted.extend(params.one("pid_file").map(|_| Reach::SomeProcess)),
+        },
+        "http" => wanted.extend(params.one("url").map(Reach::Http)),
+        "tcp" | "tls" => wanted.extend(params.one("address").map(Reach::Tcp)),
+        "unix" => wanted.extend(params.one("path").map(Reach::Unix)),
+        "systemd" => wanted.push(Reach::Unix(params.one("socket").unwrap_or("/run/dbus/system_bus_socket"))),
+        "dns" => wanted.extend(params.one("name").map(Reach::Dns)),
+        "file" | "disk" => wanted.extend(params.one("path").map(Reach::File)),
+        "haproxy" => wanted.push(match params.one("address") {
+            Some(address) => Reach::Tcp(address),
+            None => Reach::Unix(params.one("socket").unwrap_or("/run/haproxy/admin.sock")),
+        }),
+        "mysql" | "postgresql" | "redis" => {
+            wanted.extend(params.one("address").map(Reach::Tcp));
+            wanted.extend(params.one("socket").map(Reach::Unix));
+            wanted.extend(params.one("password_file").map(Reach::File));
+        }
+        "pressure" => {
+            let files =
+                [("cpu", "/proc/pressure/cpu"), ("memory", "/proc/pressure/memory"), ("io", "/proc/pressure/io")];
+            wanted.extend(files.iter().filter(|(name, _)| params.has(name)).map(|(_, file)| Reach::File(file)));
+        }
+        "vip" => {}
+        _ => {
+            let urls = check.params.iter().map(|(_, value)| value.as_str());
+            let is_url = |value: &&str| value.starts_with("http://") || value.starts_with("https://");
+            wanted.extend(urls.filter(is_url).map(Reach::Server));
+        }
+    }
+    wanted
+}
+
+struct Params<'a>(&'a [(String, String)]);
+
+impl<'a> Params<'a> {
+    /// The value of a parameter that is there and not empty.
+    fn one(&self, name: &str) -> Option<&'a str> {
+        self.0.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str())
+    }
+
+    /// Also as a table.
+    fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(key, _)| key == name || key.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
+    }
+}
+
+impl Reach<'_> {
+    fn refusal(&self, granted: &Grants) -> Option<Refusal> {
+        match self {
+            Reach::Process(name) => granted.permits_process(name).err(),
+            Reach::SomeProcess => granted.permits_some_process().err(),
+            Reach::Http(url) => granted.permits_http(&Url::parse(url).ok()?).err(),
+            Reach::Server(url) => granted.permits_server(&Url::parse(url).ok()?).err(),
+            Reach::Tcp(address) => {
+                let (host, port) = host_and_port(address)?;
+                granted.permits_tcp(host, port).err()
+            }
+            Reach::Unix(path) => granted.permits_unix(path).err(),
+            Reach::File(path) => granted.permits_file(path).err(),
+            Reach::Dns(name) => granted.permits_dns(name).err(),
+        }
+    }
+}
+
+/// As the plugins read it: IPv6 in brackets. What they refuse is theirs to complain about.
+fn host_and_port(address: &str) -> Option<(&str, u16)> {
+    let (host, port) = address.rsplit_once(':')?;
+    let host = match host.strip_prefix('[') {
+        Some(host) => host.strip_suffix(']').filter(|host| host.parse::<IpAddr>().is_ok())?,
+        None => host,
+    };
+    Some((host, port.parse().ok().filter(|port| *port != 0)?)).filter(|(host, _)| !host.is_empty())
+}

@@ -1,0 +1,117 @@
+//! Files that are not TOML: each mistake with its place, and in words about what was meant.
+
+use std::path::PathBuf;
+
+use vouchd_config::{Errors, resolve};
+
+fn errors(files: &[(&str, &str)]) -> Errors {
+    let files = files.iter().map(|(path, text)| (PathBuf::from(path), (*text).to_owned())).collect();
+    match resolve(files) {
+        Ok(config) => panic!("should be refused: {config:?}"),
+        Err(errors) => errors,
+    }
+}
+
+#[test]
+fn what_was_meant_by_a_line_is_said() {
+    for (line, column, words) in [
+        ("preempt = no", 11, "expected true or false, in lower case and without quotes: false for no"),
+        ("preempt = yes", 11, "true for yes"),
+        ("preempt = on", 11, "true for on"),
+        ("preempt = off", 11, "false for off"),
+        ("preempt = True", 11, "true for True"),
+        ("preempt = FALSE", 11, "false for FALSE"),
+        ("lease = off", 9, "a text needs quotes: \"off\""),
+        ("// a comment", 1, "// begins no comment here; expected #"),
+        ("priority = 100 // higher", 16, "// begins no comment here; expected #"),
+        ("/* a comment */", 1, "/* begins no comment here"),
+        ("; a comment", 1, "; begins no comment here"),
+        ("! a comment", 1, "! begins no comment here"),
+        ("priority = 100;", 15, "a line has no ; at its end"),
+        ("name = \u{201c}web\u{201d}", 8, "typographic quotation mark; expected the plain one, \""),
+        ("name = \u{201e}web\u{201c}", 8, "typographic quotation mark"),
+        ("name = \u{2018}web\u{2019}", 8, "typographic quotation mark"),
+        ("weight = \u{2212}20", 10, "typographic dash; expected the plain one, -"),
+        ("priority =\u{a0}100", 11, "U+00A0 looks like a blank"),
+        ("priority: 100", 9, "expected = between a key and its value: priority = ..."),
+        ("auth = { type: \"pass\" }", 14, "expected = between a key and its value: type = ..."),
+        ("addresses = [192.0.2.1]", 14, "an address needs quotes: \"192.0.2.1\""),
+        ("addresses = [\"192.0.2.1\", 192.0.2.2/24]", 27, "an address needs quotes: \"192.0.2.2/24\""),
+        ("source = 192.0.2.1", 10, "an address needs quotes: \"192.0.2.1\""),
+        ("source = fe80::1", 10, "an address needs quotes: \"fe80::1\""),
+        ("interface = eth0", 13, "a text needs quotes: \"eth0\""),
+        ("path = /run/app", 8, "a text needs quotes: \"/run/app\""),
+        ("interval = 1s", 12, "a number with a unit needs quotes: \"1s\""),
+        ("interface = \"eth0", 13, "the text is not closed; expected another \""),
+        ("priority 100", 1, "expected = between a key and its value: priority = ..."),
+        ("priority =", 1, "expected a value after priority ="),
+        ("priority", 1, "expected priority = and a value"),
+        ("nopreempt", 1, "nopreempt is not TOML (keepalived's; write `preempt = false` instead)"),
+        ("advert_int 1", 1, "write `advert_interval"),
+        ("virtual_ipaddress {", 1, "write `addresses`"),
+        ("[instance.other", 1, ""),
+    ] {
+        let text = format!("[instance.web]\n{line}\npriority = 1\n");
+        let shown = errors(&[("v.toml", &text)]).to_string();
+        let place = if words.is_empty() { "v.toml:2:".to_owned() } else { format!("v.toml:2:{column}: ") };
+        assert!(shown.starts_with(&place), "{line}: {place} expected:\n{shown}");
+        assert!(shown.contains(words), "{line}: {words:?} expected:\n{shown}");
+    }
+}
+
+#[test]
+fn every_line_that_can_not_be_read_is_told_and_the_other_files_too() {
+    let main = "[instance.web]\ninterface = eth0\npreempt = no\n// priority\naddresses = [192.0.2.1]\n";
+    let drop_in = "[check.c]\nplugin = \"p\"\nrise = 0\n";
+    let errors = errors(&[("v.toml", main), ("conf.d/c.toml", drop_in)]);
+    let places: Vec<_> = errors.problems().iter().filter_map(|p| p.place.as_ref()).map(ToString::to_string).collect();
+    assert_eq!(places, ["v.toml:2:13", "v.toml:3:11", "v.toml:4:1", "v.toml:5:14", "conf.d/c.toml:3:8"], "{errors}");
+}
+
+#[test]
+fn what_an_unreadable_file_may_hold_is_not_missed_elsewhere() {
+    let instance =
+        "[instance.a]\ninterface = \"e\"\nvirtual_router_id = 1\naddresses = [\"192.0.2.1\"]\nchecks = [\"c\"]\n";
+    let errors = errors(&[("v.toml", instance), ("conf.d/c.toml", "[check.c]\nplugin = p\n")]);
+    let places: Vec<_> = errors.problems().iter().filter_map(|p| p.place.as_ref()).map(ToString::to_string).collect();
+    assert_eq!(places, ["conf.d/c.toml:2:10"], "{errors}");
+}
+
+#[test]
+fn files_of_another_format_are_recognised() {
+    let keepalived = "! Configuration File for keepalived\n\nglobal_defs {\n   router_id LVS_DEVEL\n}\n\n\
+                      vrrp_instance VI_1 {\n    state MASTER\n    interface eth0\n    auth_pass secret99\n}\n";
+    for (text, place, words) in [
+        (keepalived, "3:1", "this looks like keepalived.conf; expected TOML"),
+        ("vrrp_script chk_nginx\n{\n  script \"killall -0 nginx\"\n}\n", "1:1", "this looks like keepalived.conf"),
+        ("instance:\n  web:\n    interface: eth0\n    priority: 100\n", "1:1", "this looks like YAML"),
+        ("---\n- a\n- b\n", "1:1", "this looks like YAML"),
+        ("{\n  \"instance\": { \"web\": {} }\n}\n", "1:1", "this looks like JSON"),
+        ("[\n  { \"a\": 1 }\n]\n", "1:1", "this looks like JSON"),
+        ("; a comment\n[web]\ninterface=eth0\npriority=100\npath=/run/x\n", "2:1", "this looks like an INI file"),
+        ("<?xml version=\"1.0\"?>\n<a/>\n", "1:1", "this looks like XML"),
+    ] {
+        let errors = errors(&[("v.toml", text)]);
+        let shown = errors.to_string();
+        assert_eq!(errors.problems().len(), 1, "{shown}");
+        assert!(shown.starts_with(&format!("v.toml:{place}: ")), "{place} expected:\n{shown}");
+        assert!(shown.contains(words), "{words:?} expected:\n{shown}");
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+}
+
+#[test]
+fn no_password_is_shown_however_it_is_written() {
+    for line in [
+        "auth = { type = pass, password = \"secret99\" }",
+        "auth = { type = \"pass\", password: \"secret99\" }",
+        "auth = { type = \"pass\", password = \u{201c}secret99\u{201d} }",
+        "auth = { password = \"a\\\"secret99\", type = pass }",
+        "auth_pass secret99",
+        "password = secret99",
+        "\"password\": \"secret99\"",
+    ] {
+        let shown = errors(&[("v.toml", &format!("[instance.web]\n{line}\n"))]).to_string();
+        assert!(!shown.contains("secret"), "{line}:\n{shown}");
+    }
+}

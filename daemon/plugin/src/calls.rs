@@ -85,10 +85,10 @@ impl files::Host for RunState {
             Some(data) => bytes(data.len()),
             None => "no such file".to_owned(),
         };
-        let most = (max_bytes as usize).min(self.probe_bytes);
+        let (most, bound) = (max_bytes as usize, self.probe_bytes);
         self.look(
             format!("read {path}"),
-            move |grants, changes| probes::files::read(grants, &path, most, changes),
+            move |grants, changes| probes::files::read(grants, &path, most, bound, changes),
             words,
         )
         .await

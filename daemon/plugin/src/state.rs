@@ -198,11 +198,9 @@ impl RunState {
         let started = Instant::now();
         let what = describe(&query);
         let (shared, grants) = (Arc::clone(&self.shared), self.grants.clone());
-        let search = tokio::task::spawn_blocking(move || shared.processes.find(&grants, &query));
-        let found = probes::within(self.time(0), async {
-            search.await.unwrap_or_else(|e| Err(ProbeError::Other(format!("the search broke off: {e}"))))
-        })
-        .await;
+        let bound = self.probe_bytes;
+        let search = probes::files::blocking(move || shared.processes.find(&grants, &query, bound));
+        let found = probes::within(self.time(0), search).await;
         self.note(what, started, found.as_ref().map(|(infos, _)| format!("{} found", infos.len())));
         let (infos, handles) = found?;
         let room = MAX_WATCHED.saturating_sub(self.watch.processes.len());

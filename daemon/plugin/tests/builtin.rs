@@ -88,11 +88,17 @@ async fn a_process_is_found_by_long_name_command_line_and_pid_file() {
     let host = host();
     let Some(plugin) = builtin(&host, "process") else { return };
     let sleeper = Sleeper::start("vouchd-test-with-a-long-name");
-    let grants = processes(&[&sleeper.name]);
+    let mut grants = processes(&[&sleeper.name]);
     let dir = tempfile::tempdir().unwrap();
     let pid_file = dir.path().join("pid");
     std::fs::write(&pid_file, format!("{}\n", sleeper.child.id())).unwrap();
     let pid_file = pid_file.to_str().unwrap();
+    // A pid file is a file: it is granted as such.
+    let denied = run(&host, &plugin, &[("pid_file", pid_file)], &grants).await;
+    assert!(reason(&denied).contains(&format!("files = [\"{pid_file}\"]")), "{}", reason(&denied));
+    let relative = run(&host, &plugin, &[("pid_file", "run/pid")], &grants).await;
+    assert!(reason(&relative).contains("expected an absolute path"), "{}", reason(&relative));
+    grants.files = vec![pid_file.parse().unwrap(), "/nonexistent/pid".parse().unwrap()];
     let table: [(Params<'_>, Verdict); 6] = [
         (&[("name", "vouchd-test-with-a-long-name")], Verdict::Pass),
         (&[("cmdline", "a-long-name 60$")], Verdict::Pass),

@@ -8,8 +8,8 @@ use vouchd_check::{Context, Error, FileInfo, Report, Result, Verdict};
 
 use contents::Wanted;
 
-/// This much of the contents is looked at.
-const MAX_CONTENTS: u32 = 256 << 10;
+/// All of the contents: what is cut, by the check's `limits.probe_bytes`, is an error that the daemon tells.
+const MAX_CONTENTS: u32 = u32::MAX;
 
 vouchd_check::params! {
     struct Params {
@@ -34,6 +34,9 @@ vouchd_check::params! {
 
 impl Params {
     fn wanted(&self) -> Result<Wanted> {
+        if self.contains.as_deref() == Some("") {
+            return Err(Error::new("parameter `contains`: expected some text, which an empty file does not have"));
+        }
         let wanted = Wanted::new(self.contains.clone(), self.matches.as_deref(), self.weight)?;
         let ages = self.min_age.is_some() || self.max_age.is_some();
         if !self.exists && (self.optional || ages || wanted.anything()) {
@@ -184,7 +187,8 @@ mod tests {
     #[test]
     fn parameters_that_contradict_each_other_are_errors() {
         type Row = (&'static [(&'static str, &'static str)], &'static str);
-        let table: [Row; 6] = [
+        let table: [Row; 7] = [
+            (&[("contains", "")], "`contains`"),
             (&[("exists", "false"), ("optional", "true")], "`exists`"),
             (&[("exists", "false"), ("max_age", "1m")], "`exists`"),
             (&[("exists", "false"), ("contains", "x")], "`exists`"),

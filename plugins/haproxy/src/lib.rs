@@ -12,8 +12,8 @@ use answer::{Info, Row};
 
 /// Where Debian has it.
 const SOCKET: &str = "/run/haproxy/admin.sock";
-/// A few hundred bytes for each server.
-const MAX_ANSWER: u32 = 512 << 10;
+/// All of it: what is cut, by the check's `limits.probe_bytes`, is an error that the daemon tells.
+const MAX_ANSWER: u32 = u32::MAX;
 
 vouchd_check::params! {
     struct Params {

@@ -11,8 +11,8 @@ use vouchd_check::{Context, Error, HttpRequest, OneOrMany, Report, Result};
 
 use status::Accepted;
 
-/// This much of the body is looked at.
-const MAX_BODY: u32 = 256 << 10;
+/// All of the body: what is cut, by the check's `limits.probe_bytes`, is an error that the daemon tells.
+const MAX_BODY: u32 = u32::MAX;
 
 vouchd_check::params! {
     struct Params {
@@ -51,6 +51,9 @@ pub fn check(ctx: &Context) -> Result<Report> {
     let params: Params = ctx.params()?;
     let accepted = Accepted::parse(&params.status)?;
     let pattern = params.matches.as_deref().map(compile).transpose()?;
+    if params.contains.as_deref() == Some("") {
+        return Err(Error::new("parameter `contains`: expected some text, which an empty body does not have"));
+    }
     if let Some(address) = &params.if_held
         && !is_held(ctx, address)?
     {
@@ -208,7 +211,9 @@ mod tests {
 
     #[test]
     fn a_bad_pattern_or_status_is_an_error() {
-        for (name, value) in [("matches", "("), ("if_held", "here"), ("status", "ok"), ("redirects", "many")] {
+        for (name, value) in
+            [("matches", "("), ("contains", ""), ("if_held", "here"), ("status", "ok"), ("redirects", "many")]
+        {
             let error = answering(200, "").run(check, &[("url", URL), (name, value)]).unwrap_err().to_string();
             assert!(error.contains(&format!("`{name}`")), "{error}");
         }

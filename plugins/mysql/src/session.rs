@@ -5,7 +5,7 @@ use vouchd_check_peer::{Line, Peer, Stop, Talk, quoted};
 
 use crate::auth::{Way, clear};
 use crate::wire::{
-    Greeting, LoginAnswer, MAX_PACKET, Malformed, Parsed, Progress, QUIT, Refusal, Row, Rows, can, greeting, header,
+    Greeting, LoginAnswer, MAX_GREETING, Malformed, Parsed, Progress, QUIT, Refusal, Row, Rows, can, greeting, header,
     login, login_answer, packet, query, tls_request,
 };
 
@@ -32,7 +32,7 @@ impl Session {
     /// Connects and waits for the greeting.
     pub fn open(ctx: &Context, peer: &Peer) -> Talk<Self> {
         let mut line = peer.connect(ctx)?;
-        let (number, first) = receive(&mut line, "its greeting")?;
+        let (number, first) = receive(&mut line, MAX_GREETING, "its greeting")?;
         let greeting = parsed(greeting(&first))?.map_err(|refusal| refused(&refusal))?;
         Ok(Session { line, number: number.wrapping_add(1), greeting })
     }
@@ -144,16 +144,16 @@ impl Session {
     }
 
     fn receive(&mut self, what: &str) -> Talk<Vec<u8>> {
-        let (number, body) = receive(&mut self.line, what)?;
+        let (number, body) = receive(&mut self.line, u32::MAX, what)?;
         self.number = number.wrapping_add(1);
         Ok(body)
     }
 }
 
-/// A packet and its number.
-fn receive(line: &mut Line, what: &str) -> Talk<(u8, Vec<u8>)> {
+/// A packet of at most that many bytes, and its number.
+fn receive(line: &mut Line, most: u32, what: &str) -> Talk<(u8, Vec<u8>)> {
     let (length, number) = parsed(header(&line.exactly(4, what)?))?;
-    if length > MAX_PACKET {
+    if length > most {
         return Err(strange());
     }
     Ok((number, line.exactly(length, what)?))

@@ -232,9 +232,23 @@ impl Line {
 /// If the file is not granted, not there, or not text.
 pub fn password(ctx: &Context, path: &str) -> Result<String> {
     let bad = |what: &str| Error::new(format!("parameter `password_file`: {path}: {what}"));
-    let data = ctx.read(path, MAX_PASSWORD)?.ok_or_else(|| bad("no such file or directory"))?;
+    let data = ctx.read(path, MAX_PASSWORD + 1)?.ok_or_else(|| bad("no such file or directory"))?;
+    if u32::try_from(data.len()).is_ok_and(|length| length > MAX_PASSWORD) {
+        return Err(bad(&format!("expected at most {MAX_PASSWORD} bytes")));
+    }
     let text = String::from_utf8(data).map_err(|_| bad("expected UTF-8 text"))?;
     Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+/// The parameter `expect`. An empty text is in every answer, and in none.
+///
+/// # Errors
+/// If it is empty.
+pub fn some_text(expect: Option<String>) -> Result<Option<String>> {
+    if expect.as_deref() == Some("") {
+        return Err(Error::new("parameter `expect`: expected some text; leave it out where a connection is enough"));
+    }
+    Ok(expect)
 }
 
 /// The beginning of an answer that was not the expected one, in quotes.
@@ -342,6 +356,8 @@ mod tests {
         }
         let host = FakeHost::new().on_read(|_| Ok(None));
         assert!(host.run(check, &[]).unwrap_err().to_string().contains("/etc/p: no such file"));
+        let host = FakeHost::new().on_read(|_| Ok(Some(vec![b'x'; 5000])));
+        assert!(host.run(check, &[]).unwrap_err().to_string().contains("/etc/p: expected at most 4096 bytes"));
         let host = FakeHost::new().on_read(|_| Ok(Some(b"se\xffcret".to_vec())));
         let error = host.run(check, &[]).unwrap_err().to_string();
         assert!(error.contains("expected UTF-8") && !error.contains("cret"), "{error}");

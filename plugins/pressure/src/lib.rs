@@ -85,7 +85,7 @@ pub fn check(ctx: &Context) -> Result<Report> {
 }
 
 fn read(ctx: &Context, path: &str) -> Result<String> {
-    let contents = ctx.read(path, 4096)?.ok_or_else(|| {
+    let contents = ctx.read(path, u32::MAX)?.ok_or_else(|| {
         let hint = if path.starts_with("/proc/pressure/") {
             "expected a kernel with CONFIG_PSI, and psi=1 on its command line where that is not the default"
         } else {

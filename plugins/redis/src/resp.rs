@@ -3,9 +3,9 @@
 use vouchd_check_peer::{Line, Stop, Talk, quoted};
 
 /// A status or an error is not longer.
-const MAX_LINE: u32 = 1024;
-/// `INFO replication` of a master has a line of a hundred bytes for each replica.
-const MAX_BULK: u32 = 256 << 10;
+const MAX_LINE: u32 = 64 << 10;
+/// Redis's own limit. What the check's `limits.probe_bytes` cuts is an error that the daemon tells.
+const MAX_BULK: u32 = 512 << 20;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {

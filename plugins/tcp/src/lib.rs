@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use vouchd_check::{Context, Error, ProbeError, Report, Result, TcpRequest};
-use vouchd_check_peer::excerpt;
+use vouchd_check_peer::{excerpt, some_text};
 
-/// An expected text has to come within this much.
-const MAX_REPLY: u32 = 64 << 10;
+/// All of the answer: what is cut, by the check's `limits.probe_bytes`, is an error that the daemon tells.
+const MAX_REPLY: u32 = u32::MAX;
 
 vouchd_check::params! {
     struct Params {
@@ -25,7 +25,7 @@ vouchd_check::params! {
 
 pub fn check(ctx: &Context) -> Result<Report> {
     let params: Params = ctx.params()?;
-    let expect = params.expect.filter(|text| !text.is_empty());
+    let expect = some_text(params.expect)?;
     let request = TcpRequest {
         addr: params.address.clone(),
         send: params.send.unwrap_or_default().into_bytes(),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use vouchd_check::{Certificate, Context, Error, Report, Result};
+use vouchd_check::{Certificate, Context, Error, ProbeError, Report, Result};
 
 const DAY: f64 = 86_400.0;
 
@@ -26,10 +26,18 @@ vouchd_check::params! {
 pub fn check(ctx: &Context) -> Result<Report> {
     let params: Params = ctx.params()?;
     let name = params.server_name()?;
-    let answer = ctx.connect_tcp(&params.address, params.timeout).and_then(|mut connection| {
-        // Judged here, so that the report also says what is wrong with it, and when it ends.
-        connection.start_tls(&name, false, params.timeout)
-    });
+    let handshake = |verify: bool| {
+        ctx.connect_tcp(&params.address, params.timeout)
+            .and_then(|mut connection| connection.start_tls(&name, verify, params.timeout))
+    };
+    let mut answer = handshake(params.verify);
+    // Once more without, so that the report also says whose it is, and when it ends. That it could not be verified here, for
+    // lack of certificates of this host, is no finding about it.
+    if let (true, Err(ProbeError::Tls(_))) = (params.verify, &answer)
+        && let shown @ Ok(_) = handshake(false)
+    {
+        answer = shown;
+    }
     match answer {
         Ok(certificate) => Ok(params.judge(&certificate, ctx.now())),
         Err(error) => error.or_fail(&params.address),
@@ -80,8 +88,8 @@ vouchd_check::check!(check, Params);
 
 #[cfg(test)]
 mod tests {
+    use vouchd_check::Verdict;
     use vouchd_check::testing::{FakeHost, Script};
-    use vouchd_check::{ProbeError, Verdict};
 
     use super::*;
 

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use vouchd_check::{Context, Report, Result};
-use vouchd_check_peer::excerpt;
+use vouchd_check_peer::{excerpt, some_text};
 
-/// An expected text has to come within this much.
-const MAX_REPLY: u32 = 64 << 10;
+/// All of the answer: what is cut, by the check's `limits.probe_bytes`, is an error that the daemon tells.
+const MAX_REPLY: u32 = u32::MAX;
 
 vouchd_check::params! {
     struct Params {
@@ -23,7 +23,7 @@ vouchd_check::params! {
 
 pub fn check(ctx: &Context) -> Result<Report> {
     let Params { path, send, expect, timeout } = ctx.params()?;
-    let expect = expect.filter(|text| !text.is_empty());
+    let expect = some_text(expect)?;
     let answer = ctx.connect_unix(&path, timeout).and_then(|mut connection| {
         if let Some(text) = send {
             connection.send(text)?;
@@ -51,10 +51,9 @@ mod tests {
     #[test]
     fn the_answer_decides() {
         type Row = (&'static [(&'static str, &'static str)], Verdict, &'static str);
-        let table: [Row; 6] = [
+        let table: [Row; 5] = [
             (&[], Verdict::Pass, "/run/s accepts connections"),
             (&[("expect", "hello")], Verdict::Pass, "/run/s answers \"hello\""),
-            (&[("expect", "")], Verdict::Pass, "/run/s accepts connections"),
             (&[("send", "PING\n"), ("expect", "PONG")], Verdict::Pass, "/run/s answers \"PONG\""),
             (&[("expect", "bye")], Verdict::Fail, "/run/s answers \"hello\\n\", expected \"bye\""),
             (&[("send", "?\n")], Verdict::Fail, "/run/s: connection refused"),
@@ -66,6 +65,9 @@ mod tests {
             assert_eq!((report.verdict, report.message.as_str()), (verdict, message), "{params:?}");
         }
         let host = FakeHost::new().on_connect_unix(|_| Ok(Script::new().connection()));
+        // It looks as if an answer were wanted, and none would do.
+        let error = host.run(check, &[("path", "/run/s"), ("expect", "")]).unwrap_err().to_string();
+        assert!(error.contains("`expect`: expected some text"), "{error}");
         let report = host.run(check, &[("path", "/run/s"), ("expect", "x")]).unwrap();
         assert_eq!(report.message, "/run/s answers nothing, expected \"x\"");
     }

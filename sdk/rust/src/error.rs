@@ -41,7 +41,7 @@ impl From<ProbeError> for Error {
 /// Why a probe gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProbeError {
-    /// Not granted to this check; the text names the line to add to the configuration.
+    /// Not granted to this check, or more than its limits; the text names the line to add to the configuration, or the limit.
     Denied(String),
     /// No answer before the deadline.
     Timeout,
@@ -51,7 +51,7 @@ pub enum ProbeError {
     Unresolved,
     /// TLS handshake or certificate.
     Tls(String),
-    /// The probe can't be made: an argument makes no sense, or a file can't be read. Nothing was sent.
+    /// The probe can't be made: an argument makes no sense, a file can't be read, or this host is not able to.
     Invalid(String),
     /// Anything else that kept the peer from answering.
     Other(String),
@@ -61,7 +61,7 @@ impl ProbeError {
     /// `fail`, saying that `what` did not answer and why; or an error where the probe could not be made at all.
     ///
     /// # Errors
-    /// If the probe was denied or an argument made no sense.
+    /// If the probe was denied, an argument made no sense, or this host could not make it.
     pub fn or_fail(self, what: &str) -> Result<Report> {
         match self {
             ProbeError::Denied(_) | ProbeError::Invalid(_) => Err(self.into()),

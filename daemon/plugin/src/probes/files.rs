@@ -19,6 +19,7 @@ use vouchd_config::Grants;
 use vouchd_config::grants::{GrantedPath, Refusal};
 
 use super::error::of_file;
+use super::{permission, too_many_bytes};
 use crate::changes::Changes;
 use crate::contract::ProbeError;
 use crate::contract::files::{Info, Kind, Usage};
@@ -51,10 +52,12 @@ pub(crate) fn stat(grants: &Grants, path: &str, changes: Option<&Changes>) -> Re
     Ok(Some(Info { kind, size: meta.size(), age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX) }))
 }
 
+/// The first `most` bytes; an error where they are more than `bound`, and more is there.
 pub(crate) fn read(
     grants: &Grants,
     path: &str,
     most: usize,
+    bound: usize,
     changes: Option<&Changes>,
 ) -> Result<Option<Vec<u8>>, ProbeError> {
     let Some(fd) = find_watched(grants, path, changes)? else { return Ok(None) };
@@ -67,8 +70,9 @@ pub(crate) fn read(
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let fd = open(descriptor_path(&found).as_str(), flags, Mode::empty()).map_err(|e| unreadable(path, &e.into()))?;
     let mut data = Vec::new();
-    File::from(fd).take(most as u64).read_to_end(&mut data).map_err(|e| unreadable(path, &e))?;
-    Ok(Some(data))
+    let wanted = most.min(bound.saturating_add(1));
+    File::from(fd).take(wanted as u64).read_to_end(&mut data).map_err(|e| unreadable(path, &e))?;
+    if data.len() > bound { Err(too_many_bytes(bound)) } else { Ok(Some(data)) }
 }
 
 pub(crate) fn space(grants: &Grants, path: &str) -> Result<Usage, ProbeError> {
@@ -132,7 +136,10 @@ fn place(path: &str, granted: Result<GrantedPath, Refusal>) -> Result<GrantedPat
 fn look_at(path: &str, place: &GrantedPath) -> Result<Option<OwnedFd>, ProbeError> {
     match open_place(&place.trusted, &place.rest) {
         Ok(fd) => Ok(Some(fd)),
-        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+        Err(Errno::ENOENT | Errno::ENOTDIR) => match permission::elsewhere(path) {
+            Some(why) => Err(ProbeError::Unable(why)),
+            None => Ok(None),
+        },
         Err(Errno::ELOOP | Errno::EXDEV) => Err(ProbeError::Denied(format!(
             "{path:?} leads through a symbolic link, which is followed only where the grant spells out the directory that it \
              stands for; grant the file that it leads to, and name that in the check's parameters"
@@ -167,6 +174,8 @@ mod tests {
 
     use super::*;
 
+    const BOUND: usize = 1 << 20;
+
     fn files(patterns: &[String]) -> Grants {
         Grants { files: patterns.iter().map(|p| p.parse().unwrap()).collect(), ..Grants::default() }
     }
@@ -196,9 +205,12 @@ mod tests {
     fn a_granted_file_is_read_up_to_the_asked_length() {
         let (_dir, root) = scene();
         let grants = files(&[format!("{root}/d/*")]);
-        assert_eq!(read(&grants, &format!("{root}/d/ready"), 100, None).unwrap().as_deref(), Some(&b"7 up\n"[..]));
-        assert_eq!(read(&grants, &format!("{root}//d/ready"), 1, None).unwrap().as_deref(), Some(&b"7"[..]));
-        assert_eq!(read(&grants, &format!("{root}/d/missing"), 100, None).unwrap(), None);
+        assert_eq!(
+            read(&grants, &format!("{root}/d/ready"), 100, BOUND, None).unwrap().as_deref(),
+            Some(&b"7 up\n"[..])
+        );
+        assert_eq!(read(&grants, &format!("{root}//d/ready"), 1, BOUND, None).unwrap().as_deref(), Some(&b"7"[..]));
+        assert_eq!(read(&grants, &format!("{root}/d/missing"), 100, BOUND, None).unwrap(), None);
         let info = stat(&grants, &format!("{root}/d/ready"), None).unwrap().unwrap();
         assert!(matches!(info.kind, Kind::File) && info.size == 5 && info.age_ms < 60_000, "{info:?}");
         assert!(matches!(stat(&grants, &format!("{root}/d/sub"), None).unwrap().unwrap().kind, Kind::Directory));
@@ -211,33 +223,36 @@ mod tests {
         let grants = files(&[format!("{root}/d/**")]);
         for name in ["link", "absolute", "inside", "linked/file", "root/etc/hostname", "dangling"] {
             let path = format!("{root}/d/{name}");
-            assert!(matches!(read(&grants, &path, 100, None), Err(ProbeError::Denied(_))), "{name}");
+            assert!(matches!(read(&grants, &path, 100, BOUND, None), Err(ProbeError::Denied(_))), "{name}");
             assert!(matches!(stat(&grants, &path, None), Err(ProbeError::Denied(_))), "{name}");
             assert!(matches!(space(&grants, &path), Err(ProbeError::Denied(_))), "{name}");
         }
         for path in ["../secret", "sub/../../secret", "./ready", "a\0b"] {
             assert!(
-                matches!(read(&grants, &format!("{root}/d/{path}"), 9, None), Err(ProbeError::Invalid(_))),
+                matches!(read(&grants, &format!("{root}/d/{path}"), 9, BOUND, None), Err(ProbeError::Invalid(_))),
                 "{path}"
             );
         }
         for path in [format!("{root}/secret"), format!("{root}/d"), "/etc/hostname".to_owned()] {
-            let error = read(&grants, &path, 9, None).unwrap_err();
+            let error = read(&grants, &path, 9, BOUND, None).unwrap_err();
             let ProbeError::Denied(text) = error else { panic!("{path}: {error:?}") };
             assert!(text.contains(&format!("files = [\"{root}/d/**\", \"{path}\"]")), "{text}");
         }
-        assert!(matches!(read(&grants, "relative", 9, None), Err(ProbeError::Invalid(_))));
+        assert!(matches!(read(&grants, "relative", 9, BOUND, None), Err(ProbeError::Invalid(_))));
     }
 
     #[test]
     fn a_link_in_what_the_grant_spells_out_is_followed() {
         let (_dir, root) = scene();
         let grants = files(&[format!("{root}/spelt/*")]);
-        assert_eq!(read(&grants, &format!("{root}/spelt/ready"), 4, None).unwrap().as_deref(), Some(&b"7 up"[..]));
-        assert!(matches!(read(&grants, &format!("{root}/spelt/link"), 4, None), Err(ProbeError::Denied(_))));
+        assert_eq!(
+            read(&grants, &format!("{root}/spelt/ready"), 4, BOUND, None).unwrap().as_deref(),
+            Some(&b"7 up"[..])
+        );
+        assert!(matches!(read(&grants, &format!("{root}/spelt/link"), 4, BOUND, None), Err(ProbeError::Denied(_))));
         // But not the last name: whoever owns the directory could put a link there.
         let grants = files(&[format!("{root}/d/link")]);
-        assert!(matches!(read(&grants, &format!("{root}/d/link"), 4, None), Err(ProbeError::Denied(_))));
+        assert!(matches!(read(&grants, &format!("{root}/d/link"), 4, BOUND, None), Err(ProbeError::Denied(_))));
     }
 
     #[test]
@@ -245,14 +260,14 @@ mod tests {
         let (_dir, root) = scene();
         let grants = files(&[format!("{root}/d/*"), "/dev/zero".to_owned()]);
         for path in [format!("{root}/d/pipe"), format!("{root}/d/sub"), "/dev/zero".to_owned()] {
-            assert!(matches!(read(&grants, &path, 100, None), Err(ProbeError::Invalid(_))), "{path}");
+            assert!(matches!(read(&grants, &path, 100, BOUND, None), Err(ProbeError::Invalid(_))), "{path}");
         }
     }
 
     #[test]
     fn files_of_proc_are_read_though_they_have_no_size() {
         let grants = files(&["/proc/*".to_owned()]);
-        assert!(!read(&grants, "/proc/loadavg", 100, None).unwrap().unwrap().is_empty());
+        assert!(!read(&grants, "/proc/loadavg", 100, BOUND, None).unwrap().unwrap().is_empty());
     }
 
     #[test]
@@ -261,7 +276,11 @@ mod tests {
         let path = dir.path().join("big");
         fs::write(&path, vec![0; 2000]).unwrap();
         let path = path.to_str().unwrap();
-        assert_eq!(read(&files(&[path.to_owned()]), path, 1000, None).unwrap().unwrap().len(), 1000);
+        assert_eq!(read(&files(&[path.to_owned()]), path, 1000, BOUND, None).unwrap().unwrap().len(), 1000);
+        assert_eq!(read(&files(&[path.to_owned()]), path, 1000, 1000, None).unwrap().unwrap().len(), 1000);
+        assert_eq!(read(&files(&[path.to_owned()]), path, usize::MAX, 2000, None).unwrap().unwrap().len(), 2000);
+        let cut = read(&files(&[path.to_owned()]), path, usize::MAX, 1999, None);
+        assert!(matches!(&cut, Err(ProbeError::Denied(text)) if text.contains("limits.probe_bytes")), "{cut:?}");
     }
 
     #[test]

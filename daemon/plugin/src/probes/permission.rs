@@ -1,4 +1,4 @@
-//! What would let the checker's user look at a file that it may not look at.
+//! What keeps the checker from files of the host, and what would let it look at them.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -38,4 +38,62 @@ fn first_obstacle(path: &Path) -> Option<(&Path, fs::Metadata)> {
     let closed = ways.into_iter().find(|directory| access(*directory, AccessFlags::X_OK).is_err());
     let obstacle = closed.unwrap_or(path);
     Some((obstacle, fs::symlink_metadata(obstacle).ok()?))
+}
+
+/// Why a file that the checker does not find may be there for others all the same: its unit gives it a directory of its own.
+pub(crate) fn elsewhere(path: &str) -> Option<String> {
+    elsewhere_by(path, &fs::read_to_string("/proc/self/mountinfo").ok()?)
+}
+
+fn elsewhere_by(path: &str, mountinfo: &str) -> Option<String> {
+    // Root within its file system, mount point, and type of the file system.
+    let mounts = mountinfo.lines().filter_map(|line| {
+        let (mount, kind) = line.split_once(" - ")?;
+        let mut fields = mount.split(' ').skip(3);
+        Some((fields.next()?, fields.next()?, kind.split(' ').next()?))
+    });
+    let last = |point: &str| mounts.clone().rfind(|(_, at, _)| *at == point);
+    for directory in ["/tmp", "/var/tmp"] {
+        if Path::new(path).starts_with(directory)
+            && last(directory).is_some_and(|(root, _, _)| root.contains("/systemd-private-"))
+        {
+            return Some(format!(
+                "there is no {path:?} in the checker's own {directory}, and it can't see the host's: PrivateTmp=no in the unit, or \
+                 use another directory"
+            ));
+        }
+    }
+    if Path::new(path).starts_with("/dev")
+        && !Path::new(path).starts_with("/dev/shm")
+        && last("/dev").is_some_and(|(_, _, kind)| kind == "tmpfs")
+    {
+        return Some(format!(
+            "there is no {path:?} in the checker's own /dev, and it can't see the host's: PrivateDevices=no in the unit"
+        ));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNIT: &str = "22 28 0:21 / /proc rw - proc proc rw\n\
+        40 28 0:5 / /dev rw - tmpfs tmpfs rw\n\
+        41 28 0:9 /systemd-private-1a-vouchd.service-x/tmp /tmp rw - ext4 /dev/vda rw\n";
+
+    #[test]
+    fn a_directory_of_ones_own_is_not_the_hosts() {
+        for (path, option) in [("/tmp/flag", "PrivateTmp=no"), ("/dev/drbd0", "PrivateDevices=no")] {
+            let why = elsewhere_by(path, UNIT).unwrap_or_default();
+            assert!(why.contains(option) && why.contains(path), "{path}: {why}");
+        }
+        for path in ["/run/flag", "/tmpx/flag", "/var/tmp/flag", "/devices"] {
+            assert_eq!(elsewhere_by(path, UNIT), None, "{path}");
+        }
+        let host = "40 28 0:5 / /dev rw - devtmpfs udev rw\n41 28 0:9 / /tmp rw - tmpfs tmpfs rw\n";
+        for path in ["/tmp/flag", "/dev/drbd0"] {
+            assert_eq!(elsewhere_by(path, host), None, "{path}");
+        }
+    }
 }

@@ -2,18 +2,19 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use nix::errno::Errno;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
+/// What could not be made for lack of something is tried again the next time.
 #[derive(Default)]
 pub(crate) struct Tls {
-    verified: OnceLock<Result<ClientConfig, String>>,
-    unverified: OnceLock<Result<ClientConfig, String>>,
-    bare: OnceLock<Result<ClientConfig, String>>,
-    system: OnceLock<Result<Arc<WebPkiServerVerifier>, String>>,
+    verified: OnceLock<ClientConfig>,
+    unverified: OnceLock<ClientConfig>,
+    system: OnceLock<Arc<WebPkiServerVerifier>>,
 }
 
 /// How far a server's certificate is looked at.
@@ -29,21 +30,15 @@ pub(crate) enum Trust {
 
 impl Tls {
     /// Blocks while it reads the system's certificates for the first time.
-    pub(crate) fn config(&self, trust: Trust) -> Result<ClientConfig, String> {
-        match trust {
-            Trust::Verified => self.verified.get_or_init(|| {
-                let verifier = self.system()?;
-                Ok(builder()?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
-            }),
-            Trust::Unverified => self.unverified.get_or_init(|| {
-                let verifier = Arc::new(AnyCertificate(Arc::new(ring::default_provider())));
-                Ok(builder()?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
-            }),
-            Trust::Bare => self
-                .bare
-                .get_or_init(|| Ok(builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())),
+    pub(crate) fn config(&self, verify: bool) -> Result<ClientConfig, String> {
+        let kept = if verify { &self.verified } else { &self.unverified };
+        if let Some(config) = kept.get() {
+            return Ok(config.clone());
         }
-        .clone()
+        let verifier: Arc<dyn ServerCertVerifier> =
+            if verify { self.system()? } else { Arc::new(AnyCertificate(Arc::new(ring::default_provider()))) };
+        let config = builder()?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+        Ok(kept.get_or_init(|| config).clone())
     }
 
     /// Settings for one handshake, and what will know afterwards what was wrong with the certificate. With `required`
@@ -62,18 +57,37 @@ impl Tls {
     }
 
     fn system(&self) -> Result<Arc<WebPkiServerVerifier>, String> {
-        let load = || {
-            let mut roots = RootCertStore::empty();
-            let found = rustls_native_certs::load_native_certs();
-            roots.add_parsable_certificates(found.certs);
-            if roots.is_empty() {
-                return Err("the system has no CA certificates (install ca-certificates)".to_owned());
-            }
-            let provider = Arc::new(ring::default_provider());
-            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().map_err(|e| e.to_string())
-        };
-        self.system.get_or_init(load).clone()
+        if let Some(verifier) = self.system.get() {
+            return Ok(Arc::clone(verifier));
+        }
+        let mut roots = RootCertStore::empty();
+        let found = rustls_native_certs::load_native_certs();
+        // Some of them would do for some servers, and not for others.
+        if let Some(lacking) = found.errors.iter().find_map(lacking) {
+            return Err(lacking);
+        }
+        roots.add_parsable_certificates(found.certs);
+        if roots.is_empty() {
+            return Err("this host has no CA certificates to verify with (install ca-certificates)".to_owned());
+        }
+        let provider = Arc::new(ring::default_provider());
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+            .build()
+            .map_err(|e| e.to_string())?;
+        Ok(Arc::clone(self.system.get_or_init(|| verifier)))
     }
+}
+
+/// What the host ran out of while the certificates were read.
+fn lacking(error: &rustls_native_certs::Error) -> Option<String> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(errno) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error) {
+            return super::error::lacking(Errno::from_raw(errno), "reading the CA certificates");
+        }
+        cause = error.source();
+    }
+    None
 }
 
 fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, String> {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use vouchd_config::Grants;
 use vouchd_config::grants::ProcessGrant;
@@ -25,12 +26,28 @@ fn find(name: Option<&str>, cmdline: Option<&str>, pid_file: Option<&str>) -> Ve
     reporting(0, "got in", &top, &format!("(call $find {arguments} (i32.const 60000)) {none} {UNLESS_OK}"))
 }
 
+/// Ends a process, whatever becomes of the test.
+struct Ending(Child);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_query_finds_a_process_that_was_not_granted() {
-    let own = std::fs::read_to_string("/proc/self/comm").unwrap().trim().to_owned();
+    // Not the daemon's own, which no query finds.
+    let target = Ending(Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap());
+    let comm = || std::fs::read_to_string(format!("/proc/{}/comm", target.0.id())).unwrap().trim().to_owned();
+    while comm() != "sleep" {
+        std::thread::yield_now();
+    }
+    let own = comm();
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name);
-    let pid = std::process::id().to_string();
+    let pid = target.0.id().to_string();
     std::fs::write(path("pid"), &pid).unwrap();
     std::os::unix::fs::symlink(path("pid"), path("link")).unwrap();
     std::os::unix::fs::symlink("/dev/zero", path("zero")).unwrap();
@@ -41,11 +58,18 @@ async fn no_query_finds_a_process_that_was_not_granted() {
         process: ProcessGrant::Names(names.iter().map(|n| (*n).to_owned()).collect()),
         ..Grants::default()
     };
-    let (nothing, other) = (Grants::default(), names(&["no-such-process"]));
+    // A pid file is a file like others.
+    let here: Vec<vouchd_config::grants::PathPattern> =
+        vec![text(&path("*")).parse().unwrap(), "/**".parse().unwrap(), "/".parse().unwrap()];
+    let (nothing, bare) = (Grants::default(), names(&["no-such-process"]));
+    let other = Grants { files: here.clone(), ..bare.clone() };
     let host = host();
-    let all = Grants { process: ProcessGrant::All, ..Grants::default() };
+    let all = Grants { process: ProcessGrant::All, files: here, ..Grants::default() };
     assert_eq!(said(&attempt(&host, &all, &find(Some(&own), None, None)).await), "GOT IN");
-    assert_eq!(said(&attempt(&host, &all, &find(None, None, Some(&text(&path("link"))))).await), "GOT IN");
+    assert_eq!(said(&attempt(&host, &all, &find(None, None, Some(&text(&path("pid"))))).await), "GOT IN");
+    std::fs::write(path("itself"), std::process::id().to_string()).unwrap();
+    let itself = said(&attempt(&host, &all, &find(None, None, Some(&text(&path("itself"))))).await);
+    assert!(itself.contains("0 found"), "the daemon is no service: {itself}");
     // Query, and what the refusal says; nothing where the answer is that there is none.
     type Query = (Option<String>, Option<String>, Option<String>);
     let some = |text: &str| Some(text.to_owned());
@@ -70,16 +94,20 @@ async fn no_query_finds_a_process_that_was_not_granted() {
         (&other, (None, some("("), None), "not a regular expression"),
         (&other, (None, some("(a{1000}){1000}{1000}"), None), "not a regular expression"),
         (&other, (None, None, some(&text(&path("pid")))), "0 found"),
-        (&other, (None, None, some(&text(&path("link")))), "0 found"),
-        (&other, (some("no-such-process"), None, some("/proc/self/stat")), "0 found"),
+        (&other, (None, None, some(&text(&path("link")))), "symbolic link"),
+        (&bare, (None, None, some(&text(&path("pid")))), "files = ["),
+        (&bare, (None, None, some("/etc/shadow")), "files = ["),
+        (&bare, (some("no-such-process"), None, some("pid")), "absolute path"),
+        (&other, (some("no-such-process"), None, some("/proc/self/stat")), "symbolic link"),
         (&all, (None, None, some(&text(&path("fifo")))), "not a regular file"),
-        (&all, (None, None, some(&text(&path("zero")))), "not a regular file"),
+        (&all, (None, None, some(&text(&path("zero")))), "symbolic link"),
+        (&all, (None, None, some("/dev/zero")), "not a regular file"),
         (&all, (None, None, some("/dev/stdin")), ""),
         (&all, (None, None, some("/")), "not a regular file"),
-        (&all, (None, None, some(&text(&path("circle")))), "pid file"),
+        (&all, (None, None, some(&text(&path("circle")))), "symbolic link"),
         (&all, (None, None, some("/etc/passwd")), "0 found"),
-        (&all, (None, None, some("/proc/self/environ")), "0 found"),
-        (&all, (None, None, some(&"../".repeat(3000))), "pid file"),
+        (&all, (None, None, some("/proc/self/environ")), "symbolic link"),
+        (&all, (None, None, some(&"../".repeat(3000))), "absolute path"),
         (&all, (None, None, None), "expected a name"),
     ];
     let mut complaints = Vec::new();

@@ -132,7 +132,8 @@ impl Http {
             return Ok(None);
         }
         let tls = Arc::clone(&self.tls);
-        let mut config = files::blocking(move || tls.config(trust).map_err(ProbeError::Unable)).await?;
+        let mut config =
+            files::blocking(move || tls.config(trust == Trust::Verified).map_err(ProbeError::Unable)).await?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Some(config))
     }

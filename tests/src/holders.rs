@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
@@ -155,16 +155,14 @@ impl Drop for Holders {
 }
 
 fn follow(node: Node, changes: &Mutex<Vec<Change>>, stop: &AtomicBool, ready: impl FnOnce()) -> nix::Result<()> {
-    let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
-    setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(0, 100_000))?;
-    bind(socket.as_raw_fd(), &NetlinkAddr::new(0, RTMGRP_IPV4_IFADDR))?;
+    let socket = listen()?;
     ready();
     let mut buffer = [0; 8192];
     while !stop.load(Ordering::Relaxed) {
         match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
             Ok(length) => {
                 let at = Instant::now();
-                for (present, address) in notices(&buffer[..length]) {
+                for Notice { present, address, .. } in notices(&buffer[..length]) {
                     changes.lock().expect("no thread panics with it").push(Change { at, node, address, present });
                 }
             }
@@ -175,8 +173,27 @@ fn follow(node: Node, changes: &Mutex<Vec<Change>>, stop: &AtomicBool, ready: im
     Ok(())
 }
 
+/// A socket for the kernel's notices about IPv4 addresses, in the network of the caller. Receiving gives up now and then.
+pub(crate) fn listen() -> nix::Result<OwnedFd> {
+    let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
+    setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(0, 100_000))?;
+    setsockopt(&socket, sockopt::RcvBufForce, &(8 << 20))?;
+    bind(socket.as_raw_fd(), &NetlinkAddr::new(0, RTMGRP_IPV4_IFADDR))?;
+    Ok(socket)
+}
+
+/// An address came (or was renewed), or went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Notice {
+    pub present: bool,
+    /// The interface.
+    pub index: u32,
+    pub address: Ipv4Addr,
+    pub prefix: u8,
+}
+
 /// The addresses that a datagram of netlink messages tells of.
-fn notices(mut datagram: &[u8]) -> Vec<(bool, Ipv4Addr)> {
+pub(crate) fn notices(mut datagram: &[u8]) -> Vec<Notice> {
     const HEADER: usize = 16;
     const IFADDRMSG: usize = 8;
     let mut found = Vec::new();
@@ -192,13 +209,16 @@ fn notices(mut datagram: &[u8]) -> Vec<(bool, Ipv4Addr)> {
             RTM_DELADDR => false,
             _ => continue,
         };
+        let prefix = message[HEADER + 1];
+        let index =
+            u32::from_ne_bytes([message[HEADER + 4], message[HEADER + 5], message[HEADER + 6], message[HEADER + 7]]);
         let mut attributes = &message[HEADER + IFADDRMSG..length];
         while attributes.len() >= 8 {
             let size = u16::from_ne_bytes([attributes[0], attributes[1]]) as usize;
             let kind = u16::from_ne_bytes([attributes[2], attributes[3]]);
             if kind == IFA_LOCAL && size == 8 {
                 let octets = [attributes[4], attributes[5], attributes[6], attributes[7]];
-                found.push((present, Ipv4Addr::from(octets)));
+                found.push(Notice { present, index, address: Ipv4Addr::from(octets), prefix });
             }
             let step = size.max(4).next_multiple_of(4);
             attributes = attributes.get(step..).unwrap_or_default();

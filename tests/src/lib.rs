@@ -16,6 +16,7 @@
 //! |---|---|
 //! | [`site`] | the hosts, their network and who holds which address |
 //! | [`host`] | commands and daemons on one host |
+//! | [`addresses`] | a host's addresses in all their forms, and every change of them |
 //! | [`web`], [`nginx`], [`keepalived`], [`vouchd`] | what runs on the hosts |
 //! | [`pair`] | the two routers of a test, either of them vouchd or keepalived, from one description |
 //! | [`client`], [`outage`] | a client that fetches without a pause, and what it had to go without |
@@ -29,6 +30,7 @@
 //! `VOUCHD_LOG` is the daemons' log filter, `VOUCHD_TESTS_STRICT` makes a skipped test a failed one (crate `vouchd-skip`), and
 //! `VOUCHD_TESTS_KEEP` keeps the directory with the daemons' files and logs (`vouchd-tests-…` in the temporary directory).
 
+pub mod addresses;
 pub mod bench;
 pub mod capture;
 pub mod client;

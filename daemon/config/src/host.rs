@@ -64,6 +64,16 @@ impl Host {
 }
 
 impl Config {
+    /// Something about an instance's virtual address, with its place.
+    pub fn address_problem(&self, instance: &str, ip: IpAddr, message: String) -> Problem {
+        let position = |found: &Instance| found.addresses.iter().position(|address| address.ip == ip);
+        let configured = self.instances.iter().find(|found| found.name == instance);
+        let place = configured
+            .and_then(position)
+            .and_then(|position| self.instances_at.get(instance)?.addresses.get(position).cloned());
+        Problem { place, subject: format!("instance.{instance}.addresses: {ip}"), message }
+    }
+
     /// What of the configuration does not fit this host, in the order of the instances.
     pub fn check_host(&self, host: &Host) -> Findings {
         let mut findings = Findings { errors: Vec::new(), warnings: self.check_access(host) };

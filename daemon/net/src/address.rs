@@ -157,12 +157,6 @@ pub enum AddressCommand {
         /// Until when this may be carried out: issuing time plus lease.
         not_after: Time,
     },
-    /// Looks whether the addresses of an instance that is not active could be added. One that failed before is added
-    /// and removed at once to find out, without an announcement; of the others what is known decides.
-    Try {
-        /// Whose addresses.
-        instance: InstanceKey,
-    },
 }
 
 impl AddressCommand {
@@ -170,7 +164,7 @@ impl AddressCommand {
     pub(crate) fn is_essential(&self) -> bool {
         match self {
             Self::Configure(_) | Self::Remove { .. } => true,
-            Self::Install { .. } | Self::Announce { .. } | Self::Try { .. } => false,
+            Self::Install { .. } | Self::Announce { .. } => false,
         }
     }
 }
@@ -257,13 +251,6 @@ pub enum Report {
         states: Vec<AddressState>,
         /// What happened since the last report.
         changes: Vec<AddressChange>,
-    },
-    /// The Try is done.
-    Tried {
-        /// Whose addresses.
-        instance: InstanceKey,
-        /// Those that could not be added; empty when all can.
-        failures: Vec<(VirtualAddress, AddressError)>,
     },
     /// The Announce is done.
     Announced {

@@ -429,18 +429,4 @@ impl Holdings {
         let is_there = self.mirror.on(link.index).iter().any(|held| held.address == address.address);
         if is_there { Ok((link.index, link.mac)) } else { Err(AddressError::NotInstalled) }
     }
-
-    /// What is known of an address without trying: why it can't be added, or that it failed last.
-    pub(crate) fn known_error(&self, claim: &Claim, address: &VirtualAddress) -> Option<AddressError> {
-        let state = self.state(claim, address);
-        if self.form(address).is_none() {
-            return Some(AddressError::NoInterface(std::sync::Arc::clone(&address.interface)));
-        }
-        state.error
-    }
-
-    /// A try succeeded.
-    pub(crate) fn tried(&mut self, address: &VirtualAddress) {
-        self.errors.remove(address);
-    }
 }

@@ -218,7 +218,6 @@ impl Worker {
                     Err(late) => self.report(Report::Late { instance, command: CommandKind::Announce, late }),
                 }
             }
-            AddressCommand::Try { instance } => self.try_all(instance),
         }
     }
 
@@ -408,41 +407,6 @@ impl Worker {
     fn announce_failed(&self, instance: &InstanceKey, address: &VirtualAddress, error: AddressError) {
         let (instance, address) = (instance.clone(), address.clone());
         self.report(Report::AnnounceFailed { instance, address, error });
-    }
-
-    /// Only what failed before is really tried: for a moment this host has the address.
-    fn try_all(&mut self, instance: InstanceKey) {
-        let mut failures = Vec::new();
-        if let Some(claim) = self.holdings.claim(&instance).cloned() {
-            for address in claim.addresses.iter() {
-                let Some(error) = self.holdings.known_error(&claim, address) else { continue };
-                match self.holdings.form(address).filter(|_| matches!(error, AddressError::Kernel(_))) {
-                    Some(form) => match self.try_one(form) {
-                        Ok(()) => self.holdings.tried(address),
-                        Err(error) => failures.push((address.clone(), refusal(error, "CAP_NET_ADMIN"))),
-                    },
-                    None => failures.push((address.clone(), error)),
-                }
-            }
-        }
-        self.follow();
-        self.report(Report::Tried { instance: instance.clone(), failures });
-        self.tell(None);
-    }
-
-    fn try_one(&mut self, form: Form) -> io::Result<()> {
-        if self.holdings.is_there(form) {
-            return Ok(());
-        }
-        let Form { index, address, prefix } = form;
-        let there_and_back = [
-            AddressRequest::Add { index, address, prefix, seconds: 1 },
-            AddressRequest::Remove { index, address, prefix },
-        ];
-        match self.netlink.change_addresses(&there_and_back) {
-            Ok(results) => results.into_iter().next().unwrap_or(Ok(())),
-            Err(error) => Err(self.reopened(error)),
-        }
     }
 
     /// A socket whose answers were lost or late is not in step any more: the next request gets a new one.

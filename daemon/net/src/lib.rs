@@ -15,6 +15,7 @@ mod address;
 mod announce;
 mod clock;
 pub mod double;
+mod examine;
 mod holdings;
 mod keeper;
 mod link_socket;
@@ -32,6 +33,7 @@ pub use address::{
     InstanceKey, Late, Lifetime, Presence, Report, VirtualAddress,
 };
 pub use clock::Time;
+pub use examine::{Finding, examine};
 pub use keeper::{AddressKeeper, sweep};
 pub use link_socket::Sender;
 pub use links::{DownReason, LinkEvent, LinkState, Watched};

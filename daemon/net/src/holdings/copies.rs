@@ -13,7 +13,7 @@ impl Holdings {
     }
 
     /// All copies of an address on its interface that are not vouchd's.
-    pub(super) fn copies(&self, address: &VirtualAddress) -> Vec<HostCopy> {
+    pub(crate) fn copies(&self, address: &VirtualAddress) -> Vec<HostCopy> {
         let Some(link) = self.mirror.link_named(&address.interface) else { return Vec::new() };
         let hosts: Vec<_> = self.mirror.on(link.index).iter().filter(|held| self.is_the_hosts(held)).collect();
         let copies = hosts.iter().filter(|held| held.address == address.address);
@@ -23,6 +23,18 @@ impl Holdings {
                 own: is_own(held, &hosts),
             })
             .collect()
+    }
+
+    /// An address of the host that the kernel could remove together with this one, since it does not promote there.
+    pub(crate) fn endangered_by(&self, address: &VirtualAddress) -> Option<VirtualAddress> {
+        let link = self.mirror.link_named(&address.interface).filter(|link| !link.promotes && address.prefix < 32)?;
+        let at_risk = self.mirror.on(link.index).iter().find(|held| {
+            held.address != address.address
+                && held.prefix == address.prefix
+                && self.is_the_hosts(held)
+                && network(held.address, held.prefix) == network(address.address, held.prefix)
+        })?;
+        Some(VirtualAddress { interface: link.name.as_str().into(), address: at_risk.address, prefix: at_risk.prefix })
     }
 }
 
@@ -43,7 +55,7 @@ fn is_own(held: &HeldAddress, all: &[&HeldAddress]) -> bool {
     leads || is_first || !covered
 }
 
-fn network(address: Ipv4Addr, prefix: u8) -> u32 {
+pub(super) fn network(address: Ipv4Addr, prefix: u8) -> u32 {
     let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
     u32::from(address) & mask
 }

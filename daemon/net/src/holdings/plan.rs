@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::copies::network;
 use super::{Form, Holdings, Operation, Put, RENEWAL_PAUSE};
 use crate::address::{Claim, Lifetime};
 use crate::clock::Time;
@@ -143,10 +144,10 @@ impl Holdings {
     fn endangers(&self, form: &Form) -> bool {
         let is_primary = self.held(*form).is_some_and(|held| !held.secondary);
         let is_at_risk = |held: &HeldAddress| {
-            held.secondary && held.prefix == form.prefix && self.is_the_hosts(held) && {
-                let mask = u32::MAX.checked_shl(32 - u32::from(form.prefix)).unwrap_or(0);
-                u32::from(held.address) & mask == u32::from(form.address) & mask
-            }
+            held.secondary
+                && held.prefix == form.prefix
+                && self.is_the_hosts(held)
+                && network(held.address, form.prefix) == network(form.address, form.prefix)
         };
         is_primary && self.mirror.on(form.index).iter().any(is_at_risk)
     }

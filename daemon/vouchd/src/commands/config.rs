@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use vouchd_config::{Config, Errors, Examined, FileText, Files, PluginFile, Problem};
 
 use super::host::this_host;
+use super::host_addresses;
 use crate::checker::files::plugin_name;
 use crate::output::{complain, print};
 
@@ -67,6 +68,9 @@ fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         examined.errors.extend(found.errors);
         examined.config.warnings.extend(found.warnings);
     }
+    let found = host_addresses::check(&examined.config);
+    examined.errors.extend(found.errors);
+    examined.config.warnings.extend(found.warnings);
     report(&args.file, examined, args.strict)
 }
 

@@ -2,5 +2,6 @@
 
 pub mod config;
 mod host;
+mod host_addresses;
 pub mod plugin;
 pub mod status;

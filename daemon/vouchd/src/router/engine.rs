@@ -277,7 +277,7 @@ impl<N: Network> Network for Together<'_, N> {
 
     fn address(&mut self, command: AddressCommand) -> Result<(), CommandRefused> {
         match command {
-            AddressCommand::Announce { .. } | AddressCommand::Try { .. } => self.announcements.push(command),
+            AddressCommand::Announce { .. } => self.announcements.push(command),
             // The claims say the same.
             AddressCommand::Install { .. } | AddressCommand::Remove { .. } | AddressCommand::Configure(_) => {}
         }
@@ -288,7 +288,6 @@ impl<N: Network> Network for Together<'_, N> {
 fn subject(report: &Report) -> &InstanceKey {
     match report {
         Report::Addresses { instance, .. }
-        | Report::Tried { instance, .. }
         | Report::Announced { instance, .. }
         | Report::AnnounceFailed { instance, .. }
         | Report::Late { instance, .. } => instance,

@@ -85,7 +85,6 @@ fn words(calls: &[Call]) -> Vec<String> {
             Call::Send { payload, destination, .. } => format!("priority {} to {destination}", payload[2]),
             Call::Address(AddressCommand::Install { instance, .. }) => format!("install {instance}"),
             Call::Address(AddressCommand::Remove { instance }) => format!("remove {instance}"),
-            Call::Address(AddressCommand::Try { instance }) => format!("try {instance}"),
             Call::Address(AddressCommand::Configure(claims)) => claims.iter().map(claim_in_words).collect(),
             Call::Address(AddressCommand::Announce { repeat, .. }) => format!("announce {repeat} times"),
         })

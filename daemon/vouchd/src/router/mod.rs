@@ -26,6 +26,7 @@ mod peers;
 mod protocol;
 mod run;
 mod supervisor;
+pub mod virtual_addresses;
 mod virtual_router;
 
 pub use run::run;

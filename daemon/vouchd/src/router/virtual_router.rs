@@ -21,6 +21,7 @@ use vouchd_wire::{Advertisement, Priority};
 use super::address_log;
 use super::log::{Line, Log, Subject};
 use super::peers::peers;
+use super::virtual_addresses;
 use crate::status;
 
 /// So many of those who claim to be active are named in the reason; `peers` has the others.
@@ -48,7 +49,7 @@ impl VirtualRouter {
         Ok(VirtualRouter {
             router: Router::new(instant(now), protocol_config(config))?,
             key: InstanceKey::from(config.name.as_str()),
-            addresses: virtual_addresses(config),
+            addresses: virtual_addresses::of(config),
             lifetime: None,
             states: Vec::new(),
             link: None,
@@ -81,13 +82,7 @@ impl VirtualRouter {
 
     /// What it wants on its interface.
     pub fn claim(&self) -> Claim {
-        Claim {
-            instance: self.key.clone(),
-            addresses: Arc::clone(&self.addresses),
-            owner: self.config.priority == Priority::OWNER,
-            adopt: self.config.adopt,
-            lifetime: self.lifetime,
-        }
+        Claim { lifetime: self.lifetime, ..virtual_addresses::claim(&self.config) }
     }
 
     /// Goes on with another configuration, perhaps under another name, under which the checks say `health`. False if that
@@ -106,7 +101,7 @@ impl VirtualRouter {
         self.config = config.clone();
         self.say(now, "configuration", Line::info, "configuration changed");
         self.key = InstanceKey::from(config.name.as_str());
-        self.addresses = virtual_addresses(config);
+        self.addresses = virtual_addresses::of(config);
         self.states.retain(|state| self.addresses.contains(&state.address));
         self.carry_out(now, actions, network);
         true
@@ -271,11 +266,6 @@ impl VirtualRouter {
                     self.log.say_state(now, reason, kind, line);
                 }
                 self.take_states(now, active, states, network);
-            }
-            Report::Tried { failures, .. } => {
-                for (address, error) in failures {
-                    debug!(instance = self.config.name, "{address} still can't be installed: {error}");
-                }
             }
             Report::Announced { frames, .. } => debug!(instance = self.config.name, frames, "announced"),
             Report::AnnounceFailed { address, error, .. } => {
@@ -491,16 +481,4 @@ fn protocol_config(instance: &Instance) -> vouchd_vrrp::Config {
             refresh_repeat: instance.garp.refresh_repeat,
         },
     }
-}
-
-/// The configuration has only IPv4 addresses so far.
-fn virtual_addresses(instance: &Instance) -> Arc<[VirtualAddress]> {
-    let interface: Arc<str> = instance.interface.as_str().into();
-    let v4 = instance.addresses.iter().filter_map(|address| match address.ip {
-        IpAddr::V4(ip) => {
-            Some(VirtualAddress { interface: Arc::clone(&interface), address: ip, prefix: address.prefix })
-        }
-        IpAddr::V6(_) => None,
-    });
-    v4.collect()
 }

@@ -127,6 +127,8 @@ fn of_addresses(instance: &Instance, now: SystemTime) -> Vec<(Level, String)> {
         match (instance.state.as_str(), installed, error) {
             ("active", false, Some(error)) => found.push((Level::Fault, format!("does not hold {address}: {error}"))),
             ("active", false, None) if settled => found.push((Level::Fault, format!("does not hold {address}"))),
+            // It will go with its lease.
+            ("active", true, Some(error)) => found.push((Level::Fault, format!("can't renew {address}: {error}"))),
             (_, true, Some(error)) => found.push((Level::Fault, format!("still holds {address}: {error}"))),
             (state, true, None) if state != "active" && settled => {
                 found.push((Level::Fault, format!("still holds {address}")));

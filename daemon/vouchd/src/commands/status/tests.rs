@@ -58,6 +58,13 @@ fn with(changes: &[(&str, Value)]) -> Status {
     serde_json::from_value(document).unwrap()
 }
 
+#[test]
+fn a_lease_that_is_not_renewed_is_a_fault() {
+    let error = "the kernel answers: out of memory";
+    let found = problems(&with(&[("/instances/0/addresses/0/error", json!(error))]), now());
+    assert_eq!((level(&found), found[0].text.clone()), (Level::Fault, format!("can't renew 192.0.2.100: {error}")));
+}
+
 fn backup(priority: u8, source: &str) -> Changes {
     vec![
         ("/instances/0/state", json!("backup")),

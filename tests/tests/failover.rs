@@ -66,6 +66,7 @@ fn a_weighted_process_check_moves_the_address_and_brings_it_back() {
     });
 }
 
+/// Row 78: a healed router stays away.
 #[test]
 fn without_preemption_the_address_goes_to_the_healthy_node_each_time() {
     system_test("preempt = false", &NEEDS[..2], |site| {

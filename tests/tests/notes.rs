@@ -44,6 +44,7 @@ fn the_same_works_with_unicast_advertisements() {
     });
 }
 
+/// Rows 1, 2, 5, 8 and 13: on the wire.
 #[test]
 fn an_advertisement_is_byte_for_byte_that_of_the_notes() {
     system_test("an advertisement on the wire", &NEEDS, |site| {
@@ -134,6 +135,7 @@ fn a_stopped_router_hands_over_and_leaves_no_address_behind() {
     });
 }
 
+/// Row 77: against keepalived.
 #[test]
 fn a_keepalived_that_comes_back_with_a_higher_priority_preempts_us() {
     system_test("keepalived preempts", &NEEDS, |site| {

@@ -1,5 +1,6 @@
 //! `cargo xtask`: builds, shows, tests and measures vouchd, and sets up first what a fresh machine lacks.
 
+mod conformance;
 mod languages;
 mod machine;
 mod plugins;
@@ -58,7 +59,9 @@ enum Task {
         #[arg(long, default_value_t = 9568)]
         seed: u64,
     },
-    /// Formatting and clippy, warnings denied
+    /// Writes into docs/conformance.md which tests prove which row
+    Conformance,
+    /// Formatting, clippy with warnings denied, and whether docs/conformance.md is up to date
     Lint,
 }
 
@@ -72,6 +75,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Bench { args } => bench(&root, &args),
         Task::Languages { figures } => languages(&root, figures),
         Task::Smith { count, seed } => smith::try_out(&root, count, seed),
+        Task::Conformance => conformance::update(&root, false),
         Task::Lint => lint(&root),
     }?;
     Ok(ExitCode::SUCCESS)
@@ -143,6 +147,7 @@ fn languages(root: &Path, figures: bool) -> anyhow::Result<()> {
 }
 
 fn lint(root: &Path) -> anyhow::Result<()> {
+    conformance::update(root, true)?;
     run(cargo(["fmt", "--all", "--check"]))?;
     run(guests(root, ["fmt", "--all", "--check"]))?;
     run(cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;

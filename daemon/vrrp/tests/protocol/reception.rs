@@ -173,6 +173,7 @@ fn refused() -> Vec<(&'static str, Config, Arrival, Discard)> {
     cases
 }
 
+/// Rows 15, 17, 18, 19, 20, 21, 24, 25, 26, 29, 34, 35, 36, 89, 90, 91 and 96: as the cases are numbered.
 #[test]
 fn rows_15_to_35_a_refused_packet_touches_no_state_and_no_timer_and_is_counted_by_name() {
     for (row, config, packet, reason) in refused() {
@@ -206,6 +207,7 @@ fn the_good_packets_that_the_refused_ones_are_made_of_are_believed() {
     }
 }
 
+/// Rows 16, 23 and 27: over IPv6.
 #[test]
 fn rows_23_and_27_ipv6_needs_the_pseudo_header_and_a_link_local_first_address() {
     let address = |text: &str| text.parse::<std::net::IpAddr>().expect("an address");

@@ -59,6 +59,7 @@ fn a_backup_with_another_interval_in_version_2_listens_at_the_new_pace() {
     assert_eq!(bench.until_deadline(), seconds(6.609_375));
 }
 
+/// Row 71: a reload of our own interval changes no learned one.
 #[test]
 fn a_backup_in_version_3_goes_on_at_the_pace_of_the_active_router() {
     let mut bench = Bench::started(config(100));

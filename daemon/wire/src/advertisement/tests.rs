@@ -253,6 +253,7 @@ fn row_93_ipv6_under_version_2_is_refused() {
     assert_eq!(advertisement.encode(V6_SOURCE, V6_GROUP, ChecksumForm::PseudoHeader), Err(EncodeError::Ipv6NeedsV3));
 }
 
+/// Rows 10, 12 and 94: what is not sent.
 #[test]
 fn contradicting_fields_are_not_encoded() {
     let base = v4(Version::V3);

@@ -1,39 +1,57 @@
-//! A file system whose server never answers, like one of NFS whose network is gone.
+//! A mount whose server reads no request and answers none: what a dead network file system is like, by FUSE.
 
-use std::fs::File;
-use std::os::fd::AsRawFd;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use nix::mount::{MsFlags, mount};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::host::Host;
 
-/// Mounted over a directory of a host; whoever looks at that waits. Dropped, those who wait get an error.
+const GETATTR: u32 = 3;
+const INIT: u32 = 26;
+/// FORGET, INTERRUPT and BATCH_FORGET, which have no answer.
+const WITHOUT_ANSWER: [u32; 3] = [2, 36, 42];
+
+/// Mounted on a host. Its end frees whoever waits for it.
 #[derive(Debug)]
 pub struct DeadMount {
-    /// The server's end, from which nothing is ever read.
-    _device: File,
     directory: PathBuf,
+    answers: Arc<AtomicBool>,
+    ended: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl DeadMount {
+    /// Mounts it over a directory of the host; whoever looks at that waits.
+    ///
     /// # Errors
-    /// When it can't be mounted, as where the kernel has no FUSE.
-    pub fn over(host: &Host, directory: &Path) -> anyhow::Result<Self> {
-        let device = File::options().read(true).write(true).open("/dev/fuse").context("/dev/fuse")?;
-        let options = format!("fd={},rootmode=40000,user_id=0,group_id=0,allow_other", device.as_raw_fd());
+    /// When the kernel has no FUSE, or it can't be mounted.
+    pub fn over(host: &Host, at: &Path) -> anyhow::Result<Self> {
         let namespace = File::open(format!("/proc/{}/ns/mnt", host.init()))?;
-        let target = directory.to_owned();
-        // A thread of its own, since it leaves this process's mounts for good.
-        let mounted = std::thread::spawn(move || -> nix::Result<()> {
-            unshare(CloneFlags::CLONE_FS)?;
-            setns(namespace, CloneFlags::CLONE_NEWNS)?;
-            mount(Some("dead"), &target, Some("fuse"), MsFlags::empty(), Some(options.as_str()))
-        });
-        mounted.join().map_err(|_| anyhow!("the mounting thread panicked"))?.context("mounting")?;
-        Ok(Self { _device: device, directory: directory.to_owned() })
+        let (answers, ended) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (flags, at, directory) = ((Arc::clone(&answers), Arc::clone(&ended)), at.to_owned(), at.to_owned());
+        let (sender, mounted) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("dead mount".to_owned()).spawn(move || {
+            let device = enter_and_mount(&namespace, &at);
+            let device = device.map_err(|error| sender.send(Err(error)));
+            if let Ok(device) = device {
+                let _ = sender.send(Ok(()));
+                serve(device, &flags.0, &flags.1);
+            }
+        })?;
+        mounted.recv().context("the thread that mounts")??;
+        Ok(Self { directory, answers, ended, thread: Some(thread) })
     }
 
     /// Takes it off again: the directory is what it was.
@@ -44,4 +62,85 @@ impl DeadMount {
         host.sh(&format!("umount -l {}", self.directory.display()))?;
         Ok(())
     }
+
+    /// From now on it answers, also what was asked before: that there is no such file.
+    pub fn answer(&self) {
+        self.answers.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Drop for DeadMount {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn enter_and_mount(namespace: &File, at: &Path) -> anyhow::Result<File> {
+    // A thread has its own idea of the root, as another mount namespace takes.
+    unshare(CloneFlags::CLONE_FS)?;
+    setns(namespace, CloneFlags::CLONE_NEWNS).context("entering the host's mounts")?;
+    let device = OpenOptions::new().read(true).write(true).custom_flags(nix::libc::O_CLOEXEC).open("/dev/fuse")?;
+    let options = format!("fd={},rootmode=40000,user_id=0,group_id=0,allow_other", device.as_raw_fd());
+    mount(Some("dead"), at, Some("fuse.dead"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some(options.as_str()))
+        .with_context(|| format!("mounting on {}", at.display()))?;
+    Ok(device)
+}
+
+fn serve(mut device: File, answers: &AtomicBool, ended: &AtomicBool) {
+    let mut buffer = vec![0; 256 << 10];
+    while !ended.load(Ordering::SeqCst) {
+        if !answers.load(Ordering::SeqCst) {
+            // What was read could not even be interrupted by a signal that kills.
+            std::thread::sleep(Duration::from_millis(20));
+            continue;
+        }
+        let mut fds = [PollFd::new(device.as_fd(), PollFlags::POLLIN)];
+        if !poll(&mut fds, PollTimeout::from(20_u8)).is_ok_and(|ready| ready > 0) {
+            continue;
+        }
+        let Ok(length) = device.read(&mut buffer) else { return };
+        let number = |at: usize, size: usize| {
+            buffer[at..at + size].iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte))
+        };
+        assert!(length >= 40, "a request has a header of 40 bytes");
+        let (opcode, unique, node) = (number(4, 4) as u32, number(8, 8), number(16, 8));
+        match opcode {
+            INIT => reply(&mut device, unique, 0, &init()),
+            GETATTR if node == 1 => reply(&mut device, unique, 0, &root()),
+            opcode if WITHOUT_ANSWER.contains(&opcode) => {}
+            _ => reply(&mut device, unique, -nix::libc::ENOENT, &[]),
+        }
+    }
+}
+
+fn reply(device: &mut File, unique: u64, error: i32, data: &[u8]) {
+    let mut answer = Vec::new();
+    answer.extend_from_slice(&(16 + data.len() as u32).to_ne_bytes());
+    answer.extend_from_slice(&error.to_ne_bytes());
+    answer.extend_from_slice(&unique.to_ne_bytes());
+    answer.extend_from_slice(data);
+    // Whoever asked may be gone.
+    let _ = device.write_all(&answer);
+}
+
+/// `fuse_init_out`: protocol 7.31, no flags, some room.
+fn init() -> Vec<u8> {
+    let mut data: Vec<u8> = [7_u32, 31, 4096, 0].into_iter().flat_map(u32::to_ne_bytes).collect();
+    data.extend([64_u16, 48].into_iter().flat_map(u16::to_ne_bytes));
+    data.extend([65_536_u32, 1].into_iter().flat_map(u32::to_ne_bytes));
+    data.resize(64, 0);
+    data
+}
+
+/// `fuse_attr_out` of a directory that everybody may read.
+fn root() -> Vec<u8> {
+    let mut data = vec![0; 16];
+    data.extend(1_u64.to_ne_bytes());
+    data.resize(16 + 60, 0);
+    data.extend([0o40_755_u32, 2].into_iter().flat_map(u32::to_ne_bytes));
+    data.resize(104, 0);
+    data
 }

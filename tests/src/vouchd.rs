@@ -40,6 +40,7 @@ fn target() -> PathBuf {
 pub struct Files {
     dir: PathBuf,
     plugin_dir: PathBuf,
+    cache_dir: PathBuf,
 }
 
 impl Files {
@@ -64,7 +65,7 @@ impl Files {
     /// When the directories can't be made.
     pub fn without_builtins(site: &Site, node: Node) -> anyhow::Result<Self> {
         let dir = site.dir(&format!("vouchd-{}", node.name()))?;
-        let files = Self { plugin_dir: dir.join("plugins"), dir };
+        let files = Self { plugin_dir: dir.join("plugins"), cache_dir: dir.with_file_name("cache"), dir };
         for dir in [files.plugin_dir(), files.dir.join("conf.d"), files.builtin_plugin_dir()] {
             fs::create_dir_all(dir)?;
         }
@@ -77,6 +78,11 @@ impl Files {
     /// With another directory for the operator's plugins, which the test makes.
     pub fn with_plugin_dir(self, plugin_dir: PathBuf) -> Self {
         Self { plugin_dir, ..self }
+    }
+
+    /// With another directory for compiled plugins.
+    pub fn with_cache_dir(self, cache_dir: PathBuf) -> Self {
+        Self { cache_dir, ..self }
     }
 
     pub fn config(&self) -> PathBuf {
@@ -104,7 +110,7 @@ impl Files {
     /// # Errors
     /// When it can't be written.
     pub fn write_config(&self, name: &str, rest: &str) -> anyhow::Result<()> {
-        let cache = self.dir.with_file_name("cache");
+        let cache = &self.cache_dir;
         let text = format!(
             "[daemon]\nname = {name:?}\nplugin_dir = {:?}\nbuiltin_plugin_dir = {:?}\ncache_dir = {cache:?}\n\
              control = {:?}\n\n{rest}",

@@ -83,6 +83,10 @@ impl Cache {
         Cache { settings, room: ROOM, engine: hex(&hasher.0.finalize()) }
     }
 
+    pub(crate) fn directory(&self) -> &Path {
+        &self.settings.directory
+    }
+
     /// The artefact of the plugin with this digest, if there is a sound one.
     pub(crate) fn get(&self, sha256: &str) -> Option<Artefact> {
         let name = self.name(sha256);

@@ -12,17 +12,18 @@ use crate::probes::{self, resolve, within};
 use crate::state::RunState;
 
 impl RunState {
-    /// A probe that looks at the host itself, and may block.
+    /// A probe that looks at the host itself, at this place, and may block.
     async fn look<T: Send + 'static>(
         &mut self,
         what: String,
+        place: &str,
         look: impl FnOnce(&vouchd_config::Grants, Option<&Changes>) -> Result<T, ProbeError> + Send + 'static,
         words: impl FnOnce(&T) -> String,
     ) -> Result<T, ProbeError> {
         self.admit()?;
         let started = Instant::now();
         let (grants, changes) = (self.grants.clone(), self.changes.clone());
-        let found = within(self.time(0), probes::files::blocking(move || look(&grants, changes.as_deref()))).await;
+        let found = self.aside(place, move || look(&grants, changes.as_deref())).await;
         self.note(what, started, found.as_ref().map(words));
         found
     }
@@ -76,8 +77,8 @@ impl files::Host for RunState {
             Some(info) => format!("there, {} bytes", info.size),
             None => "no such file".to_owned(),
         };
-        self.look(format!("stat {path}"), move |grants, changes| probes::files::stat(grants, &path, changes), words)
-            .await
+        let (what, place) = (format!("stat {path}"), path.clone());
+        self.look(what, &place, move |grants, changes| probes::files::stat(grants, &path, changes), words).await
     }
 
     async fn read(&mut self, path: String, max_bytes: u32) -> Result<Option<Vec<u8>>, ProbeError> {
@@ -86,17 +87,15 @@ impl files::Host for RunState {
             None => "no such file".to_owned(),
         };
         let (most, bound) = (max_bytes as usize, self.probe_bytes);
-        self.look(
-            format!("read {path}"),
-            move |grants, changes| probes::files::read(grants, &path, most, bound, changes),
-            words,
-        )
-        .await
+        let (what, place) = (format!("read {path}"), path.clone());
+        let read = move |grants: &_, changes: Option<&_>| probes::files::read(grants, &path, most, bound, changes);
+        self.look(what, &place, read, words).await
     }
 
     async fn space(&mut self, path: String) -> Result<files::Usage, ProbeError> {
         let words = |space: &files::Usage| format!("{} of {} bytes available", space.available, space.total);
-        self.look(format!("space {path}"), move |grants, _| probes::files::space(grants, &path), words).await
+        let (what, place) = (format!("space {path}"), path.clone());
+        self.look(what, &place, move |grants, _| probes::files::space(grants, &path), words).await
     }
 }
 
@@ -115,12 +114,12 @@ impl dns::Host for RunState {
 impl network::Host for RunState {
     async fn links(&mut self) -> Result<Vec<network::Link>, ProbeError> {
         let words = |links: &Vec<network::Link>| format!("{} found", links.len());
-        self.look("links".to_owned(), |_, changes| probes::network::links(changes), words).await
+        self.look("links".to_owned(), "", |_, changes| probes::network::links(changes), words).await
     }
 
     async fn addresses(&mut self) -> Result<Vec<network::Address>, ProbeError> {
         let words = |addresses: &Vec<network::Address>| format!("{} found", addresses.len());
-        self.look("addresses".to_owned(), |_, changes| probes::network::addresses(changes), words).await
+        self.look("addresses".to_owned(), "", |_, changes| probes::network::addresses(changes), words).await
     }
 }
 
@@ -139,7 +138,7 @@ impl stream::Host for RunState {
         self.admit()?;
         let (started, time) = (Instant::now(), self.time(timeout_ms));
         let connected = match self.may_connect() {
-            Ok(()) => probes::stream::connect_unix(&self.grants, &path, self.probe_bytes, time).await,
+            Ok(()) => probes::stream::connect_unix(&self.looks(), &self.grants, &path, self.probe_bytes, time).await,
             Err(denied) => Err(denied),
         };
         self.open(format!("unix {path}"), started, connected)

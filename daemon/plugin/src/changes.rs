@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
@@ -79,19 +79,23 @@ fn told(what: &str, errno: Errno) {
 
 impl Files {
     fn watch(&self, directory: &OwnedFd, name: &str) {
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        if names.len() >= MAX_FILES {
+        if self.names().len() >= MAX_FILES {
             return;
         }
         let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
         // One that can't be watched, because the checker may not list it, is seen at the next interval.
         if let Ok(watch) = self.inotify.add_watch(path.as_str(), events()) {
-            names.insert((number(watch), name.into()));
+            self.names().insert((number(watch), name.into()));
         }
     }
 
+    /// Never held while the kernel looks at a file system: whoever asks for changes must not have to wait for that.
+    fn names(&self) -> MutexGuard<'_, BTreeSet<(i32, OsString)>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn changed(&self) -> bool {
-        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = self.names();
         let mut changed = false;
         while let Ok(events) = self.inotify.read_events() {
             changed |= events.into_iter().any(|event| match event.name {

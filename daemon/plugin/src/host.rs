@@ -1,8 +1,8 @@
 //! The host: loads plugins and runs them, each run in an instance of its own.
 
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
@@ -12,6 +12,7 @@ use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Engine, Module, Store};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
+use crate::aside::Aside;
 use crate::cache::{Cache, CacheSettings, hex};
 use crate::changes::Changes;
 use crate::command;
@@ -30,6 +31,9 @@ use crate::text::{cut, line};
 
 /// A plugin gets this long to start when it is loaded, and as much CPU time as a check may use in a run.
 const START_TIME: Duration = Duration::from_secs(5);
+
+/// The cache gets this long to read or write a compiled plugin.
+const CACHE_TIME: Duration = Duration::from_secs(2);
 
 /// Compiling, where it happens in this process, is deep; the threads of an async runtime may be too small for it.
 const COMPILE_STACK: usize = 16 << 20;
@@ -109,7 +113,10 @@ struct Inner {
     /// What the most demanding check may use: a file has to fit into that.
     largest: Limits,
     compiler: Compiler,
-    cache: Option<Cache>,
+    cache: Option<Arc<Cache>>,
+    cache_turn: Mutex<()>,
+    /// For what may block on the cache's file system.
+    aside: Aside,
 }
 
 /// A plugin that is ready to run. Cheap to clone; one that is replaced lives on until its last run has ended.
@@ -184,7 +191,7 @@ impl Host {
         Bindings::add_to_linker::<RunState, HasSelf<RunState>>(&mut linker, |state| state).map_err(failed)?;
         let core_linker = command::linker(&engine).map_err(failed)?;
         let ticker = Ticker::start(&engine).map_err(|e| HostError(e.to_string()))?;
-        let cache = settings.cache.map(|settings| Cache::new(settings, &engine));
+        let cache = settings.cache.map(|settings| Arc::new(Cache::new(settings, &engine)));
         Ok(Host(Arc::new(Inner {
             engine,
             linker,
@@ -200,6 +207,8 @@ impl Host {
             },
             compiler: settings.compiler,
             cache,
+            cache_turn: Mutex::default(),
+            aside: Aside::default(),
         })))
     }
 
@@ -255,12 +264,13 @@ impl Host {
 
     /// From the cache, if what is there is of use.
     fn cached(&self, sha256: &str) -> Option<Loaded> {
-        let cache = self.0.cache.as_ref()?;
-        let artefact = cache.get(sha256)?;
+        let wanted = sha256.to_owned();
+        let artefact = self.with_cache(move |cache| cache.get(&wanted))??;
         self.adopt(&artefact, Origin::Cached, sha256.to_owned())
             .inspect_err(|error| {
                 tracing::warn!("a compiled plugin from the cache is not used: {error}; compiling again");
-                cache.remove(sha256);
+                let unfit = sha256.to_owned();
+                self.with_cache(move |cache| cache.remove(&unfit));
             })
             .ok()
     }
@@ -269,10 +279,20 @@ impl Host {
         let started = Instant::now();
         let artefact = compile::compile(&self.0.compiler, self.0.largest.memory, bytes, abandon)?;
         let loaded = self.adopt(&artefact, Origin::Compiled { took: started.elapsed() }, sha256)?;
-        if let Some(cache) = &self.0.cache {
-            cache.put(&loaded.sha256, &artefact);
-        }
+        let sha256 = loaded.sha256.clone();
+        self.with_cache(move |cache| cache.put(&sha256, &artefact));
         Ok(loaded)
+    }
+
+    /// None if there is no cache, or none that answers: everything works without, only slower to start.
+    fn with_cache<T: Send + 'static>(&self, work: impl FnOnce(&Cache) -> T + Send + 'static) -> Option<T> {
+        let cache = Arc::clone(self.0.cache.as_ref()?);
+        let directory = cache.directory().to_owned();
+        // One load after the other, so that what is underway is stuck.
+        let _turn = self.0.cache_turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = self.0.aside.wait("cache", &directory, CACHE_TIME, move || work(&cache));
+        done.inspect_err(|stuck| tracing::warn!("compiled plugins are neither taken from the cache nor kept: {stuck}"))
+            .ok()
     }
 
     /// Makes native code ready to run.
@@ -422,7 +442,7 @@ enum Ended {
 }
 
 fn result_of(ended: Ended, state: &RunState, log: &[LogLine], timeout: Duration, limits: &Limits) -> RunResult {
-    let RunState { limiter, memo, denied, .. } = state;
+    let RunState { limiter, memo, denied, waits_for, .. } = state;
     let last_words = || log.iter().rev().find(|l| l.level == LogLevel::Error).map(|l| l.message.as_str());
     match (ended, denied, memo.too_long) {
         (Ended::Answer(Err(text)), Some(denied), _) if !text.contains(denied.as_str()) => {
@@ -445,6 +465,10 @@ fn result_of(ended: Ended, state: &RunState, log: &[LogLine], timeout: Duration,
         (Ended::Answer(Err(text)), _, _) => error(text),
         (Ended::Broken(broken), _, _) => error(failure::describe(&broken, limiter.hit(), last_words())),
         (Ended::CpuExceeded, None, _) => error(failure::cpu_exceeded(limits)),
+        // That this host's file system did not answer says nothing about the service.
+        (Ended::TimedOut, None, _) if let Some(place) = waits_for => {
+            error(format!("the file system of {place} does not answer"))
+        }
         (Ended::TimedOut, None, _) => RunResult::TimedOut { after: timeout },
     }
 }

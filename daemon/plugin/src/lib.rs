@@ -29,6 +29,7 @@
 //! The contract between host and plugins is `sdk/wit/check.wit`. This crate does not decide when a check runs, and does not
 //! count runs.
 
+mod aside;
 mod cache;
 mod calls;
 mod changes;
@@ -53,6 +54,7 @@ mod slots;
 mod state;
 mod text;
 
+pub use aside::{Aside, Stuck};
 pub use cache::{CacheKey, CacheSettings};
 pub use changes::Changes;
 pub use compile::child::{CompileJob, compile_as_child};

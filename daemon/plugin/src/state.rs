@@ -16,7 +16,7 @@ use crate::limiter::Limiter;
 use crate::lines::{Lines, Printout};
 use crate::outcome::{LogLevel, Probe, Watch};
 use crate::output::Output;
-use crate::probes::{self, Probes};
+use crate::probes::{self, Looks, Probes};
 
 /// Processes that are watched for one check: each takes a descriptor.
 const MAX_WATCHED: usize = 64;
@@ -54,6 +54,8 @@ pub(crate) struct RunState {
     /// Why nothing can be said of the service: the first refusal of the run, or the first thing that this host can't do.
     pub(crate) denied: Option<String>,
     pub(crate) watch: Watch,
+    /// The place that the run looks at and has no answer from yet.
+    pub(crate) waits_for: Option<String>,
     /// None: nobody wants to know.
     pub(crate) changes: Option<Arc<Changes>>,
 }
@@ -135,6 +137,7 @@ impl RunState {
             probes: Vec::new(),
             denied: None,
             watch: Watch::default(),
+            waits_for: None,
             changes: setting.changes,
         }
     }
@@ -193,14 +196,31 @@ impl RunState {
         }
     }
 
+    /// Does what may block on the file system of a place, at the expense of this check alone.
+    pub(crate) async fn aside<T: Send + 'static>(
+        &mut self,
+        place: &str,
+        work: impl FnOnce() -> Result<T, ProbeError> + Send + 'static,
+    ) -> Result<T, ProbeError> {
+        let deadline = tokio::time::Instant::now() + self.time(0);
+        self.waits_for = Some(place.to_owned());
+        let done = self.looks().at(place, deadline, work).await;
+        self.waits_for = None;
+        done
+    }
+
+    pub(crate) fn looks(&self) -> Looks {
+        Looks { aside: self.shared.aside.clone(), check: self.check.clone() }
+    }
+
     async fn find_processes(&mut self, query: process::Query) -> Result<Vec<process::Info>, ProbeError> {
         self.admit()?;
         let started = Instant::now();
         let what = describe(&query);
         let (shared, grants) = (Arc::clone(&self.shared), self.grants.clone());
         let bound = self.probe_bytes;
-        let search = probes::files::blocking(move || shared.processes.find(&grants, &query, bound));
-        let found = probes::within(self.time(0), search).await;
+        let place = query.pid_file.clone().unwrap_or_else(|| "/proc".to_owned());
+        let found = self.aside(&place, move || shared.processes.find(&grants, &query, bound)).await;
         self.note(what, started, found.as_ref().map(|(infos, _)| format!("{} found", infos.len())));
         let (infos, handles) = found?;
         let room = MAX_WATCHED.saturating_sub(self.watch.processes.len());

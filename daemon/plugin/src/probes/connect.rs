@@ -15,7 +15,8 @@ use vouchd_config::Grants;
 use vouchd_config::grants::Refusal;
 
 use super::error::{Stage, of_connection, of_file};
-use super::{files, resolve};
+use super::wire::Portions;
+use super::{Looks, files, resolve};
 use crate::contract::ProbeError;
 
 /// How often a unix socket is asked whose queue is full.
@@ -43,11 +44,11 @@ pub(crate) fn unanswered(name: &str) -> ProbeError {
 }
 
 /// To the first of the addresses that accepts.
-pub(crate) async fn tcp(addresses: &[SocketAddr]) -> Result<TcpStream, ProbeError> {
+pub(crate) async fn tcp(addresses: &[SocketAddr]) -> Result<Portions<TcpStream>, ProbeError> {
     let mut worst = ProbeError::Unresolved;
     for address in addresses {
         match to(*address).await {
-            Ok(stream) => return Ok(stream),
+            Ok(stream) => return Ok(Portions::new(stream)),
             // Of two families this host may lack one: what a peer said counts for more.
             Err(error) if error.is_the_peers() || !worst.is_the_peers() => worst = error,
             Err(_) => {}
@@ -85,28 +86,40 @@ async fn connect_from(fd: OwnedFd, address: SocketAddr) -> Result<TcpStream, Pro
 }
 
 /// To a granted socket in the file system.
-pub(crate) async fn unix(grants: &Grants, path: &str) -> Result<UnixStream, ProbeError> {
-    let (granted, asked) = (grants.clone(), path.to_owned());
-    let (_socket, by_descriptor) = files::blocking(move || files::socket(&granted, &asked)).await?;
+pub(crate) async fn unix(
+    looks: &Looks,
+    grants: &Grants,
+    path: &str,
+    deadline: Instant,
+) -> Result<UnixStream, ProbeError> {
+    loop {
+        let (granted, asked) = (grants.clone(), path.to_owned());
+        // The kernel looks at the file once more when it connects.
+        let connected = looks.at(path, deadline, move || begin_unix(&granted, &asked)).await?;
+        if let Some(stream) = connected {
+            let doing = format!("connecting to {path}");
+            return UnixStream::from_std(stream).map_err(|error| of_connection(&error, Stage::Here, &doing));
+        }
+        tokio::time::sleep(QUEUE_PAUSE).await;
+        if Instant::now() >= deadline {
+            return Err(ProbeError::Timeout);
+        }
+    }
+}
+
+/// None where the queue of the socket is full: it may be served in time.
+fn begin_unix(grants: &Grants, path: &str) -> Result<Option<StdUnixStream>, ProbeError> {
+    let (_socket, by_descriptor) = files::socket(grants, path)?;
     let doing = format!("connecting to {path}");
     let here = |errno: Errno| of_connection(&errno.into(), Stage::Here, &doing);
     let address = UnixAddr::new(by_descriptor.as_str()).map_err(here)?;
-    loop {
-        let fd = stream_socket(AddressFamily::Unix).map_err(here)?;
-        match begin(&fd, &address) {
-            Ok(()) => {
-                let stream = StdUnixStream::from(fd);
-                return UnixStream::from_std(stream).map_err(|error| of_connection(&error, Stage::Here, &doing));
-            }
-            // Its queue is full: it may be served in time.
-            Err(Errno::EAGAIN) => tokio::time::sleep(QUEUE_PAUSE).await,
-            Err(errno @ (Errno::EACCES | Errno::EPERM)) => {
-                let path = path.to_owned();
-                return files::blocking(move || Err(of_file(&errno.into(), &path))).await;
-            }
-            Err(Errno::EPROTOTYPE) => return Err(ProbeError::Invalid(format!("{path:?} is not a stream socket"))),
-            Err(errno) => return Err(here(errno)),
-        }
+    let fd = stream_socket(AddressFamily::Unix).map_err(here)?;
+    match begin(&fd, &address) {
+        Ok(()) => Ok(Some(StdUnixStream::from(fd))),
+        Err(Errno::EAGAIN) => Ok(None),
+        Err(errno @ (Errno::EACCES | Errno::EPERM)) => Err(of_file(&errno.into(), path)),
+        Err(Errno::EPROTOTYPE) => Err(ProbeError::Invalid(format!("{path:?} is not a stream socket"))),
+        Err(errno) => Err(here(errno)),
     }
 }
 

@@ -14,7 +14,6 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::Mode;
 use nix::sys::statvfs::fstatvfs;
-use tokio::sync::Semaphore;
 use vouchd_config::Grants;
 use vouchd_config::grants::{GrantedPath, Refusal};
 
@@ -23,22 +22,6 @@ use super::{permission, too_many_bytes};
 use crate::changes::Changes;
 use crate::contract::ProbeError;
 use crate::contract::files::{Info, Kind, Usage};
-
-/// At the same time. One that hangs, on a dead network file system say, outlives its run and must not use up the threads
-/// that other probes need.
-static LOOKS: Semaphore = Semaphore::const_new(32);
-
-/// Runs something that may block on a file system.
-pub(crate) async fn blocking<T: Send + 'static>(
-    look: impl FnOnce() -> Result<T, ProbeError> + Send + 'static,
-) -> Result<T, ProbeError> {
-    let permit = LOOKS.acquire().await.map_err(|e| ProbeError::Other(e.to_string()))?;
-    let done = tokio::task::spawn_blocking(move || {
-        let _permit = permit;
-        look()
-    });
-    done.await.unwrap_or_else(|e| Err(ProbeError::Other(format!("the look broke off: {e}"))))
-}
 
 pub(crate) fn stat(grants: &Grants, path: &str, changes: Option<&Changes>) -> Result<Option<Info>, ProbeError> {
     let Some(fd) = find_watched(grants, path, changes)? else { return Ok(None) };

@@ -5,6 +5,8 @@
 
 mod certificate;
 mod connect;
+#[cfg(test)]
+mod endless;
 mod error;
 pub(crate) mod files;
 pub(crate) mod http;
@@ -15,6 +17,7 @@ pub(crate) mod resolve;
 pub(crate) mod stream;
 pub(crate) mod tcp;
 mod tls;
+mod wire;
 
 use std::time::Duration;
 
@@ -23,11 +26,51 @@ use tokio::time::Instant;
 pub(crate) use connect::unanswered;
 pub(crate) use error::ProbeError;
 
+use crate::aside::Aside;
+
 /// What all runs share: the process snapshot, TLS settings, kept connections.
 #[derive(Default)]
 pub(crate) struct Probes {
+    /// For what may block.
+    pub(crate) aside: Aside,
     pub(crate) processes: process::Processes,
     pub(crate) http: http::Http,
+}
+
+/// What may block on a file system, at the expense of one check.
+#[derive(Clone)]
+pub(crate) struct Looks {
+    pub(crate) aside: Aside,
+    pub(crate) check: String,
+}
+
+impl Looks {
+    /// Does what may block on the file system of a place. That it does not answer is this host's doing.
+    pub(crate) async fn at<T: Send + 'static>(
+        &self,
+        place: &str,
+        deadline: Instant,
+        work: impl FnOnce() -> Result<T, ProbeError> + Send + 'static,
+    ) -> Result<T, ProbeError> {
+        let time = deadline.saturating_duration_since(Instant::now());
+        let done = self.aside.run(&self.check, place, time, work).await;
+        done.unwrap_or_else(|stuck| Err(ProbeError::Unable(stuck.to_string())))
+    }
+}
+
+/// The longest end of an answer to look for, in bytes: each look begins as far back as it is long.
+const MAX_UNTIL: usize = 64 << 10;
+
+/// The end that a plugin waits for; none: whatever comes.
+pub(crate) fn checked_end(until: Option<&[u8]>) -> Result<Option<&[u8]>, ProbeError> {
+    match until {
+        Some([]) | None => Ok(None),
+        Some(until) if until.len() > MAX_UNTIL => Err(ProbeError::Invalid(format!(
+            "the end to wait for has {} bytes: expected at most {MAX_UNTIL}",
+            until.len()
+        ))),
+        Some(until) => Ok(Some(until)),
+    }
 }
 
 /// Ends a probe that takes longer than `time`.

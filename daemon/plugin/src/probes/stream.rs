@@ -4,15 +4,17 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use memchr::memmem;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use vouchd_config::Grants;
 
 use super::error::{Stage, of_connection};
 use super::tls::Tls;
-use super::{certificate, connect, files, tcp, too_many_bytes, within};
+use super::wire::{Portions, Wire};
+use super::{Looks, certificate, checked_end, connect, tcp, too_many_bytes, until, within};
 use crate::contract::ProbeError;
 use crate::contract::stream::Certificate;
 
@@ -31,10 +33,6 @@ pub struct Connection {
     pub(crate) probe: usize,
 }
 
-pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
-
 pub(crate) async fn connect_tcp(
     grants: &Grants,
     addr: &str,
@@ -46,13 +44,14 @@ pub(crate) async fn connect_tcp(
 }
 
 pub(crate) async fn connect_unix(
+    looks: &Looks,
     grants: &Grants,
     path: &str,
     bound: usize,
     time: Duration,
 ) -> Result<Connection, ProbeError> {
-    let stream = within(time, connect::unix(grants, path)).await?;
-    Ok(Connection::new(Box::new(stream), bound))
+    let stream = connect::unix(looks, grants, path, Instant::now() + time).await?;
+    Ok(Connection::new(Box::new(Portions::new(stream)), bound))
 }
 
 impl Connection {
@@ -86,7 +85,7 @@ impl Connection {
         time: Duration,
     ) -> Result<Vec<u8>, ProbeError> {
         let most = most as usize;
-        let until = until.filter(|until| !until.is_empty());
+        let until = checked_end(until)?;
         let length = match within(time, self.fill(until, most)).await {
             Ok(length) => length,
             // Without an end to wait for, silence after some data is the end.
@@ -101,8 +100,7 @@ impl Connection {
         let mut searched = 0;
         loop {
             if let Some(until) = until {
-                let found = self.held[searched..].windows(until.len()).position(|window| window == until);
-                if let Some(at) = found {
+                if let Some(at) = memmem::find(&self.held[searched..], until) {
                     return Ok(searched + at + until.len());
                 }
                 // It may have begun at the end of what came.
@@ -156,9 +154,9 @@ impl Connection {
         }
         self.wire()?;
         let Some(wire) = self.wire.take() else { return Err(ProbeError::Refused) };
-        let tls = Arc::clone(tls);
-        let done = within(time, async {
-            let (config, verifier) = files::blocking(move || tls.noting(verify).map_err(ProbeError::Unable)).await?;
+        let deadline = Instant::now() + time;
+        let done = until(deadline, async {
+            let (config, verifier) = tls.noting(verify, deadline).await?;
             let stream = TlsConnector::from(Arc::new(config)).connect(name, wire).await.map_err(|e| from_tls(&e))?;
             Ok((stream, verifier))
         });
@@ -219,6 +217,10 @@ mod tests {
         address
     }
 
+    fn looks() -> Looks {
+        Looks { aside: crate::aside::Aside::default(), check: "test".to_owned() }
+    }
+
     async fn open(address: SocketAddr) -> Connection {
         let grants = Grants { tcp: vec!["127.0.0.1:*".parse().unwrap()], ..Grants::default() };
         connect_tcp(&grants, &address.to_string(), BOUND, SECOND).await.unwrap()
@@ -268,7 +270,7 @@ mod tests {
         let address = listener.local_addr().unwrap().to_string();
         assert!(matches!(connect_tcp(&Grants::default(), &address, BOUND, SECOND).await, Err(ProbeError::Denied(_))));
         assert!(matches!(
-            connect_unix(&Grants::default(), "/run/x.sock", BOUND, SECOND).await,
+            connect_unix(&looks(), &Grants::default(), "/run/x.sock", BOUND, SECOND).await,
             Err(ProbeError::Denied(_))
         ));
         assert!(listener.accept().is_err(), "nobody came");
@@ -287,7 +289,7 @@ mod tests {
         });
         let path = path.to_str().unwrap();
         let grants = Grants { unix: vec![path.parse().unwrap()], ..Grants::default() };
-        let mut connection = connect_unix(&grants, path, BOUND, SECOND).await.unwrap();
+        let mut connection = connect_unix(&looks(), &grants, path, BOUND, SECOND).await.unwrap();
         connection.send(b"well\n", SECOND).await.unwrap();
         assert_eq!(connection.receive(Some(b"\n"), 100, SECOND).await.unwrap(), b"yes\n");
     }

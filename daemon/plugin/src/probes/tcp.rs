@@ -2,13 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use memchr::memmem;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant as Deadline;
 use vouchd_config::Grants;
 
 use super::error::{Stage, of_connection};
-use super::{connect, too_many_bytes, until};
+use super::wire::Portions;
+use super::{checked_end, connect, too_many_bytes, until};
 use crate::contract::ProbeError;
 use crate::contract::tcp::Reply;
 
@@ -30,7 +32,7 @@ pub(crate) async fn probe(
     if request.send.len() > bound {
         return Err(too_many_bytes(bound));
     }
-    let until_given = request.until.as_ref().is_some_and(|u| !u.is_empty());
+    let until_given = checked_end(request.until.as_deref())?.is_some();
     let mut reply = Reply { connect_us: 0, data: Vec::new() };
     let deadline = Deadline::now() + time;
     let (took, stream) = connect(grants, &request.addr, deadline).await?;
@@ -48,7 +50,7 @@ pub(super) async fn connect(
     grants: &Grants,
     addr: &str,
     deadline: Deadline,
-) -> Result<(Duration, TcpStream), ProbeError> {
+) -> Result<(Duration, Portions<TcpStream>), ProbeError> {
     let (host, port) = split(addr).ok_or_else(|| {
         ProbeError::Invalid(format!("{addr:?} is not an address: expected host:port, as in 127.0.0.1:3306 or [::1]:80"))
     })?;
@@ -60,7 +62,12 @@ pub(super) async fn connect(
     Ok((started.elapsed(), stream))
 }
 
-async fn converse(mut stream: TcpStream, request: &Request, bound: usize, reply: &mut Reply) -> Result<(), ProbeError> {
+async fn converse(
+    mut stream: Portions<TcpStream>,
+    request: &Request,
+    bound: usize,
+    reply: &mut Reply,
+) -> Result<(), ProbeError> {
     let failed = |error| of_connection(&error, Stage::There, &format!("talking to {}", request.addr));
     let sent = stream.write_all(&request.send).await.map_err(failed);
     let most = request.max_bytes as usize;
@@ -86,7 +93,7 @@ async fn converse(mut stream: TcpStream, request: &Request, bound: usize, reply:
         let from = reply.data.len().saturating_sub(overlap);
         reply.data.extend_from_slice(&buffer[..n]);
         if let Some(until) = request.until.as_ref().filter(|u| !u.is_empty())
-            && reply.data[from..].windows(until.len()).any(|w| w == until)
+            && memmem::find(&reply.data[from..], until).is_some()
         {
             break;
         }

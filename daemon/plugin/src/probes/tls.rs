@@ -1,6 +1,7 @@
 //! TLS settings for the probes, built once: reading the system's certificates takes milliseconds.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use rustls::client::WebPkiServerVerifier;
@@ -8,10 +9,19 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use tokio::time::Instant;
+
+use super::ProbeError;
+use crate::aside::Aside;
+
+/// Where they are on most systems.
+const CERTIFICATES: &str = "/etc/ssl/certs";
 
 /// What could not be made for lack of something is tried again the next time.
 #[derive(Default)]
 pub(crate) struct Tls {
+    /// For reading the certificates of the system.
+    aside: Aside,
     verified: OnceLock<ClientConfig>,
     unverified: OnceLock<ClientConfig>,
     system: OnceLock<Arc<WebPkiServerVerifier>>,
@@ -29,24 +39,30 @@ pub(crate) enum Trust {
 }
 
 impl Tls {
-    /// Blocks while it reads the system's certificates for the first time.
-    pub(crate) fn config(&self, verify: bool) -> Result<ClientConfig, String> {
+    pub(crate) async fn config(self: &Arc<Self>, verify: bool, deadline: Instant) -> Result<ClientConfig, ProbeError> {
         let kept = if verify { &self.verified } else { &self.unverified };
         if let Some(config) = kept.get() {
             return Ok(config.clone());
         }
-        let verifier: Arc<dyn ServerCertVerifier> =
-            if verify { self.system()? } else { Arc::new(AnyCertificate(Arc::new(ring::default_provider()))) };
+        let verifier: Arc<dyn ServerCertVerifier> = if verify {
+            self.certificates(deadline).await?.map_err(ProbeError::Unable)?
+        } else {
+            Arc::new(AnyCertificate(Arc::new(ring::default_provider())))
+        };
         let config = builder()?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
         Ok(kept.get_or_init(|| config).clone())
     }
 
     /// Settings for one handshake, and what will know afterwards what was wrong with the certificate. With `required`
-    /// nothing may be. Blocks like [`config`](Self::config).
-    pub(crate) fn noting(&self, required: bool) -> Result<(ClientConfig, Arc<Noting>), String> {
-        let system = self.system();
+    /// nothing may be.
+    pub(crate) async fn noting(
+        self: &Arc<Self>,
+        required: bool,
+        deadline: Instant,
+    ) -> Result<(ClientConfig, Arc<Noting>), ProbeError> {
+        let system = self.certificates(deadline).await?;
         if let (true, Err(problem)) = (required, &system) {
-            return Err(problem.clone());
+            return Err(ProbeError::Unable(problem.clone()));
         }
         let provider = Arc::new(ring::default_provider());
         let any = AnyCertificate(provider);
@@ -56,6 +72,27 @@ impl Tls {
         Ok((config, verifier))
     }
 
+    /// Those of the system, read for the first time on a thread of its own.
+    async fn certificates(
+        self: &Arc<Self>,
+        deadline: Instant,
+    ) -> Result<Result<Arc<WebPkiServerVerifier>, String>, ProbeError> {
+        loop {
+            if let Some(verifier) = self.system.get() {
+                return Ok(Ok(Arc::clone(verifier)));
+            }
+            let tls = Arc::clone(self);
+            let time = deadline.saturating_duration_since(Instant::now());
+            match self.aside.run("certificates", CERTIFICATES, time, move || tls.system()).await {
+                Ok(read) => return Ok(read),
+                Err(stuck) if Instant::now() >= deadline => return Err(ProbeError::Unable(stuck.to_string())),
+                // Another check has begun to read them.
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    }
+
+    /// Blocks while it reads them for the first time.
     fn system(&self) -> Result<Arc<WebPkiServerVerifier>, String> {
         if let Some(verifier) = self.system.get() {
             return Ok(Arc::clone(verifier));
@@ -90,10 +127,10 @@ fn lacking(error: &rustls_native_certs::Error) -> Option<String> {
     None
 }
 
-fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, String> {
+fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, ProbeError> {
     ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|e| e.to_string())
+        .map_err(|e| ProbeError::Unable(e.to_string()))
 }
 
 /// Looks at a certificate and remembers what is wrong with it.

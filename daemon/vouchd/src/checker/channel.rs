@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::socket::{MsgFlags, SockType, getsockopt, recv, send, sockopt};
 use tokio::io::Interest;
@@ -62,6 +63,15 @@ impl Channel {
         let bytes = encode(message)?;
         let write = |socket: &OwnedFd| Ok(send(socket.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL)?);
         self.socket.async_io(Interest::WRITABLE, write).await.map(drop)
+    }
+
+    /// Says that the checker is alive, without waiting: a router that is behind has heard of it by other messages.
+    pub fn beat(&self) -> io::Result<()> {
+        let bytes = encode(FromChecker::Heartbeat)?;
+        match send(self.socket.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT) {
+            Ok(_) | Err(Errno::EAGAIN | Errno::EINTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

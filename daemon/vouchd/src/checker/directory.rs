@@ -8,18 +8,23 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use vouchd_plugin::Aside;
 
 use super::shelf::{Event, Load, Shelf, Sources};
 
 /// How often the directories are looked at without any event.
 const RESCAN: Duration = Duration::from_secs(5);
+
+/// How long the watch on one directory may take to be made.
+const WATCH_TIME: Duration = Duration::from_millis(500);
 
 /// Starts the thread. Loads run on it, one at a time; plugins named in `first` come first. Each change goes to `sink`,
 /// which returns false when nobody listens any more: the thread then ends.
@@ -39,6 +44,7 @@ where
         let (changes, changed) = mpsc::channel();
         let directories = BTreeSet::from([sources.plugins.clone(), sources.builtins.clone()]);
         let mut watches = Watches::new(directories, changes);
+        watches.renew();
         let mut shelf = Shelf::new(sources, first, load, Instant::now());
         let mut heard = true;
         while heard {
@@ -91,8 +97,14 @@ fn meaning(event: notify::Event) -> Vec<Change> {
 
 /// Watches on directories by path, renewed when another directory is at that path.
 struct Watches {
+    aside: Aside,
+    directories: Vec<(PathBuf, Arc<Mutex<Watch>>)>,
+}
+
+/// The watch on one directory. Each has a watcher of its own: one that waits for a file system hears nothing of others.
+struct Watch {
     watcher: Option<RecommendedWatcher>,
-    directories: Vec<(PathBuf, Option<Identity>)>,
+    watched: Option<Identity>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +115,23 @@ struct Identity {
 
 impl Watches {
     fn new(directories: BTreeSet<PathBuf>, changes: Sender<Change>) -> Self {
+        let watch = |directory| (directory, Arc::new(Mutex::new(Watch::new(changes.clone()))));
+        Watches { aside: Aside::default(), directories: directories.into_iter().map(watch).collect() }
+    }
+
+    /// Watches what is not yet watched: directories that appeared or were replaced.
+    fn renew(&mut self) {
+        for (directory, watch) in &self.directories {
+            let (path, watch) = (directory.clone(), Arc::clone(watch));
+            let renew = move || watch.lock().unwrap_or_else(PoisonError::into_inner).renew(&path);
+            // One that does not answer is found to by the look at it.
+            let _ = self.aside.wait(&directory.to_string_lossy(), directory, WATCH_TIME, renew);
+        }
+    }
+}
+
+impl Watch {
+    fn new(changes: Sender<Change>) -> Self {
         let handler = move |event: notify::Result<notify::Event>| {
             let found = event.map_or_else(|_| vec![Change::Other], meaning);
             for change in found {
@@ -113,29 +142,25 @@ impl Watches {
         let watcher = notify::recommended_watcher(handler)
             .inspect_err(|error| tracing::warn!("plugin directories are looked at every {RESCAN:?} only: {error}"))
             .ok();
-        let directories = directories.into_iter().map(|directory| (directory, None)).collect();
-        Watches { watcher, directories }
+        Watch { watcher, watched: None }
     }
 
-    /// Watches what is not yet watched: directories that appeared or were replaced.
-    fn renew(&mut self) {
+    fn renew(&mut self, directory: &Path) {
         let Some(watcher) = &mut self.watcher else { return };
-        for (directory, watched) in &mut self.directories {
-            let there = fs::metadata(&*directory).ok().map(|data| Identity { device: data.dev(), inode: data.ino() });
-            if there == *watched {
-                continue;
-            }
-            if watched.is_some() {
-                // Fails when the kernel has dropped the watch together with the directory.
-                let _ = watcher.unwatch(directory);
-            }
-            if there.is_some()
-                && let Err(error) = watcher.watch(directory, RecursiveMode::NonRecursive)
-            {
-                tracing::warn!("{} is looked at every {RESCAN:?} only: {error}", directory.display());
-            }
-            *watched = there;
+        let there = fs::metadata(directory).ok().map(|data| Identity { device: data.dev(), inode: data.ino() });
+        if there == self.watched {
+            return;
         }
+        if self.watched.is_some() {
+            // Fails when the kernel has dropped the watch together with the directory.
+            let _ = watcher.unwatch(directory);
+        }
+        if there.is_some()
+            && let Err(error) = watcher.watch(directory, RecursiveMode::NonRecursive)
+        {
+            tracing::warn!("{} is looked at every {RESCAN:?} only: {error}", directory.display());
+        }
+        self.watched = there;
     }
 }
 

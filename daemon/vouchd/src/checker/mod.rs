@@ -4,7 +4,7 @@
 //! - [`directory`], [`shelf`], [`files`]: which version of which plugin there is to run; [`signature`]: whether it may.
 //! - [`runner`]: one task per check, with [`watch`] for what its last run looked at.
 //! - [`guest`]: the plugin host behind the runner; [`loading`]: behind the shelf.
-//! - [`channel`]: the socket to the router.
+//! - [`channel`]: the socket to the router; [`heartbeat`]: what tells it that this process is alive.
 //!
 //! It decides nothing: counting runs and what they cost an instance is the router's, and survives this process. When
 //! anything here goes wrong beyond one run, the process ends and the router starts a new one.
@@ -13,6 +13,7 @@ pub mod channel;
 pub mod directory;
 pub mod files;
 pub mod guest;
+pub mod heartbeat;
 pub mod loading;
 pub mod runner;
 pub mod schedule;
@@ -30,15 +31,15 @@ use tokio::sync::{mpsc, watch as latest};
 use tokio::task::{AbortHandle, JoinSet};
 use vouchd_config::Check;
 
-use crate::pipe::{FromChecker, HEARTBEAT, Init, ToChecker};
+use crate::pipe::{FromChecker, Init, ToChecker};
 use channel::Channel;
+use heartbeat::Heartbeat;
 use runner::{Follow, Run, Slot};
 use schedule::Pace;
 use shelf::{Event, Load, Sources};
 use signature::Keys;
 
-/// Guest code yields at every tick, so that two threads serve many checks, and one keeps the heartbeat going while the
-/// other is busy.
+/// Guest code yields at every tick, so that two threads serve many checks.
 const WORKERS: usize = 2;
 
 /// Messages that wait for the router; runs wait beyond that.
@@ -83,7 +84,8 @@ where
     let (out, queue) = mpsc::channel(QUEUE);
     let mut tasks = JoinSet::new();
     tasks.spawn(write(channel.clone(), queue));
-    tasks.spawn(heartbeat(out.clone()));
+    let heartbeat = Heartbeat::start(channel.clone()).context("starting a thread")?;
+    tasks.spawn(heartbeat.pulse());
 
     let setup = tokio::select! {
         setup = setup(&channel) => setup?,
@@ -231,16 +233,6 @@ async fn write(channel: Arc<Channel>, mut queue: mpsc::Receiver<FromChecker>) ->
         }
     }
     Ok(())
-}
-
-async fn heartbeat(out: mpsc::Sender<FromChecker>) -> anyhow::Result<()> {
-    let mut timer = tokio::time::interval(HEARTBEAT);
-    loop {
-        timer.tick().await;
-        if out.send(FromChecker::Heartbeat).await.is_err() {
-            return Ok(());
-        }
-    }
 }
 
 /// What is known about each plugin.

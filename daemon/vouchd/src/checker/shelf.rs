@@ -8,7 +8,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
+
+use vouchd_plugin::Aside;
 
 use super::files::{self, Candidate, Contents, Proof, Rule};
 use super::signature::Keys;
@@ -19,6 +22,13 @@ pub const SETTLE: Duration = Duration::from_millis(100);
 
 /// The same for a file that was written to and not closed, or is still empty.
 pub const SETTLE_OPEN: Duration = Duration::from_secs(5);
+
+/// A directory gets this long to say what is in it, and a file to be read.
+const LIST_TIME: Duration = Duration::from_secs(1);
+const READ_TIME: Duration = Duration::from_secs(5);
+
+/// How often to ask for a file whose file system does not answer.
+const ASK_STUCK: Duration = Duration::from_secs(2);
 
 /// How often to ask for a file that takes long to compile.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
@@ -120,14 +130,21 @@ pub struct Shelf<L> {
     writing: HashMap<PathBuf, Instant>,
     /// When [`Event::Ready`] comes at the latest; none once it has come.
     ready_by: Option<Instant>,
+    /// For what may block.
+    aside: Aside,
 }
+
+/// The plugin files of a directory, by plugin name.
+type Listing = BTreeMap<String, Candidate>;
 
 struct Source {
     directory: PathBuf,
     rule: Rule,
     /// Kept while the directory can't be read: unknown is not gone.
-    listing: BTreeMap<String, Candidate>,
+    listing: Listing,
     problem: Option<String>,
+    /// What the last look found, and was not taken over yet.
+    found: Arc<Mutex<Option<io::Result<Listing>>>>,
 }
 
 struct Entry {
@@ -140,6 +157,8 @@ struct Entry {
     underway: Option<String>,
     /// What is awaited, as it was told.
     pending: Option<Pending>,
+    /// Not to be read before: its file system does not answer.
+    again_at: Option<Instant>,
     missing_since: Option<Instant>,
     loaded: Option<LoadedPlugin>,
     error: Option<String>,
@@ -148,7 +167,13 @@ struct Entry {
 impl<L: Load> Shelf<L> {
     /// Reads nothing yet. Plugins named in `first` are loaded before others.
     pub fn new(sources: Sources, first: BTreeSet<String>, load: L, now: Instant) -> Self {
-        let source = |directory, rule| Source { directory, rule, listing: BTreeMap::new(), problem: None };
+        let source = |directory, rule| Source {
+            directory,
+            rule,
+            listing: BTreeMap::new(),
+            problem: None,
+            found: Arc::default(),
+        };
         let (own, builtin) = match &sources.keys {
             None => (Rule::NoFile, Rule::NoFile),
             Some(_) => (Rule::EveryFile, Rule::NotRoots),
@@ -161,6 +186,7 @@ impl<L: Load> Shelf<L> {
             entries: BTreeMap::new(),
             writing: HashMap::new(),
             ready_by: Some(now + Duration::from_secs(1)),
+            aside: Aside::default(),
         }
     }
 
@@ -176,10 +202,13 @@ impl<L: Load> Shelf<L> {
 
     /// Looks into the directories and loads one file that has settled. Returns when to look again for others.
     pub fn scan(&mut self, emit: &mut dyn FnMut(Event<L::Plugin>)) -> Option<Instant> {
+        let asked = Instant::now();
         for source in &mut self.sources {
-            source.read();
+            source.read(&self.aside);
         }
         let now = Instant::now();
+        // One directory that does not answer takes no time from the files of the other.
+        self.ready_by = self.ready_by.map(|by| by + (now - asked));
         self.writing.retain(|_, last| now.saturating_duration_since(*last) < SETTLE_OPEN);
         let mut candidates = self.sources[1].listing.clone();
         candidates.extend(self.sources[0].listing.clone());
@@ -190,6 +219,10 @@ impl<L: Load> Shelf<L> {
         for (name, candidate) in &candidates {
             let last_written = self.writing.get(&candidate.path).copied();
             let entry = self.see(name, candidate, now);
+            if let Some(again_at) = entry.again_at.filter(|again_at| now < *again_at) {
+                wait(again_at);
+                continue;
+            }
             if entry.tried.as_ref() == Some(candidate) {
                 if let Some(sha256) = entry.underway.clone() {
                     if self.load.is_due(&sha256) { settled.push(name.clone()) } else { wait(now + ASK_AGAIN) }
@@ -201,7 +234,9 @@ impl<L: Load> Shelf<L> {
                 None if candidate.stamp.is_empty() => (entry.since + SETTLE_OPEN, "is still empty"),
                 None => (entry.since + SETTLE, "is about to be loaded"),
             };
-            entry.awaits(name, what, false, emit);
+            if entry.again_at.is_none() {
+                entry.awaits(name, what, false, emit);
+            }
             if settled_at <= now { settled.push(name.clone()) } else { wait(settled_at) }
         }
         let missing: Vec<String> =
@@ -248,6 +283,7 @@ impl<L: Load> Shelf<L> {
                 tried: None,
                 underway: None,
                 pending: None,
+                again_at: None,
                 missing_since: None,
                 loaded: None,
                 error: None,
@@ -282,14 +318,30 @@ impl<L: Load> Shelf<L> {
         // A built-in that no check waits for keeps no other file waiting.
         let is_urgent = self.first.contains(name) || self.sources[0].listing.contains_key(name);
         let Some(entry) = self.entries.get_mut(name) else { return Attempt::Done };
-        let bytes = match files::read(&entry.seen) {
-            Ok(Contents::Changed) => return Attempt::Changed,
-            Ok(Contents::Whole(bytes)) => match (&entry.seen.proof, &self.keys) {
-                (Proof::Signature(_), Some(keys)) => keys.check(&entry.seen.path, &bytes).map(|()| bytes),
+        let (seen, keys) = (entry.seen.clone(), self.keys.clone());
+        let read = move || match files::read(&seen) {
+            Ok(Contents::Changed) => None,
+            Ok(Contents::Whole(bytes)) => Some(match (&seen.proof, &keys) {
+                (Proof::Signature(_), Some(keys)) => keys.check(&seen.path, &bytes).map(|()| bytes),
                 (Proof::NotNeeded, _) | (_, None) => Ok(bytes),
-            },
-            Err(error) => Err(error),
+            }),
+            Err(error) => Some(Err(error)),
         };
+        let path = &entry.seen.path;
+        let bytes = match self.aside.wait(&format!("read {}", path.display()), path, READ_TIME, read) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Attempt::Changed,
+            Err(_) => {
+                let error = "can't be read: its file system does not answer".to_owned();
+                let is_news = entry.error.as_ref() != Some(&error) || entry.pending.take().is_some();
+                (entry.error, entry.again_at) = (Some(error), Some(Instant::now() + ASK_STUCK));
+                if is_news {
+                    emit(Event::Kept { state: entry.state(name) });
+                }
+                return Attempt::Changed;
+            }
+        };
+        entry.again_at = None;
         entry.tried = Some(entry.seen.clone());
         // Tried again from time to time: what is known of it stays until that changes.
         let is_failing = entry.underway.take().is_some() && entry.pending.is_none();
@@ -386,13 +438,26 @@ impl Entry {
 }
 
 impl Source {
-    fn read(&mut self) {
-        let problem = match files::list(&self.directory, self.rule) {
-            Ok(listing) => {
+    fn read(&mut self, aside: &Aside) {
+        let (directory, rule, slot) = (self.directory.clone(), self.rule, Arc::clone(&self.found));
+        let look = move || {
+            let found = files::list(&directory, rule);
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+        };
+        let asked = aside.wait(&format!("list {}", self.directory.display()), &self.directory, LIST_TIME, look);
+        // What came too late the last time is better than nothing.
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let problem = match (found, asked) {
+            (Some(Ok(listing)), _) => {
                 self.listing = listing;
                 None
             }
-            Err(error) => Some(describe(&self.directory, &error)),
+            (Some(Err(error)), _) => Some(describe(&self.directory, &error)),
+            (None, Ok(())) => None,
+            (None, Err(_)) => Some(format!(
+                "plugin directory {} can't be read: its file system does not answer; what was loaded goes on",
+                self.directory.display()
+            )),
         };
         if self.problem != problem {
             if let Some(problem) = &problem {

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use sha2::{Digest, Sha256};
 use vouchd_config::{Config, Errors, Examined, FileText, Files, PluginFile, Problem};
+use vouchd_plugin::Aside;
 
 use super::host::this_host;
 use super::host_addresses;
@@ -167,13 +169,26 @@ pub fn load(file: &Path) -> anyhow::Result<Config> {
 /// The files of the checks' plugins, by the plugin's name.
 fn plugin_files(config: &Config) -> BTreeMap<String, PluginFile> {
     let plugins: BTreeSet<&String> = config.checks.iter().map(|check| &check.plugin).collect();
-    plugins.into_iter().filter_map(|plugin| Some((plugin.clone(), plugin_file(config, plugin)?))).collect()
+    let directories = [config.daemon.plugin_dir.clone(), config.daemon.builtin_plugin_dir.clone()];
+    let aside = Aside::default();
+    let file = |plugin: &String| {
+        let (name, searched) = (plugin.clone(), directories.clone());
+        let found = aside.wait("plugin", &directories[0], FILE_TIME, move || plugin_file(&searched, &name));
+        found.unwrap_or_else(|stuck| {
+            let path = directories[0].join(format!("{plugin}.wasm"));
+            let damage = Some(format!("can't be looked at: {stuck}"));
+            Some(PluginFile { path, sha256: String::new(), damage, declared: None })
+        })
+    };
+    plugins.into_iter().filter_map(|plugin| Some((plugin.clone(), file(plugin)?))).collect()
 }
 
+/// A plugin's file gets this long to be read.
+const FILE_TIME: Duration = Duration::from_secs(5);
+
 /// None if there is none.
-fn plugin_file(config: &Config, plugin: &str) -> Option<PluginFile> {
-    let directories = [&config.daemon.plugin_dir, &config.daemon.builtin_plugin_dir];
-    let path = directories.into_iter().map(|it| it.join(format!("{plugin}.wasm"))).find(|path| path.exists())?;
+fn plugin_file(directories: &[PathBuf], plugin: &str) -> Option<PluginFile> {
+    let path = directories.iter().map(|it| it.join(format!("{plugin}.wasm"))).find(|path| path.exists())?;
     let read = match std::fs::metadata(&path) {
         Ok(metadata) if !metadata.is_file() => Err("it is not a regular file".to_owned()),
         Ok(_) => std::fs::read(&path).map_err(|error| format!("can't be read: {error}")),
@@ -190,13 +205,23 @@ fn plugin_file(config: &Config, plugin: &str) -> Option<PluginFile> {
     })
 }
 
+/// A plugin directory gets this long to say what is in it.
+const LOOK_TIME: Duration = Duration::from_secs(1);
+
 /// The plugins that are there, by name.
 pub fn available_plugins(config: &Config) -> Vec<String> {
-    [&config.daemon.plugin_dir, &config.daemon.builtin_plugin_dir]
-        .into_iter()
+    let list = |directory: &PathBuf| -> Vec<String> {
         // A directory that can't be read holds no plugin that could be used.
-        .filter_map(|directory| std::fs::read_dir(directory).ok())
-        .flatten()
-        .filter_map(|entry| plugin_name(&entry.ok()?.path()).map(str::to_owned))
+        let entries = std::fs::read_dir(directory).into_iter().flatten();
+        entries.filter_map(|entry| plugin_name(&entry.ok()?.path()).map(str::to_owned)).collect()
+    };
+    let aside = Aside::default();
+    let found = [&config.daemon.plugin_dir, &config.daemon.builtin_plugin_dir].map(|directory| {
+        let path = directory.clone();
+        aside.wait(&directory.to_string_lossy(), directory, LOOK_TIME, move || list(&path))
+    });
+    found
+        .into_iter()
+        .flat_map(|found| found.inspect_err(|stuck| tracing::warn!("plugin directory: {stuck}")).unwrap_or_default())
         .collect()
 }

@@ -10,7 +10,8 @@ use anyhow::Context;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, sendmsg, setsockopt, socketpair, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
-use nix::unistd::User;
+use nix::sys::wait::waitpid;
+use nix::unistd::{Pid, User};
 
 use crate::pipe::{FromChecker, MAX_MESSAGE, ToChecker};
 
@@ -142,6 +143,21 @@ impl Drop for CheckerProcess {
     fn drop(&mut self) {
         // Failures mean that it is gone already.
         let _ = self.child.kill();
-        let _ = self.child.wait();
+        for _ in 0..20 {
+            match self.child.try_wait() {
+                Ok(None) => std::thread::sleep(Duration::from_millis(5)),
+                Ok(Some(_)) | Err(_) => return,
+            }
+        }
+        // A thread of it may wait in the kernel for a file system that never answers: nothing ends that, and nobody here
+        // has the time.
+        let pid = Pid::from_raw(self.child.id().cast_signed());
+        let bury = move || {
+            // However it ends.
+            let _ = waitpid(pid, None);
+        };
+        if let Err(error) = std::thread::Builder::new().name("undertaker".to_owned()).spawn(bury) {
+            tracing::warn!(%pid, "a checker that does not end is left behind: {error}");
+        }
     }
 }

@@ -13,6 +13,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tracing::{error, info, warn};
 use vouchd_config::{Config, Files};
 use vouchd_net::{Notifier, channel, realtime};
+use vouchd_plugin::Aside;
 
 use super::checker_process::Identity;
 use super::config_reader::{Reader, Reading};
@@ -27,6 +28,9 @@ use crate::{cache, commands, logging, privileges, status};
 
 /// Longest time to give up all addresses when stopping.
 const STOP: Duration = Duration::from_secs(3);
+
+/// The cache's directory gets this long to be prepared.
+const CACHE_TIME: Duration = Duration::from_secs(1);
 
 /// What wakes the main thread.
 pub enum Event {
@@ -54,8 +58,13 @@ pub fn run(config_file: &Path) -> anyhow::Result<ExitCode> {
     // Before anything is changed that a running daemon may use.
     let _lock = Lock::take(&config.daemon.control)?;
     let identity = Identity::find(config.daemon.checker_user.as_deref())?;
-    let cache =
-        config.daemon.cache_dir.as_deref().map(|directory| cache::prepare(directory, identity.uid, identity.gid));
+    let cache = config.daemon.cache_dir.clone().map(|directory| {
+        let path = directory.clone();
+        let prepare = move || cache::prepare(&path, identity.uid, identity.gid);
+        // On a thread that keeps the privileges of the start until it has done this, and does nothing else.
+        let prepared = Aside::default().wait("cache_dir", &directory, CACHE_TIME, prepare);
+        prepared.map_err(anyhow::Error::from).flatten()
+    });
     // Capabilities belong to threads, so before the first one is started.
     privileges::limit_router()?;
     let _log = logging::start();

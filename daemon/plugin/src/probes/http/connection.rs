@@ -14,8 +14,9 @@ use tokio_rustls::TlsConnector;
 
 use super::super::connect;
 use super::super::error::{Stage, of_connection};
-use super::super::stream::{Wire, from_tls};
+use super::super::stream::from_tls;
 use super::super::tls::Trust;
+use super::super::wire::Wire;
 use super::body;
 use super::response::{Head, Incoming};
 use crate::contract::ProbeError;

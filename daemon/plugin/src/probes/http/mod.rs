@@ -15,7 +15,7 @@ use url::Url;
 use vouchd_config::Grants;
 
 use super::tls::{Tls, Trust};
-use super::{connect, files, too_many_bytes, until};
+use super::{connect, too_many_bytes, until};
 use crate::contract::ProbeError;
 use crate::contract::http::{Request, Response};
 use connection::{Answer, Connection, Kept, Target, Wanted};
@@ -110,7 +110,7 @@ impl Http {
                     Err(failure) => return Err(failure.error),
                 }
             }
-            let tls = self.tls_for(target.trust).await?;
+            let tls = self.tls_for(target.trust, errand.deadline).await?;
             let mut connection = Connection::open(&target, tls).await?;
             match connection.exchange(&request, wanted, started).await {
                 Ok(answer) => Ok(self.keep(target, connection, answer)),
@@ -127,13 +127,11 @@ impl Http {
         answer
     }
 
-    async fn tls_for(&self, trust: Trust) -> Result<Option<ClientConfig>, ProbeError> {
+    async fn tls_for(&self, trust: Trust, deadline: Deadline) -> Result<Option<ClientConfig>, ProbeError> {
         if trust == Trust::Bare {
             return Ok(None);
         }
-        let tls = Arc::clone(&self.tls);
-        let mut config =
-            files::blocking(move || tls.config(trust == Trust::Verified).map_err(ProbeError::Unable)).await?;
+        let mut config = self.tls.config(trust == Trust::Verified, deadline).await?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Some(config))
     }

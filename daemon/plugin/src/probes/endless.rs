@@ -1,0 +1,155 @@
+//! Peers that never come to an end, with an always full pipe: none of them keeps the thread.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+use vouchd_config::Grants;
+
+use super::http::Http;
+use crate::contract::ProbeError;
+use crate::contract::http::{Request, Response};
+
+const TIME: Duration = Duration::from_secs(30);
+
+/// A portion takes a millisecond, and a machine may be slow.
+const TURN: Duration = Duration::from_millis(100);
+
+fn serve(talk: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || listener.incoming().for_each(|peer| talk(peer.unwrap())));
+    address
+}
+
+/// Says something, and then something else without end.
+fn endless(begin: &str, again: &str) -> SocketAddr {
+    let (begin, again) = (begin.to_owned(), again.repeat(1 + (64 << 10) / again.len()));
+    serve(move |mut peer| {
+        let _ = peer.read(&mut [0; 4096]);
+        let _ = peer.write_all(begin.as_bytes());
+        while peer.write_all(again.as_bytes()).is_ok() {}
+    })
+}
+
+/// The longest time that the thread computed without giving others a turn, while `work` was done.
+async fn longest_turn<T>(work: impl Future<Output = T>) -> (T, Duration) {
+    let now = || Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap());
+    let mut longest = Duration::ZERO;
+    let turns = async {
+        let mut last = now();
+        loop {
+            tokio::task::yield_now().await;
+            longest = longest.max(now() - last);
+            last = now();
+        }
+    };
+    let done = tokio::select! {
+        done = work => done,
+        () = turns => unreachable!("it has no end"),
+    };
+    (done, longest)
+}
+
+async fn fetch(address: SocketAddr) -> Result<Response, ProbeError> {
+    let url = format!("http://{address}/");
+    let grants = Grants { http: vec![url.parse().unwrap()], ..Grants::default() };
+    let request = Request {
+        method: "GET".to_owned(),
+        url,
+        headers: Vec::new(),
+        body: Vec::new(),
+        timeout_ms: 0,
+        max_body_bytes: 100,
+        tls_verify: true,
+        sni: None,
+        follow_redirects: 3,
+        reuse_connection: false,
+    };
+    Http::default().fetch("test", &grants, request, 1 << 20, TIME).await
+}
+
+#[tokio::test]
+async fn no_answer_without_end_keeps_the_thread_or_the_check() {
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let table = [
+        ("a chunk size", chunked.to_owned(), "0", "a line of more than"),
+        ("a chunk's extension", format!("{chunked}1;"), "x", "a line of more than"),
+        ("blanks after a chunk size", format!("{chunked}1 "), " ", "a line of more than"),
+        ("trailers", format!("{chunked}0\r\n"), "x: y\r\n", "limits.probe_bytes"),
+        ("a header", "HTTP/1.1 200 OK\r\nx: ".to_owned(), "x", "limits.probe_bytes"),
+        ("headers", "HTTP/1.1 200 OK\r\n".to_owned(), "x: y\r\n", "limits.probe_bytes"),
+        ("a status line", "HTTP/1.1 200 ".to_owned(), "x", "limits.probe_bytes"),
+        ("interim answers", String::new(), "HTTP/1.1 103 Early Hints\r\n\r\n", "limits.probe_bytes"),
+        ("empty lines", String::new(), "\r\n", "limits.probe_bytes"),
+    ];
+    for (what, begin, again, words) in table {
+        let (answer, longest) = longest_turn(fetch(endless(&begin, again))).await;
+        assert!(longest < TURN, "{what}: {longest:?}");
+        let said = answer.expect_err(what).words();
+        assert!(said.contains(words), "{what}: {said}");
+    }
+    for (what, begin, again) in [
+        ("a body", "HTTP/1.1 200 OK\r\n\r\n".to_owned(), "x"),
+        ("chunks of a single byte", chunked.to_owned(), "1\r\nx\r\n"),
+    ] {
+        let (answer, longest) = longest_turn(fetch(endless(&begin, again))).await;
+        assert!(longest < TURN, "{what}: {longest:?}");
+        assert_eq!(answer.unwrap().body, [b'x'; 100], "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_conversation_that_never_comes_to_its_end_does_not_keep_the_thread() {
+    let address = endless("", "x");
+    let grants = Grants { tcp: vec!["127.0.0.1:*".parse().unwrap()], ..Grants::default() };
+    let mut connection = super::stream::connect_tcp(&grants, &address.to_string(), 64 << 20, TIME).await.unwrap();
+    connection.send(b"x", TIME).await.unwrap();
+    // What a naive search would compare again at every byte.
+    let mut until = vec![b'x'; (64 << 10) - 1];
+    until.push(b'y');
+    let (said, longest) = longest_turn(connection.receive(Some(&until), 4 << 20, TIME)).await;
+    assert_eq!(said.unwrap().len(), 4 << 20);
+    assert!(longest < TURN, "{longest:?}");
+    until.push(b'z');
+    let refused = connection.receive(Some(&until), 4 << 20, TIME).await.unwrap_err();
+    assert!(matches!(&refused, ProbeError::Invalid(text) if text.contains("at most 65536")), "{refused:?}");
+}
+
+#[tokio::test]
+async fn tls_records_of_a_single_byte_do_not_keep_the_thread() {
+    let certified = rcgen::generate_simple_self_signed(["www.example.com".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certified.cert.der().clone()], key)
+        .unwrap();
+    let config = Arc::new(config);
+    let address = serve(move |mut peer| {
+        let mut session = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+        while session.is_handshaking() {
+            if session.complete_io(&mut peer).is_err() {
+                return;
+            }
+        }
+        loop {
+            for _ in 0..1000 {
+                let _ = session.writer().write_all(b"x");
+            }
+            if session.write_tls(&mut peer).is_err() {
+                return;
+            }
+        }
+    });
+    let grants = Grants { tcp: vec!["127.0.0.1:*".parse().unwrap()], ..Grants::default() };
+    let mut connection = super::stream::connect_tcp(&grants, &address.to_string(), 1 << 20, TIME).await.unwrap();
+    connection.start_tls(&Arc::default(), "www.example.com", false, TIME).await.unwrap();
+    let (said, longest) = longest_turn(connection.receive(Some(b"y"), 50_000, TIME)).await;
+    assert_eq!(said.unwrap().len(), 50_000);
+    assert!(longest < TURN, "{longest:?}");
+}

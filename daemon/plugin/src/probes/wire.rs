@@ -1,0 +1,114 @@
+//! What a probe reads from a peer, in portions.
+//!
+//! Parsers and TLS read for as long as there is something, byte by byte some of them. Against a peer that always has more
+//! to send they would never give their thread back. So after each portion the reader has to wait for its next turn, as if
+//! the peer had nothing more for the moment.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// What is read in one turn, in bytes. The slowest reader takes about a millisecond for it.
+const PORTION: usize = 16 << 10;
+
+/// What one read counts for at least: a peer may send single bytes.
+const LEAST: usize = 64;
+
+/// A connection of any kind.
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
+
+/// A connection that is read in portions.
+pub(crate) struct Portions<S> {
+    inner: S,
+    left: usize,
+}
+
+impl<S> Portions<S> {
+    pub(crate) fn new(inner: S) -> Self {
+        Portions { inner, left: PORTION }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Portions<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.left == 0 {
+            self.left = PORTION;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let mut space = [0; 8192];
+        let room = space.len().min(buf.remaining()).min(self.left);
+        let mut part = ReadBuf::new(&mut space[..room]);
+        match Pin::new(&mut self.inner).poll_read(cx, &mut part) {
+            Poll::Ready(Ok(())) => {}
+            // Whoever has to wait begins a new portion.
+            Poll::Pending => {
+                self.left = PORTION;
+                return Poll::Pending;
+            }
+            failed @ Poll::Ready(Err(_)) => return failed,
+        }
+        let read = part.filled();
+        self.left = self.left.saturating_sub(read.len().max(LEAST));
+        buf.put_slice(read);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Portions<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, data)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    /// Always has more, and tells nobody when to stop.
+    struct Endless;
+
+    impl AsyncRead for Endless {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            let room = buf.initialize_unfilled().len();
+            buf.advance(room);
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// What is read in one turn, with this much asked for each time.
+    fn turn(portions: &mut Portions<Endless>, asked: usize) -> usize {
+        let mut context = Context::from_waker(Waker::noop());
+        let mut total = 0;
+        loop {
+            let mut space = vec![0; asked];
+            let mut buf = ReadBuf::new(&mut space);
+            match Pin::new(&mut *portions).poll_read(&mut context, &mut buf) {
+                Poll::Pending => return total,
+                Poll::Ready(read) => read.map(|()| total += buf.filled().len()).unwrap(),
+            }
+        }
+    }
+
+    #[test]
+    fn a_peer_that_always_has_more_is_read_in_turns() {
+        let mut portions = Portions::new(Endless);
+        assert_eq!(turn(&mut portions, 1 << 20), PORTION);
+        assert_eq!(turn(&mut portions, 1 << 20), PORTION, "and read on in the next");
+        assert_eq!(turn(&mut portions, 1), PORTION / LEAST, "single bytes cost more than they weigh");
+    }
+}

@@ -1,0 +1,102 @@
+//! Backends that never come to an end cost the checks that ask them, and nothing else.
+
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use vouchd_tests::pair::VRID;
+use vouchd_tests::site::INTERFACE;
+use vouchd_tests::vouchd::{Files, Vouchd};
+use vouchd_tests::wait::{holds, until};
+use vouchd_tests::{Need, Node, VIP, system_test};
+
+const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+/// By name: what a backend says first, and then without end.
+const ENDLESS: [(&str, &str, &str); 6] = [
+    ("zeros", CHUNKED, "0"),
+    ("extension", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", "x"),
+    ("trailers", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", "x: y\r\n"),
+    ("header", "HTTP/1.1 200 OK\r\nx: ", "x"),
+    ("interim", "", "HTTP/1.1 103 Early Hints\r\n\r\n"),
+    ("bytes", CHUNKED, "1\r\nx\r\n"),
+];
+
+/// Serves every connection in a thread of its own; ends with the test.
+fn serve(port: u16, talk: impl Fn(TcpStream) + Clone + Send + 'static) {
+    let listener = TcpListener::bind(("127.0.0.1", port)).expect("a free port on a new host");
+    std::thread::spawn(move || {
+        for peer in listener.incoming().flatten() {
+            let talk = talk.clone();
+            std::thread::spawn(move || talk(peer));
+        }
+    });
+}
+
+fn start_backends() {
+    serve(9000, |mut peer| {
+        let _ = peer.read(&mut [0; 4096]);
+        let _ = peer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    });
+    for ((_, begin, again), port) in ENDLESS.into_iter().zip(9001..) {
+        let again = again.repeat((64 << 10) / again.len());
+        serve(port, move |mut peer| {
+            let _ = peer.read(&mut [0; 4096]);
+            let _ = peer.write_all(begin.as_bytes());
+            while peer.write_all(again.as_bytes()).is_ok() {}
+        });
+    }
+}
+
+#[test]
+fn a_backend_that_never_comes_to_an_end_costs_its_own_checks_only() {
+    system_test("endless backends", &[Need::Vouchd], |site| {
+        let node = Node::Nginx01;
+        site.host(node).in_network(start_backends)?.join().expect("no panic in there");
+        let mut config = format!(
+            "[instance.web]\ninterface = \"{INTERFACE}\"\nvirtual_router_id = {VRID}\naddresses = [\"{VIP}\"]\n\
+             checks = [\"healthy\"]\n"
+        );
+        let mut check = |name: &str, port: u16, interval: &str| {
+            let url = format!("http://127.0.0.1:{port}/");
+            let _ = writeln!(
+                config,
+                "[check.{name}]\nplugin = \"http\"\ninterval = \"{interval}\"\ntimeout = \"1s\"\n\
+                 params = {{ url = {url:?}, contains = \"ok\" }}\nallow = {{ http = [{url:?}] }}"
+            );
+        };
+        check("healthy", 9000, "500ms");
+        for ((name, ..), port) in ENDLESS.into_iter().zip(9001..) {
+            for number in 0..4 {
+                check(&format!("{name}{number}"), port, "200ms");
+            }
+        }
+        let vouchd = Vouchd::start_with(site, node, Files::new(site, node)?, &config)?;
+        vouchd.wait_state("web", "active", Duration::from_secs(30))?;
+        until("every check to have run", Duration::from_secs(60), || {
+            vouchd.status().is_ok_and(|status| {
+                let checks = status["checks"].as_array().into_iter().flatten();
+                checks.into_iter().all(|check| check["runs"].as_u64() >= Some(3))
+            })
+        })?;
+        let runs = || vouchd.check("healthy").ok().and_then(|check| check["runs"].as_u64()).context("no runs");
+        let (start, before) = (Instant::now(), runs()?);
+        holds("the healthy check passes", Duration::from_secs(8), || {
+            vouchd.check("healthy").is_ok_and(|check| check["verdict"] == "pass")
+        })
+        .with_context(|| format!("{:?}", vouchd.check("healthy")))?;
+        let (done, due) = (runs()? - before, start.elapsed().as_millis() as u64 / 500);
+        println!("{done} runs of the healthy check, {due} were due");
+        ensure!(done * 10 >= due * 8, "{done} runs where {due} were due");
+        let checker = &vouchd.status()?["checker"];
+        ensure!(checker["restarts"] == 0, "the checker was started again: {checker}");
+        ensure!(vouchd.instance("web")?["state"] == "active", "{}", vouchd.instance("web")?);
+        for (name, ..) in ENDLESS {
+            let check = vouchd.check(&format!("{name}0"))?;
+            ensure!(check["verdict"] != "pass", "{check}");
+        }
+        Ok(())
+    });
+}

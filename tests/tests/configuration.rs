@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::ensure;
@@ -346,6 +348,40 @@ fn everything_that_is_wrong_is_told_at_once_plugins_and_files_included() {
             "d.toml.rpmsave: left out",
         ] {
             ensure!(said.contains(words), "{words} expected in:\n{said}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_file_that_only_root_can_read_is_told_with_the_mode_that_works() {
+    system_test("permissions", &[Need::Vouchd], |_| {
+        let dir = tempfile::tempdir()?;
+        let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
+        mode(dir.path(), 0o755)?;
+        let binary = dir.path().join("vouchd");
+        fs::copy(vouchd_tests::vouchd::binary(), &binary)?;
+        let (main, conf_d) = (dir.path().join("etc/vouchd.toml"), dir.path().join("etc/conf.d"));
+        fs::create_dir_all(&conf_d)?;
+        fs::write(&main, "")?;
+        fs::write(conf_d.join("a.toml"), "")?;
+        let etc = dir.path().join("etc");
+        for (path, closed, open, works) in [
+            (&main, 0o600, 0o644, "0640"),
+            (&conf_d.join("a.toml"), 0o600, 0o644, "0640"),
+            (&conf_d, 0o700, 0o755, "0750"),
+            (&etc, 0o700, 0o755, "0750"),
+        ] {
+            mode(path, closed)?;
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]).arg(&binary);
+            let output = command.args(["config", "check"]).arg(&main).output()?;
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            ensure!(output.status.code() == Some(2), "{}: {said}", output.status);
+            let advice = format!("`chown root:vouchd {0} && chmod {works} {0}`", path.display());
+            ensure!(said.contains(&advice), "{advice} expected in:\n{said}");
+            ensure!(said.contains(&format!("which has the mode {closed:04o}")), "{said}");
+            mode(path, open)?;
         }
         Ok(())
     });

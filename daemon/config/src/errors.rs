@@ -35,6 +35,9 @@ impl fmt::Display for Problem {
     }
 }
 
+/// A file that was named by mistake may have hundreds of thousands, and they are part of what `status` shows.
+const MOST_SHOWN: usize = 100;
+
 /// All problems of a configuration, at least one, in the order of files and lines.
 #[derive(Debug, Clone)]
 pub struct Errors(Vec<Problem>);
@@ -58,13 +61,16 @@ impl Errors {
 
 impl fmt::Display for Errors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, problem) in self.0.iter().enumerate() {
+        for (n, problem) in self.0.iter().take(MOST_SHOWN).enumerate() {
             if n > 0 {
                 f.write_str("\n")?;
             }
             write!(f, "{problem}")?;
         }
-        Ok(())
+        match self.0.len().saturating_sub(MOST_SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "\nand {more} more"),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::Config;
 use crate::errors::{Errors, Problem};
+use crate::source::Place;
 
 /// For those who look for mistakes; who wants to use a configuration wants it whole, from [`finish`](Self::finish).
 #[derive(Debug, Clone)]
@@ -31,5 +32,5 @@ impl Examined {
 /// Checks are read before instances and plugins after both, but files are read by people from top to bottom.
 pub fn sort(problems: &mut [Problem], config: &Config) {
     let file = |p: &Problem| p.place.as_ref().and_then(|p| config.files.iter().position(|file| file == p.file()));
-    problems.sort_by_key(|p| (file(p), p.place.as_ref().map(|p| (p.line(), p.column()))));
+    problems.sort_by_key(|p| (file(p), p.place.as_ref().map(Place::offset)));
 }

@@ -237,7 +237,13 @@ fn left_out(path: &Path) -> Option<Problem> {
 
 fn why_unreadable(path: &Path, error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file; write one, or name another with -c".to_owned(),
+        io::ErrorKind::NotFound => match fs::read_link(path) {
+            Ok(target) => format!("it is a link to {}, which leads nowhere", target.display()),
+            Err(_) => "there is no such file; write one, or name another with -c".to_owned(),
+        },
+        io::ErrorKind::IsADirectory => {
+            format!("it is a directory; expected a file, like {}", path.join("vouchd.toml").display())
+        }
         io::ErrorKind::PermissionDenied => forbidden(path),
         _ => format!("can't be read: {error}"),
     }

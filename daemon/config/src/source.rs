@@ -90,19 +90,31 @@ impl Place {
         self.source.text[..self.span.start].rfind('\n').map_or(0, |newline| newline + 1)
     }
 
-    /// The source line and, below it, carets under the place.
+    /// For sorting: bytes from the file's beginning.
+    pub(crate) fn offset(&self) -> usize {
+        self.span.start
+    }
+
+    /// The source line and, below it, carets under the place; of a long line what is around the place.
     pub(crate) fn excerpt(&self) -> String {
+        /// Characters before and behind the place's beginning.
+        const AROUND: (usize, usize) = (80, 120);
         let start = self.line_start();
         let line = self.source.text[start..].lines().next().unwrap_or_default();
         // Tabs stay, so that the caret stands right whatever their width; other control characters must not reach a
         // terminal.
-        let line: String = without_password(line).chars().map(|c| if c == '\t' { c } else { printable(c) }).collect();
-        let before = self.source.text[start..self.span.start].chars();
-        let pad: String = before.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        let line: Vec<char> =
+            without_password(line).chars().map(|c| if c == '\t' { c } else { printable(c) }).collect();
+        let column = self.source.text[start..self.span.start].chars().count();
+        let (from, to) = (column.saturating_sub(AROUND.0).min(line.len()), (column + AROUND.1).min(line.len()));
+        let (before, behind) = (if from > 0 { "..." } else { "" }, if to < line.len() { "..." } else { "" });
+        let shown: String = line[from..to].iter().collect();
+        let blank = |c: &char| if *c == '\t' { '\t' } else { ' ' };
+        let pad: String = before.chars().map(|_| ' ').chain(line[from..column.min(to)].iter().map(blank)).collect();
         let number = self.line().to_string();
         let margin = " ".repeat(number.len());
-        let carets = "^".repeat(self.text().chars().count().max(1));
-        format!("  {number} | {line}\n  {margin} | {pad}{carets}")
+        let carets = "^".repeat(self.text().chars().count().clamp(1, (to - from).max(1)));
+        format!("  {number} | {before}{shown}{behind}\n  {margin} | {pad}{carets}")
     }
 }
 

@@ -420,6 +420,12 @@ fn a_file_that_is_not_there_or_not_text_is_an_error_with_its_place() {
     let main = dir.path().join("vouchd.toml");
     let shown = load(&main).expect_err("missing").to_string();
     assert_eq!(shown, format!("{}: there is no such file; write one, or name another with -c", main.display()));
+    let shown = load(dir.path()).expect_err("a directory").to_string();
+    assert!(shown.ends_with(&format!("it is a directory; expected a file, like {}", main.display())), "{shown}");
+    std::os::unix::fs::symlink("nowhere", &main).expect("linked");
+    let shown = load(&main).expect_err("a link to nothing").to_string();
+    assert_eq!(shown, format!("{}: it is a link to nowhere, which leads nowhere", main.display()));
+    fs::remove_file(&main).expect("removed");
     // With line and column: an editor shows nothing there.
     for (bytes, place, words) in [
         (&b"\xff"[..], "1:1", "the byte 0xFF is not UTF-8; expected text in UTF-8"),

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use vouchd_config::resolve;
 
 /// `(plugin, params, allow)`: with this grant nothing is said, and without it the grant is named.
-const TYPICAL: [(&str, &str, &str); 24] = [
+const TYPICAL: [(&str, &str, &str); 25] = [
     ("process", "{ name = \"nginx\", min = 2 }", "{ process = [\"nginx\"] }"),
     ("process", "{ cmdline = \"Main\", user = \"app\" }", "{ process = true }"),
+    ("process", "{ pid_file = \"/run/x.pid\", name = \"x\" }", "{ process = [\"x\"], files = [\"/run/x.pid\"] }"),
     ("systemd", "{ unit = \"nginx.service\" }", "{ unix = [\"/run/dbus/system_bus_socket\"] }"),
     ("systemd", "{ unit = \"a\", socket = \"/run/bus\" }", "{ unix = [\"/run/bus\"] }"),
     ("http", "{ url = \"http://127.0.0.1/\", status = 200 }", "{ http = [\"http://127.0.0.1/\"] }"),

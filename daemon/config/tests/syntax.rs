@@ -115,3 +115,21 @@ fn no_password_is_shown_however_it_is_written() {
         assert!(!shown.contains("secret"), "{line}:\n{shown}");
     }
 }
+
+#[test]
+fn a_file_named_by_mistake_gets_an_answer_of_bearable_size() {
+    let unknown: String = (0..50_000).map(|n| format!("key{n} = 1\n")).collect();
+    let broken = "what is this\n".repeat(50_000);
+    let long = format!("[instance.web]\npriority = {}\n", "9".repeat(1 << 20));
+    let behind = format!("a = \"{}\" = 1\n", "x".repeat(1 << 20));
+    let deep = format!("a = {}", "[".repeat(200_000));
+    for (name, text) in
+        [("unknown", &unknown), ("broken", &broken), ("long", &long), ("behind", &behind), ("deep", &deep)]
+    {
+        let shown = errors(&[("v.toml", text)]).to_string();
+        assert!(shown.starts_with("v.toml:"), "{name}: {}", &shown[..80]);
+        assert!(shown.len() < 40_000, "{name}: {} bytes", shown.len());
+    }
+    let shown = errors(&[("v.toml", &unknown)]).to_string();
+    assert!(shown.ends_with("and 49900 more"), "{}", &shown[shown.len() - 80..]);
+}

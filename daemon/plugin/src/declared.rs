@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 use vouchd_config::Param;
-use wasmparser::{Parser, Payload};
+use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 
 use crate::text::line;
 
@@ -30,15 +30,14 @@ pub fn declared_params(bytes: &[u8]) -> Result<Option<Vec<Param>>, DeclarationEr
     serde_json::from_slice(json).map(Some).map_err(|e| DeclarationError(line(e)))
 }
 
-/// Why the bytes can't be a plugin, as far as a look at their structure tells: no WebAssembly, cut off, or damaged. What else
-/// keeps a file from being used is found by loading it.
+/// Why the bytes can't be a plugin: no WebAssembly, cut off, or damaged. Whatever WebAssembly has is allowed here: what this
+/// daemon does not support, and what else keeps a file from being used, is found by loading it.
 pub fn damage(bytes: &[u8]) -> Option<String> {
     if !bytes.starts_with(b"\0asm") {
         return Some(if bytes.is_empty() { "it is empty" } else { "it is not a WebAssembly file" }.to_owned());
     }
-    let broken = Parser::new(0).parse_all(bytes).find_map(Result::err)?;
-    let line: String = broken.message().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    Some(format!("damaged or cut off: {line} (at offset {:#x})", broken.offset()))
+    let broken = Validator::new_with_features(WasmFeatures::all()).validate_all(bytes).err()?;
+    Some(format!("damaged or cut off: {} (at offset {:#x})", line(broken.message()), broken.offset()))
 }
 
 #[cfg(test)]

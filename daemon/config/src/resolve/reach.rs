@@ -38,12 +38,11 @@ fn wanted(check: &Check) -> Vec<Reach<'_>> {
     let params = Params(&check.params);
     let mut wanted = Vec::new();
     match check.plugin.as_str() {
-        "process" => match (params.one("name"), params.one("cmdline")) {
-            (Some(name), _) => wanted.push(Reach::Process(name)),
-            (None, Some(_)) => wanted.push(Reach::SomeProcess),
-            // With a file alone, the process may have any name.
-            (None, None) => wanted.extend(params.one("pid_file").map(|_| Reach::SomeProcess)),
-        },
+        "process" => {
+            // Without a name, the process may have any.
+            wanted.push(params.one("name").map_or(Reach::SomeProcess, Reach::Process));
+            wanted.extend(params.one("pid_file").map(Reach::File));
+        }
         "http" => wanted.extend(params.one("url").map(Reach::Http)),
         "tcp" | "tls" => wanted.extend(params.one("address").map(Reach::Tcp)),
         "unix" => wanted.extend(params.one("path").map(Reach::Unix)),

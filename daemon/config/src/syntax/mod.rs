@@ -85,7 +85,7 @@ struct Mistake {
 
 /// As many bytes that say nothing.
 fn comment(length: usize) -> String {
-    format!("#{:1$}", "", length.saturating_sub(1)).chars().take(length).collect()
+    "#".repeat(length)
 }
 
 /// The line that the byte is in, without its end.

@@ -92,8 +92,9 @@ fn report(file: &Path, examined: Examined, strict: bool) -> anyhow::Result<ExitC
     let (file, warned) = (file.display(), count(warnings.len(), "warning"));
     if !errors.is_empty() || strict && !warnings.is_empty() {
         print(said)?;
-        let told: String = errors.iter().map(|error| format!("{error}\n")).collect();
-        complain(format_args!("{told}{file}: {}, {warned}", count(errors.len(), "error")));
+        let counted = count(errors.len(), "error");
+        let told = Errors::of(errors).map(|errors| format!("{errors}\n")).unwrap_or_default();
+        complain(format_args!("{told}{file}: {counted}, {warned}"));
         return Ok(ExitCode::from(2));
     }
     said += &format!(

@@ -204,3 +204,87 @@ fn a_directory_of_drop_ins_that_does_not_answer_stops_neither_the_start_nor_a_ch
         dead.remove(host)
     });
 }
+
+#[test]
+fn one_file_that_does_not_answer_keeps_what_it_said_and_the_others_are_loaded() {
+    system_test("dead links", &[Need::Vouchd], |site| {
+        let host = site.host(Node::Nginx01);
+        let (text, other) = (site.dir("text")?, site.dir("other")?);
+        let drop_in = |vrid: u8, priority: u8| {
+            instance(priority)
+                .replace(WEB, &format!("i{vrid}"))
+                .replace("= 55", &format!("= {vrid}"))
+                .replace(&VIP.to_string(), &format!("192.168.175.{vrid}"))
+        };
+        fs::write(other.join("far.toml"), drop_in(61, 90))?;
+        let mut dead = Some(DeadMount::over(host, &other)?);
+        let vouchd = start(site, "", |files| {
+            // The main file is a link, too.
+            fs::write(text.join("main.toml"), instance(101))?;
+            symlink(other.join("far.toml"), files.drop_in("a.toml"))?;
+            Ok(fs::write(files.drop_in("b.toml"), instance(101))?)
+        })?;
+        let base_of = |name: &str| vouchd.instance(name).ok()?["priority"]["base"].as_u64();
+        until("the reason", Duration::from_secs(10), || complaint(&vouchd).contains("a.toml does not answer, for "))?;
+        ensure!(base_of("i61").is_none());
+        fs::write(vouchd.files.drop_in("b.toml"), instance(102))?;
+        takes_over(&vouchd, 102)?;
+
+        if let Some(dead) = dead.take() {
+            dead.remove(host)?;
+        }
+        until("the other file", Duration::from_secs(40), || base_of("i61") == Some(90))?;
+
+        // The main file's own directory, while it runs: nothing is given up, and it can still be stopped.
+        let main = vouchd.files.config();
+        fs::copy(&main, text.join("main.toml"))?;
+        fs::rename(&main, main.with_extension("old"))?;
+        symlink(text.join("main.toml"), &main)?;
+        let _dead = DeadMount::over(host, &text)?;
+        until("the reason", Duration::from_secs(20), || {
+            complaint(&vouchd).contains("vouchd.toml does not answer, for ")
+        })?;
+        fs::write(vouchd.files.drop_in("b.toml"), instance(103))?;
+        takes_over(&vouchd, 103)?;
+        vouchd.process.signal(nix::sys::signal::Signal::SIGHUP);
+        fs::write(vouchd.files.drop_in("b.toml"), instance(104))?;
+        takes_over(&vouchd, 104)?;
+        ensure!(base_of("i61") == Some(90), "{}", vouchd.status()?);
+        ensure!(vouchd.stop()?.code() == Some(0));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_directory_that_comes_later_and_files_saved_as_editors_do_it_are_loaded() {
+    system_test("editors", &[Need::Vouchd], |site| {
+        let vouchd = start(site, &instance(101), |files| {
+            let file = files.drop_in("a.toml");
+            Ok(fs::remove_dir(file.parent().unwrap_or(Path::new("/")))?)
+        })?;
+        let second = |priority| instance(priority).replace(WEB, "second").replace("55", "56").replace(".100", ".99");
+        let priority = || vouchd.instance("second").ok()?["priority"]["base"].as_u64();
+        let file = vouchd.files.drop_in("second.toml");
+        fs::create_dir(file.parent().unwrap_or(Path::new("/")))?;
+        fs::write(&file, second(10))?;
+        until("the new directory", Duration::from_secs(10), || priority() == Some(10))?;
+        // As vim does: a copy aside, a new file in its place.
+        fs::write(vouchd.files.drop_in("4913"), "")?;
+        fs::remove_file(vouchd.files.drop_in("4913"))?;
+        fs::rename(&file, vouchd.files.drop_in("second.toml~"))?;
+        fs::write(&file, second(20))?;
+        fs::remove_file(vouchd.files.drop_in("second.toml~"))?;
+        until("the new text", Duration::from_secs(10), || priority() == Some(20))?;
+        // A mount over the directory: the kernel's news do not tell of it.
+        let dir = file.parent().unwrap_or(Path::new("/")).display().to_string();
+        site.host(Node::Nginx01)
+            .sh(&format!("mount -t tmpfs tmpfs {dir} && cat > {dir}/second.toml <<END\n{}END", second(30)))?;
+        until("what is mounted over it", Duration::from_secs(15), || priority() == Some(30))?;
+        site.host(Node::Nginx01).sh(&format!("umount {dir}"))?;
+        until("what is below it", Duration::from_secs(15), || priority() == Some(20))?;
+        fs::remove_file(&file)?;
+        until("the file gone", Duration::from_secs(10), || vouchd.instance("second").is_err())?;
+        ensure!(base(&vouchd) == Some(101));
+        Ok(())
+    });
+}

@@ -16,7 +16,8 @@ pub enum Input<'a> {
     /// The [`crate::Router::deadline`] has come; harmless at any other time. Hand over every packet that has
     /// already arrived first.
     Timer,
-    /// The kernel holds all addresses of the last [`crate::Action::Install`].
+    /// The kernel has added all addresses of the last [`crate::Action::Install`]. That one was only renewed is nothing to
+    /// report.
     AddressesInstalled,
     /// The kernel refused one of the addresses of the last [`crate::Action::Install`].
     AddressesFailed {

@@ -163,7 +163,7 @@ impl Router {
         }
         if old.0.addresses != self.config.addresses {
             // What was refused or granted were others.
-            self.proven &= self.state() == State::Active;
+            self.proven = false;
             self.end_trial(&mut out);
             self.forget_failures();
         }
@@ -354,7 +354,7 @@ impl Router {
         };
         self.link = Some(link);
         // What is on the interface beside our addresses may be what the kernel refused, or will refuse.
-        self.proven &= self.state() == State::Active;
+        self.proven = false;
         self.retry = None;
         self.reconcile(now, out);
     }

@@ -27,7 +27,7 @@ pub(super) struct Active {
     announce_at: Option<(Instant, Announcement)>,
     /// When the addresses are announced once more because another router was active.
     reclaim_at: Option<Instant>,
-    /// The router that this one preempted: it says once more that it is active before it steps back.
+    /// The router that this one preempted, or won an election of: it says once more that it is active before it steps back.
     last_word_of: Option<IpAddr>,
 }
 
@@ -84,7 +84,7 @@ impl Router {
             announce_at: first_announcement(now, &self.config.announce),
             reclaim_at: None,
             last_word_of: match &why {
-                Why::Preempted { peer, .. } => Some(*peer),
+                Why::Preempted { peer, .. } | Why::Resigned { peer } => Some(*peer),
                 _ => None,
             },
         };
@@ -210,9 +210,8 @@ impl Router {
 
     fn step_back(&mut self, now: Instant, peer: IpAddr, parsed: &Parsed, out: &mut Vec<Action>) {
         // The better one may have come first and know nothing of this router: then nobody would announce the addresses
-        // again, and others on the segment go on sending here. In an election it has announced itself after this router.
-        let electing = self.with_active(|active| active.is_electing()) == Some(true);
-        if !electing && self.limits.answers.allow(now) {
+        // again, and others on the segment go on sending here.
+        if self.limits.answers.allow(now) {
             self.send(now, self.priority, out);
         }
         self.learn(parsed);

@@ -199,16 +199,19 @@ fn row_81_whoever_was_active_too_has_the_addresses_announced_at_once_and_an_inte
 }
 
 #[test]
-fn the_last_word_of_a_router_that_was_preempted_is_answered_and_no_news() {
-    let mut bench = Bench::started(config(100));
-    bench.hear(LOWER, 50);
-    bench.run_to_deadline();
-    assert_eq!(bench.state(), State::Active);
-    let is_told = |actions: &[Action]| events(actions).iter().any(|event| matches!(event, Event::OtherActive { .. }));
-    let actions = bench.hear(LOWER, 50);
-    assert!(!is_told(&actions) && done(&actions).contains(&"send 100".to_owned()));
-    bench.wait(millis(100));
-    assert!(is_told(&bench.hear(LOWER, 50)), "it goes on");
+fn the_last_word_of_a_router_that_was_preempted_or_resigned_is_answered_and_no_news() {
+    for before in [50, 0] {
+        let mut bench = Bench::started(config(100));
+        bench.hear(LOWER, before);
+        bench.run_to_deadline();
+        assert_eq!(bench.state(), State::Active);
+        let is_told =
+            |actions: &[Action]| events(actions).iter().any(|event| matches!(event, Event::OtherActive { .. }));
+        let actions = bench.hear(LOWER, 50);
+        assert!(!is_told(&actions) && done(&actions).contains(&"send 100".to_owned()));
+        bench.wait(millis(100));
+        assert!(is_told(&bench.hear(LOWER, 50)), "it goes on");
+    }
 }
 
 #[test]

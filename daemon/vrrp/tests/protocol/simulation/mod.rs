@@ -1,6 +1,7 @@
 //! Groups of routers on a simulated network: whatever their checks do and whatever the network loses, the best one ends
 //! up active. Every run is made from its seed alone; a failure names it, and `run(seed)` repeats it.
 
+mod life;
 mod network;
 mod random;
 mod rfc;

@@ -1,0 +1,210 @@
+//! Hours in the life of a pair: partitions, lost frames, floods, reloads, flapping checks, kernels that refuse, stalls. What
+//! must hold is in [`watch`]; a failure names its seed.
+
+mod watch;
+mod world;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use vouchd_vrrp::Config;
+use vouchd_vrrp::wire::{Advertisement, Priority, Version};
+
+use self::watch::Watch;
+use self::world::{Cut, World};
+use crate::bench::{VIP, config, interval, millis, seconds, v2};
+
+const THREE_HOURS: Duration = Duration::from_secs(3 * 3_600);
+
+fn second_vip(last: u8) -> IpAddr {
+    [192, 0, 2, 100 + last].into()
+}
+
+fn trouble(world: &mut World) {
+    let node = world.random.between(0, 1) as usize;
+    let other = 1 - node;
+    let kind = world.random.between(0, 13);
+    if kind > 4 {
+        awake(world, node);
+    }
+    match kind {
+        0 => cut(world, Cut::Split { host_with: node }),
+        1 => cut(world, Cut::OneWay { from: node }),
+        2 => {
+            world.loss_percent = world.random.between(5, 40);
+            world.watch.disturb(world.now, "loss");
+        }
+        3 | 4 => flood(world),
+        5 => {
+            let priority = world.random.between(1, 254) as u8;
+            reload(world, node, "another base", |config, _| config.priority = Priority::new(priority));
+        }
+        6 if world.nodes[node].config.version == Version::V3 => {
+            // In the middle of an election, too.
+            if world.random.percent(50) {
+                world.nodes[node].penalty = -(world.random.between(1, 99) as i16);
+                world.watch.disturb(world.now, "a check");
+                world.checks(node);
+                let pause = world.random.duration(Duration::ZERO, millis(300));
+                world.run(pause);
+            }
+            let cs = [5, 10, 30, 100, 400, 1000][world.random.between(0, 5) as usize];
+            reload(world, node, "another interval", |config, _| config.interval = interval(cs));
+        }
+        6 | 7 => {
+            let more = world.random.between(0, 3) as u8;
+            reload(world, node, "other addresses", |config, _| {
+                config.addresses = [VIP].into_iter().chain((1..=more).map(second_vip)).collect();
+            });
+        }
+        8 => reload(world, node, "preemption", |config, _| config.preempt = !config.preempt),
+        9 => {
+            let is_free = !world.nodes[other].config.is_owner() && world.nodes[node].config.version == Version::V3;
+            reload(world, node, "ownership", |config, base| {
+                config.priority = if config.is_owner() || !is_free { base } else { Priority::OWNER };
+            });
+        }
+        10 => flap(world, node),
+        11 => {
+            // The other one takes what this one does not.
+            let refuses = !world.nodes[node].refuses && !world.nodes[other].refuses;
+            world.nodes[node].refuses = refuses;
+            world.watch.disturb(world.now, "the kernel refuses, or does not any more");
+            if world.nodes[node].cable {
+                world.cable(node, true);
+            }
+        }
+        12 => {
+            let duration = world.random.duration(millis(50), seconds(8.0));
+            world.nodes[node].frozen_until = world.now + duration;
+            world.watch.thaws(node, world.now + duration);
+            world.watch.disturb(world.now, "a stall");
+        }
+        _ => {
+            let plugged = !world.nodes[node].cable;
+            world.watch.disturb(world.now, "a cable");
+            world.cable(node, plugged);
+        }
+    }
+}
+
+/// Who is stopped takes nothing in.
+fn awake(world: &mut World, node: usize) {
+    let pause = world.nodes[node].frozen_until.since(world.now);
+    world.run(pause);
+}
+
+fn cut(world: &mut World, cut: Cut) {
+    world.cut = cut;
+    world.watch.disturb(world.now, if matches!(cut, Cut::Split { .. }) { "a partition" } else { "one-way loss" });
+}
+
+fn reload(world: &mut World, node: usize, what: &'static str, change: impl FnOnce(&mut Config, Priority)) {
+    let mut config = world.nodes[node].config.clone();
+    let base = Priority::new(world.random.between(1, 254) as u8);
+    change(&mut config, base);
+    world.watch.disturb(world.now, what);
+    world.reload(node, config);
+}
+
+/// A check that can't decide.
+fn flap(world: &mut World, node: usize) {
+    for _ in 0..world.random.between(1, 12) {
+        let penalty = [0, -20, -60, -250][world.random.between(0, 3) as usize];
+        world.nodes[node].penalty = penalty;
+        world.nodes[node].fault = world.random.percent(10);
+        world.watch.disturb(world.now, "a check");
+        world.checks(node);
+        let pause = world.random.duration(millis(1), millis(700));
+        world.run(pause);
+    }
+    world.nodes[node].fault = false;
+    world.watch.disturb(world.now, "a check");
+    world.checks(node);
+}
+
+/// Valid frames and others, of a router that is none.
+fn flood(world: &mut World) {
+    let kind = world.random.between(0, 4);
+    let model = world.nodes[0].config.clone();
+    let pause = millis([5, 20][world.random.between(0, 1) as usize]);
+    for turn in 0..world.random.between(50, 400) {
+        let mut advertisement = Advertisement {
+            version: model.version,
+            vrid: model.vrid,
+            priority: Priority::new(1),
+            interval: model.interval,
+            addresses: vec![VIP],
+            auth: model.auth,
+        };
+        match kind {
+            0 => advertisement.priority = Priority::RESIGN,
+            1 => advertisement.addresses = vec![second_vip(150)],
+            2 if model.version == Version::V3 => advertisement.interval = interval(50 + (turn % 2) as u16),
+            3 => advertisement.addresses = vec![VIP, second_vip((turn % 100) as u8)],
+            _ => {}
+        }
+        world.watch.disturb(world.now, "a frame of a flood");
+        world.inject(&advertisement);
+        world.run(pause);
+    }
+}
+
+/// Everything heals but what was configured, and stays so for a while.
+fn quiet(world: &mut World) {
+    world.cut = Cut::None;
+    world.loss_percent = 0;
+    world.watch.disturb(world.now, "peace");
+    for node in 0..2 {
+        awake(world, node);
+        if !world.nodes[node].cable {
+            world.cable(node, true);
+        }
+    }
+    let down = world.nodes.iter().map(|node| node.config.interval.duration() * 4).max().unwrap_or_default();
+    world.run(down * 3 + seconds(10.0));
+    for _ in 0..5 {
+        Watch::settled(world);
+        world.run(seconds(1.0));
+    }
+}
+
+fn live(seed: u64, model: Config, length: Duration) -> World {
+    let second = Config { priority: Priority::new(80), ..model.clone() };
+    let mut world = World::new(seed, [model, second]);
+    let end = world.now + length;
+    while world.now < end {
+        for _ in 0..world.random.between(1, 4) {
+            trouble(&mut world);
+            let pause = world.random.duration(millis(1), seconds(12.0));
+            world.run(pause);
+            // Some of it heals in the middle of other trouble.
+            if world.random.percent(50) {
+                world.cut = Cut::None;
+                world.loss_percent = 0;
+                world.watch.disturb(world.now, "healed");
+            }
+        }
+        quiet(&mut world);
+    }
+    world
+}
+
+#[test]
+fn three_hours_with_everything_that_can_happen_break_nothing_in_version_3() {
+    let world = live(9568, config(100), THREE_HOURS);
+    assert!(world.watch.counted.values().all(|count| *count >= 10), "{:?}", world.watch.counted);
+}
+
+#[test]
+fn three_hours_with_everything_that_can_happen_break_nothing_in_version_2() {
+    live(3768, v2(100), THREE_HOURS);
+}
+
+#[test]
+fn shorter_lives_of_other_seeds_break_nothing_either() {
+    for seed in 0..24 {
+        let model = if seed % 3 == 0 { v2(100) } else { Config { preempt: seed % 2 == 0, ..config(100) } };
+        live(seed, model, Duration::from_secs(600));
+    }
+}

@@ -21,6 +21,7 @@
 //! | [`pair`] | the two routers of a test, either of them vouchd or keepalived, from one description |
 //! | [`client`], [`outage`] | a client that fetches without a pause, and what it had to go without |
 //! | [`capture`], [`injector`], [`frame`] | what is on the wire, seen and made |
+//! | [`neighbour`] | what the client believes of the virtual address |
 //! | [`sniffer`] | whatever one host sends, loopback too |
 //! | [`dead_mount`] | a file system that does not answer |
 //! | [`bench`] | the comparison with keepalived |
@@ -41,6 +42,7 @@ pub mod holders;
 pub mod host;
 pub mod injector;
 pub mod keepalived;
+pub mod neighbour;
 pub mod nginx;
 pub mod outage;
 pub mod pair;

@@ -28,30 +28,13 @@ fn start(site: &Site, node: Node, priority: u8) -> anyhow::Result<Vouchd> {
     Vouchd::start_with(site, node, files, &config(node, &plan(priority)))
 }
 
-/// The MAC address that the client has for the virtual address.
-fn neighbour(site: &Site) -> anyhow::Result<String> {
-    let entry = site.host(Node::Client).sh(&format!("ip neigh show {VIP} dev {INTERFACE}"))?;
-    let mac = entry.split("lladdr ").nth(1).and_then(|rest| rest.split_whitespace().next());
-    Ok(mac.with_context(|| format!("no entry for {VIP}: {entry:?}"))?.to_owned())
-}
-
-fn mac(site: &Site, node: Node) -> anyhow::Result<String> {
-    Ok(site.host(node).sh(&format!("cat /sys/class/net/{INTERFACE}/address"))?.trim().to_owned())
-}
-
-/// The client talks to the virtual address, and so knows where it is.
-fn client_finds(site: &Site, node: Node) -> anyhow::Result<()> {
-    site.host(Node::Client).sh(&format!("ping -c 1 -W 2 {VIP} || curl -s -m 2 http://{VIP}/ || true"))?;
-    ensure!(neighbour(site)? == mac(site, node)?, "the client has {}", neighbour(site)?);
-    Ok(())
-}
-
 #[test]
 fn an_owner_that_returns_takes_its_address_back() {
     system_test("priority 255 comes up beside priority 100", &NEEDS, |site| {
         let stand_in = start(site, Node::Nginx02, 100)?;
         site.holders().wait_for(Node::Nginx02, VIP, Duration::from_secs(8))?;
-        client_finds(site, Node::Nginx02)?;
+        let client = site.client_of_the_virtual_address();
+        ensure!(client.knows(Node::Nginx02), "the client has {:?}", client.entry());
         let capture = Capture::start(site)?;
 
         // The machine that owns the address comes up: it has no other, so it sends from it.
@@ -64,9 +47,7 @@ fn an_owner_that_returns_takes_its_address_back() {
         let lost = site.holders().lost(Node::Nginx02, VIP, first).context("the stand-in keeps the address")?;
         ensure!(lost - first <= INTERVAL, "two holders for {:?}", lost - first);
 
-        until("the client to find the owner", INTERVAL + SLACK, || {
-            neighbour(site).is_ok_and(|found| mac(site, Node::Nginx01).is_ok_and(|owner| owner == found))
-        })?;
+        until("the client to find the owner", INTERVAL + SLACK, || client.knows(Node::Nginx01))?;
         ensure!(!capture.announcements(Node::Nginx01, VIP, first).is_empty(), "the owner announced nothing");
         let status = stand_in.instance(INSTANCE)?;
         ensure!(status["active"]["address"] == VIP.to_string() && status["active"]["priority"] == 255, "{status}");

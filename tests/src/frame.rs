@@ -115,6 +115,16 @@ impl Packet {
     }
 }
 
+/// A gratuitous ARP request, from after the Ethernet header on.
+pub fn arp(mac: [u8; 6], address: Ipv4Addr) -> Vec<u8> {
+    let mut bytes = vec![0, 1, 8, 0, 6, 4, 0, 1];
+    for _ in 0..2 {
+        bytes.extend(mac);
+        bytes.extend(address.octets());
+    }
+    bytes
+}
+
 /// The Internet checksum (RFC 1071).
 pub fn checksum(bytes: &[u8]) -> u16 {
     let mut sum: u32 =

@@ -1,12 +1,13 @@
 //! Sends packets from the intruder's port that no decent router sends, with any source address.
 
+use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 
 use anyhow::Context;
 use nix::sys::socket::{LinkAddr, MsgFlags, SockaddrLike, sendto};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::frame::Packet;
+use crate::frame::{Packet, arp};
 use crate::site::{INTERFACE, Node, Site};
 
 /// A packet socket on the intruder's interface.
@@ -14,6 +15,7 @@ use crate::site::{INTERFACE, Node, Site};
 pub struct Injector {
     socket: Socket,
     group: LinkAddr,
+    everybody: LinkAddr,
 }
 
 impl Injector {
@@ -25,7 +27,8 @@ impl Injector {
             Ok((Socket::new(Domain::PACKET, Type::DGRAM, Some(Protocol::from(0)))?, index))
         })?;
         let (socket, index) = opened.join().expect("the thread does not panic")?;
-        Ok(Self { socket, group: multicast_link(index)? })
+        let group = link(index, libc::ETH_P_IP, [0x01, 0x00, 0x5e, 0x00, 0x00, 0x12])?;
+        Ok(Self { socket, group, everybody: link(index, libc::ETH_P_ARP, [0xff; 6])? })
     }
 
     /// Sends to the Ethernet address of the VRRP group, whatever the packet's own destination is.
@@ -34,6 +37,15 @@ impl Injector {
     /// When the kernel refuses it.
     pub fn send(&self, packet: &Packet) -> anyhow::Result<()> {
         self.send_raw(&packet.bytes())
+    }
+
+    /// Says to everybody that the machine with this MAC address has the address (a gratuitous ARP).
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub fn announce(&self, mac: [u8; 6], address: Ipv4Addr) -> anyhow::Result<()> {
+        sendto(self.socket.as_raw_fd(), &arp(mac, address), &self.everybody, MsgFlags::empty())?;
+        Ok(())
     }
 
     /// Sends bytes as they are; they need not be an IP packet at all.
@@ -46,16 +58,18 @@ impl Injector {
     }
 }
 
-/// 01:00:5e:00:00:12 behind an interface.
-fn multicast_link(index: u32) -> anyhow::Result<LinkAddr> {
+/// A MAC address behind an interface, for frames of a type.
+fn link(index: u32, ethertype: i32, mac: [u8; 6]) -> anyhow::Result<LinkAddr> {
+    let mut hardware = [0; 8];
+    hardware[..6].copy_from_slice(&mac);
     let address = libc::sockaddr_ll {
         sll_family: libc::AF_PACKET as u16,
-        sll_protocol: (libc::ETH_P_IP as u16).to_be(),
+        sll_protocol: (ethertype as u16).to_be(),
         sll_ifindex: i32::try_from(index)?,
         sll_hatype: 0,
         sll_pkttype: 0,
         sll_halen: 6,
-        sll_addr: [0x01, 0x00, 0x5e, 0x00, 0x00, 0x12, 0, 0],
+        sll_addr: hardware,
     };
     let length = u32::try_from(size_of::<libc::sockaddr_ll>())?;
     // SAFETY: the pointer is to a whole `sockaddr_ll` of that length.

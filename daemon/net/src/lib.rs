@@ -13,6 +13,7 @@
 
 mod address;
 mod announce;
+mod arp_watch;
 mod clock;
 pub mod double;
 mod examine;
@@ -32,6 +33,7 @@ pub use address::{
     AddressChange, AddressCommand, AddressError, AddressState, Claim, CommandKind, CommandRefused, HostCopy,
     InstanceKey, Late, Lifetime, Presence, Report, VirtualAddress,
 };
+pub use arp_watch::{ArpClaim, ArpWatched, ArpWatcher};
 pub use clock::Time;
 pub use examine::{Finding, examine};
 pub use keeper::{AddressKeeper, sweep};

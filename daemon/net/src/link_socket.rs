@@ -44,6 +44,11 @@ impl LinkSocket {
         Ok(Self(socket))
     }
 
+    /// Takes frames by another filter from now on.
+    pub(crate) fn set_filter(&self, filter: &[SockFilter]) -> io::Result<()> {
+        self.0.attach_filter(filter)
+    }
+
     /// Takes the next frame out of the queue and gives its length; `None` when the queue is empty. Never blocks. A frame
     /// that does not fit into `buffer` is cut off.
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<(usize, Sender)>> {

@@ -117,6 +117,9 @@ pub struct Active {
     pub priority: u8,
     /// The form of the peer's checksum (v3 over IPv4): `pseudo-header` or `message-only`.
     pub checksum: Option<String>,
+    /// The MAC address from which it advertises; none for this router itself.
+    #[serde(default)]
+    pub mac: Option<String>,
 }
 
 /// Another router, by the address that it sends from.
@@ -153,9 +156,25 @@ pub struct Address {
     pub host: bool,
     /// Why it could not be installed, renewed or removed, until that has healed.
     pub error: Option<String>,
+    /// The MAC address that answers for it while this router is not active, as far as heard.
+    #[serde(default)]
+    pub answered_by: Option<String>,
+    /// Another machine answered for it while this router was active.
+    #[serde(default)]
+    pub conflict: Option<Conflict>,
     /// Copies on the interface that are not vouchd's. Empty for an owner.
     #[serde(default)]
     pub copies: Vec<Copy>,
+}
+
+/// Another machine that answers for an address of an active router.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Conflict {
+    /// The newest one's MAC address.
+    pub mac: String,
+    /// How often it was heard, since the instance was started.
+    pub count: u64,
+    pub last: String,
 }
 
 /// A virtual address that somebody else put on the interface: this host answers for it while a backup.

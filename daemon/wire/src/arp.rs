@@ -1,4 +1,5 @@
-//! The gratuitous ARP that tells a segment's hosts and switches where a virtual address lives now.
+//! The gratuitous ARP that tells a segment's hosts and switches where a virtual address lives now, and what others say
+//! about that.
 
 use std::net::Ipv4Addr;
 
@@ -32,6 +33,28 @@ pub fn gratuitous(mac: [u8; 6], address: Ipv4Addr) -> [u8; FRAME_LEN] {
     frame
 }
 
+/// What the sender of an ARP packet says about itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sender {
+    /// Its hardware address.
+    pub mac: [u8; 6],
+    /// The address that it has. In a probe, which asks whether somebody has an address, it is 0.0.0.0.
+    pub address: Ipv4Addr,
+}
+
+/// Where in an ARP packet the sender's IPv4 address is.
+pub const SENDER_ADDRESS: usize = 14;
+
+/// Reads an ARP packet, from after the Ethernet header on. `None` unless it is a request or a reply for IPv4 on Ethernet:
+/// both tell the sender's addresses (RFC 5227 section 2.4).
+pub fn sender(packet: &[u8]) -> Option<Sender> {
+    let &[0, 1, 0x08, 0, 6, 4, 0, 1 | 2, m0, m1, m2, m3, m4, m5, a0, a1, a2, a3, ..] = packet.first_chunk::<28>()?
+    else {
+        return None;
+    };
+    Some(Sender { mac: [m0, m1, m2, m3, m4, m5], address: Ipv4Addr::new(a0, a1, a2, a3) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,5 +66,29 @@ mod tests {
             .replace(' ', "");
         let found: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn the_sender_of_an_announcement_and_of_a_reply_is_read() {
+        let (mac, address) = ([2, 0, 0, 0, 0, 7], Ipv4Addr::new(192, 0, 2, 1));
+        let mut packet = gratuitous(mac, address)[14..].to_vec();
+        for operation in [1, 2] {
+            packet[7] = operation;
+            assert_eq!(sender(&packet), Some(Sender { mac, address }));
+        }
+        assert_eq!(packet[SENDER_ADDRESS..SENDER_ADDRESS + 4], address.octets());
+    }
+
+    #[test]
+    fn what_is_no_arp_for_ipv4_on_ethernet_is_refused() {
+        let good = gratuitous([2, 0, 0, 0, 0, 7], Ipv4Addr::new(192, 0, 2, 1))[14..].to_vec();
+        for length in 0..good.len() {
+            assert_eq!(sender(&good[..length]), None, "length {length}");
+        }
+        for at in 0..8 {
+            let mut packet = good.clone();
+            packet[at] ^= 0x40;
+            assert_eq!(sender(&packet), None, "byte {at}");
+        }
     }
 }

@@ -7,7 +7,7 @@
 //! input makes it panic.
 //!
 //! [`ipv4`] reads and checks the IP header in front of it, [`arp`] builds the gratuitous ARP frame that moves an
-//! address to its new holder.
+//! address to its new holder, and reads who else says that it has one.
 //!
 //! What is *not* here: whether a well-formed advertisement is meant for a router and believed by it (TTL, VRID,
 //! password, interval). That is `vouchd-vrrp`. The crate is pure: no socket, no clock, no logging, and its `clippy.toml`

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod announcements;
+mod arp_watch;
 mod links;
 mod namespace;
 mod packets;

@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use tracing::{debug, error, warn};
 use vouchd_config::Instance;
 use vouchd_net::{
-    AddressCommand, Claim, CommandRefused, InstanceKey, LinkState, Network, Received, Report, Time, Watched,
+    AddressCommand, ArpClaim, Claim, CommandRefused, InstanceKey, LinkState, Network, Received, Report, Time, Watched,
 };
 use vouchd_vrrp::{Health, Input, Link};
 
@@ -148,6 +148,13 @@ impl<N: Network> Engine<N> {
         }
     }
 
+    /// Another machine says that it has an address.
+    pub fn claimed(&mut self, now: Time, claim: &ArpClaim) {
+        for router in self.routers.values_mut().filter(|router| router.interface() == claim.interface) {
+            router.claimed(now, claim);
+        }
+    }
+
     pub fn health(&mut self, now: Time, instance: &str, health: Health) {
         if let Some(router) = self.routers.get_mut(instance) {
             router.handle(now, Input::Health(health.clone()), &mut self.network);
@@ -179,6 +186,7 @@ impl<N: Network> Engine<N> {
                 }
                 router.handle(now, Input::Timer, &mut self.network);
             }
+            router.judge_neighbours(now, &mut self.network);
             router.overdue(now);
         }
     }

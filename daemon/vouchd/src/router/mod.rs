@@ -3,7 +3,7 @@
 //! | thread | does | may wait for |
 //! |---|---|---|
 //! | protocol | [`protocol`]: VRRP. Sockets in, [`engine`], sockets out | nothing |
-//! | keeper, watcher | `vouchd_net`: addresses, ARP, links | the kernel |
+//! | keeper, watcher, arp | `vouchd_net`: addresses, links, who else has them | the kernel |
 //! | health | [`supervisor`]: the checker, [`checks`], effective priorities | the checker |
 //! | control | [`control`]: answers `vouchd status` | nothing |
 //! | kept | [`kept`]: tells other daemons of this network namespace what is kept | its client |
@@ -21,6 +21,7 @@ mod engine;
 mod kept;
 mod lock;
 mod log;
+mod neighbours;
 mod patient;
 mod peers;
 mod protocol;

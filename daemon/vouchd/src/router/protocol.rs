@@ -15,8 +15,8 @@ use nix::sys::time::TimeSpec;
 use tracing::{error, info};
 use vouchd_config::{Config, Instance};
 use vouchd_net::{
-    AddressKeeper, Groups, Kernel, LinkEvent, LinkState, LinkWatcher, MAX_PACKET, Notifier, Receiver, Report, Time,
-    sweep,
+    AddressKeeper, ArpClaim, ArpWatched, ArpWatcher, Groups, Kernel, LinkEvent, LinkState, LinkWatcher, MAX_PACKET,
+    Notifier, Receiver, Report, Time, sweep,
 };
 use vouchd_vrrp::Health;
 
@@ -84,6 +84,8 @@ pub struct Protocol {
     reports: Receiver<Report>,
     links: Receiver<LinkEvent>,
     watcher: LinkWatcher,
+    arp: ArpWatcher,
+    claims: Receiver<ArpClaim>,
     /// By interface: the index and the groups with which its socket was opened.
     opened: BTreeMap<String, (u32, bool)>,
     pulse: Arc<Pulse>,
@@ -110,12 +112,15 @@ impl Protocol {
         let mut engine = Engine::new(Kernel::new(keeper));
         engine.configure(Time::now(), &config.instances, BTreeMap::new());
         let (watcher, links) = LinkWatcher::start(engine.watched())?;
+        let (arp, claims) = ArpWatcher::start()?;
         Ok(Protocol {
             engine,
             commands,
             reports,
             links,
             watcher,
+            arp,
+            claims,
             opened: Default::default(),
             pulse,
             buffer: vec![0; MAX_PACKET],
@@ -134,6 +139,7 @@ impl Protocol {
             self.wait();
             self.take_links();
             self.take_packets();
+            self.take_claims();
             self.take_reports();
         }
         self.engine.shutdown(Time::now());
@@ -150,6 +156,7 @@ impl Protocol {
             PollFd::new(self.commands.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.reports.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.links.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.claims.as_fd(), PollFlags::POLLIN),
         ];
         let sockets = self.engine.network_ref().sockets();
         let descriptors = sockets.flat_map(|(_, socket)| socket.descriptors());
@@ -162,7 +169,9 @@ impl Protocol {
 
     fn take_links(&mut self) {
         // A watcher that is gone has said why; what is known of the links stands.
-        for LinkEvent { interface, state } in self.links.drain().unwrap_or_default() {
+        let events = self.links.drain().unwrap_or_default();
+        let changed = !events.is_empty();
+        for LinkEvent { interface, state } in events {
             let text = state.to_string();
             let line = Line::info(Subject::Interface(interface.clone()), format!("interface {interface}: {text}"));
             self.log.say_state(Time::now(), "state", &text, line);
@@ -174,6 +183,32 @@ impl Protocol {
                 self.log.say(Time::now(), "socket", line);
                 self.engine.link_unusable(Time::now(), &interface, &reason);
             }
+        }
+        if changed {
+            self.watch_arp();
+        }
+    }
+
+    /// Listens for others who have our addresses, on the interfaces as they are now.
+    fn watch_arp(&self) {
+        let watched = self.engine.watched();
+        let on = |(interface, state): (String, LinkState)| {
+            let index = match state {
+                LinkState::Up { index, .. } | LinkState::NoAddress { index, .. } | LinkState::Down { index, .. } => {
+                    index
+                }
+                LinkState::Missing => return None,
+            };
+            let addresses = watched.iter().find(|watched| watched.interface == interface)?.addresses.clone();
+            Some(ArpWatched { interface, index, addresses })
+        };
+        self.arp.watch(self.engine.known_links().into_iter().filter_map(on).collect());
+    }
+
+    /// After the packets: an advertisement says more than an announcement that came with it.
+    fn take_claims(&mut self) {
+        for claim in self.claims.drain().unwrap_or_default() {
+            self.engine.claimed(Time::now(), &claim);
         }
     }
 
@@ -262,5 +297,6 @@ impl Protocol {
             }
         }
         self.watcher.watch(watched);
+        self.watch_arp();
     }
 }

@@ -9,8 +9,8 @@ use std::time::SystemTime;
 use tracing::debug;
 use vouchd_config::Instance;
 use vouchd_net::{
-    AddressCommand, AddressState, Claim, CommandKind, HostCopy, InstanceKey, Lifetime, LinkState, Network, Presence,
-    Received, Report, Sender, Time, VirtualAddress,
+    AddressCommand, AddressState, ArpClaim, Claim, CommandKind, HostCopy, InstanceKey, Lifetime, LinkState, Network,
+    Presence, Received, Report, Sender, Time, VirtualAddress,
 };
 use vouchd_vrrp::limit::LeftOut;
 use vouchd_vrrp::{
@@ -20,6 +20,7 @@ use vouchd_wire::{Advertisement, Priority};
 
 use super::address_log;
 use super::log::{Line, Log, Subject};
+use super::neighbours::{Finding, Mac, Neighbours, Situation};
 use super::peers::peers;
 use super::virtual_addresses;
 use crate::status;
@@ -38,6 +39,8 @@ pub struct VirtualRouter {
     states: Vec<AddressState>,
     /// The interface, as it was told last.
     link: Option<LinkState>,
+    /// Who else answers for the addresses.
+    neighbours: Neighbours,
     send_errors: u64,
     /// The last error of sending to each destination, so that one that stays is logged once.
     failing: BTreeMap<IpAddr, String>,
@@ -53,6 +56,7 @@ impl VirtualRouter {
             lifetime: None,
             states: Vec::new(),
             link: None,
+            neighbours: Neighbours::default(),
             config: config.clone(),
             send_errors: 0,
             failing: BTreeMap::new(),
@@ -77,7 +81,8 @@ impl VirtualRouter {
     }
 
     pub fn deadline(&self) -> Option<Time> {
-        self.router.deadline().map(|deadline| Time::from_nanos(deadline.as_nanos()))
+        let router = self.router.deadline().map(|deadline| Time::from_nanos(deadline.as_nanos()));
+        router.into_iter().chain(self.neighbours.deadline()).min()
     }
 
     /// What it wants on its interface.
@@ -103,19 +108,57 @@ impl VirtualRouter {
         self.key = InstanceKey::from(config.name.as_str());
         self.addresses = virtual_addresses::of(config);
         self.states.retain(|state| self.addresses.contains(&state.address));
+        self.neighbours.keep(&self.addresses().collect::<Vec<_>>());
         self.carry_out(now, actions, network);
         true
     }
 
     pub fn handle(&mut self, now: Time, input: Input<'_>, network: &mut impl Network) {
+        let was_active = self.router.state() == State::Active;
         let actions = self.router.handle(instant(now), input);
+        if was_active != (self.router.state() == State::Active) {
+            self.neighbours.changed();
+        }
         self.carry_out(now, actions, network);
     }
 
     /// A packet that arrived on the interface for this virtual router.
     pub fn packet(&mut self, now: Time, received: &Received, payload: &[u8], network: &mut impl Network) {
-        if !self.is_not_ours(received) && !self.is_own(received) {
-            self.handle(now, Input::Packet(packet(received, payload)), network);
+        if self.is_not_ours(received) || self.is_own(received) {
+            return;
+        }
+        let before = self.router.counters().received;
+        self.handle(now, Input::Packet(packet(received, payload)), network);
+        if let (Sender::Ethernet(mac), true) = (received.sender, self.router.counters().received > before) {
+            let active = self.router.active_peer().map(|peer| peer.address);
+            let followed = active == Some(IpAddr::V4(received.source));
+            let finding = self.neighbours.advertised(now, received.source, Mac(mac), followed);
+            finding.into_iter().for_each(|finding| self.tell_finding(now, &finding));
+        }
+    }
+
+    /// Another machine says that it has an address.
+    pub fn claimed(&mut self, now: Time, claim: &ArpClaim) {
+        if self.addresses().any(|address| address == claim.address) {
+            self.neighbours.claimed(now, claim.address, Mac(claim.mac), claim.count);
+        }
+    }
+
+    /// Whether what was said of our addresses is a conflict, and what to do about it.
+    pub fn judge_neighbours(&mut self, now: Time, network: &mut impl Network) {
+        let active = self.router.state() == State::Active;
+        let situation = Situation { active, down_interval: self.router.down_interval() };
+        for finding in self.neighbours.judge(now, situation) {
+            self.tell_finding(now, &finding);
+            if finding == Finding::Defend {
+                self.carry_out(now, vec![Action::Announce { repeat: 1 }], network);
+            }
+        }
+    }
+
+    fn tell_finding(&mut self, now: Time, finding: &Finding) {
+        if let Some((reason, text)) = finding.words(&self.config.interface) {
+            self.say(now, reason, Line::warn, format_args!("{reason}: {text}"));
         }
     }
 
@@ -400,7 +443,7 @@ impl VirtualRouter {
             source: self.router.source().map(|source| source.to_string()),
             active: self.active_router(state),
             peers: peers(&self.router, now),
-            addresses: self.addresses.iter().map(|address| self.address_status(address)).collect(),
+            addresses: self.addresses.iter().map(|address| self.address_status(now, address)).collect(),
             adopt: self.config.adopt,
             advertisements: status::Advertisements {
                 sent: counters.sent,
@@ -422,16 +465,19 @@ impl VirtualRouter {
                 address: self.router.source()?.to_string(),
                 priority: self.router.priority().get(),
                 checksum: None,
+                mac: None,
             }),
             State::Initialize | State::Backup => self.router.active_peer().map(|peer| status::Active {
                 address: peer.address.to_string(),
                 priority: peer.priority.get(),
                 checksum: peer.checksum_form.map(|form| form.name().to_owned()),
+                mac: self.neighbours.active_mac().map(|mac| mac.to_string()),
             }),
         }
     }
 
-    fn address_status(&self, address: &VirtualAddress) -> status::Address {
+    fn address_status(&self, now: Time, address: &VirtualAddress) -> status::Address {
+        let conflict = self.neighbours.conflict(address.address);
         let state = self.states.iter().find(|state| state.address == *address);
         let copies = state.filter(|_| self.config.priority != Priority::OWNER).map(|state| &state.copies);
         status::Address {
@@ -440,6 +486,12 @@ impl VirtualRouter {
             installed: state.is_some_and(|state| state.presence == Presence::Ours),
             host: state.is_some_and(|state| state.presence == Presence::Host),
             error: state.and_then(|state| state.error.as_ref()).map(ToString::to_string),
+            answered_by: self.neighbours.holder(address.address).map(|mac| mac.to_string()),
+            conflict: conflict.map(|conflict| status::Conflict {
+                mac: conflict.mac.to_string(),
+                count: conflict.count,
+                last: status::time(SystemTime::now() - now.saturating_since(conflict.last)),
+            }),
             copies: copies
                 .into_iter()
                 .flatten()

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use vouchd_health::Effect;
 
 use super::ago::when;
+use super::answers;
 use super::judge::copied;
 use super::peers;
 use crate::status::{Active, Instance, Status};
@@ -47,6 +48,7 @@ pub fn explanation(instance: &Instance, status: &Status, now: SystemTime) -> Str
             line(&copied(copy, instance.state == "active"));
         }
     }
+    answers::all(instance, now).iter().for_each(|answers| line(answers));
     if let Some(error) = &instance.advertisements.send_error {
         line(&format!("its advertisements can't be sent: {error}"));
     }

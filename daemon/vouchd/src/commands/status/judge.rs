@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use vouchd_health::Effect;
 
+use super::answers;
 use crate::status::{Address, Check, Checker, Copy, Instance, Peer, Plugin, Status};
 
 /// How bad it is, as the exit status tells it.
@@ -115,7 +116,8 @@ fn of_addresses(instance: &Instance, now: SystemTime) -> Vec<(Level, String)> {
     let settled = since.is_none_or(|since| now.duration_since(since).is_ok_and(|time| time > SETTLING));
     let mut found = Vec::new();
     let is_active = instance.state == "active";
-    for Address { address, installed, host, error, copies, .. } in &instance.addresses {
+    for known @ Address { address, installed, host, error, copies, .. } in &instance.addresses {
+        found.extend(answers::conflict(instance, known, now).map(|conflict| (Level::Degraded, conflict)));
         for copy in copies {
             // Two hosts answer for it then.
             let level = if is_active { Level::Degraded } else { Level::Fault };

@@ -3,6 +3,7 @@
 //! [`ask`] gets it, [`judge`] says whether all is well, [`overview`] and [`explain`](mod@explain) put it into words.
 
 mod ago;
+mod answers;
 mod ask;
 mod explain;
 mod judge;

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use super::ago::{ago, when};
+use super::answers;
 use super::judge::{Level, Problem, copied, used_plugins};
 use super::peers;
 use crate::status::{Address, Check, Checker, Instance, Plugin, Status};
@@ -119,6 +120,7 @@ fn instance_table(instances: &[Instance], all: bool, now: SystemTime) -> String 
             for copy in &address.copies {
                 table.note(&copied(copy, instance.state == "active"));
             }
+            answers::conflict(instance, address, now).iter().for_each(|conflict| table.note(conflict));
         }
         peers::lines(instance, all, now).iter().for_each(|line| table.note(line));
     }

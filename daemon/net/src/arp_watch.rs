@@ -1,0 +1,219 @@
+//! The thread that hears who else says that it has one of our addresses (RFC 5227 section 2.4).
+//!
+//! One packet socket for each interface, with a filter in the kernel that takes only ARP from a sender with one of the
+//! virtual addresses: other ARP, however much there is, costs nothing. What this host says itself is no news, from
+//! whichever of its interfaces it came.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::Ipv4Addr;
+use std::num::NonZeroU32;
+use std::os::fd::AsFd;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use socket2::SockFilter;
+use vouchd_wire::arp::{self, SENDER_ADDRESS};
+
+use crate::link_socket::{LinkSocket, filter};
+use crate::netlink::Netlink;
+use crate::wakeup::{Closed, Notifier, Receiver, channel};
+
+/// Between two looks at the sockets while there is something to hear: however much comes, so often it is told.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Frames taken at each look; the others wait, or are lost, and say the same.
+const FRAMES: usize = 1024;
+
+/// Senders told apart at each look, for each address.
+const SENDERS: usize = 4;
+
+/// How long it is believed which MAC addresses this host has.
+const MACS: Duration = Duration::from_secs(1);
+
+/// Addresses that the kernel's filter can hold, at two of its 4,096 instructions each. With more, all ARP is looked at.
+const FILTERED: usize = 2000;
+
+/// An interface to listen on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArpWatched {
+    /// Its name.
+    pub interface: String,
+    /// Its index.
+    pub index: u32,
+    /// The virtual addresses on it.
+    pub addresses: BTreeSet<Ipv4Addr>,
+}
+
+/// Another machine says that it has one of the addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArpClaim {
+    /// On which interface it was heard.
+    pub interface: String,
+    /// Which address.
+    pub address: Ipv4Addr,
+    /// The hardware address under which it has it.
+    pub mac: [u8; 6],
+    /// In how many frames it said so.
+    pub count: u64,
+}
+
+/// Listens, in a thread of its own, which ends when this is dropped.
+#[derive(Debug)]
+pub struct ArpWatcher {
+    lists: Notifier<Vec<ArpWatched>>,
+}
+
+impl ArpWatcher {
+    /// Starts the thread, in the network namespace of the caller. It listens nowhere until it is told to.
+    ///
+    /// # Errors
+    /// Out of descriptors or threads.
+    pub fn start() -> io::Result<(Self, Receiver<ArpClaim>)> {
+        let (listener, claims) = channel()?;
+        let (lists, new_lists) = channel()?;
+        let mut worker = Worker { listener, open: BTreeMap::new(), macs: BTreeSet::new(), macs_until: Instant::now() };
+        thread::Builder::new().name("arp".into()).spawn(move || worker.run(&new_lists))?;
+        Ok((Self { lists }, claims))
+    }
+
+    /// Listens on these interfaces for these addresses instead of those before. Never blocks.
+    pub fn watch(&self, watched: Vec<ArpWatched>) {
+        // The thread lives as long as `self`, unless nobody listens to it any more.
+        let _ = self.lists.send(watched);
+    }
+}
+
+struct Worker {
+    listener: Notifier<ArpClaim>,
+    open: BTreeMap<String, Open>,
+    /// Of all interfaces of this host.
+    macs: BTreeSet<[u8; 6]>,
+    macs_until: Instant,
+}
+
+struct Open {
+    watched: ArpWatched,
+    socket: LinkSocket,
+}
+
+/// By interface, address and sender: how many frames.
+type Heard = BTreeMap<(String, Ipv4Addr), Vec<([u8; 6], u64)>>;
+
+impl Worker {
+    /// Until nobody watches or nobody listens.
+    fn run(&mut self, lists: &Receiver<Vec<ArpWatched>>) {
+        loop {
+            let mut fds = vec![PollFd::new(lists.as_fd(), PollFlags::POLLIN)];
+            fds.extend(self.open.values().map(|open| PollFd::new(open.socket.as_fd(), PollFlags::POLLIN)));
+            match poll(&mut fds, PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => tracing::debug!(%error, "poll of the thread that hears ARP"),
+            }
+            let Ok(lists) = lists.drain() else { return };
+            if let Some(list) = lists.into_iter().next_back() {
+                self.listen_on(list);
+            }
+            let heard = self.hear();
+            if heard.is_empty() {
+                continue;
+            }
+            if self.tell(heard).is_err() {
+                return;
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
+    fn listen_on(&mut self, list: Vec<ArpWatched>) {
+        let mut before = std::mem::take(&mut self.open);
+        for watched in list {
+            match open(before.remove(&watched.interface), &watched) {
+                Ok(socket) => {
+                    self.open.insert(watched.interface.clone(), Open { watched, socket });
+                }
+                // The interface has gone; its end is told by others, and with it comes another list.
+                Err(error) => tracing::debug!(%error, "no ARP socket on {}", watched.interface),
+            }
+        }
+    }
+
+    fn hear(&self) -> Heard {
+        let mut heard = Heard::new();
+        for (interface, Open { watched, socket }) in &self.open {
+            let mut buffer = [0; 64];
+            for _ in 0..FRAMES {
+                // Anything but an empty queue is told by those who watch the interface.
+                let Ok(Some((length, _))) = socket.receive(&mut buffer) else { break };
+                let sender = buffer.get(..length.min(buffer.len())).and_then(arp::sender);
+                let Some(sender) = sender.filter(|sender| watched.addresses.contains(&sender.address)) else {
+                    continue;
+                };
+                let senders = heard.entry((interface.clone(), sender.address)).or_default();
+                // What has no place of its own is counted with the last one that has.
+                let known = senders.iter().position(|(mac, _)| *mac == sender.mac);
+                match known.or(senders.len().checked_sub(1).filter(|_| senders.len() >= SENDERS)) {
+                    Some(at) => senders[at].1 += 1,
+                    None => senders.push((sender.mac, 1)),
+                }
+            }
+        }
+        heard
+    }
+
+    fn tell(&mut self, heard: Heard) -> Result<(), Closed> {
+        self.look_at_own_macs();
+        for ((interface, address), senders) in heard {
+            for (mac, count) in senders.into_iter().filter(|(mac, _)| !self.macs.contains(mac)) {
+                self.listener.send(ArpClaim { interface: interface.clone(), address, mac, count })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// May wait for the kernel.
+    fn look_at_own_macs(&mut self) {
+        let now = Instant::now();
+        if now < self.macs_until {
+            return;
+        }
+        match Netlink::open().and_then(|mut netlink| netlink.links()) {
+            Ok(links) => {
+                self.macs = links.into_iter().filter_map(|link| link.mac).collect();
+                self.macs_until = now + MACS;
+            }
+            // Then they are what they were.
+            Err(error) => tracing::debug!(%error, "reading the links"),
+        }
+    }
+}
+
+fn open(before: Option<Open>, watched: &ArpWatched) -> io::Result<LinkSocket> {
+    let index = NonZeroU32::new(watched.index).ok_or(Errno::ENODEV)?;
+    match before {
+        Some(Open { watched: before, socket }) if before.index == watched.index => {
+            if before.addresses != watched.addresses {
+                socket.set_filter(&senders(index, &watched.addresses))?;
+            }
+            Ok(socket)
+        }
+        Some(_) | None => LinkSocket::open(index, libc::ETH_P_ARP, &senders(index, &watched.addresses)),
+    }
+}
+
+/// ARP whose sender has one of these addresses.
+fn senders(index: NonZeroU32, addresses: &BTreeSet<Ipv4Addr>) -> Vec<SockFilter> {
+    let mut program = Vec::from(filter::arrived_on(index));
+    if addresses.len() > FILTERED {
+        program.push(filter::ACCEPT);
+        return program;
+    }
+    program.push(filter::load_word(SENDER_ADDRESS as u32));
+    for address in addresses {
+        program.extend([filter::if_equal(u32::from(*address), 0, 1), filter::ACCEPT]);
+    }
+    program.push(filter::DROP);
+    program
+}

@@ -1,0 +1,103 @@
+//! Who else says that it has our addresses, heard by a real kernel.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::net::if_::if_nametoindex;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use vouchd_net::{ArpClaim, ArpWatched, ArpWatcher, Receiver};
+use vouchd_wire::arp;
+
+use crate::namespace::{PEER, VIRTUAL, Wire, in_namespace, mac, wait_for};
+
+const ETH_P_ARP: u16 = 0x0806;
+const OTHER: [u8; 6] = [2, 0, 0, 0, 0, 9];
+
+fn watch(watcher: &ArpWatcher, addresses: &[Ipv4Addr]) {
+    let index = if_nametoindex("near").unwrap();
+    let addresses = BTreeSet::from_iter(addresses.iter().copied());
+    watcher.watch(vec![ArpWatched { interface: "near".into(), index, addresses }]);
+}
+
+fn claim(address: Ipv4Addr, mac: [u8; 6], count: u64) -> ArpClaim {
+    ArpClaim { interface: "near".into(), address, mac, count }
+}
+
+fn is_silent(claims: &Receiver<ArpClaim>) -> bool {
+    let mut fds = [PollFd::new(claims.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::try_from(Duration::from_millis(200)).unwrap()).unwrap() == 0
+}
+
+/// Sends until it is heard: the thread opens its socket when it gets to it.
+fn until_heard(wire: &Wire, claims: &Receiver<ArpClaim>, frame: &[u8]) -> ArpClaim {
+    for _ in 0..50 {
+        wire.send(frame).unwrap();
+        if !is_silent(claims) {
+            return wait_for(claims).swap_remove(0);
+        }
+    }
+    panic!("not heard");
+}
+
+#[test]
+fn another_machine_with_one_of_the_addresses_is_heard() {
+    in_namespace(|| {
+        let wire = Wire::open("far", ETH_P_ARP);
+        let (watcher, claims) = ArpWatcher::start().unwrap();
+        watch(&watcher, &[VIRTUAL]);
+        let found = until_heard(&wire, &claims, &arp::gratuitous(OTHER, VIRTUAL));
+        assert_eq!((found.address, found.mac), (VIRTUAL, OTHER));
+        let mut reply = arp::gratuitous(OTHER, VIRTUAL);
+        reply[..6].copy_from_slice(&mac("near"));
+        reply[21] = 2;
+        wire.send(&reply).unwrap();
+        assert_eq!(wait_for(&claims), [claim(VIRTUAL, OTHER, 1)], "a reply to us");
+        for frame in [arp::gratuitous(OTHER, PEER), arp::gratuitous(OTHER, Ipv4Addr::UNSPECIFIED)] {
+            wire.send(&frame).unwrap();
+            assert!(is_silent(&claims), "another address, and a probe");
+        }
+        watch(&watcher, &[PEER]);
+        let found = until_heard(&wire, &claims, &arp::gratuitous(OTHER, PEER));
+        assert_eq!(found.address, PEER);
+        wire.send(&arp::gratuitous(OTHER, VIRTUAL)).unwrap();
+        assert!(is_silent(&claims), "no longer watched");
+    });
+}
+
+#[test]
+fn what_this_host_says_itself_is_no_news_from_whichever_interface() {
+    in_namespace(|| {
+        let wire = Wire::open("far", ETH_P_ARP);
+        let (watcher, claims) = ArpWatcher::start().unwrap();
+        watch(&watcher, &[VIRTUAL]);
+        until_heard(&wire, &claims, &arp::gratuitous(OTHER, VIRTUAL));
+        wire.send(&arp::gratuitous(mac("near"), VIRTUAL)).unwrap();
+        assert!(is_silent(&claims), "our own, which the link sent back");
+        wire.send(&arp::gratuitous(mac("far"), VIRTUAL)).unwrap();
+        assert!(is_silent(&claims), "another interface of this host on the same link");
+    });
+}
+
+#[test]
+fn a_flood_is_told_in_a_few_words() {
+    in_namespace(|| {
+        let wire = Wire::open("far", ETH_P_ARP);
+        let (watcher, claims) = ArpWatcher::start().unwrap();
+        watch(&watcher, &[VIRTUAL]);
+        until_heard(&wire, &claims, &arp::gratuitous(OTHER, VIRTUAL));
+        for frame in 0..2_000_u16 {
+            let [high, low] = frame.to_be_bytes();
+            wire.send(&arp::gratuitous([2, 0, 0, 1, high, low], VIRTUAL)).unwrap();
+        }
+        let (mut told, mut frames) = (0, 0);
+        while frames < 2_000 {
+            let heard = wait_for(&claims);
+            told += heard.len();
+            frames += heard.iter().map(|claim| claim.count).sum::<u64>();
+        }
+        assert_eq!(frames, 2_000, "all are counted");
+        assert!(told <= 400, "{told} messages");
+    });
+}

@@ -8,6 +8,9 @@ use crate::text::line;
 
 const SECTION: &str = "vouchd:params";
 
+/// A longer declaration is none that anybody would read.
+const MAX_SIZE: usize = 64 << 10;
+
 /// A plugin's declaration can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
@@ -27,6 +30,9 @@ pub fn declared_params(bytes: &[u8]) -> Result<Option<Vec<Param>>, DeclarationEr
     });
     // One in a component's own sections comes before, or instead of, those of its modules: the first is meant.
     let Some(json) = sections.next() else { return Ok(None) };
+    if json.len() > MAX_SIZE {
+        return Err(DeclarationError(format!("it has {} bytes; expected at most {MAX_SIZE}", json.len())));
+    }
     serde_json::from_slice(json).map(Some).map_err(|e| DeclarationError(line(e)))
 }
 
@@ -69,6 +75,9 @@ mod tests {
         assert_eq!(declared_params(b"#!/bin/sh"), Ok(None));
         let error = declared_params(&module(r#"{"name": 1}"#)).unwrap_err();
         assert!(error.to_string().contains("`vouchd:params` can't be read: expected a JSON list"), "{error}");
+        let long = format!(r#"[{{"name": "a", "type": "text", "doc": "{}"}}]"#, "x".repeat(5 << 20));
+        let error = declared_params(&module(&long)).unwrap_err().to_string();
+        assert!(error.ends_with("bytes; expected at most 65536") && error.len() < 300, "{error}");
         let error = declared_params(&module(r#"[{"\\u001b[2J": 1}]"#)).unwrap_err();
         assert!(!error.to_string().contains('\u{1b}'), "{error:?}");
     }

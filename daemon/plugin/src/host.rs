@@ -227,38 +227,24 @@ impl Host {
     /// # Errors
     /// If the bytes are not a plugin that can run here, or were given up.
     pub fn load_unless(&self, bytes: &[u8], abandon: &AtomicBool) -> Result<Plugin, LoadError> {
-        self.load_aside(bytes, abandon, true)
-    }
-
-    /// Like [`load`](Self::load) without starting it: nothing of the plugin is executed.
-    ///
-    /// # Errors
-    /// If the bytes are not a plugin that fits the contract.
-    pub fn compile(&self, bytes: &[u8]) -> Result<Plugin, LoadError> {
-        self.load_aside(bytes, &AtomicBool::new(false), false)
-    }
-
-    fn load_aside(&self, bytes: &[u8], abandon: &AtomicBool, start: bool) -> Result<Plugin, LoadError> {
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new()
                 .name("plugin-load".to_owned())
                 .stack_size(COMPILE_STACK)
-                .spawn_scoped(scope, || self.load_here(bytes, abandon, start))
+                .spawn_scoped(scope, || self.load_here(bytes, abandon))
                 .map_err(|e| LoadError::Hindered(format!("the thread that loads it can't be started: {e}")))?;
             // A panic in there would be a bug of a parser, and is this file's problem only.
             thread.join().unwrap_or_else(|_| Err(LoadError::Invalid("the loader gave up on it".to_owned())))
         })
     }
 
-    fn load_here(&self, bytes: &[u8], abandon: &AtomicBool, start: bool) -> Result<Plugin, LoadError> {
+    fn load_here(&self, bytes: &[u8], abandon: &AtomicBool) -> Result<Plugin, LoadError> {
         let sha256 = hex(&Sha256::digest(bytes));
         let loaded = match self.cached(&sha256) {
             Some(loaded) => loaded,
             None => self.compiled(bytes, sha256, abandon)?,
         };
-        if start {
-            self.try_start(&loaded.ready)?;
-        }
+        self.try_start(&loaded.ready)?;
         Ok(Plugin(Arc::new(loaded)))
     }
 

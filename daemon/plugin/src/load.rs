@@ -289,7 +289,7 @@ pub(crate) fn check_contract(component: &Component) -> Result<(Entry, Vec<String
 /// The version in the name of the interface that it exports.
 pub(crate) fn built_against(component: &Component) -> Option<String> {
     component.component_type().exports(component.engine()).find_map(|(name, _)| match parse_name(name) {
-        Some(("checker", version)) => Some(version.to_owned()),
+        Some(("checker", version)) => Some(cut(version, MAX_METADATA)),
         Some(_) | None => None,
     })
 }

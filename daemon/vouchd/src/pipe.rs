@@ -115,6 +115,8 @@ pub struct PluginState {
     pub error: Option<String>,
     /// What became of the newest file is not known yet.
     pub pending: Option<Pending>,
+    /// There is no file any more.
+    pub is_gone: bool,
 }
 
 /// What a plugin's file waits for.

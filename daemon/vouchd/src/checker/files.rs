@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use anyhow::{Context, bail, ensure};
 use nix::errno::Errno;
 use sha2::{Digest, Sha256};
 
@@ -56,6 +57,8 @@ pub struct Candidate {
     pub path: PathBuf,
     pub stamp: Stamp,
     pub proof: Proof,
+    /// What it is, if it is no file: `a directory, not a file`.
+    pub odd: Option<String>,
 }
 
 /// Which files need a signature.
@@ -95,12 +98,37 @@ pub fn plugin_name(path: &Path) -> Option<&str> {
     if file.starts_with('.') { None } else { file.strip_suffix(".wasm") }
 }
 
-/// The plugin files of one directory by plugin name. Symbolic links count as what they point to; a dangling one, like a
-/// directory or a device, is no plugin. A directory that does not exist has none.
-pub fn list(directory: &Path, rule: Rule) -> io::Result<BTreeMap<String, Candidate>> {
+/// What is in the place of a file; none if it is one.
+fn oddity(data: &Metadata) -> Option<&'static str> {
+    let kind = data.file_type();
+    [
+        (kind.is_file(), None),
+        (kind.is_dir(), Some("a directory, not a file")),
+        (kind.is_fifo(), Some("a named pipe, not a file")),
+        (kind.is_socket(), Some("a socket, not a file")),
+        (kind.is_char_device() || kind.is_block_device(), Some("a device, not a file")),
+    ]
+    .into_iter()
+    .find_map(|(is_this, words)| is_this.then_some(words))
+    .unwrap_or(Some("something else than a file"))
+}
+
+/// What a link is that leads to no file; none if there is no link either.
+fn broken_link(path: &Path, error: &io::Error) -> Option<(String, Stamp)> {
+    let data = fs::symlink_metadata(path).ok()?;
+    let words = match error.raw_os_error() == Some(Errno::ELOOP as i32) {
+        true => "a link that leads back to itself".to_owned(),
+        false => format!("a link to {}, which does not exist", fs::read_link(path).ok()?.display()),
+    };
+    Some((words, Stamp::of(&data)))
+}
+
+/// What has the name of a plugin in one directory, by plugin name. Symbolic links count as what they point to. None: there
+/// is no such directory.
+pub fn list(directory: &Path, rule: Rule) -> io::Result<Option<BTreeMap<String, Candidate>>> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
     let of_directory = fs::metadata(directory)?;
@@ -108,23 +136,43 @@ pub fn list(directory: &Path, rule: Rule) -> io::Result<BTreeMap<String, Candida
     for entry in entries {
         let path = entry?.path();
         let Some(name) = plugin_name(&path) else { continue };
-        let data = match fs::metadata(&path) {
-            Ok(data) => data,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) if error.raw_os_error() == Some(Errno::ELOOP as i32) => continue,
-            // A link to where the checker may not look: known when it is read, and no reason to lose sight of the others.
-            Err(_) => {
-                let proof = rule.proof(&path, None, &of_directory);
-                found.insert(name.to_owned(), Candidate { stamp: Stamp::default(), proof, path });
-                continue;
+        let (stamp, proof, odd) = match fs::metadata(&path) {
+            Ok(data) => match oddity(&data) {
+                None => (Stamp::of(&data), rule.proof(&path, Some(&data), &of_directory), None),
+                // It may change all the time, and stays what it is.
+                Some(odd) => (Stamp::default(), Proof::NotNeeded, Some(odd.to_owned())),
+            },
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ELOOP as i32) =>
+            {
+                // Removed just now, if there is no link.
+                let Some((odd, stamp)) = broken_link(&path, &error) else { continue };
+                (stamp, Proof::NotNeeded, Some(odd))
             }
+            // A link to where the checker may not look: known when it is read, and no reason to lose sight of the others.
+            Err(_) => (Stamp::default(), rule.proof(&path, None, &of_directory), None),
         };
-        if data.is_file() {
-            let proof = rule.proof(&path, Some(&data), &of_directory);
-            found.insert(name.to_owned(), Candidate { stamp: Stamp::of(&data), proof, path });
-        }
+        found.insert(name.to_owned(), Candidate { stamp, proof, odd, path });
     }
-    Ok(found)
+    Ok(Some(found))
+}
+
+/// The bytes of what somebody calls a plugin file, for a command. Neither waits for a writer, nor reads without end.
+pub fn read_named(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let reading = || format!("reading {}", path.display());
+    if let Some(odd) = oddity(&fs::metadata(path).with_context(reading)?) {
+        bail!("{} is {odd}", path.display());
+    }
+    let file = open(path).with_context(reading)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_SIZE + 1).read_to_end(&mut bytes).with_context(reading)?;
+    ensure!(bytes.len() as u64 <= MAX_SIZE, "{} is too large: expected at most {} MiB", path.display(), MAX_SIZE >> 20);
+    Ok(bytes)
+}
+
+/// Opens without waiting: a pipe that has taken the file's place would wait for its writer, a terminal would become ours.
+fn open(path: &Path) -> io::Result<File> {
+    File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
 }
 
 /// How reading a plugin file ended.
@@ -138,9 +186,7 @@ pub enum Contents {
 /// The bytes of the file as it was seen. Errors say what is wrong with the file in words.
 pub fn read(candidate: &Candidate) -> Result<Contents, String> {
     let failed = |error: io::Error| format!("can't be read: {error}");
-    // A pipe that has taken the file's place would wait for its writer, a terminal would become ours.
-    let waiting_for_nobody = libc::O_NONBLOCK | libc::O_NOCTTY;
-    let mut file = match File::options().read(true).custom_flags(waiting_for_nobody).open(&candidate.path) {
+    let mut file = match open(&candidate.path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Contents::Changed),
         // A socket.
@@ -187,14 +233,34 @@ mod tests {
     }
 
     #[test]
-    fn directories_and_dangling_links_are_no_plugins_and_links_are() {
+    fn what_is_in_the_place_of_a_file_is_named_and_links_count_as_what_they_lead_to() {
         let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("folder.wasm")).unwrap();
-        fs::write(dir.path().join("real"), "x").unwrap();
-        std::os::unix::fs::symlink("real", dir.path().join("link.wasm")).unwrap();
-        std::os::unix::fs::symlink("nowhere", dir.path().join("dangling.wasm")).unwrap();
-        assert_eq!(list(dir.path(), Rule::NoFile).unwrap().keys().collect::<Vec<_>>(), ["link"]);
-        assert!(list(&dir.path().join("absent"), Rule::NoFile).unwrap().is_empty());
+        let place = |name: &str| dir.path().join(name);
+        fs::create_dir(place("folder.wasm")).unwrap();
+        fs::write(place("real"), "x").unwrap();
+        std::os::unix::fs::symlink("real", place("link.wasm")).unwrap();
+        std::os::unix::fs::symlink("nowhere", place("dangling.wasm")).unwrap();
+        std::os::unix::fs::symlink("circle.wasm", place("circle.wasm")).unwrap();
+        std::os::unix::fs::symlink("/dev/null", place("null.wasm")).unwrap();
+        nix::unistd::mkfifo(&place("pipe.wasm"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(place("socket.wasm")).unwrap();
+        let found = list(dir.path(), Rule::NoFile).unwrap().unwrap();
+        let odd: Vec<_> = found.iter().map(|(name, found)| (name.as_str(), found.odd.as_deref())).collect();
+        let expected = [
+            ("circle", Some("a link that leads back to itself")),
+            ("dangling", Some("a link to nowhere, which does not exist")),
+            ("folder", Some("a directory, not a file")),
+            ("link", None),
+            ("null", Some("a device, not a file")),
+            ("pipe", Some("a named pipe, not a file")),
+            ("socket", Some("a socket, not a file")),
+        ];
+        assert_eq!(odd, expected);
+        assert!(list(&dir.path().join("absent"), Rule::NoFile).unwrap().is_none());
+        for (name, odd) in &expected[1..] {
+            let read = read_named(&place(&format!("{name}.wasm")));
+            assert_eq!(read.is_ok(), odd.is_none(), "{name}: {read:?}");
+        }
     }
 
     #[test]
@@ -203,8 +269,8 @@ mod tests {
         fs::write(dir.path().join("good.wasm"), "x").unwrap();
         std::os::unix::fs::symlink("circle.wasm", dir.path().join("circle.wasm")).unwrap();
         std::os::unix::fs::symlink("good.wasm/below", dir.path().join("through.wasm")).unwrap();
-        let found = list(dir.path(), Rule::NoFile).unwrap();
-        assert_eq!(found.keys().collect::<Vec<_>>(), ["good", "through"]);
+        let found = list(dir.path(), Rule::NoFile).unwrap().unwrap();
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["circle", "good", "through"]);
         assert!(read(&found["through"]).unwrap_err().starts_with("can't be read"));
         assert!(matches!(read(&found["good"]), Ok(Contents::Whole(_))));
     }
@@ -214,7 +280,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.wasm");
         fs::write(&path, "one").unwrap();
-        let seen = list(dir.path(), Rule::NoFile).unwrap().remove("a").unwrap();
+        let seen = list(dir.path(), Rule::NoFile).unwrap().unwrap().remove("a").unwrap();
         assert!(matches!(read(&seen), Ok(Contents::Whole(bytes)) if bytes == b"one"));
         fs::write(&path, "three").unwrap();
         assert!(matches!(read(&seen), Ok(Contents::Changed)));
@@ -238,7 +304,7 @@ mod tests {
         let path = dir.path().join("a.wasm");
         fs::write(&path, "x").unwrap();
         let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-        let proof = |rule| list(dir.path(), rule).unwrap().remove("a").unwrap().proof;
+        let proof = |rule| list(dir.path(), rule).unwrap().unwrap().remove("a").unwrap().proof;
         mode(dir.path(), 0o755);
         mode(&path, 0o644);
         assert_eq!(proof(Rule::NotRoots), Proof::NotNeeded);

@@ -241,6 +241,8 @@ struct Slots<P> {
     slots: HashMap<String, latest::Sender<Slot<P>>>,
     /// Plugins whose only file is still to be loaded: nothing more is known of them yet.
     awaited: HashSet<String>,
+    /// Plugins of which there is nothing, and that are looked for.
+    missing: HashSet<String>,
     /// What is known of a plugin of which nothing was heard.
     unheard: Unheard,
 }
@@ -254,7 +256,13 @@ enum Unheard {
 
 impl<P: Clone> Slots<P> {
     fn new(sources: Sources) -> Self {
-        Slots { sources, slots: HashMap::new(), awaited: HashSet::new(), unheard: Unheard::Pending }
+        Slots {
+            sources,
+            slots: HashMap::new(),
+            awaited: HashSet::new(),
+            missing: HashSet::new(),
+            unheard: Unheard::Pending,
+        }
     }
 
     fn follow(&mut self, plugin: &str) -> latest::Receiver<Slot<P>> {
@@ -266,7 +274,10 @@ impl<P: Clone> Slots<P> {
             let slot = match &self.unheard {
                 _ if self.awaited.contains(plugin) => Slot::Pending,
                 Unheard::Pending => Slot::Pending,
-                Unheard::Missing { problems } => missing(plugin, &self.sources, problems),
+                Unheard::Missing { problems } => {
+                    self.missing.insert(plugin.to_owned());
+                    missing(plugin, &self.sources, problems)
+                }
             };
             self.slots.insert(plugin.to_owned(), latest::Sender::new(slot));
         }
@@ -279,6 +290,7 @@ impl<P: Clone> Slots<P> {
                 Some(_) => self.awaited.insert(state.name.clone()),
                 None => self.awaited.remove(&state.name),
             };
+            self.missing.remove(&state.name);
         }
         match event {
             Event::Pending { state } => {
@@ -296,18 +308,34 @@ impl<P: Clone> Slots<P> {
                 }
             }
             Event::Gone { state } => {
-                let reason = format!("plugin {} is gone: {} was removed", state.name, state.source.display());
-                self.slot(&state.name).send_replace(Slot::Absent { reason });
+                let absent = match (&state.error, &self.unheard) {
+                    (Some(error), _) => Slot::Absent { reason: format!("plugin {} is {error}", state.name) },
+                    (None, Unheard::Pending) => Slot::Pending,
+                    (None, Unheard::Missing { problems }) => {
+                        self.missing.insert(state.name.clone());
+                        missing(&state.name, &self.sources, problems)
+                    }
+                };
+                self.slot(&state.name).send_replace(absent);
             }
             Event::Ready { problems } => {
                 for (name, slot) in self.slots.iter().filter(|(name, _)| !self.awaited.contains(*name)) {
                     slot.send_if_modified(|slot| {
                         let pending = matches!(slot, Slot::Pending);
                         if pending {
+                            self.missing.insert(name.clone());
                             *slot = missing(name, &self.sources, &problems);
                         }
                         pending
                     });
+                }
+                self.unheard = Unheard::Missing { problems };
+            }
+            Event::Problems { problems } => {
+                for name in &self.missing {
+                    if let Some(slot) = self.slots.get(name) {
+                        slot.send_replace(missing(name, &self.sources, &problems));
+                    }
                 }
                 self.unheard = Unheard::Missing { problems };
             }

@@ -99,11 +99,13 @@ pub enum Event<P> {
     Pending { state: PluginState },
     /// The version that runs, if any, goes on; what is known about the file has changed.
     Kept { state: PluginState },
-    /// No file of this name is left: the plugin must not run any more.
+    /// No file of this name is left: the plugin must not run any more. Where no version of it ran, nothing more is said.
     Gone { state: PluginState },
     /// All files that were there at start have been tried: only plugins in earlier events exist. Comes once. `problems`
     /// says which directories can't be read.
     Ready { problems: Vec<String> },
+    /// The same about the directories, whenever it changes later on.
+    Problems { problems: Vec<String> },
 }
 
 impl<P> Event<P> {
@@ -113,7 +115,7 @@ impl<P> Event<P> {
             Event::Loaded { state, .. } | Event::Pending { state } | Event::Kept { state } | Event::Gone { state } => {
                 Some(state)
             }
-            Event::Ready { .. } => None,
+            Event::Ready { .. } | Event::Problems { .. } => None,
         }
     }
 }
@@ -132,6 +134,8 @@ pub struct Shelf<L> {
     ready_by: Option<Instant>,
     /// For what may block.
     aside: Aside,
+    /// As they were told last.
+    problems: Vec<String>,
 }
 
 /// The plugin files of a directory, by plugin name.
@@ -142,9 +146,11 @@ struct Source {
     rule: Rule,
     /// Kept while the directory can't be read: unknown is not gone.
     listing: Listing,
+    /// Why it has none, or no newer ones.
     problem: Option<String>,
+    is_there: bool,
     /// What the last look found, and was not taken over yet.
-    found: Arc<Mutex<Option<io::Result<Listing>>>>,
+    found: Arc<Mutex<Option<io::Result<Option<Listing>>>>>,
 }
 
 struct Entry {
@@ -172,6 +178,7 @@ impl<L: Load> Shelf<L> {
             rule,
             listing: BTreeMap::new(),
             problem: None,
+            is_there: false,
             found: Arc::default(),
         };
         let (own, builtin) = match &sources.keys {
@@ -187,6 +194,7 @@ impl<L: Load> Shelf<L> {
             writing: HashMap::new(),
             ready_by: Some(now + Duration::from_secs(1)),
             aside: Aside::default(),
+            problems: Vec::new(),
         }
     }
 
@@ -211,7 +219,11 @@ impl<L: Load> Shelf<L> {
         self.ready_by = self.ready_by.map(|by| by + (now - asked));
         self.writing.retain(|_, last| now.saturating_duration_since(*last) < SETTLE_OPEN);
         let mut candidates = self.sources[1].listing.clone();
-        candidates.extend(self.sources[0].listing.clone());
+        // What is no file hides none.
+        let own =
+            self.sources[0].listing.iter().filter(|(name, own)| own.odd.is_none() || !candidates.contains_key(*name));
+        let own: Vec<_> = own.map(|(name, own)| (name.clone(), own.clone())).collect();
+        candidates.extend(own);
 
         let mut wake: Option<Instant> = None;
         let mut wait = |until: Instant| wake = Some(wake.map_or(until, |wake| wake.min(until)));
@@ -230,11 +242,12 @@ impl<L: Load> Shelf<L> {
                 continue;
             }
             let (settled_at, what) = match last_written {
-                Some(last) => (last + SETTLE_OPEN, "is still being written"),
-                None if candidate.stamp.is_empty() => (entry.since + SETTLE_OPEN, "is still empty"),
-                None => (entry.since + SETTLE, "is about to be loaded"),
+                _ if candidate.odd.is_some() => (entry.since + SETTLE, None),
+                Some(last) => (last + SETTLE_OPEN, Some("is still being written")),
+                None if candidate.stamp.is_empty() => (entry.since + SETTLE_OPEN, Some("is still empty")),
+                None => (entry.since + SETTLE, Some("is about to be loaded")),
             };
-            if entry.again_at.is_none() {
+            if let (None, Some(what)) = (entry.again_at, what) {
                 entry.awaits(name, what, false, emit);
             }
             if settled_at <= now { settled.push(name.clone()) } else { wait(settled_at) }
@@ -262,14 +275,20 @@ impl<L: Load> Shelf<L> {
         if let Some(by) = self.ready_by {
             if wake.is_none() || by <= Instant::now() {
                 self.ready_by = None;
-                emit(Event::Ready {
-                    problems: self.sources.iter().filter_map(|source| source.problem.clone()).collect(),
-                });
+                self.problems = self.problems();
+                emit(Event::Ready { problems: self.problems.clone() });
             } else {
                 wake = wake.map(|wake| wake.min(by));
             }
+        } else if self.problems() != self.problems {
+            self.problems = self.problems();
+            emit(Event::Problems { problems: self.problems.clone() });
         }
         wake
+    }
+
+    fn problems(&self) -> Vec<String> {
+        self.sources.iter().filter_map(|source| source.problem.clone()).collect()
     }
 
     /// Notes what a plugin's file is now.
@@ -305,10 +324,17 @@ impl<L: Load> Shelf<L> {
             return Some(until);
         }
         let entry = self.entries.remove(name)?;
-        // A file that came and went before it counted is forgotten.
-        let error = entry.tried.map(|_| format!("gone: {} was removed", entry.seen.path.display()));
+        let directory = self.sources.iter().find(|source| entry.seen.path.parent() == Some(&source.directory));
+        let why = match directory {
+            Some(source) if !source.is_there => {
+                format!("gone: the plugin directory {} does not exist any more", source.directory.display())
+            }
+            Some(_) | None => format!("gone: {} was removed", entry.seen.path.display()),
+        };
+        // Of a file that never ran, what was wrong with it is over.
+        let error = entry.loaded.map(|_| why);
         let (name, source) = (name.to_owned(), entry.seen.path);
-        let state = PluginState { name, source, loaded: None, error, pending: None };
+        let state = PluginState { name, source, loaded: None, error, pending: None, is_gone: true };
         emit(Event::Gone { state });
         None
     }
@@ -318,6 +344,11 @@ impl<L: Load> Shelf<L> {
         // A built-in that no check waits for keeps no other file waiting.
         let is_urgent = self.first.contains(name) || self.sources[0].listing.contains_key(name);
         let Some(entry) = self.entries.get_mut(name) else { return Attempt::Done };
+        if let Some(odd) = entry.seen.odd.clone() {
+            *entry = Entry { tried: Some(entry.seen.clone()), error: Some(format!("it is {odd}")), ..entry.anew() };
+            emit(Event::Kept { state: entry.state(name) });
+            return Attempt::Done;
+        }
         let (seen, keys) = (entry.seen.clone(), self.keys.clone());
         let read = move || match files::read(&seen) {
             Ok(Contents::Changed) => None,
@@ -420,6 +451,22 @@ impl Entry {
             loaded: self.loaded.clone(),
             error: self.error.clone(),
             pending: self.pending.clone(),
+            is_gone: false,
+        }
+    }
+
+    /// The same file, of which nothing is known or runs.
+    fn anew(&self) -> Entry {
+        Entry {
+            seen: self.seen.clone(),
+            since: self.since,
+            tried: None,
+            underway: None,
+            pending: None,
+            again_at: None,
+            missing_since: None,
+            loaded: None,
+            error: None,
         }
     }
 
@@ -447,28 +494,41 @@ impl Source {
         let asked = aside.wait(&format!("list {}", self.directory.display()), &self.directory, LIST_TIME, look);
         // What came too late the last time is better than nothing.
         let found = self.found.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let problem = match (found, asked) {
-            (Some(Ok(listing)), _) => {
+        self.problem = match (found, asked) {
+            (Some(Ok(Some(listing))), _) => {
                 self.listing = listing;
+                self.is_there = true;
                 None
             }
-            (Some(Err(error)), _) => Some(describe(&self.directory, &error)),
+            (Some(Ok(None)), _) => {
+                self.listing.clear();
+                if std::mem::take(&mut self.is_there) {
+                    tracing::warn!("the plugin directory {} does not exist any more", self.directory.display());
+                }
+                Some(format!("{} does not exist", self.directory.display()))
+            }
+            (Some(Err(error)), _) => self.news(describe(&self.directory, &error)),
             (None, Ok(())) => None,
-            (None, Err(_)) => Some(format!(
+            (None, Err(_)) => self.news(format!(
                 "plugin directory {} can't be read: its file system does not answer; what was loaded goes on",
                 self.directory.display()
             )),
         };
-        if self.problem != problem {
-            if let Some(problem) = &problem {
-                tracing::warn!("{problem}");
-            }
-            self.problem = problem;
+    }
+
+    /// The problem, logged if it was not there before.
+    fn news(&self, problem: String) -> Option<String> {
+        if self.problem.as_ref() != Some(&problem) {
+            tracing::warn!("{problem}");
         }
+        Some(problem)
     }
 }
 
 fn describe(directory: &Path, error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::NotADirectory {
+        return format!("plugin directory {} is not a directory", directory.display());
+    }
     format!(
         "plugin directory {} can't be read by the checker's user ({error}); make it readable for all users",
         directory.display()

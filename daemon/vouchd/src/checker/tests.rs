@@ -348,6 +348,7 @@ fn a_check_waits_for_a_plugin_that_is_being_compiled_and_misses_only_what_is_not
         loaded: None,
         error: (!is_pending).then(|| "why".to_owned()),
         pending: is_pending.then(|| Pending { what: "is being compiled".to_owned(), since: 0, is_long: true }),
+        is_gone: false,
     };
     slots.note(Event::Pending { state: state(true) });
     slots.note(Event::Ready { problems: Vec::new() });

@@ -80,12 +80,18 @@ impl Checks {
             check.await_plugin(self.plugins.get(&spec.plugin));
             self.checks.insert(spec.name.clone(), check);
         }
+        // What is gone is of interest to its checks alone.
+        self.plugins.retain(|name, state| !state.is_gone || config.checks.iter().any(|check| check.plugin == *name));
         self.instances.retain(|name, _| config.instances.iter().any(|instance| instance.name == *name));
         for instance in &config.instances {
             let told = self.instances.remove(&instance.name).and_then(|known| known.told);
             self.instances.insert(instance.name.clone(), InstanceChecks::new(instance, told));
         }
         messages
+    }
+
+    fn uses(&self, plugin: &str) -> bool {
+        self.checks.values().any(|check| check.spec.plugin == plugin)
     }
 
     /// Everything that a checker which has just started must be told.
@@ -182,7 +188,8 @@ impl Checks {
             (None, None) => ("gone", line(Line::info, format!("plugin {name} is gone"))),
         };
         self.log.say_state(Time::now(), "plugin", kind, line);
-        if state.loaded.is_none() && state.error.is_none() && state.pending.is_none() {
+        let is_known = state.loaded.is_some() || state.error.is_some() || state.pending.is_some();
+        if !is_known || (state.is_gone && !self.uses(&state.name)) {
             self.plugins.remove(&state.name);
         } else {
             self.plugins.insert(state.name.clone(), state);

@@ -248,6 +248,66 @@ fn a_deleted_file_is_gone_and_may_come_back() {
 }
 
 #[test]
+fn what_takes_the_place_of_a_file_stops_it_and_is_named_until_it_is_gone() {
+    let scene = Scene::new();
+    let place = scene.plugin("p.wasm");
+    fs::write(&place, "good").unwrap();
+    let events = scene.watch();
+    events.loaded();
+    events.ready();
+    fs::remove_file(&place).unwrap();
+    fs::create_dir(&place).unwrap();
+    let state = events.kept();
+    assert_eq!((state.loaded, state.error.as_deref()), (None, Some("it is a directory, not a file")));
+    fs::remove_dir(&place).unwrap();
+    nix::unistd::mkfifo(&place, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert_eq!(events.kept().error.as_deref(), Some("it is a named pipe, not a file"));
+    fs::remove_file(&place).unwrap();
+    let state = events.gone();
+    assert!(state.is_gone && state.error.is_none(), "what was wrong with it is over: {state:?}");
+    install(&scene.builtins.path().join("q.wasm"), "good built-in");
+    assert_eq!(events.loaded().0, "good built-in");
+    fs::create_dir(scene.plugin("q.wasm")).unwrap();
+    events.silent_for(SETTLE * 3);
+    fs::write(&place, "good").unwrap();
+    assert_eq!(events.loaded().0, "good", "a directory hides no built-in");
+}
+
+#[test]
+fn a_directory_that_was_renamed_is_the_reason_and_not_its_files() {
+    let scene = Scene::new();
+    let (inner, moved) = (scene.plugin("inner"), scene.plugin("moved"));
+    fs::create_dir(&inner).unwrap();
+    fs::write(inner.join("p.wasm"), "good").unwrap();
+    let sources = Sources { plugins: inner.clone(), builtins: scene.builtins.path().to_owned(), keys: None };
+    let (sender, receiver) = mpsc::channel();
+    spawn(sources, BTreeSet::new(), load, move |event| sender.send(event).is_ok()).unwrap();
+    let events = Events(receiver);
+    events.loaded();
+    assert!(events.ready().is_empty());
+    fs::rename(&inner, &moved).unwrap();
+    let absent = format!("{} does not exist", inner.display());
+    let mut told = (None, None);
+    while let (None, _) | (_, None) = &told {
+        match events.next_within(RESCAN * 2) {
+            Event::Gone { state } => told.0 = state.error,
+            Event::Problems { problems } => told.1 = Some(problems),
+            event => panic!("{event:?}"),
+        }
+    }
+    assert_eq!(told, (Some(format!("gone: the plugin directory {absent} any more")), Some(vec![absent])));
+    fs::rename(&moved, &inner).unwrap();
+    let mut told = (false, false);
+    while told != (true, true) {
+        match events.next_within(RESCAN * 2) {
+            Event::Loaded { .. } => told.0 = true,
+            Event::Problems { problems } => told.1 = problems.is_empty(),
+            event => panic!("{event:?}"),
+        }
+    }
+}
+
+#[test]
 fn the_operators_plugin_wins_over_the_built_in_while_it_is_there() {
     let scene = Scene::new();
     install(&scene.builtins.path().join("p.wasm"), "good built-in");
@@ -323,10 +383,13 @@ fn a_directory_that_appears_later_or_is_replaced_is_found() {
     let (sender, receiver) = mpsc::channel();
     spawn(sources, BTreeSet::new(), load, move |event| sender.send(event).is_ok()).unwrap();
     let events = Events(receiver);
-    events.ready();
+    assert_eq!(events.ready(), [format!("{} does not exist", inner.display())]);
     fs::create_dir(&inner).unwrap();
     fs::write(inner.join("p.wasm"), "good").unwrap();
-    let event = events.next_within(RESCAN * 2);
+    let mut event = events.next_within(RESCAN * 2);
+    if matches!(&event, Event::Problems { problems } if problems.is_empty()) {
+        event = events.next_within(RESCAN * 2);
+    }
     assert!(matches!(event, Event::Loaded { plugin, .. } if plugin == "good"));
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
-use vouchd_config::Param;
+use vouchd_config::{Limits, Param};
 use vouchd_plugin::declared_params;
 
 use super::inspect::examine;
@@ -33,9 +33,12 @@ pub fn build(args: &BuildArgs) -> anyhow::Result<ExitCode> {
     let bytes = fs::read(&built).with_context(|| format!("the recipe made no {}", out.display()))?;
     let bytes = with_params(bytes, &project.manifest.params)?;
     fs::write(&built, bytes)?;
-    let found = examine(&built, Some(&project.cache()))?;
+    let found = examine(&built, &Limits::default(), Some(&project.cache()))?;
     if let Some(why) = found.reason_against() {
         bail!("{} was built, but can't be used as a plugin: {why}", out.display());
+    }
+    if let Some(why) = found.params_error() {
+        bail!("{} was built, but nobody could know its parameters: {why}", out.display());
     }
     // At once: a test, or a daemon, may be watching it. What can't be used never takes its place.
     fs::rename(&built, project.plugin())?;

@@ -1,21 +1,20 @@
-//! `vouchd plugin inspect`: what a file is and what it needs, without running it.
+//! `vouchd plugin inspect`: what a file is and what it needs. The judge is the daemon's own: the file is loaded as the daemon
+//! loads it, and started once; its check is not run.
 
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
-use vouchd_config::Param;
+use vouchd_config::{Limits, Param};
 use vouchd_plugin::{Host, HostSettings, Plugin, declared_params};
 
 use vouchd_text::plain;
 
-use super::open_cache;
-use crate::checker::files::sha256;
+use super::{open_cache, resolve};
+use crate::checker::files::{read_named, sha256};
 use crate::output::print;
 use crate::table::Table;
 
@@ -26,6 +25,9 @@ pub struct InspectArgs {
     /// As JSON
     #[arg(long)]
     json: bool,
+    /// What it may use, as in the configuration: '{ memory = "32MiB" }' [default: what a check may use by default]
+    #[arg(long, value_name = "TOML")]
+    limits: Option<String>,
 }
 
 /// What can be known of a file.
@@ -40,6 +42,7 @@ pub struct Inspection {
     error: Option<String>,
     /// None: nothing is declared.
     params: Option<Vec<Param>>,
+    /// Why what is declared can't be read: the daemon then hands over whatever a check gives.
     params_error: Option<String>,
 }
 
@@ -58,7 +61,14 @@ struct About {
 }
 
 pub fn inspect(args: &InspectArgs) -> anyhow::Result<ExitCode> {
-    let found = examine(&args.file, None)?;
+    let limits = match &args.limits {
+        Some(text) => {
+            let config = resolve(&format!("[check.inspect]\nplugin = \"inspect\"\nlimits = {text}\n"))?;
+            config.checks.into_iter().next().map(|check| check.limits).unwrap_or_default()
+        }
+        None => Limits::default(),
+    };
+    let found = examine(&args.file, &limits, None)?;
     if args.json {
         print(serde_json::to_string_pretty(&found)? + "\n")?;
     } else {
@@ -67,15 +77,15 @@ pub fn inspect(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     Ok(if found.reason_against().is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Reads and compiles a file; compiled code may be kept in a cache.
+/// Reads a file and loads it as the daemon does; compiled code may be kept in a cache.
 ///
 /// # Errors
 /// If it can't be read, or there can't be a host.
-pub fn examine(file: &Path, cache: Option<&Path>) -> anyhow::Result<Inspection> {
-    let bytes = fs::read(file).with_context(|| format!("reading {}", file.display()))?;
-    let host = Host::new(HostSettings { cache: open_cache(cache)?, ..HostSettings::default().isolated() })?;
+pub fn examine(file: &Path, limits: &Limits, cache: Option<&Path>) -> anyhow::Result<Inspection> {
+    let bytes = read_named(file)?;
+    let host = Host::new(HostSettings { cache: open_cache(cache)?, ..HostSettings::fitting([limits]).isolated() })?;
     let started = Instant::now();
-    let (plugin, error) = match host.compile(&bytes) {
+    let (plugin, error) = match host.load(&bytes) {
         Ok(plugin) => (Some(about(&plugin, started.elapsed().as_millis())), None),
         Err(error) => (None, Some(error.to_string())),
     };
@@ -90,7 +100,12 @@ pub fn examine(file: &Path, cache: Option<&Path>) -> anyhow::Result<Inspection> 
 impl Inspection {
     /// Why the daemon could not use the file.
     pub fn reason_against(&self) -> Option<&str> {
-        self.error.as_deref().or(self.params_error.as_deref())
+        self.error.as_deref()
+    }
+
+    /// Why it can't be known which parameters it takes.
+    pub fn params_error(&self) -> Option<&str> {
+        self.params_error.as_deref()
     }
 
     /// Size, kind and imports, on one line.
@@ -169,7 +184,10 @@ impl fmt::Display for Inspection {
                 }
             }
         }
-        for error in [&self.error, &self.params_error].into_iter().flatten() {
+        if let Some(error) = &self.params_error {
+            writeln!(f, "\n  takes whatever parameters a check gives: {}", plain(error))?;
+        }
+        if let Some(error) = &self.error {
             writeln!(f, "\n  can't be used as a plugin: {}", plain(error))?;
         }
         Ok(())

@@ -77,6 +77,7 @@ fn read(sources: Sources) -> anyhow::Result<Vec<PluginState>> {
                 states.insert(state.name.clone(), state);
             }
             Event::Gone { state } => drop(states.remove(&state.name)),
+            Event::Problems { .. } => {}
             Event::Ready { problems } => {
                 for problem in problems {
                     complain(vouchd_text::plain(&problem.to_string()));

@@ -22,6 +22,7 @@ use self::show::{Costs, about, shown};
 use self::watch::Snapshot;
 use super::project::Project;
 use super::{key_value, open_cache, resolve};
+use crate::checker::files::read_named;
 use crate::commands::config::{self, DEFAULT_FILE};
 use crate::output::{complain, print};
 
@@ -173,7 +174,7 @@ struct Bench {
 impl Bench {
     fn load<'a>(subject: &Subject, checks: impl IntoIterator<Item = &'a Check>) -> anyhow::Result<Bench> {
         let file = &subject.plugin;
-        let bytes = fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+        let bytes = read_named(file)?;
         let settings = HostSettings::fitting(checks.into_iter().map(|check| &check.limits)).isolated();
         let host = Host::new(HostSettings { cache: open_cache(subject.cache.as_deref())?, ..settings })?;
         let plugin = host.load(&bytes).with_context(|| format!("{} can't be used as a plugin", file.display()))?;

@@ -208,3 +208,85 @@ fn shorter_lives_of_other_seeds_break_nothing_either() {
         live(seed, model, Duration::from_secs(600));
     }
 }
+
+/// Gives `node` these addresses, and looks what becomes of the pair: how long nobody or both were active, at the most.
+fn step(world: &mut World, node: usize, addresses: &[IpAddr]) -> Duration {
+    reload(world, node, "a step", |config, _| config.addresses = addresses.to_vec());
+    let mut longest = Duration::ZERO;
+    let mut since = world.now;
+    for _ in 0..1_000 {
+        world.run(millis(10));
+        match world.nodes.iter().filter(|node| node.is_active()).count() {
+            1 => since = world.now,
+            _ => longest = longest.max(world.now.since(since)),
+        }
+    }
+    longest
+}
+
+#[test]
+fn a_list_of_addresses_is_changed_node_by_node_with_one_active_router_all_the_time() {
+    let (old, new) = (VIP, second_vip(1));
+    for model in [config(100), v2(100), Config { preempt: false, ..config(100) }] {
+        for first in 0..2 {
+            let second = Config { priority: Priority::new(80), ..model.clone() };
+            let mut world = World::new(1, [model.clone(), second]);
+            world.run(seconds(10.0));
+            assert!(world.nodes[0].is_active());
+            for addresses in [vec![old, new], vec![new]] {
+                for node in [first, 1 - first] {
+                    let what = format!("{:?}, node {node} of {first} to {addresses:?}", model.version);
+                    assert_eq!(step(&mut world, node, &addresses), Duration::ZERO, "{what}");
+                    let holders =
+                        |address| world.nodes.iter().filter(|node| node.kernel.contains_key(&address)).count();
+                    assert!(holders(old) <= 1 && holders(new) <= 1, "{what}");
+                    let active = &world.nodes[0];
+                    assert!(active.config.addresses.iter().all(|address| holders(*address) == 1), "{what}");
+                }
+            }
+        }
+    }
+}
+
+/// Without an address in common they are two virtual routers on the way: each address has one holder, and the last step
+/// makes them one again within an interval.
+#[test]
+fn addresses_that_are_replaced_at_once_have_one_holder_each_on_the_way() {
+    for model in [config(100), v2(100)] {
+        for first in 0..2 {
+            let second = Config { priority: Priority::new(80), ..model.clone() };
+            let mut world = World::new(1, [model.clone(), second]);
+            world.run(seconds(10.0));
+            let new = second_vip(1);
+            reload(&mut world, first, "a step", |config, _| config.addresses = vec![new]);
+            world.run(seconds(10.0));
+            for address in [VIP, new] {
+                let holders = world.nodes.iter().filter(|node| node.kernel.contains_key(&address)).count();
+                assert_eq!(holders, 1, "{address}");
+            }
+            assert!(step(&mut world, 1 - first, &[new]) <= seconds(1.1));
+            assert!(world.nodes[0].is_active() && !world.nodes[1].is_active());
+        }
+    }
+}
+
+/// In version 3 an interval is learned from the active router, whoever changes first.
+#[test]
+fn an_interval_is_changed_node_by_node_in_version_3_with_one_active_router_all_the_time() {
+    for (from, to) in [(100, 20), (20, 100), (100, 1000), (1000, 10)] {
+        for first in 0..2 {
+            let model = Config { interval: interval(from), ..config(100) };
+            let second = Config { priority: Priority::new(80), ..model.clone() };
+            let mut world = World::new(1, [model, second]);
+            world.run(seconds(60.0));
+            for node in [first, 1 - first] {
+                reload(&mut world, node, "a step", |config, _| config.interval = interval(to));
+                for _ in 0..2_000 {
+                    world.run(millis(20));
+                    let active: Vec<_> = world.nodes.iter().map(|node| node.is_active()).collect();
+                    assert_eq!(active, [true, false], "{from} to {to} cs, node {node} of {first}");
+                }
+            }
+        }
+    }
+}

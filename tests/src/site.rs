@@ -132,6 +132,15 @@ impl Site {
         self.switch.sh(&format!("ip link set {} {state}", node.port())).map(drop)
     }
 
+    /// Keeps multicast from a host, or lets it through again; what the host sends arrives all the same.
+    ///
+    /// # Errors
+    /// When the switch can't be changed.
+    pub fn multicast(&self, node: Node, delivered: bool) -> anyhow::Result<()> {
+        let flood = if delivered { "on" } else { "off" };
+        self.switch.sh(&format!("bridge link set dev {} mcast_flood {flood}", node.port())).map(drop)
+    }
+
     /// Prints the end of every daemon's log.
     pub fn print_logs(&self) {
         const LINES: usize = 120;

@@ -1,0 +1,190 @@
+//! Two routers that do not understand each other: what each of them says about it, through the binary.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use serde_json::Value;
+use vouchd_tests::site::INTERFACE;
+use vouchd_tests::vouchd::{Files, Vouchd, binary};
+use vouchd_tests::wait::until;
+use vouchd_tests::{Need, Node, Site, VIP, system_test};
+
+const LONG: Duration = Duration::from_secs(20);
+
+/// Both routers of a case: what their instances say beside the addresses and the interface.
+struct Case {
+    name: &'static str,
+    nginx01: &'static str,
+    nginx02: &'static str,
+    /// What nginx02 says about nginx01.
+    says: &'static [&'static str],
+}
+
+const FAST: &str = "virtual_router_id = 55\nversion = 3\nadvert_interval = \"200ms\"\n";
+
+const CASES: [Case; 6] = [
+    Case {
+        name: "another password",
+        nginx01: "virtual_router_id = 55\nversion = 2\nauth = { type = \"pass\", password = \"1234\" }\n",
+        nginx02: "virtual_router_id = 55\nversion = 2\nauth = { type = \"pass\", password = \"4321\" }\n",
+        says: &["of its advertisements were discarded (auth_password), the last ", "set the same password on both"],
+    },
+    Case {
+        name: "another virtual router id",
+        nginx01: "virtual_router_id = 56\nversion = 3\nadvert_interval = \"200ms\"\n",
+        nginx02: FAST,
+        says: &["for 192.168.175.100, under the virtual router id 56", "set the same virtual_router_id on both"],
+    },
+    Case {
+        name: "another version",
+        nginx01: FAST,
+        nginx02: "virtual_router_id = 55\nversion = 2\n",
+        says: &["(version), the last ", "set the same version on both"],
+    },
+    Case {
+        name: "a peer that is not configured",
+        nginx01: "unicast = { source = \"192.168.175.101\", peers = [\"192.168.175.102\"] }\n\
+                  virtual_router_id = 55\nversion = 3\nadvert_interval = \"200ms\"\n",
+        nginx02: "unicast = { source = \"192.168.175.102\", peers = [\"192.168.175.121\"] }\n\
+                  virtual_router_id = 55\nversion = 3\nadvert_interval = \"200ms\"\n",
+        says: &["(unknown_peer), the last ", "add it to unicast.peers of this router"],
+    },
+    Case {
+        name: "multicast against unicast",
+        nginx01: FAST,
+        nginx02: "unicast = { source = \"192.168.175.102\", peers = [\"192.168.175.101\"] }\n\
+                  virtual_router_id = 55\nversion = 3\nadvert_interval = \"200ms\"\n",
+        says: &["(destination), the last ", "set unicast on both, or on neither"],
+    },
+    Case {
+        name: "another interval of version 2",
+        nginx01: "virtual_router_id = 55\nversion = 2\nadvert_interval = \"2s\"\n",
+        nginx02: "virtual_router_id = 55\nversion = 2\n",
+        says: &["(interval), the last ", "set the same advert_interval on both"],
+    },
+];
+
+fn start(site: &Site, node: Node, priority: u8, instance: &str) -> anyhow::Result<Vouchd> {
+    let files = Files::without_builtins(site, node)?;
+    let text = format!(
+        "[instance.web]\ninterface = \"{INTERFACE}\"\npriority = {priority}\naddresses = [\"{VIP}\"]\n{instance}"
+    );
+    Vouchd::start_with(site, node, files, &text)
+}
+
+/// Exit status and output of a command about a daemon.
+fn said(vouchd: &Vouchd, words: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
+    let mut command = Command::new(binary());
+    command.args(words).arg("--control").arg(vouchd.files.control()).stderr(Stdio::inherit());
+    let output = command.output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    // As one line, wherever it was wrapped.
+    Ok((output.status.code(), text.split_whitespace().collect::<Vec<_>>().join(" ")))
+}
+
+/// Waits until the reason of the state, `status`, `explain` and the exit status say what they should.
+fn wait_for_claim(vouchd: &Vouchd, who: Node, words: &[&str]) -> anyhow::Result<()> {
+    let claim = format!("{} also claims to be active", who.address());
+    let says_it = |text: &str| text.contains(&claim) && words.iter().all(|part| text.contains(part));
+    let reason = || vouchd.instance("web").map(|web| web["reason"].as_str().unwrap_or_default().to_owned());
+    until(&format!("{claim}, {words:?}"), LONG, || reason().is_ok_and(|reason| says_it(&reason)))
+        .with_context(|| format!("{:?}\n{:?}", reason(), said(vouchd, &["status"])))?;
+    let (code, status) = said(vouchd, &["status"])?;
+    ensure!(code == Some(2) && says_it(&status), "exit status {code:?}, expected 2: {status}");
+    let (code, json) = said(vouchd, &["status", "--json"])?;
+    let json: Value = serde_json::from_str(&json)?;
+    ensure!(code == Some(2) && json["level"] == "fault", "exit status {code:?}, expected 2: {json}");
+    let peers = json["instances"][0]["peers"].as_array().context("no peers")?;
+    let address = who.address().to_string();
+    let peer = peers.iter().find(|peer| peer["address"] == *address).context("not among the peers")?;
+    ensure!(peer["claim"].as_str().is_some_and(says_it), "{peer}");
+    let (_, explained) = said(vouchd, &["explain"])?;
+    ensure!(says_it(&explained), "{explained}");
+    Ok(())
+}
+
+fn shows(case: &Case) {
+    system_test(case.name, &[Need::Vouchd], |site| {
+        let first = start(site, Node::Nginx01, 100, case.nginx01)?;
+        let second = start(site, Node::Nginx02, 80, case.nginx02)?;
+        for vouchd in [&first, &second] {
+            vouchd.wait_state("web", "active", LONG)?;
+        }
+        wait_for_claim(&second, Node::Nginx01, case.says)?;
+        ensure!(second.process.log().contains("192.168.175.101 also claims to be active"), "{}", second.process.log());
+        // The other one goes: nothing is left of it but its count.
+        first.stop()?;
+        until("all to be well", LONG, || said(&second, &["status"]).is_ok_and(|(code, _)| code == Some(0)))?;
+        second.stop()?;
+        Ok(())
+    });
+}
+
+#[test]
+fn another_password_is_seen() {
+    shows(&CASES[0]);
+}
+
+#[test]
+fn another_virtual_router_id_is_seen() {
+    shows(&CASES[1]);
+}
+
+#[test]
+fn another_version_is_seen() {
+    shows(&CASES[2]);
+}
+
+#[test]
+fn a_missing_unicast_peer_is_seen() {
+    shows(&CASES[3]);
+}
+
+#[test]
+fn multicast_against_unicast_is_seen() {
+    shows(&CASES[4]);
+}
+
+#[test]
+fn another_interval_is_seen() {
+    shows(&CASES[5]);
+}
+
+#[test]
+fn a_router_that_does_not_hear_the_better_one_is_seen_and_steps_back_when_it_does() {
+    system_test("one-way loss", &[Need::Vouchd], |site| {
+        let first = start(site, Node::Nginx01, 100, FAST)?;
+        first.wait_state("web", "active", LONG)?;
+        site.multicast(Node::Nginx02, false)?;
+        let second = start(site, Node::Nginx02, 80, FAST)?;
+        second.wait_state("web", "active", LONG)?;
+        let words = ["with priority 80", "it does not receive what 192.168.175.101 sends, or discards it"];
+        wait_for_claim(&first, Node::Nginx02, &words)?;
+        // The other one hears nobody and can't know.
+        let (code, status) = said(&second, &["status"])?;
+        ensure!(code == Some(0) && status.contains("no active router was heard on ens33"), "{code:?}: {status}");
+        ensure!(first.instance("web")?["state"] == "active", "the better one stays");
+
+        site.multicast(Node::Nginx02, true)?;
+        second.wait_state("web", "backup", LONG)?;
+        until("all to be well", LONG, || said(&first, &["status"]).is_ok_and(|(code, _)| code == Some(0)))?;
+        let web = second.instance("web")?;
+        let peer = &web["peers"][0];
+        ensure!(peer["address"] == "192.168.175.101" && peer["claim"].is_null(), "{web}");
+        ensure!(peer["accepted"].as_u64() > Some(0) && peer["last_accepted"].is_string(), "{web}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_peer_that_was_never_heard_is_shown_as_that_and_is_no_fault() {
+    system_test("a silent unicast peer", &[Need::Vouchd], |site| {
+        let first = start(site, Node::Nginx01, 100, CASES[3].nginx01)?;
+        first.wait_state("web", "active", LONG)?;
+        until("all to be well", LONG, || said(&first, &["status"]).is_ok_and(|(code, _)| code == Some(0)))?;
+        let (_, status) = said(&first, &["status"])?;
+        ensure!(status.contains("peer 192.168.175.102: never heard"), "{status}");
+        Ok(())
+    });
+}

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use vouchd_text::is_unprintable;
 
 use crate::errors::Problem;
 use crate::hints;
@@ -146,7 +147,7 @@ impl<'a> Value<'a> {
             | DeValue::Datetime(_) => {
                 let place = self.place();
                 let text = place.text();
-                let shown: String = text.chars().filter(|c| !c.is_control()).take(80).collect();
+                let shown: String = text.chars().filter(|c| !is_unprintable(*c)).take(80).collect();
                 format!("{} = {shown}{}", self.path, if text.chars().nth(80).is_some() { "..." } else { "" })
             }
         }

@@ -5,6 +5,8 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use vouchd_text::is_unprintable;
+
 use crate::errors::Problem;
 
 /// One file's path and text.
@@ -120,8 +122,7 @@ impl Place {
 
 /// The character, unless it would do something to a terminal or to the order of what is shown.
 pub(crate) fn printable(c: char) -> char {
-    let reorders = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    if c.is_control() || reorders { '\u{fffd}' } else { c }
+    if is_unprintable(c) { '\u{fffd}' } else { c }
 }
 
 /// The line with stars for what is assigned to `password`: errors are logged.

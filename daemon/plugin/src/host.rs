@@ -27,7 +27,7 @@ use crate::probes::Probes;
 use crate::ready::Ready;
 use crate::slots::Slots;
 use crate::state::{MAX_MEMO, RunState, Setting};
-use crate::text::{cut, line};
+use crate::text::{cut, line, metric_name};
 
 /// A plugin gets this long to start when it is loaded, and as much CPU time as a check may use in a run.
 const START_TIME: Duration = Duration::from_secs(5);
@@ -499,7 +499,7 @@ fn clean(report: types::Report) -> Report {
             .into_iter()
             .filter(|m| m.value.is_finite())
             .take(MAX_METRICS)
-            .map(|m| Metric { name: cut(&m.name, MAX_NAME), value: m.value, unit: cut(&m.unit, MAX_NAME) })
+            .map(|m| Metric { name: metric_name(&m.name, MAX_NAME), value: m.value, unit: cut(&m.unit, MAX_NAME) })
             .collect(),
     }
 }

@@ -14,6 +14,8 @@ mod cache;
 mod checker;
 mod commands;
 mod demo;
+#[cfg(test)]
+mod documented;
 mod logging;
 mod output;
 mod pipe;
@@ -25,12 +27,29 @@ mod table;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use self::output::complain;
+use self::output::complain_about;
 use clap::{Parser, Subcommand};
 use vouchd_plugin::{CompileJob, compile_as_child};
 
+const PURPOSE: &str = "\
+VRRP failover with health checks in sandboxed WebAssembly
+
+Two or more machines share a virtual address. vouchd lets a machine hold it only while its checks vouch for the service \
+there, and moves it to the best of the others when they don't.";
+
+const HELP: &str = "\
+Examples:
+  vouchd config check            whether /etc/vouchd/vouchd.toml is right
+  vouchd run                     the daemon in the foreground, as systemd starts it
+  vouchd status                  whether all is well, in words and as exit status
+  vouchd explain web             why the instance web is in its state, and who would win
+  vouchd plugin test check.wasm  what a plugin says, run as the daemon would
+
+Exit status: 0 done, 1 failed, 2 wrong usage or configuration. That of `vouchd status` says how well all is: 0 well,
+1 degraded, 2 a fault, or the daemon can't be asked.";
+
 #[derive(Debug, Parser)]
-#[command(name = "vouchd", version, about, max_term_width = 100)]
+#[command(name = "vouchd", version, about, long_about = PURPOSE, after_help = HELP, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -47,7 +66,11 @@ enum Command {
     /// Looks at configuration files
     #[command(subcommand)]
     Config(commands::config::ConfigCommand),
-    /// Shows what the running daemon is and does
+    /// Shows what the running daemon is and does, and whether all is well
+    ///
+    /// Exit status: 0 if all is well; 1 if something is degraded (a check that does not pass, a lowered priority, no
+    /// checker, a configuration on disk that can't be used, …); 2 for a fault (an instance can't take part, two routers are
+    /// active, an address is not where it should be, …) and if the daemon can't be asked. The same with --json.
     Status(commands::status::StatusArgs),
     /// Says why an instance is in its state, its priority term by term, and who would win
     Explain(commands::status::ExplainArgs),
@@ -92,7 +115,7 @@ fn main() -> ExitCode {
         Command::Compile { parent, max_memory, memory, cpu } => compile(CompileJob { parent, max_memory, memory, cpu }),
     };
     done.unwrap_or_else(|error| {
-        complain(format_args!("vouchd: {error:#}"));
+        complain_about(&error);
         ExitCode::FAILURE
     })
 }

@@ -22,6 +22,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 use url::Url;
+use vouchd_text::is_unprintable;
 
 /// Everything that one check may reach. The default is nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -329,7 +330,8 @@ fn quote_key(name: &str) -> String {
 fn quote(text: &str) -> String {
     let escaped = text.chars().map(|c| match c {
         '"' | '\\' => format!("\\{c}"),
-        c if c.is_control() => format!("\\u{:04X}", u32::from(c)),
+        c if is_unprintable(c) && u32::from(c) > 0xffff => format!("\\U{:08X}", u32::from(c)),
+        c if is_unprintable(c) => format!("\\u{:04X}", u32::from(c)),
         c => c.to_string(),
     });
     format!("\"{}\"", escaped.collect::<String>())

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use toml::de::DeValue;
+use vouchd_text::is_unprintable;
 use vouchd_wire::{AdvertInterval, Auth, ChecksumForm, Priority, Version, Vrid};
 
 use crate::InstancePlaces;
@@ -94,7 +95,7 @@ fn interface_name(value: &Value<'_>, problems: &mut Problems) -> Option<String> 
     let name = value.string(expected, problems)?;
     let valid = (1..=15).contains(&name.len())
         && !matches!(name, "." | "..")
-        && !name.chars().any(|c| matches!(c, '/' | ':') || c.is_whitespace() || c.is_control());
+        && !name.chars().any(|c| matches!(c, '/' | ':') || c.is_whitespace() || is_unprintable(c));
     if !valid {
         value.error(format!("expected {expected}"), problems);
     }

@@ -164,7 +164,7 @@ fn directory_of_drop_in(file: &Path) -> Option<PathBuf> {
 /// # Errors
 /// What is wrong with it, in words.
 pub fn load(file: &Path) -> anyhow::Result<Config> {
-    vouchd_config::load(file).map_err(|errors: Errors| anyhow::anyhow!("{errors}"))
+    Ok(vouchd_config::load(file)?)
 }
 
 /// The files of the checks' plugins, by the plugin's name.

@@ -203,11 +203,6 @@ impl<N: Network> Engine<N> {
         self.interfaces.keys().map(|name| Watched { interface: name.clone(), addresses: addresses_on(name) }).collect()
     }
 
-    /// Whether any instance on the interface uses multicast.
-    pub fn uses_multicast(&self, interface: &str) -> bool {
-        self.routers.values().any(|router| router.interface() == interface && router.uses_multicast())
-    }
-
     /// What is known of the interfaces in use.
     pub fn known_links(&self) -> Vec<(String, LinkState)> {
         let known =

@@ -86,8 +86,8 @@ pub struct Protocol {
     watcher: LinkWatcher,
     arp: ArpWatcher,
     claims: Receiver<ArpClaim>,
-    /// By interface: the index and the groups with which its socket was opened.
-    opened: BTreeMap<String, (u32, bool)>,
+    /// By interface: the index with which its socket was opened.
+    opened: BTreeMap<String, u32>,
     pulse: Arc<Pulse>,
     buffer: Vec<u8>,
     log: Log,
@@ -216,14 +216,14 @@ impl Protocol {
     fn open_socket(&mut self, interface: &str, state: &LinkState) -> std::io::Result<()> {
         match state {
             LinkState::Up { index, .. } | LinkState::NoAddress { index, .. } | LinkState::Down { index, .. } => {
-                let wanted = (*index, self.engine.uses_multicast(interface));
-                if self.opened.get(interface) == Some(&wanted) {
+                if self.opened.get(interface) == Some(index) {
                     return Ok(());
                 }
                 self.opened.remove(interface);
-                let groups = if wanted.1 { Groups::Vrrp } else { Groups::None };
-                self.engine.network().open(interface, groups)?;
-                self.opened.insert(interface.to_owned(), wanted);
+                // A router that uses unicast listens to the group too: another one that speaks to it for the same addresses
+                // is worth knowing.
+                self.engine.network().open(interface, Groups::Vrrp)?;
+                self.opened.insert(interface.to_owned(), *index);
             }
             LinkState::Missing => {
                 self.opened.remove(interface);
@@ -281,12 +281,12 @@ impl Protocol {
     fn configure(&mut self, now: Time, instances: &[Instance], health: BTreeMap<String, Health>) {
         self.engine.configure(now, instances, health);
         let watched = self.engine.watched();
-        self.opened.retain(|name, (_, multicast)| {
+        self.opened.retain(|name, _| {
             let used = watched.iter().any(|watched| watched.interface == *name);
             if !used {
                 self.engine.network().close(name);
             }
-            used && *multicast == self.engine.uses_multicast(name)
+            used
         });
         // An interface that is watched already is not told again, so its socket is opened anew here.
         for (interface, state) in self.engine.known_links() {

@@ -161,7 +161,9 @@ impl Main {
         let config = match files.resolve() {
             Ok(config) => config,
             Err(errors) => {
-                error!("the configuration can't be used ({why}); what runs goes on:\n{errors}");
+                error!("the configuration can't be used ({why}); what runs goes on:");
+                // A line of the log each: one that holds line breaks is one that others can forge.
+                errors.to_string().lines().for_each(|line| error!("{line}"));
                 self.show(|shown| shown.error = Some(errors.to_string()));
                 return;
             }
@@ -267,11 +269,11 @@ fn notify(states: &[NotifyState]) {
 
 fn warn_about(config: &Config) {
     for warning in &config.warnings {
-        warn!("{warning}");
+        warn!("{}", warning.headline());
     }
     // The file may come later, and until then the check is an error that is handled: no reason not to start.
     if let Err(missing) = config.check_plugins(&commands::config::available_plugins(config)) {
-        warn!("{missing}");
+        missing.to_string().lines().for_each(|line| warn!("{line}"));
     }
 }
 

@@ -72,7 +72,7 @@ impl VirtualRouter {
         self.config.vrid.get()
     }
 
-    pub fn uses_multicast(&self) -> bool {
+    fn uses_multicast(&self) -> bool {
         self.config.unicast.is_none()
     }
 

@@ -15,7 +15,7 @@ use vouchd_text::plain;
 
 use super::{open_cache, resolve};
 use crate::checker::files::{read_named, sha256};
-use crate::output::print;
+use crate::output::{print, print_json};
 use crate::table::Table;
 
 #[derive(Debug, Args)]
@@ -70,7 +70,7 @@ pub fn inspect(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     };
     let found = examine(&args.file, &limits, None)?;
     if args.json {
-        print(serde_json::to_string_pretty(&found)? + "\n")?;
+        print_json(&found)?;
     } else {
         print(found.to_string())?;
     }

@@ -15,7 +15,7 @@ use crate::checker::shelf::{Event, Shelf, Sources};
 use crate::checker::signature::Keys;
 use crate::commands::config::{self, DEFAULT_FILE};
 use crate::commands::status::{Target, Unanswered, plugin_table};
-use crate::output::{complain, print};
+use crate::output::{complain, print, print_json};
 use crate::pipe::PluginState;
 use crate::status;
 use crate::table::indented;
@@ -44,7 +44,7 @@ pub fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
         }
     };
     if args.json {
-        print(serde_json::to_string_pretty(&plugins)? + "\n")?;
+        print_json(&plugins)?;
     } else if plugins.is_empty() {
         print(indented(&format!("no plugins {whose}"), 0))?;
     } else {

@@ -52,7 +52,7 @@ pub fn run(command: PluginCommand) -> anyhow::Result<ExitCode> {
 /// Arguments as a configuration, so that they mean here what they mean there.
 fn resolve(text: &str) -> anyhow::Result<Config> {
     let file = PathBuf::from("arguments");
-    vouchd_config::resolve(vec![(file, text.to_owned())]).map_err(|errors| anyhow::anyhow!("{errors}"))
+    Ok(vouchd_config::resolve(vec![(file, text.to_owned())])?)
 }
 
 /// A directory where compiled plugins are kept, made if need be.

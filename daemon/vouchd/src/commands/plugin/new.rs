@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::language::Language;
 use super::project::{MANIFEST, check_name};
-use crate::output::{complain, print};
+use crate::output::{complain_about, print};
 
 /// Path below `sdk/`, and text.
 static SDK: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/sdk.rs"));
@@ -29,7 +29,7 @@ pub struct NewArgs {
 
 pub fn new(args: &NewArgs) -> anyhow::Result<ExitCode> {
     if let Err(error) = check_name(&args.name) {
-        complain(format_args!("vouchd: {error:#}"));
+        complain_about(&error);
         return Ok(ExitCode::from(2));
     }
     let dir = args.dir.clone().unwrap_or_else(|| PathBuf::from(&args.name));

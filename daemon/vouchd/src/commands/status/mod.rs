@@ -21,7 +21,7 @@ use serde::Serialize;
 pub use self::ask::Unanswered;
 use self::judge::{Level, Problem};
 pub use self::overview::plugin_table;
-use crate::output::{complain, print};
+use crate::output::{complain_about, print, print_json};
 use crate::status::Status;
 
 /// Which daemon to ask.
@@ -97,18 +97,18 @@ pub fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let status = match args.target.status() {
         Ok(status) => status,
         Err(error) => {
-            complain(format_args!("vouchd: {error:#}"));
+            complain_about(&error);
             return Ok(Level::Fault.into());
         }
     };
     let now = SystemTime::now();
     let problems = judge::problems(&status, now);
     let level = judge::level(&problems);
-    print(if args.json {
-        serde_json::to_string_pretty(&Judged { level, problems: &problems, status: &status })? + "\n"
+    if args.json {
+        print_json(&Judged { level, problems: &problems, status: &status })?;
     } else {
-        overview::overview(&status, &problems, args.all, now)
-    })?;
+        print(overview::overview(&status, &problems, args.all, now))?;
+    }
     Ok(level.into())
 }
 

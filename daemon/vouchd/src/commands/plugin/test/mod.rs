@@ -24,7 +24,7 @@ use super::project::Project;
 use super::{key_value, open_cache, resolve};
 use crate::checker::files::read_named;
 use crate::commands::config::{self, DEFAULT_FILE};
-use crate::output::{complain, print};
+use crate::output::{complain, complain_about, print};
 
 #[derive(Debug, Args)]
 pub struct TestArgs {
@@ -73,7 +73,7 @@ pub fn test(args: &TestArgs) -> anyhow::Result<ExitCode> {
     loop {
         let seen = Snapshot::of(&files);
         if let Err(error) = once(args, &subject) {
-            complain(format_args!("vouchd: {error:#}"));
+            complain_about(&error);
         }
         print(format!("\nwaiting for a change of {}; end with Ctrl-C\n\n", subject.plugin.display()))?;
         seen.wait_for_another(&files);

@@ -225,6 +225,19 @@ fn what_keepalived_calls_otherwise() {
 }
 
 #[test]
+fn a_key_in_the_wrong_table_is_told_where_it_belongs() {
+    for (text, place, words) in [
+        ("priority = 100\n".to_owned(), "1:1", "unknown key here (it belongs to an instance, below [instance.NAME])"),
+        ("[daemon]\nplugin = \"p\"\n".to_owned(), "2:1", "it belongs to a check, below [check.NAME]"),
+        (check_with("preempt = false"), "3:1", "it belongs to an instance"),
+        (check_with("realtime = false"), "3:1", "it belongs to [daemon]"),
+        (instance_with("weight = -20"), "6:1", "it belongs to a check"),
+    ] {
+        assert_error(&text, place, words);
+    }
+}
+
+#[test]
 fn what_is_missing_is_named_at_the_table() {
     let errors = errors(&[("v.toml", "# an empty instance\n[instance.web]\n")]);
     let shown = errors.to_string();

@@ -74,6 +74,26 @@ fn the_manual_names_every_key() {
     }
 }
 
+/// In a table that has none of them, each key is told where it belongs.
+#[test]
+fn every_key_is_known_to_belong_somewhere() {
+    for (table, belongs) in [
+        ("[daemon]\nx = 1", "[daemon]"),
+        ("[check.c]\nplugin = \"p\"\nx = 1", "a check"),
+        ("[instance.i]\nx = 1", "an instance"),
+    ] {
+        let errors = resolve(vec![("v.toml".into(), table.to_owned())]).expect_err("x is no key");
+        let known = errors.problems().iter().find_map(|p| p.message.split("expected one of: ").nth(1));
+        // These have the same name in several tables, in keepalived, or are not available yet.
+        let others = ["name", "user", "metrics"];
+        for key in known.expect("the keys that there are").split(", ").filter(|key| !others.contains(key)) {
+            let text = format!("{key} = 1\n");
+            let errors = resolve(vec![("v.toml".into(), text)]).expect_err("the root has none of them");
+            assert!(errors.to_string().contains(&format!("it belongs to {belongs}")), "{errors}");
+        }
+    }
+}
+
 #[test]
 fn the_examples_are_valid_and_give_no_warning() {
     let shipped = ["process", "http", "tcp"].map(str::to_owned);

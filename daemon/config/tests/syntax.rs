@@ -49,7 +49,9 @@ fn what_was_meant_by_a_line_is_said() {
         ("nopreempt", 1, "nopreempt is not TOML (keepalived's; write `preempt = false` instead)"),
         ("advert_int 1", 1, "write `advert_interval"),
         ("virtual_ipaddress {", 1, "write `addresses`"),
-        ("[instance.other", 1, ""),
+        ("[instance.other", 1, "expected ] at the end of a table's name: [instance.other]"),
+        ("[instance other]", 1, "expected a dot and no blank in a table's name: [instance.other]"),
+        ("[instance.\"other\"", 1, ""),
     ] {
         let text = format!("[instance.web]\n{line}\npriority = 1\n");
         let shown = errors(&[("v.toml", &text)]).to_string();

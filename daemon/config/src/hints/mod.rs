@@ -4,12 +4,62 @@ mod keepalived;
 
 pub(crate) use keepalived::{hint as for_keepalived, is_block};
 
+/// Keys and the tables that they belong to, for those that stand in another one.
+const TABLES: [(&str, &[&str]); 3] = [
+    (
+        "an instance, below [instance.NAME]",
+        &[
+            "interface",
+            "virtual_router_id",
+            "priority",
+            "version",
+            "advert_interval",
+            "auth",
+            "preempt",
+            "addresses",
+            "unicast",
+            "checks",
+            "lease",
+            "adopt",
+            "checksum",
+            "garp",
+        ],
+    ),
+    (
+        "a check, below [check.NAME]",
+        &[
+            "plugin",
+            "sha256",
+            "params",
+            "interval",
+            "timeout",
+            "fast_interval",
+            "rise",
+            "fall",
+            "weight",
+            "warn_weight",
+            "adjust",
+            "on_error",
+            "allow",
+            "limits",
+            "exit_codes",
+        ],
+    ),
+    (
+        "[daemon]",
+        &["plugin_dir", "builtin_plugin_dir", "plugin_keys", "control", "cache_dir", "error_grace", "realtime"],
+    ),
+];
+
 /// `, write ... instead` or `, did you mean ...?` or nothing, to follow "unknown key".
 pub(crate) fn for_key(unknown: &str, known: &[&str]) -> String {
     // A letter too few or too many is a typing mistake, whatever else it would mean elsewhere.
     let is_typed = known.iter().any(|key| strsim::damerau_levenshtein(unknown, key) == 1);
     if let Some(hint) = keepalived::hint(unknown).filter(|_| !is_typed) {
         return hint;
+    }
+    if let Some((table, _)) = TABLES.iter().find(|(_, keys)| keys.contains(&unknown)) {
+        return format!(" here (it belongs to {table})");
     }
     nearest(unknown, known.iter().copied()).map(|key| format!(" (did you mean `{key}`?)")).unwrap_or_default()
 }

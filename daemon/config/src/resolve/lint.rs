@@ -10,6 +10,17 @@ use crate::model::{Check, Daemon, Instance};
 use crate::reader::Problems;
 use crate::{InstancePlaces, PluginUse};
 
+/// A configuration with nothing in it.
+pub(super) fn nothing(main: &Path, checks: &[Check], instances: &[Instance], problems: &mut Problems) {
+    if checks.is_empty() && instances.is_empty() {
+        problems.warnings.push(Problem {
+            place: None,
+            subject: main.display().to_string(),
+            message: "there is no [instance.NAME] in any of the files, so vouchd does nothing".to_owned(),
+        });
+    }
+}
+
 pub(super) fn unused_checks(
     checks: &[Check],
     instances: &[Instance],

@@ -76,6 +76,7 @@ pub(crate) fn examine(main: &Path, sources: Vec<Source>, unread: Vec<Problem>) -
     let mut notes = Vec::new();
     // A check that seems unused may be used by what has errors.
     if problems.errors.is_empty() {
+        lint::nothing(main, &checks, &instances, &mut problems);
         lint::unused_checks(&checks, &instances, &plugins, &mut problems);
         lint::fleeting_files(&checks, &daemon, &plugins, &mut problems);
         lint::same_address_elsewhere(&instances, &instances_at, &mut problems);

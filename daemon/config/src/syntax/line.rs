@@ -10,6 +10,7 @@ pub(super) fn explain(line: &str, at: usize) -> Option<(Range<usize>, String)> {
     odd_sign(&code)
         .or_else(|| comment(&code))
         .or_else(|| keepalived(&code))
+        .or_else(|| header(&code))
         .or_else(|| colon(&code))
         .or_else(|| unquoted(&code, at))
         .or_else(|| unclosed(&code))
@@ -130,6 +131,30 @@ fn keepalived(code: &Code<'_>) -> Advice {
     let word = &code.line[start..end];
     let hint = hints::for_keepalived(word)?;
     Some((start..end, format!("{word} is not TOML{hint}")))
+}
+
+/// `[instance web]`, `[instance.web`
+fn header(code: &Code<'_>) -> Advice {
+    let start = code.find(|c| !c.is_whitespace()).filter(|(_, c)| *c == '[')?.0;
+    let line = code.line[start..].trim_end();
+    if line.contains([',', '=', '"', '\'']) || line.starts_with("[[") {
+        return None;
+    }
+    let (name, closed) = match line[1..].split_once(']') {
+        Some((name, _)) => (name.trim(), true),
+        None => (line[1..].trim(), false),
+    };
+    let words: Vec<&str> = name.split_whitespace().collect();
+    let is_word = |word: &&str| word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
+    if words.is_empty() || !words.iter().all(|word| is_word(word)) {
+        return None;
+    }
+    let range = start..start + line.len();
+    match (words.as_slice(), closed) {
+        ([kind, name], _) => Some((range, format!("expected a dot and no blank in a table's name: [{kind}.{name}]"))),
+        ([name], false) => Some((range, format!("expected ] at the end of a table's name: [{name}]"))),
+        (_, _) => None,
+    }
 }
 
 /// `priority: 100`, also within `{ }`

@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -100,4 +103,71 @@ fn a_check_keeps_its_interval_beside_hundreds_that_wait() {
     let body = "(call $probe (i32.const 64) (i32.const 14) (i32.const 64) (i32.const 1) (i32.const 1) (i32.const 64)
         (i32.const 1) (i32.const 100) (i32.const 0) (i32.const 2000))";
     keeps_its_interval_beside(guest(import, body), "tcp = [\"127.0.0.1:9000\"]");
+}
+
+/// As many as used to have room at the same time, and more.
+const HANGING: usize = 150;
+
+#[test]
+fn quick_checks_whose_backend_begins_to_hang_keep_no_other_out() {
+    system_test("a backend that begins to hang", &[Need::Vouchd], |site| {
+        let hangs = Arc::new(AtomicBool::new(false));
+        let silent = Arc::clone(&hangs);
+        let listening = site.host(Node::Nginx01).in_network(move || {
+            let listener = TcpListener::bind("127.0.0.1:9000").expect("a free port on a new host");
+            std::thread::spawn(move || {
+                let mut open = Vec::new();
+                for mut peer in listener.incoming().flatten() {
+                    if !silent.load(Ordering::SeqCst) {
+                        let _ = peer.write_all(b"1");
+                    }
+                    open.push(peer);
+                    // Those of long ago are over.
+                    let old = open.len().saturating_sub(1000);
+                    open.drain(..old);
+                }
+            });
+        })?;
+        listening.join().expect("no panic");
+        let import = r#"(import "vouchd:check/tcp@0.1.0" "probe"
+            (func $probe (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))"#;
+        // Until the `1` comes.
+        let body =
+            "(call $probe (i32.const 64) (i32.const 14) (i32.const 64) (i32.const 1) (i32.const 1) (i32.const 64)
+            (i32.const 1) (i32.const 100) (i32.const 0) (i32.const 2000))
+            (if (i32.load8_u (i32.const 2000)) (then unreachable))";
+        let files = Files::without_builtins(site, Node::Nginx01)?;
+        fs::write(files.plugin_dir().join("healthy.wasm"), guest("", ""))?;
+        fs::write(files.plugin_dir().join("asking.wasm"), guest(import, body))?;
+        let mut config = format!(
+            "[instance.web]\ninterface = \"{INTERFACE}\"\nvirtual_router_id = {VRID}\naddresses = [\"{VIP}\"]\n\
+             checks = [\"healthy\"]\n[check.healthy]\nplugin = \"healthy\"\ninterval = \"200ms\"\ntimeout = \"200ms\"\n"
+        );
+        for number in 0..HANGING {
+            let _ = writeln!(
+                config,
+                "[check.q{number:03}]\nplugin = \"asking\"\ninterval = \"1s\"\ntimeout = \"3s\"\n\
+                 allow = {{ tcp = [\"127.0.0.1:9000\"] }}"
+            );
+        }
+        let vouchd = Vouchd::start_with(site, Node::Nginx01, files, &config)?;
+        vouchd.wait_state("web", "active", Duration::from_secs(15))?;
+        let count = |verdict: &str| {
+            let status = vouchd.status().unwrap_or_default();
+            let checks = status["checks"].as_array().into_iter().flatten();
+            checks.filter(|check| check["verdict"] == verdict).count()
+        };
+        until("all to pass", Duration::from_secs(30), || count("pass") == HANGING + 1)?;
+        let before = vouchd.instance("web")?["transitions"].clone();
+        hangs.store(true, Ordering::SeqCst);
+        let passes = || vouchd.check("healthy").is_ok_and(|check| check["verdict"] == "pass");
+        holds("the healthy check passes", WATCHED, passes).with_context(|| format!("{:?}", vouchd.check("healthy")))?;
+        let status = vouchd.status()?;
+        let checks = status["checks"].as_array().into_iter().flatten();
+        let overloaded =
+            checks.filter(|check| check["message"].as_str().is_some_and(|text| text.contains("overloaded")));
+        ensure!(overloaded.count() == 0, "a run that waits costs no slot: {status}");
+        ensure!(vouchd.instance("web")?["transitions"] == before, "{}", vouchd.instance("web")?);
+        Ok(())
+    });
 }

@@ -27,6 +27,7 @@ pub(crate) fn build(settings: &HostSettings) -> wasmtime::Result<Engine> {
         .total_memories(slots * 2)
         .total_tables(slots * 4)
         .total_stacks(slots)
+        .total_gc_heaps(slots)
         .max_core_instances_per_component(128)
         .max_memories_per_component(8)
         .max_tables_per_component(16)

@@ -38,6 +38,16 @@ pub(crate) fn is_mismatch(error: &wasmtime::Error) -> bool {
     !(error.is::<LimitHit>() || error.is::<PoolConcurrencyLimitError>() || error.is::<I32Exit>() || error.is::<Trap>())
 }
 
+/// The reason of a run that was ended for the others' sake.
+pub(crate) fn out_of_room(total: u64, had: u64) -> String {
+    format!(
+        "out of memory: all plugins together wanted more than {} MiB, and this run had the most of it, {} MiB; let fewer such \
+         checks run at the same time, or lower their limits.memory",
+        total >> 20,
+        had >> 20
+    )
+}
+
 /// The reason of a run that computed for longer than its limit.
 pub(crate) fn cpu_exceeded(limits: &Limits) -> String {
     format!(

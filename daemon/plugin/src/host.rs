@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 use vouchd_config::{Grants, Limits};
 use vouchd_health::{Metric, Report, RunResult, Verdict};
 use wasmtime::component::{Component, HasSelf, Linker};
@@ -13,6 +14,7 @@ use wasmtime::{Engine, Module, Store};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::aside::Aside;
+use crate::budget::Budget;
 use crate::cache::{Cache, CacheSettings, hex};
 use crate::changes::Changes;
 use crate::command;
@@ -25,9 +27,9 @@ use crate::metered::{CpuExceeded, Metered};
 use crate::outcome::{LogLevel, LogLine, Outcome, Run, Watch};
 use crate::probes::Probes;
 use crate::ready::Ready;
-use crate::slots::Slots;
 use crate::state::{MAX_MEMO, RunState, Setting};
 use crate::text::{cut, line, metric_name};
+use crate::turns::{Bell, Cut, Meter, Turns};
 
 /// A plugin gets this long to start when it is loaded, and as much CPU time as a check may use in a run.
 const START_TIME: Duration = Duration::from_secs(5);
@@ -59,7 +61,7 @@ pub struct HostSettings {
     pub max_table_elements: u32,
     /// The largest `limits.cpu` of all checks.
     pub max_cpu: Duration,
-    /// Runs at the same time; more wait.
+    /// Runs at the same time, most of which wait for something; more are not begun.
     pub slots: u32,
 }
 
@@ -108,7 +110,10 @@ struct Inner {
     linker: Linker<RunState>,
     core_linker: wasmtime::Linker<RunState>,
     probes: Arc<Probes>,
-    slots: Slots,
+    /// Who may have an instance.
+    instances: Semaphore,
+    turns: Turns,
+    budget: Arc<Budget>,
     ticker: Ticker,
     /// What the most demanding check may use: a file has to fit into that.
     largest: Limits,
@@ -197,7 +202,9 @@ impl Host {
             linker,
             core_linker,
             probes: Arc::default(),
-            slots: Slots::new(settings.slots),
+            instances: Semaphore::new(settings.slots as usize),
+            turns: Turns::new(),
+            budget: Budget::of_this_machine(settings.max_memory),
             ticker,
             largest: Limits {
                 memory: settings.max_memory,
@@ -320,11 +327,13 @@ impl Host {
             .enable_time()
             .build()
             .map_err(|e| LoadError::Start(e.to_string()))?;
+        let meter = Meter::new(START_TIME);
         let setting = Setting {
             check: "load",
             grants: &Grants::default(),
             limits: &self.0.largest,
-            deadline: Instant::now() + START_TIME,
+            meter: Arc::clone(&meter),
+            share: self.0.budget.share(&Arc::default()),
             memo: Vec::new(),
             changes: None,
             program: ready.program(&[]),
@@ -332,9 +341,8 @@ impl Host {
         let mut store = self.store(setting);
         let _tick = self.0.ticker.guard();
         let started = runtime.block_on(async {
-            let mut used = Duration::ZERO;
             let starting = pin!(ready.try_start(&mut store));
-            tokio::time::timeout(START_TIME, Metered::new(starting, &mut used, self.0.largest.cpu)).await
+            tokio::time::timeout(START_TIME, Metered::new(starting, &meter, self.0.largest.cpu)).await
         });
         match started {
             Ok(Ok(Ok(()))) => Ok(()),
@@ -373,16 +381,16 @@ impl Host {
     }
 
     async fn run_noting(&self, plugin: &Plugin, run: Run<'_>, changes: Option<Arc<Changes>>) -> Outcome {
-        // Waiting for a slot says nothing about the service, so it does not count as the run's time.
-        let Ok(Some(_slot)) = tokio::time::timeout(run.timeout, self.0.slots.acquire(run.check)).await else {
-            return overloaded();
+        let Ok(Ok(_instance)) = tokio::time::timeout(run.timeout, self.0.instances.acquire()).await else {
+            return overloaded("more checks run at the same time than there is room for".to_owned());
         };
-        let started = Instant::now();
+        let (meter, bell) = (Meter::new(run.timeout), Arc::new(Bell::default()));
         let setting = Setting {
             check: run.check,
             grants: run.grants,
             limits: run.limits,
-            deadline: started + run.timeout,
+            meter: Arc::clone(&meter),
+            share: self.0.budget.share(&bell),
             memo: run.memo,
             changes,
             program: plugin.0.ready.program(run.params),
@@ -393,20 +401,21 @@ impl Host {
             params: run.params.to_vec(),
             budget_ms: u32::try_from(run.timeout.as_millis()).unwrap_or(u32::MAX),
         };
-        let mut cpu = Duration::ZERO;
         let mut instantiation = Duration::ZERO;
         let ended = {
             let _tick = self.0.ticker.guard();
             let call = pin!(plugin.0.ready.call(&mut store, &context, run.exit_codes, &mut instantiation));
-            match tokio::time::timeout(run.timeout, Metered::new(call, &mut cpu, run.limits.cpu)).await {
+            let metered = Metered::new(call, &meter, run.limits.cpu);
+            match self.0.turns.pace(run.check, &meter, &bell, metered, |ended| matches!(ended, Ok(Ok(_)))).await {
                 Ok(Ok(Ok(answer))) => Ended::Answer(answer),
                 Ok(Ok(Err(error))) => Ended::Broken(error),
                 Ok(Err(CpuExceeded)) => Ended::CpuExceeded,
-                Err(_) => Ended::TimedOut,
+                Err(Cut::TimedOut) => Ended::TimedOut,
+                Err(Cut::NoTurn) => Ended::NoTurn,
+                Err(Cut::Stopped) => Ended::OutOfRoom { total: self.0.budget.total() },
             }
         };
-        let duration = started.elapsed();
-        self.0.slots.took(run.check, duration, cpu);
+        let (duration, cpu) = (meter.took(), meter.used());
         let state = store.into_data();
         let log = state.lines.take();
         let result = result_of(ended, &state, &log, run.timeout, run.limits);
@@ -425,6 +434,12 @@ enum Ended {
     Broken(wasmtime::Error),
     CpuExceeded,
     TimedOut,
+    /// Others computed all the time.
+    NoTurn,
+    /// All plugins together had too much memory, and this one the most.
+    OutOfRoom {
+        total: u64,
+    },
 }
 
 fn result_of(ended: Ended, state: &RunState, log: &[LogLine], timeout: Duration, limits: &Limits) -> RunResult {
@@ -450,6 +465,8 @@ fn result_of(ended: Ended, state: &RunState, log: &[LogLine], timeout: Duration,
         }
         (Ended::Answer(Err(text)), _, _) => error(text),
         (Ended::Broken(broken), _, _) => error(failure::describe(&broken, limiter.hit(), last_words())),
+        (Ended::NoTurn, ..) => error(no_turn()),
+        (Ended::OutOfRoom { total }, ..) => error(failure::out_of_room(total, limiter.memory())),
         (Ended::CpuExceeded, None, _) => error(failure::cpu_exceeded(limits)),
         // That this host's file system did not answer says nothing about the service.
         (Ended::TimedOut, None, _) if let Some(place) = waits_for => {
@@ -463,9 +480,15 @@ fn error(reason: String) -> RunResult {
     RunResult::Error { reason: cut(&reason, MAX_REASON) }
 }
 
-fn overloaded() -> Outcome {
+fn no_turn() -> String {
+    "overloaded: others computed all the time, and this check had no turn within its timeout; make the checks' intervals \
+     longer"
+        .to_owned()
+}
+
+fn overloaded(why: String) -> Outcome {
     Outcome {
-        result: error("overloaded: no free slot within the timeout; make the checks' intervals longer".to_owned()),
+        result: error(format!("overloaded: {why}; make the checks' intervals longer")),
         duration: Duration::ZERO,
         instantiation: Duration::ZERO,
         cpu: Duration::ZERO,

@@ -30,6 +30,7 @@
 //! count runs.
 
 mod aside;
+mod budget;
 mod cache;
 mod calls;
 mod changes;
@@ -50,9 +51,9 @@ mod probes;
 mod program;
 mod ready;
 mod room;
-mod slots;
 mod state;
 mod text;
+mod turns;
 
 pub use aside::{Aside, Stuck};
 pub use cache::{CacheKey, CacheSettings};

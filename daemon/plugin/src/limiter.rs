@@ -3,6 +3,8 @@
 
 use wasmtime::ResourceLimiter;
 
+use crate::budget::{Exhausted, Share};
+
 /// Components of some languages consist of many modules.
 const MAX_INSTANCES: usize = 128;
 const MAX_TABLES: usize = 16;
@@ -21,6 +23,11 @@ pub(crate) enum LimitHit {
          limits.table_elements of this check, or fix the plugin"
     )]
     Table { wanted: u64, allowed: u64 },
+    #[error(
+        "out of memory: the {runs} plugins that run now want more than {} together, and this one has the most of it: let fewer \
+         such checks run at the same time, or lower their limits.memory", size(*.total)
+    )]
+    Shared { total: u64, runs: usize },
 }
 
 /// Limits of one run, over all memories and tables of the plugin together.
@@ -31,11 +38,12 @@ pub(crate) struct Limiter {
     table_limit: u64,
     elements: u64,
     hit: Option<LimitHit>,
+    share: Share,
 }
 
 impl Limiter {
-    pub(crate) fn new(memory_limit: u64, table_limit: u64) -> Self {
-        Limiter { memory_limit, memory: 0, table_limit, elements: 0, hit: None }
+    pub(crate) fn new(memory_limit: u64, table_limit: u64, share: Share) -> Self {
+        Limiter { memory_limit, memory: 0, table_limit, elements: 0, hit: None, share }
     }
 
     /// Peak of all memories in bytes: memories never shrink.
@@ -58,6 +66,9 @@ impl ResourceLimiter for Limiter {
         let wanted = self.memory.saturating_add(desired.saturating_sub(current) as u64);
         if wanted > self.memory_limit {
             return Err(self.refuse(LimitHit::Memory { wanted, allowed: self.memory_limit }));
+        }
+        if let Err(Exhausted { total, runs }) = self.share.grow(wanted - self.memory) {
+            return Err(self.refuse(LimitHit::Shared { total, runs }));
         }
         self.memory = wanted;
         Ok(true)
@@ -101,10 +112,15 @@ fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::Budget;
+
+    fn share() -> Share {
+        Budget::new(1 << 30).share(&std::sync::Arc::default())
+    }
 
     #[test]
     fn all_memories_together_stay_within_the_limit() {
-        let mut limiter = Limiter::new(2 << 20, 10);
+        let mut limiter = Limiter::new(2 << 20, 10, share());
         assert!(limiter.memory_growing(0, 1 << 20, None).is_ok());
         assert!(limiter.memory_growing(0, 1 << 20, None).is_ok());
         assert_eq!(limiter.memory(), 2 << 20);
@@ -115,7 +131,7 @@ mod tests {
 
     #[test]
     fn all_tables_together_stay_within_the_limit() {
-        let mut limiter = Limiter::new(0, 10);
+        let mut limiter = Limiter::new(0, 10, share());
         assert!(limiter.table_growing(0, 6, None).is_ok());
         assert!(limiter.table_growing(0, 5, None).is_err());
         assert_eq!(limiter.hit(), Some(&LimitHit::Table { wanted: 11, allowed: 10 }));

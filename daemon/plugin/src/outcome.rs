@@ -27,7 +27,7 @@ pub struct Run<'a> {
 #[derive(Debug)]
 pub struct Outcome {
     pub result: RunResult,
-    /// Wall clock, without waiting for a free slot.
+    /// Wall clock, without waiting for a turn to compute.
     pub duration: Duration,
     /// Of the run's duration, until the plugin's instance was there to be called.
     pub instantiation: Duration,

@@ -9,6 +9,7 @@ use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiVie
 
 use std::sync::Arc;
 
+use crate::budget::Share;
 use crate::changes::Changes;
 use crate::command::{self, Printed};
 use crate::contract::{ProbeError, http, log, memo, process, simple, tcp, types};
@@ -17,6 +18,7 @@ use crate::lines::{Lines, Printout};
 use crate::outcome::{LogLevel, Probe, Watch};
 use crate::output::Output;
 use crate::probes::{self, Looks, Probes};
+use crate::turns::Meter;
 
 /// Processes that are watched for one check: each takes a descriptor.
 const MAX_WATCHED: usize = 64;
@@ -34,7 +36,7 @@ pub(crate) struct RunState {
     check: String,
     pub(crate) grants: Grants,
     pub(crate) shared: Arc<Probes>,
-    deadline: Instant,
+    meter: Arc<Meter>,
     connections: u32,
     max_probes: usize,
     /// Bytes that a probe may send, and receive.
@@ -73,7 +75,9 @@ pub(crate) struct Setting<'a> {
     pub(crate) check: &'a str,
     pub(crate) grants: &'a Grants,
     pub(crate) limits: &'a Limits,
-    pub(crate) deadline: Instant,
+    pub(crate) meter: Arc<Meter>,
+    /// Of the memory of all runs.
+    pub(crate) share: Share,
     pub(crate) memo: Vec<u8>,
     pub(crate) changes: Option<Arc<Changes>>,
     /// Where the plugin is a program: others are handed their parameters when they are called.
@@ -122,7 +126,7 @@ impl RunState {
             check: setting.check.to_owned(),
             grants: setting.grants.clone(),
             shared: Arc::clone(shared),
-            deadline: setting.deadline,
+            meter: setting.meter,
             connections: limits.connections,
             max_probes: usize::try_from(limits.probes).unwrap_or(usize::MAX),
             probe_bytes: usize::try_from(limits.probe_bytes).unwrap_or(usize::MAX),
@@ -130,7 +134,7 @@ impl RunState {
             wasi,
             preview1,
             table,
-            limiter: Limiter::new(limits.memory, u64::from(limits.table_elements)),
+            limiter: Limiter::new(limits.memory, u64::from(limits.table_elements), setting.share),
             lines,
             printed,
             memo: Memo { before: setting.memo, kept: None, too_long: None },
@@ -149,7 +153,7 @@ impl RunState {
 
     /// How long a probe may take: what the plugin asked for (0: no wish), within what is left of the run.
     pub(crate) fn time(&self, wish_ms: u32) -> Duration {
-        let left = self.deadline.saturating_duration_since(Instant::now()).saturating_sub(MARGIN);
+        let left = self.meter.deadline().saturating_duration_since(Instant::now()).saturating_sub(MARGIN);
         let wish = if wish_ms == 0 { left } else { Duration::from_millis(u64::from(wish_ms)) };
         wish.min(left).max(Duration::from_millis(1))
     }

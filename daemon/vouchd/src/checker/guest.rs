@@ -20,6 +20,21 @@ pub struct Guests {
     memory: u64,
 }
 
+/// Runs at the same time that there is always room for.
+const LEAST_SLOTS: usize = 256;
+
+/// Each takes some of the areas that the kernel lets a process have.
+const MOST_SLOTS: usize = 4096;
+
+/// What little address space has room for.
+const FEW_SLOTS: u32 = 64;
+
+/// A run that waits keeps its place, so there is one for each check, and for those that a reload may bring.
+fn slots(checks: usize) -> u32 {
+    let slots = (2 * checks).next_power_of_two().clamp(LEAST_SLOTS, MOST_SLOTS);
+    u32::try_from(slots).unwrap_or(FEW_SLOTS)
+}
+
 /// The host for these checks: it reserves for each run what the hungriest of them may use.
 pub fn start(init: &Init, checks: &[Check]) -> anyhow::Result<(Loader<Plugin>, Guests)> {
     start_with(Compiler::own_child(), init, checks)
@@ -29,8 +44,15 @@ pub fn start(init: &Init, checks: &[Check]) -> anyhow::Result<(Loader<Plugin>, G
 pub fn start_with(compiler: Compiler, init: &Init, checks: &[Check]) -> anyhow::Result<(Loader<Plugin>, Guests)> {
     let fitting = HostSettings::fitting(checks.iter().map(|check| &check.limits));
     let memory = fitting.max_memory;
-    let cache = init.cache.clone().map(Into::into);
-    let host = Host::new(HostSettings { compiler, cache, ..fitting })?;
+    let cache: Option<vouchd_plugin::CacheSettings> = init.cache.clone().map(Into::into);
+    let host = |slots| {
+        let (compiler, cache) = (compiler.clone(), cache.clone());
+        Host::new(HostSettings { compiler, cache, slots, ..fitting.clone() })
+    };
+    let host = host(slots(checks.len())).or_else(|error| {
+        tracing::warn!("{error}; trying with room for {FEW_SLOTS} runs at the same time");
+        host(FEW_SLOTS)
+    })?;
     Ok((Loader::new(host.clone()), Guests { host, memory }))
 }
 

@@ -7,6 +7,7 @@ use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::SockaddrStorage;
 
+use super::error::lacking;
 use crate::changes::Changes;
 use crate::contract::ProbeError;
 use crate::contract::network::{Address, Link};
@@ -55,8 +56,10 @@ fn ip_bits(mask: &SockaddrStorage) -> Option<u8> {
     u8::try_from(ones).ok()
 }
 
+/// Whatever keeps the kernel from telling, no link or address is the cause.
 fn failed(errno: nix::errno::Errno) -> ProbeError {
-    ProbeError::Other(format!("asking the kernel for links and addresses: {errno}"))
+    const DOING: &str = "asking the kernel for links and addresses";
+    ProbeError::Unable(lacking(errno, DOING).unwrap_or_else(|| format!("this host failed at {DOING}: {errno}")))
 }
 
 #[cfg(test)]

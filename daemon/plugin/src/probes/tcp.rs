@@ -76,7 +76,8 @@ async fn converse(
     }
     let mut buffer = [0; 8192];
     while reply.data.len() < most {
-        let room = buffer.len().min(most - reply.data.len());
+        // One more than may come: it tells an end from a cut.
+        let room = buffer.len().min(most - reply.data.len()).min(bound + 1 - reply.data.len());
         let n = match stream.read(&mut buffer[..room]).await {
             Ok(n) => n,
             Err(error) => match failed(error) {
@@ -92,13 +93,13 @@ async fn converse(
         let overlap = request.until.as_ref().map_or(0, |u| u.len().saturating_sub(1));
         let from = reply.data.len().saturating_sub(overlap);
         reply.data.extend_from_slice(&buffer[..n]);
+        if reply.data.len() > bound {
+            return Err(too_many_bytes(bound));
+        }
         if let Some(until) = request.until.as_ref().filter(|u| !u.is_empty())
             && memmem::find(&reply.data[from..], until).is_some()
         {
             break;
-        }
-        if reply.data.len() > bound {
-            return Err(too_many_bytes(bound));
         }
     }
     Ok(())

@@ -1,21 +1,25 @@
 //! What a host can't do, or can't see, is an error of the check, and never something that the service did.
 
-use anyhow::ensure;
+use std::fmt::Write as _;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{bail, ensure};
 use vouchd_tests::host::Host;
-use vouchd_tests::vouchd::{binary, builtin_plugins};
+use vouchd_tests::pair::Plan;
+use vouchd_tests::site::INTERFACE;
+use vouchd_tests::vouchd::{Files, Vouchd, binary, builtin_plugins, config};
+use vouchd_tests::wait::until;
+use vouchd_tests::web::Web;
 use vouchd_tests::{Need, Node, system_test};
 
 const NEEDS: [Need; 1] = [Need::Vouchd];
 
-/// What a run of a built-in plugin says, on this host, after the command that comes first.
-fn test(host: &Host, before: &str, plugin: &str, allow: &str, params: &[&str]) -> anyhow::Result<String> {
-    let params: String = params.iter().map(|param| format!(" -p '{param}'")).collect();
-    let plugin = builtin_plugins().join(format!("{plugin}.wasm"));
-    let (vouchd, plugin) = (binary(), plugin.display().to_string());
-    host.sh(&format!(
-        "{before} {} plugin test {plugin} --timeout 5s --allow '{allow}'{params} 2>&1 || true",
-        vouchd.display()
-    ))
+/// What a run of a built-in plugin says on this host.
+fn test(host: &Host, plugin: &str, allow: &str, options: &str) -> anyhow::Result<String> {
+    let (vouchd, plugin) = (binary(), builtin_plugins().join(format!("{plugin}.wasm")));
+    let (vouchd, plugin) = (vouchd.display(), plugin.display());
+    host.sh(&format!("{vouchd} plugin test {plugin} --timeout 5s --allow '{{ {allow} }}' {options} 2>&1 || true"))
 }
 
 fn expect(said: &str, begins: &str, contains: &str) -> anyhow::Result<()> {
@@ -27,27 +31,68 @@ fn expect(said: &str, begins: &str, contains: &str) -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_host_without_descriptors_or_route_says_so() {
-    system_test("no descriptor, no route", &NEEDS, |site| {
+fn a_host_without_a_route_says_so() {
+    system_test("no route", &NEEDS, |site| {
         let host = site.host(Node::Nginx01);
-        let tcp = |before: &str, address: &str| {
-            let allow = format!(r#"{{ tcp = ["{address}"] }}"#);
-            test(host, before, "tcp", &allow, &[&format!("address={address}")])
-        };
+        let tcp =
+            |address: &str| test(host, "tcp", &format!(r#"tcp = ["{address}"]"#), &format!("-p address={address}"));
         // Nobody listens: that is the service's.
-        expect(&tcp("", "127.0.0.1:9")?, "fail:", "connection refused")?;
-        // The plugin's own code is compiled in another process; this one has what it needs besides the socket.
-        expect(&tcp("prlimit --nofile=10:4096", "127.0.0.1:9")?, "error:", "no file descriptor left, limit 10")?;
-        expect(&tcp("", "203.0.113.7:80")?, "error:", "no route for connecting to 203.0.113.7:80")?;
+        expect(&tcp("127.0.0.1:9")?, "fail:", "connection refused")?;
+        expect(&tcp("203.0.113.7:80")?, "error:", "no route for connecting to 203.0.113.7:80")?;
         let neighbour = format!("{}:80", Node::Nginx02.address());
-        expect(&tcp("", &neighbour)?, "fail:", "connection refused")?;
-        host.sh("ip link set eth0 down")?;
-        expect(&tcp("", &neighbour)?, "error:", "no route for connecting to")?;
+        expect(&tcp(&neighbour)?, "fail:", "connection refused")?;
+        host.sh(&format!("ip link set {INTERFACE} down"))?;
+        expect(&tcp(&neighbour)?, "error:", "no route for connecting to")?;
         host.sh("ip route add prohibit 203.0.113.0/24 && ip route add unreachable 198.51.100.0/24")?;
-        expect(&tcp("", "203.0.113.7:80")?, "error:", "does not permit connecting")?;
-        expect(&tcp("", "198.51.100.7:80")?, "error:", "unreachable")?;
-        let http = test(host, "", "http", r#"{ http = ["http://192.0.2.77/"] }"#, &["url=http://192.0.2.77/"])?;
+        expect(&tcp("203.0.113.7:80")?, "error:", "does not permit connecting")?;
+        expect(&tcp("198.51.100.7:80")?, "error:", "unreachable")?;
+        let http = test(host, "http", r#"http = ["http://192.0.2.77/"]"#, "-p url=http://192.0.2.77/")?;
         expect(&http, "error:", "no route for connecting to 192.0.2.77:80")
+    });
+}
+
+/// The daemon's checker, with checks of what runs all the while.
+#[test]
+fn a_checker_without_descriptors_says_so() {
+    system_test("no descriptor left", &NEEDS, |site| {
+        let host = site.host(Node::Nginx01);
+        let _web = Web::start(site, Node::Nginx01)?;
+        host.sh("sleep 300 > /dev/null 2>&1 &")?;
+        let mut rest = String::new();
+        for (name, params, allow) in [
+            ("tcp", r#"address = "127.0.0.1:80""#, r#"tcp = ["127.0.0.1:80"]"#),
+            ("http", r#"url = "http://127.0.0.1/""#, r#"http = ["http://127.0.0.1/"]"#),
+            ("process", r#"name = "sleep""#, r#"process = ["sleep"]"#),
+        ] {
+            let _ =
+                write!(rest, "[check.{name}]\nplugin = \"{name}\"\nparams = {{ {params} }}\nallow = {{ {allow} }}\n");
+            rest.push_str("interval = \"100ms\"\n\n");
+        }
+        rest += &config(Node::Nginx01, &Plan { check: None, ..Plan::default() });
+        rest += "checks = [\"tcp\", \"http\", \"process\"]\n";
+        let vouchd = Vouchd::start_with(site, Node::Nginx01, Files::new(site, Node::Nginx01)?, &rest)?;
+        let says = |name: &str, words: &str| vouchd.check(name).is_ok_and(|check| check.to_string().contains(words));
+        for (name, words) in [("tcp", "accepts connections"), ("http", "HTTP 200"), ("process", "named sleep")] {
+            until(&format!("{name} to pass"), Duration::from_secs(60), || says(name, words))?;
+        }
+        let checker = vouchd.checker()?;
+        // In the name of its user, who may.
+        let status = std::fs::read_to_string(format!("/proc/{checker}/status"))?;
+        let id = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)?.split_whitespace().next());
+        let (Some(uid), Some(gid)) = (id("Uid:"), id("Gid:")) else { bail!("{status}") };
+        let done = Command::new("setpriv")
+            .args([format!("--reuid={uid}"), format!("--regid={gid}"), "--clear-groups".to_owned()])
+            .args(["prlimit", "--pid", &checker.to_string(), "--nofile=3:3"])
+            .status()?;
+        ensure!(done.success(), "prlimit: {done}");
+        for name in ["tcp", "http", "process"] {
+            until(&format!("{name} to be an error"), Duration::from_secs(10), || {
+                says(name, "no file descriptor left, limit 3")
+            })?;
+            let check = vouchd.check(name)?;
+            ensure!(!check.to_string().contains("\"fail\""), "{check}");
+        }
+        Ok(())
     });
 }
 
@@ -119,34 +164,28 @@ fn a_count_is_never_cut() {
     system_test("1100 processes", &NEEDS, |site| {
         let host = site.host(Node::Nginx01);
         host.sh("for n in $(seq 1100); do sleep 300 > /dev/null 2>&1 & done")?;
-        let process = |limits: &str, params: &[&str]| {
-            let params = [&["name=sleep"], params].concat();
-            let allow = format!(r#"{{ process = ["sleep"] }}' {limits} --check 'c"#);
-            test(host, "", "process", &allow, &params)
-        };
+        let process =
+            |options: &str| test(host, "process", r#"process = ["sleep"]"#, &format!("-p name=sleep {options}"));
         // The host's own init sleeps as well.
-        expect(&process("", &["max=1050"])?, "fail:", "expected at most 1050")?;
-        expect(&process("", &["min=1100"])?, "pass:", "processes named sleep")?;
-        let cut = process("--limits '{ probe_bytes = \"16KiB\" }'", &["max=1050"])?;
+        expect(&process("-p max=1050")?, "fail:", "expected at most 1050")?;
+        expect(&process("-p min=1100")?, "pass:", "processes named sleep")?;
+        let cut = process("-p max=1050 --limits '{ probe_bytes = \"16KiB\" }'")?;
         expect(&cut, "error:", "limits.probe_bytes")
     });
 }
 
-/// The command line of a test or a daemon that checks for something has it in it.
+/// The command line of whoever checks for something has it in it.
 #[test]
 fn a_check_does_not_find_itself() {
     system_test("own processes", &NEEDS, |site| {
         let host = site.host(Node::Nginx01);
-        let said =
-            test(host, "", "process", "{ process = true }", &["cmdline=plugin test .*needle-in-a-command-line"])?;
-        // The shell that runs it has it, too, and is none of vouchd's: it says what it was started with.
-        ensure!(!said.contains("2 processes") && !said.starts_with("error:"), "{said}");
+        let (vouchd, plugin) = (binary(), builtin_plugins().join("process.wasm"));
+        // In two parts, so that the shell that runs it does not have it.
         let said = host.sh(&format!(
-            "exec {} plugin test {} --allow '{{ process = true }}' -p 'cmdline=needle-in-a-command-line' 2>&1 || true",
-            binary().display(),
-            builtin_plugins().join("process.wasm").display()
+            "part=needle-in-a; {} plugin test {} --allow '{{ process = true }}' -p cmdline=$part-command-line 2>&1 || true",
+            vouchd.display(),
+            plugin.display()
         ))?;
-        ensure!(said.starts_with("fail: no process"), "{said}");
-        Ok(())
+        expect(&said, "fail:", "no process with")
     });
 }

@@ -58,7 +58,12 @@ impl LinkSocket {
                 Err(Errno::EAGAIN) => return Ok(None),
                 // The interface went down; the socket hears it again when it comes back.
                 Err(Errno::EINTR | Errno::ENETDOWN) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    // An interface that is deleted leaves an error which no call to receive takes, and for which poll
+                    // would return at once until the socket is closed.
+                    let _ = self.0.take_error();
+                    return Err(error.into());
+                }
             }
         }
     }

@@ -178,9 +178,11 @@ impl VrrpSocket {
             Groups::Vrrp => !header.destination.is_multicast() || header.destination == GROUP_V4,
             Groups::None => !header.destination.is_multicast(),
         };
+        // RFC 1122 section 3.2.1.3: such an address is never on a wire.
+        let is_martian = header.source.is_loopback() && sender != Sender::Loopback;
         // What lies between the header and the payload is nothing, so the header's own length field says where it starts.
         let start = usize::from(packet.first()? & 0x0f) * 4;
-        heard.then(|| Received {
+        (heard && !is_martian).then(|| Received {
             source: header.source,
             destination: header.destination,
             ttl: header.ttl,

@@ -173,6 +173,10 @@ fn a_recreated_interface_needs_and_gets_a_new_socket() {
         let old = VrrpSocket::open("near", Groups::Vrrp).unwrap();
         ip("link delete near");
         assert!(old.send(PRIMARY, GROUP_V4, PAYLOAD).is_err());
+        let mut buffer = vec![0; MAX_PACKET];
+        assert!(!matches!(old.receive(&mut buffer), Ok(Some(_))));
+        let mut fds = old.descriptors().map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN));
+        assert_eq!(poll(&mut fds, PollTimeout::ZERO).unwrap(), 0, "it would keep whoever polls it awake");
         assert!(VrrpSocket::open("near", Groups::Vrrp).is_err());
         ip("link add near type veth peer name far");
         ip("link set near up");
@@ -229,6 +233,10 @@ fn what_the_ip_layer_would_not_deliver_stays_out() {
         for (what, frame) in [
             ("damaged header", framed(&damaged)),
             ("another group", framed(&other_group)),
+            (
+                "a source that is never on a wire",
+                framed(&packet(Ipv4Addr::new(127, 0, 0, 9), GROUP_V4, 255, 0, PAYLOAD)),
+            ),
             ("another host", other_host),
             ("another VLAN", other_vlan),
             ("a lone fragment", framed(&packet(PEER, GROUP_V4, 255, 0x2000, PAYLOAD))),

@@ -36,7 +36,9 @@ impl Lock {
             .mode(0o640)
             .custom_flags(flags)
             .open(&path)
-            .with_context(|| format!("opening the lock file {}", path.display()))?;
+            .with_context(|| {
+                format!("opening the lock file {}; if no vouchd is running, remove the file", path.display())
+            })?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => anyhow::bail!(

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use nix::sys::signal::Signal;
 use vouchd_tests::capture::Capture;
+use vouchd_tests::frame::{GROUP, Message, Packet};
 use vouchd_tests::injector::Injector;
-use vouchd_tests::pair::{Plan, Timing, peer};
+use vouchd_tests::pair::{Plan, Timing, VRID, peer};
 use vouchd_tests::vouchd::{Files, INSTANCE, Vouchd, binary, config};
 use vouchd_tests::wait::{eventually, until};
 use vouchd_tests::{Need, Node, Site, VIP, system_test};
@@ -109,6 +110,33 @@ fn a_hand_over_in_good_order_or_by_a_crash_is_no_conflict() {
         ensure!(first.is_empty(), "{first:?}");
         let status = worse.instance(INSTANCE)?;
         ensure!(status["addresses"][0]["conflict"].is_null(), "{status}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_takeover_whose_announcement_comes_before_its_advertisement_is_no_conflict() {
+    system_test("announcement, then advertisement", &NEEDS, |site| {
+        let router = start(site, Node::Nginx01, 100)?;
+        site.holders().wait_for(Node::Nginx01, VIP, Duration::from_secs(8))?;
+        let injector = Injector::new(site)?;
+        let mac = site.mac(Node::Intruder)?;
+        let bytes: Vec<u8> = mac.split(':').map(|byte| u8::from_str_radix(byte, 16)).collect::<Result<_, _>>()?;
+        let source = Node::Intruder.address();
+        injector.announce(bytes.try_into().expect("six bytes"), VIP)?;
+        std::thread::sleep(Duration::from_millis(30));
+        for _ in 0..3 {
+            let message = Message::v3(VRID, 200, VIP);
+            injector.send(&Packet::multicast(source, message.bytes(source, GROUP)))?;
+            router.wait_state(INSTANCE, "backup", Duration::from_secs(2))?;
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        let status = router.instance(INSTANCE)?;
+        ensure!(status["addresses"][0]["answered_by"] == mac.as_str(), "{status}");
+        ensure!(status["active"]["mac"] == mac.as_str(), "{status}");
+        for word in ["arp_conflict", "arp_moved"] {
+            ensure!(lines_with(&router, word).is_empty(), "{:?}", lines_with(&router, word));
+        }
         Ok(())
     });
 }

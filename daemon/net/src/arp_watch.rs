@@ -33,9 +33,6 @@ const SENDERS: usize = 4;
 /// How long it is believed which MAC addresses this host has.
 const MACS: Duration = Duration::from_secs(1);
 
-/// Addresses that the kernel's filter can hold, at two of its 4,096 instructions each. With more, all ARP is looked at.
-const FILTERED: usize = 2000;
-
 /// An interface to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArpWatched {
@@ -195,25 +192,41 @@ fn open(before: Option<Open>, watched: &ArpWatched) -> io::Result<LinkSocket> {
     match before {
         Some(Open { watched: before, socket }) if before.index == watched.index => {
             if before.addresses != watched.addresses {
-                socket.set_filter(&senders(index, &watched.addresses))?;
+                filtered(index, watched, |filter| socket.set_filter(filter))?;
             }
             Ok(socket)
         }
-        Some(_) | None => LinkSocket::open(index, libc::ETH_P_ARP, &senders(index, &watched.addresses)),
+        Some(_) | None => filtered(index, watched, |filter| LinkSocket::open(index, libc::ETH_P_ARP, filter)),
+    }
+}
+
+/// Does it with the filter for these addresses, or, where the kernel has no room for that many (`net.core.optmem_max`),
+/// with one that takes all ARP.
+fn filtered<T>(
+    index: NonZeroU32,
+    watched: &ArpWatched,
+    attach: impl Fn(&[SockFilter]) -> io::Result<T>,
+) -> io::Result<T> {
+    match attach(&senders(index, &watched.addresses)) {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOMEM | libc::EINVAL)) => attach(&everybody(index)),
+        other => other,
     }
 }
 
 /// ARP whose sender has one of these addresses.
 fn senders(index: NonZeroU32, addresses: &BTreeSet<Ipv4Addr>) -> Vec<SockFilter> {
     let mut program = Vec::from(filter::arrived_on(index));
-    if addresses.len() > FILTERED {
-        program.push(filter::ACCEPT);
-        return program;
-    }
     program.push(filter::load_word(SENDER_ADDRESS as u32));
     for address in addresses {
         program.extend([filter::if_equal(u32::from(*address), 0, 1), filter::ACCEPT]);
     }
     program.push(filter::DROP);
+    program
+}
+
+/// All ARP.
+fn everybody(index: NonZeroU32) -> Vec<SockFilter> {
+    let mut program = Vec::from(filter::arrived_on(index));
+    program.push(filter::ACCEPT);
     program
 }

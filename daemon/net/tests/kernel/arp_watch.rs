@@ -101,3 +101,23 @@ fn a_flood_is_told_in_a_few_words() {
         assert!(told <= 400, "{told} messages");
     });
 }
+
+#[test]
+fn more_addresses_than_a_filter_can_hold_are_heard_all_the_same() {
+    in_namespace(|| {
+        let wire = Wire::open("far", ETH_P_ARP);
+        let (watcher, claims) = ArpWatcher::start().unwrap();
+        for count in [255, 5_000, 3] {
+            let addresses: Vec<_> = (0..count).map(|number| Ipv4Addr::from(0x0a00_0000 + number)).collect();
+            watch(&watcher, &addresses);
+            let last = *addresses.last().unwrap();
+            assert_eq!(until_heard(&wire, &claims, &arp::gratuitous(OTHER, last)).address, last, "of {count}");
+            // What is still under way was sent for the list before.
+            while !is_silent(&claims) {
+                wait_for(&claims);
+            }
+            wire.send(&arp::gratuitous(OTHER, VIRTUAL)).unwrap();
+            assert!(is_silent(&claims), "none of them");
+        }
+    });
+}

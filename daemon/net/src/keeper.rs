@@ -131,6 +131,10 @@ pub fn sweep(
         if held.protocol != OUR_PROTOCOL || !wanted || is_kept(&found) {
             continue;
         }
+        // What the host has of the same subnet stays.
+        if held.prefix < 32 && !link.promotes {
+            netlink.promote_secondaries(held.index)?;
+        }
         match netlink.remove_address(held.index, held.address, held.prefix) {
             Ok(()) => removed.push(found),
             // Its lease ended while we looked.

@@ -258,6 +258,20 @@ fn sweeping_removes_what_carries_our_mark_and_nothing_else() {
 }
 
 #[test]
+fn sweeping_leaves_the_hosts_secondary_addresses() {
+    in_namespace(|| {
+        for interface in ["all", "near"] {
+            std::fs::write(format!("/proc/sys/net/ipv4/conf/{interface}/promote_secondaries"), "0").unwrap();
+        }
+        left_behind("near", VIRTUAL, 25, 30);
+        ip("address add 192.0.2.101/25 dev near");
+        assert!(held("near").contains("192.0.2.101/25 scope global secondary"), "{}", held("near"));
+        assert_eq!(sweep(None, |_| false).unwrap().len(), 1);
+        assert!(held("near").contains("192.0.2.101/25 scope global near"), "{}", held("near"));
+    });
+}
+
+#[test]
 fn finishing_waits_for_what_was_ordered() {
     in_namespace(|| {
         let (keeper, _reports) = start();

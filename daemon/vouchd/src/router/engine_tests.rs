@@ -215,6 +215,11 @@ fn the_hosts_own_address_keeps_a_router_out_that_does_not_own_it() {
     assert_eq!(instance.state, "initialize");
     assert!(instance.reason.contains("192.0.2.100/24 on eth0 is this host's own address"), "{}", instance.reason);
     assert!(instance.reason.contains("priority = 255"), "{}", instance.reason);
+    engine.configure(at(1_500), &web("priority = 255\n").instances, healthy(255));
+    engine.report(at(1_501), reported(true, Presence::Host, None, vec![copy(24, true)]));
+    assert_eq!(state(&engine), "active", "it owns the address now");
+    engine.configure(at(1_600), &web("").instances, healthy(100));
+    assert_eq!(state(&engine), "initialize");
     engine.report(at(2_000), reported(false, Presence::Absent, None, vec![copy(24, false)]));
     let instance = engine.snapshot(at(2_000)).0[0].clone();
     assert_eq!((instance.state.as_str(), instance.addresses[0].copies.len()), ("backup", 1));

@@ -39,6 +39,8 @@ pub struct VirtualRouter {
     states: Vec<AddressState>,
     /// The interface, as it was told last.
     link: Option<LinkState>,
+    /// One of them is the interface's own address, so that the interface is of no use.
+    is_shut_out: bool,
     /// Who else answers for the addresses.
     neighbours: Neighbours,
     send_errors: u64,
@@ -56,6 +58,7 @@ impl VirtualRouter {
             lifetime: None,
             states: Vec::new(),
             link: None,
+            is_shut_out: false,
             neighbours: Neighbours::default(),
             config: config.clone(),
             send_errors: 0,
@@ -107,9 +110,11 @@ impl VirtualRouter {
         self.say(now, "configuration", Line::info, "configuration changed");
         self.key = InstanceKey::from(config.name.as_str());
         self.addresses = virtual_addresses::of(config);
-        self.states.retain(|state| self.addresses.contains(&state.address));
+        // In another form it is the same address, with the same copies.
+        self.states.retain(|state| self.addresses.iter().any(|address| address.address == state.address.address));
         self.neighbours.keep(&self.addresses().collect::<Vec<_>>());
         self.carry_out(now, actions, network);
+        self.judge_link(now, network);
         true
     }
 
@@ -197,8 +202,18 @@ impl VirtualRouter {
     /// Takes in the interface's state.
     pub fn link(&mut self, now: Time, state: &LinkState, network: &mut impl Network) {
         self.link = Some(state.clone());
+        self.is_shut_out = self.own_address().is_some();
         let link = self.usable(state);
         self.handle(now, Input::Link(link), network);
+    }
+
+    /// Looks at the interface again if a virtual address has become its own address, or is it no more.
+    fn judge_link(&mut self, now: Time, network: &mut impl Network) {
+        if let Some(link) = self.link.clone()
+            && self.is_shut_out != self.own_address().is_some()
+        {
+            self.link(now, &link, network);
+        }
     }
 
     /// What the interface's state means for this router.
@@ -341,13 +356,7 @@ impl VirtualRouter {
                 self.log.say_state(now, "copy", &copy.to_string(), line);
             }
         }
-        let owned = |states: &[AddressState]| states.iter().any(|state| state.copies.iter().any(|copy| copy.own));
-        if owned(&before) != owned(&self.states)
-            && let Some(link) = &self.link
-        {
-            let link = self.usable(link);
-            self.handle(now, Input::Link(link), network);
-        }
+        self.judge_link(now, network);
         // One that is there already only was not renewed; the next advertisement tries again.
         let failed = self.states.iter().find(|state| state.presence == Presence::Absent && state.error.is_some());
         let reason = failed.and_then(|state| Some(format!("{}: {}", state.address, state.error.as_ref()?)));

@@ -284,6 +284,14 @@ fn interface_that_is_renamed_recreated_or_used_no_more_keeps_nothing() {
             host.sh("ip link delete lan0")?;
             make("lan0")?;
             until("the address on the new interface", PATIENCE, || has(host, "lan0", "10.9.0.100"))?;
+            // Into another network namespace and back.
+            host.sh("ip netns add elsewhere && ip link set lan0 netns elsewhere")?;
+            vouchd.wait_state("web", "initialize", PATIENCE)?;
+            host.sh(
+                "ip -n elsewhere link set lan0 netns 1 && ip link set lan0 up && ip address add 10.9.0.1/24 dev lan0",
+            )?;
+            host.sh("ip netns del elsewhere")?;
+            until("the address on the interface that came back", PATIENCE, || has(host, "lan0", "10.9.0.100"))?;
             // The configuration moves on to another interface.
             reload(&vouchd, &text("ens33"))?;
             until("nothing on the one before", PATIENCE, || !has(host, "lan0", "10.9.0.100"))?;
@@ -303,17 +311,18 @@ fn hosts_secondary_address_survives_stop_fault_kill_and_reload() {
         host.sh("echo 0 > /proc/sys/net/ipv4/conf/all/promote_secondaries; ip address add 10.9.0.1/24 dev ens33")?;
         let vip = "192.168.175.100/24";
         let text = instance("web", 7, &[vip], "");
+        let files = Files::without_builtins(site, NODE)?;
+        files.write_config(NODE.name(), &text)?;
+        host.sh("echo 0 > /proc/sys/net/ipv4/conf/ens33/promote_secondaries")?;
+        let (code, told) = said(site, &format!("config check {}", files.config().display()))?;
+        ensure!(code == 0 && told.contains("net.ipv4.conf.ens33.promote_secondaries is 0"), "{code}: {told}");
         for end in ["stop", "kill", "reload", "fault"] {
             host.sh("echo 0 > /proc/sys/net/ipv4/conf/ens33/promote_secondaries")?;
             let mut vouchd = start(site, &text)?;
-            let (_, told) = said(site, &format!("config check {}", vouchd.files.config().display()))?;
             vouchd.wait_state("web", "active", PATIENCE)?;
             wait_exactly(host, &[vip, "10.9.0.1/24"])?;
-            ensure!(
-                told.contains("promote_secondaries is 0")
-                    || host.sh("cat /proc/sys/net/ipv4/conf/ens33/promote_secondaries")?.trim() == "1",
-                "{told}"
-            );
+            let shown = vouchd.status()?["interfaces"][0]["promote_secondaries"].to_string();
+            ensure!(shown.contains("was 0, set to 1"), "{shown}");
             // A change of the netmask and back: the virtual address is the primary one now.
             host.sh(&format!("ip address del {OWN}/24 dev ens33 && ip address add {OWN}/24 dev ens33"))?;
             until("the host's address to be secondary", PATIENCE, || {

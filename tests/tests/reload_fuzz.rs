@@ -2,7 +2,7 @@
 //! change. After each: the kernel has exactly what the configuration says, all of the host's own addresses are there,
 //! nothing that stays was ever off its interface, and status tells the same.
 //!
-//! `VOUCHD_FUZZ_RELOADS` is how many (60 unless set; 300 take some minutes), `VOUCHD_FUZZ_SEED` repeats a run.
+//! `VOUCHD_FUZZ_RELOADS` is how many (100 unless set; 300 take a minute or two), `VOUCHD_FUZZ_SEED` repeats a run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -61,12 +61,15 @@ struct Machine {
     renamed: [bool; 2],
 }
 
+/// Of each address, whether vouchd holds it, and whether the host does.
+type Held = BTreeMap<Ipv4Addr, (bool, bool)>;
+
 /// What there has to be.
 #[derive(Debug, Default)]
 struct Expected {
     forms: BTreeSet<Form>,
-    /// By instance: whether it is active, and of each address whether vouchd or the host holds it.
-    instances: BTreeMap<String, (bool, BTreeMap<Ipv4Addr, (bool, bool)>)>,
+    /// By instance, with whether it is active.
+    instances: BTreeMap<String, (bool, Held)>,
     /// Held by an active virtual router (its interface and number), or by the host (number 0).
     holders: BTreeMap<(u32, Ipv4Addr), (usize, u8)>,
 }
@@ -330,7 +333,7 @@ fn run(site: &Site, seed: u64, reloads: usize) -> anyhow::Result<()> {
 fn random_reloads_leave_exactly_what_is_configured_and_the_hosts_own() {
     system_test("random reloads", &[Need::Vouchd], |site| {
         let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-        let reloads = usize::try_from(number("VOUCHD_FUZZ_RELOADS").unwrap_or(60))?;
+        let reloads = usize::try_from(number("VOUCHD_FUZZ_RELOADS").unwrap_or(100))?;
         let seed = number("VOUCHD_FUZZ_SEED").unwrap_or(20_261_130);
         let start = Instant::now();
         println!("seed {seed} (VOUCHD_FUZZ_SEED), {reloads} reloads (VOUCHD_FUZZ_RELOADS)");

@@ -6,6 +6,7 @@ use nix::sys::utsname::uname;
 
 use crate::address::{Claim, HostCopy, InstanceKey, VirtualAddress};
 use crate::holdings::Holdings;
+use crate::keeper::ignores_others;
 use crate::netlink::{Netlink, OUR_PROTOCOL};
 
 /// Something that whoever configures a virtual address should know.
@@ -39,7 +40,10 @@ pub fn examine(claims: Vec<Claim>) -> io::Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for claim in &claims {
         for address in claim.addresses.iter() {
-            let copies = holdings.copies(address);
+            let mut copies = holdings.copies(address);
+            if !ignores_others(&address.interface) {
+                copies.extend(holdings.copies_elsewhere(address));
+            }
             let endangers = holdings.endangered_by(address).filter(|_| !promotes);
             if !copies.is_empty() || endangers.is_some() {
                 let (instance, address) = (claim.instance.clone(), address.clone());

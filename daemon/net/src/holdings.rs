@@ -395,6 +395,7 @@ impl Holdings {
             (Some(_), Some(copy)) if !claim.owner => Some(AddressError::OwnAddress(copy.at.clone())),
             (Some(_) | None, _) => self.errors.get(address).cloned(),
         };
+        let copies = [copies, self.copies_elsewhere(address)].concat();
         AddressState { address: address.clone(), presence, error, copies }
     }
 

@@ -321,9 +321,17 @@ impl Worker {
     }
 
     fn refused(&mut self, now: Time, operation: Operation, error: io::Error) {
-        let is_removal = matches!(operation, Operation::Remove { .. });
-        if is_removal && is_gone(&error) {
-            return self.holdings.done(now, operation);
+        match operation {
+            Operation::Remove { .. } if is_gone(&error) => return self.holdings.done(now, operation),
+            // Somebody was quicker: whose it is, the news say, and the next round takes it from there.
+            Operation::Add { form, .. } if error.raw_os_error() == Some(libc::EEXIST) => {
+                self.follow();
+                if !self.holdings.is_there(form) {
+                    self.read_again();
+                }
+                return;
+            }
+            Operation::Add { .. } | Operation::Renew { .. } | Operation::Remove { .. } | Operation::Promote { .. } => {}
         }
         let error = match error.raw_os_error() {
             Some(libc::ENODEV) => AddressError::NoInterface(self.holdings.name(operation.form()).interface),
@@ -360,7 +368,8 @@ impl Worker {
     fn tell(&mut self, answer: Option<&InstanceKey>) {
         let mut changes = self.holdings.take_changes();
         for instance in self.holdings.instances() {
-            let states = self.holdings.states(&instance);
+            let mut states = self.holdings.states(&instance);
+            states.iter_mut().for_each(forget_what_is_not_answered_for);
             let changes = changes.remove(&instance).unwrap_or_default();
             if changes.is_empty() && self.reported.get(&instance) == Some(&states) && answer != Some(&instance) {
                 continue;
@@ -421,6 +430,22 @@ impl Worker {
         }
         error
     }
+}
+
+/// Where `arp_ignore` is set, copies on other interfaces do no harm: that is how load balancers' servers have them.
+fn forget_what_is_not_answered_for(state: &mut AddressState) {
+    let interface = Arc::clone(&state.address.interface);
+    if state.copies.iter().any(|copy| copy.at.interface != interface) && ignores_others(&interface) {
+        state.copies.retain(|copy| copy.at.interface == interface);
+    }
+}
+
+/// Whether an interface answers ARP for its own addresses only.
+pub(crate) fn ignores_others(interface: &str) -> bool {
+    ["all", interface].into_iter().any(|name| {
+        let setting = std::fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{name}/arp_ignore"));
+        setting.is_ok_and(|setting| setting.trim() != "0")
+    })
 }
 
 fn request(operation: &Operation) -> Option<AddressRequest> {

@@ -55,6 +55,10 @@ impl Mirror {
         self.links.values().find(|link| link.name == name)
     }
 
+    pub(crate) fn links(&self) -> impl Iterator<Item = &Link> {
+        self.links.values()
+    }
+
     /// The addresses on an interface.
     pub(crate) fn on(&self, index: u32) -> &[HeldAddress] {
         self.addresses.get(&index).map_or(&[], Vec::as_slice)

@@ -16,6 +16,7 @@ use netlink_packet_route::address::{AddressAttribute, AddressHeader, AddressMess
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkHeader, LinkLayerType, LinkMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::SockRef;
 
 /// The IFA_PROTO value that marks an address as installed by vouchd: 'v'. Linux before 5.18 does not keep it.
@@ -52,6 +53,9 @@ const BATCH: usize = 256;
 
 /// Room for the answers to a batch, should each of it fail.
 const ANSWERS: usize = 1 << 20;
+
+/// Room for notifications that are not read yet.
+const NOTIFICATIONS: usize = 4 << 20;
 
 /// How long an answer may take. The request itself waits for the rtnl lock in `send`; the answer is there after it.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -337,8 +341,10 @@ impl Notifications {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
         socket.set_non_blocking(true)?;
-        // A busy host notifies in bursts; what does not fit costs a dump.
-        SockRef::from(&socket).set_recv_buffer_size(1 << 20)?;
+        // A busy host notifies in bursts; what does not fit costs a dump. Beyond the system's limit it takes CAP_NET_ADMIN.
+        if setsockopt(&socket, sockopt::RcvBufForce, &NOTIFICATIONS).is_err() {
+            SockRef::from(&socket).set_recv_buffer_size(NOTIFICATIONS)?;
+        }
         socket.add_membership(RTNLGRP_LINK)?;
         socket.add_membership(RTNLGRP_IPV4_IFADDR)?;
         Ok(Self { socket, buffer: Vec::with_capacity(DATAGRAM) })

@@ -209,6 +209,9 @@ pub struct Interface {
     /// `up`, or why it can't be used.
     pub state: String,
     pub source: Option<String>,
+    /// That vouchd had to set `promote_secondaries`, or could not, lest addresses of the host go together with its own.
+    #[serde(default)]
+    pub promote_secondaries: Option<String>,
     /// Packets of virtual routers that are not configured here.
     pub other_virtual_routers: u64,
 }

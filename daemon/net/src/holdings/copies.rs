@@ -25,6 +25,21 @@ impl Holdings {
             .collect()
     }
 
+    /// Copies of an address on other interfaces. Unless `arp_ignore` is set, Linux answers for them on every interface.
+    pub(crate) fn copies_elsewhere(&self, address: &VirtualAddress) -> Vec<HostCopy> {
+        let others = self.mirror.links().filter(|link| link.name != *address.interface);
+        let copies = others.flat_map(|link| {
+            let held = self.mirror.on(link.index).iter();
+            held.filter(|held| held.address == address.address && self.is_the_hosts(held)).map(move |held| (link, held))
+        });
+        copies
+            .map(|(link, held)| HostCopy {
+                at: VirtualAddress { interface: link.name.as_str().into(), address: held.address, prefix: held.prefix },
+                own: false,
+            })
+            .collect()
+    }
+
     /// An address of the host that the kernel could remove together with this one, since it does not promote there.
     pub(crate) fn endangered_by(&self, address: &VirtualAddress) -> Option<VirtualAddress> {
         let link = self.mirror.link_named(&address.interface).filter(|link| !link.promotes && address.prefix < 32)?;

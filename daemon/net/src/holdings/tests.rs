@@ -24,6 +24,8 @@ struct Kernel {
     addresses: Vec<HeldAddress>,
     news: Vec<(Change, u32)>,
     promotes: bool,
+    /// It is older than 5.18.
+    forgets_marks: bool,
     /// Forms that it refuses.
     refuses: BTreeSet<(Ipv4Addr, u8)>,
 }
@@ -44,6 +46,7 @@ impl Kernel {
     }
 
     fn add(&mut self, form: Form, protocol: u8, permanent: bool, replace: bool, port: u32) -> Result<(), i32> {
+        let protocol = if self.forgets_marks { 0 } else { protocol };
         if self.refuses.contains(&(form.address, form.prefix)) {
             return Err(libc::EPERM);
         }
@@ -361,6 +364,35 @@ fn lost_news_are_made_good_by_a_dump() {
     world.holdings.release(&"web".into());
     world.settle(at(20));
     assert_eq!(world.kernel.forms(), BTreeSet::from([(ETH0, HOST, 24), (ETH0, VIP, 32)]));
+}
+
+#[test]
+fn without_marks_what_was_added_and_has_not_gone_since_is_ours() {
+    for lifetime in [lease(3_000), Some(Lifetime::Forever { start_before: at(3_000) })] {
+        let mut world = World::new(&[(HOST, 24)]);
+        world.kernel.forgets_marks = true;
+        // There before: not ours.
+        world.kernel.host_adds(OTHER, 32);
+        world.holdings.configure(vec![claim("web", &[(VIP, 24), (OTHER, 32)], lifetime)]);
+        assert_eq!(world.settle(at(0)).len(), 1);
+        let presences = |world: &World| -> Vec<_> {
+            world.holdings.states(&"web".into()).into_iter().map(|state| state.presence).collect()
+        };
+        assert_eq!(presences(&world), [Presence::Ours, Presence::Host]);
+        // A netmask change makes ours the primary address.
+        world.kernel.host_removes(HOST, 24);
+        world.kernel.host_adds(HOST, 24);
+        world.settle(at(10));
+        assert_eq!(presences(&world), [Presence::Ours, Presence::Host]);
+        // Somebody replaces it by his own: he deletes ours first, on such a kernel.
+        world.kernel.host_removes(VIP, 24);
+        world.kernel.host_adds(VIP, 24);
+        assert_eq!(world.settle(at(20)), []);
+        assert_eq!(presences(&world), [Presence::Host, Presence::Host]);
+        world.holdings.release(&"web".into());
+        world.settle(at(30));
+        assert_eq!(world.kernel.forms(), BTreeSet::from([(ETH0, HOST, 24), (ETH0, OTHER, 32), (ETH0, VIP, 24)]));
+    }
 }
 
 /// splitmix64

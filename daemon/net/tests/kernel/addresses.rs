@@ -194,6 +194,27 @@ fn a_copy_of_the_hosts_is_reported_whenever_it_comes_and_goes() {
 }
 
 #[test]
+fn a_copy_on_another_interface_is_reported_if_this_host_answers_for_it() {
+    in_namespace(|| {
+        let (keeper, reports) = start_with(Claim { adopt: true, ..claim() });
+        let wait_copies = |expected: &[&str]| {
+            wait_until(&reports, |report| {
+                let found = addresses(report).0.iter().flat_map(|state| &state.copies);
+                found.map(|copy| copy.at.interface.to_string()).collect::<Vec<_>>() == expected
+            });
+        };
+        ip("address add 192.0.2.100/32 dev lo");
+        wait_copies(&["lo"]);
+        std::fs::write("/proc/sys/net/ipv4/conf/near/arp_ignore", "1").unwrap();
+        keeper.command(install(lease(30))).unwrap();
+        wait_copies(&[]);
+        report(&keeper, &reports, remove());
+        assert!(held("lo").contains("192.0.2.100/32"), "only what is on the instance's interface is adopted");
+        assert!(!holds(VIRTUAL));
+    });
+}
+
+#[test]
 fn an_adopted_copy_goes_while_inactive_and_is_replaced_while_active() {
     in_namespace(|| {
         let (keeper, reports) = start_with(Claim { adopt: true, ..claim() });

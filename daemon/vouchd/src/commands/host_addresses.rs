@@ -25,7 +25,7 @@ pub fn check(config: &Config) -> Findings {
                 findings
                     .errors
                     .push(problem(format!("{} is this host's own address: for that, priority = 255", copy.at)));
-            } else if !adopts {
+            } else if !adopts || copy.at.interface != address.interface {
                 findings.warnings.push(problem(format!(
                     "{}/{} is on {} and not vouchd's: this host answers for it while a backup; remove it, or set adopt = true",
                     copy.at.address, copy.at.prefix, copy.at.interface

@@ -9,7 +9,8 @@ use std::net::Ipv4Addr;
 use tracing::{debug, error, warn};
 use vouchd_config::Instance;
 use vouchd_net::{
-    AddressCommand, ArpClaim, Claim, CommandRefused, InstanceKey, LinkState, Network, Received, Report, Time, Watched,
+    AddressChange, AddressCommand, ArpClaim, Claim, CommandRefused, InstanceKey, LinkState, Network, Received, Report,
+    Time, Watched,
 };
 use vouchd_vrrp::{Health, Input, Link};
 
@@ -27,6 +28,8 @@ pub struct Engine<N> {
 
 struct Interface {
     state: Option<LinkState>,
+    /// What became of `promote_secondaries`, if it had to be set.
+    promote_secondaries: Option<String>,
     /// Packets of virtual routers that are not configured here.
     other_virtual_routers: u64,
 }
@@ -102,7 +105,11 @@ impl<N: Network> Engine<N> {
         let used: BTreeSet<_> = instances.iter().map(|instance| instance.interface.clone()).collect();
         self.interfaces.retain(|name, _| used.contains(name));
         for name in used {
-            self.interfaces.entry(name).or_insert(Interface { state: None, other_virtual_routers: 0 });
+            self.interfaces.entry(name).or_insert(Interface {
+                state: None,
+                promote_secondaries: None,
+                other_virtual_routers: 0,
+            });
         }
     }
 
@@ -165,6 +172,9 @@ impl<N: Network> Engine<N> {
     /// What became of an order to the keeper of the addresses.
     pub fn report(&mut self, now: Time, report: Report) {
         let instance = subject(&report).as_str().to_owned();
+        if let Report::Addresses { changes, .. } = &report {
+            self.note_promotion(changes);
+        }
         match self.routers.get_mut(&instance) {
             Some(router) => router.report(now, report, &mut self.network),
             None => {
@@ -172,6 +182,19 @@ impl<N: Network> Engine<N> {
                     log_left(&instance, changes);
                 }
                 debug!(instance, "a report for an instance that is gone: {report:?}");
+            }
+        }
+    }
+
+    fn note_promotion(&mut self, changes: &[AddressChange]) {
+        for change in changes {
+            let (address, outcome) = match change {
+                AddressChange::Promoting(address) => (address, "was 0, set to 1 by vouchd".to_owned()),
+                AddressChange::NotPromoting(address, error) => (address, format!("is 0 and can't be set: {error}")),
+                _ => continue,
+            };
+            if let Some(interface) = self.interfaces.get_mut(&*address.interface) {
+                interface.promote_secondaries = Some(outcome);
             }
         }
     }
@@ -222,6 +245,7 @@ impl<N: Network> Engine<N> {
                     Some(LinkState::Up { source, .. }) => Some(source.to_string()),
                     Some(LinkState::NoAddress { .. } | LinkState::Down { .. } | LinkState::Missing) | None => None,
                 },
+                promote_secondaries: interface.promote_secondaries.clone(),
                 other_virtual_routers: interface.other_virtual_routers,
             })
             .collect();

@@ -45,7 +45,7 @@ pub fn explanation(instance: &Instance, status: &Status, now: SystemTime) -> Str
             line(&format!("{}: {error}", address.address));
         }
         for copy in &address.copies {
-            line(&copied(copy, instance.state == "active"));
+            line(&copied(copy, instance));
         }
     }
     answers::all(instance, now).iter().for_each(|answers| line(answers));

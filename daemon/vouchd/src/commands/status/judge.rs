@@ -121,7 +121,7 @@ fn of_addresses(instance: &Instance, now: SystemTime) -> Vec<(Level, String)> {
         for copy in copies {
             // Two hosts answer for it then.
             let level = if is_active { Level::Degraded } else { Level::Fault };
-            found.push((level, copied(copy, is_active)));
+            found.push((level, copied(copy, instance)));
         }
         if *host && error.is_none() {
             continue;
@@ -143,14 +143,17 @@ fn of_addresses(instance: &Instance, now: SystemTime) -> Vec<(Level, String)> {
 }
 
 /// A virtual address that somebody else put on an interface of this host.
-pub fn copied(copy: &Copy, is_active: bool) -> String {
+pub fn copied(copy: &Copy, instance: &Instance) -> String {
+    let is_active = instance.state == "active";
     let Copy { interface, address, own } = copy;
     if *own {
         return format!("{address} is this host's own address on {interface}: for that, priority = 255");
     }
     let effect =
         if is_active { "it stays when vouchd gives the address up" } else { "this host answers for it while a backup" };
-    format!("{address} is on {interface} and not vouchd's: {effect}; remove it, or set adopt = true")
+    // What is on another interface is never adopted.
+    let remedy = if *interface == instance.interface { "remove it, or set adopt = true" } else { "remove it" };
+    format!("{address} is on {interface} and not vouchd's: {effect}; {remedy}")
 }
 
 fn of_priority(instance: &Instance) -> Option<(Level, String)> {

@@ -118,7 +118,7 @@ fn instance_table(instances: &[Instance], all: bool, now: SystemTime) -> String 
                 table.note(&format!("{} FAILED: {error}", address.address));
             }
             for copy in &address.copies {
-                table.note(&copied(copy, instance.state == "active"));
+                table.note(&copied(copy, instance));
             }
             answers::conflict(instance, address, now).iter().for_each(|conflict| table.note(conflict));
         }

@@ -146,7 +146,7 @@ fn header(code: &Code<'_>) -> Advice {
     };
     let words: Vec<&str> = name.split_whitespace().collect();
     let is_word = |word: &&str| word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
-    if words.is_empty() || !words.iter().all(|word| is_word(word)) {
+    if words.is_empty() || !words.iter().all(is_word) {
         return None;
     }
     let range = start..start + line.len();

@@ -114,10 +114,10 @@ fn report(file: &Path, examined: Examined, strict: bool) -> anyhow::Result<ExitC
 fn files(args: &CheckArgs) -> anyhow::Result<Files> {
     let given = if args.file == Path::new("-") { standard_input()? } else { vouchd_config::read_main(&args.file) };
     let Some(directory) = args.with_dir.clone().or_else(|| directory_of_drop_in(&args.file)) else {
-        return Ok(match given.path == Path::new(STANDARD_INPUT) {
-            true => Files::alone(given),
-            false => Files::read(given, &vouchd_config::drop_in_dir(&args.file)),
-        });
+        if args.file == Path::new("-") {
+            return Ok(Files::alone(given));
+        }
+        return with_drop_ins(given, vouchd_config::drop_in_dir(&args.file));
     };
     // How a copy elsewhere may be read says nothing of the file that it will be.
     let given = if args.with_dir.is_some() { FileText { access: None, ..given } } else { given };
@@ -127,7 +127,7 @@ fn files(args: &CheckArgs) -> anyhow::Result<Files> {
     let becomes = match &args.name {
         Some(name) => directory.join(name),
         None if drop_ins.is_dir() && is_there(&args.file) => args.file.clone(),
-        None => return Ok(Files::read(given, &drop_ins)),
+        None => return with_drop_ins(given, drop_ins),
     };
     if becomes.parent() == Some(&*drop_ins) || drop_ins.is_dir() && is_there(&becomes) {
         anyhow::ensure!(
@@ -136,9 +136,16 @@ fn files(args: &CheckArgs) -> anyhow::Result<Files> {
             becomes.display()
         );
         let main = vouchd_config::read_main(&directory.join(MAIN));
-        return Ok(Files::read(main, &drop_ins).with_drop_in(&becomes, given));
+        return Ok(with_drop_ins(main, drop_ins)?.with_drop_in(&becomes, given));
     }
-    Ok(Files::read(given, &drop_ins))
+    with_drop_ins(given, drop_ins)
+}
+
+/// # Errors
+/// When the directory's file system does not answer.
+fn with_drop_ins(main: FileText, directory: PathBuf) -> anyhow::Result<Files> {
+    let place = directory.clone();
+    Ok(Aside::default().wait("conf.d", &place, FILE_TIME, move || Files::read(main, &directory))?)
 }
 
 /// The main file's name, where only the directory is given.
@@ -184,7 +191,7 @@ fn plugin_files(config: &Config) -> BTreeMap<String, PluginFile> {
     plugins.into_iter().filter_map(|plugin| Some((plugin.clone(), file(plugin)?))).collect()
 }
 
-/// A plugin's file gets this long to be read.
+/// A plugin's file, and all drop-ins together, get this long to be read.
 const FILE_TIME: Duration = Duration::from_secs(5);
 
 /// None if there is none.

@@ -137,7 +137,7 @@
 //! The first time, after a refusal, and after any change of its interface, a router whose turn has come asks the kernel
 //! first: [`Action::Install`] without a word on the network. With [`Input::AddressesInstalled`] it is active and says so, about
 //! a millisecond later; for so long two routers have the addresses, and none of them announces the second one's. With
-//! [`Input::AddressesFailed`], or no answer for a down interval, it takes back what the kernel took and is silent. A
+//! [`Input::AddressesFailed`], or no answer for a down interval (at least two seconds), it takes back what the kernel took and is silent. A
 //! recovery is found in the same way, by the next turn after the pause. A router alone on the network goes on trying.
 //!
 //! **A change of configuration is no flap.** [`Router::reconfigure`] keeps the state and advertises the new values. It takes

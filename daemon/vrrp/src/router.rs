@@ -59,6 +59,9 @@ pub struct Router {
     limits: Limits,
 }
 
+/// How long the kernel may take for a trial, at least. A busy one is slower than a short down interval.
+const ANSWER: Duration = Duration::from_secs(2);
+
 /// What other routers can make this one do, whatever the interval. Two routers that meet need one answer; a flood gets no
 /// more than these.
 #[derive(Debug, Default)]
@@ -432,7 +435,7 @@ impl Router {
         if self.proven {
             self.claim(now, out);
         } else if self.trial.is_none() {
-            self.trial = Some(now + self.own_down_interval());
+            self.trial = Some(now + self.own_down_interval().max(ANSWER));
             self.install(out);
         }
     }

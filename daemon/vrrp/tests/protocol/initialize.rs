@@ -195,7 +195,8 @@ fn trying(config: Config) -> Bench {
     let mut bench = Bench::new(config);
     bench.input(Input::Link(Link::Up { source: OWN }));
     bench.fit(100);
-    assert_eq!(done(&bench.run_to_deadline()), ["install for 3"]);
+    let actions = done(&bench.run_to_deadline());
+    assert!(actions.len() == 1 && actions[0].starts_with("install"), "{actions:?}");
     assert!(bench.router.is_trying());
     bench
 }
@@ -230,6 +231,14 @@ fn a_kernel_that_does_not_answer_refuses() {
     let mut bench = trying(config(100));
     assert_eq!(done(&bench.run_to_deadline()), ["remove"]);
     assert_eq!(bench.router.why(), &Why::AddressesFailed("the kernel does not answer".to_owned()));
+}
+
+#[test]
+fn a_kernel_that_is_slower_than_a_short_down_interval_is_waited_for() {
+    let mut bench = trying(Config { interval: interval(1), ..config(100) });
+    bench.run(seconds(1.9));
+    let actions = bench.input(Input::AddressesInstalled);
+    assert_eq!(done(&actions), ["send 100", "install for 1", "announce 5"]);
 }
 
 #[test]

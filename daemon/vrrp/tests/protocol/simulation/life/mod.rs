@@ -23,7 +23,7 @@ fn second_vip(last: u8) -> IpAddr {
 fn trouble(world: &mut World) {
     let node = world.random.between(0, 1) as usize;
     let other = 1 - node;
-    let kind = world.random.between(0, 13);
+    let kind = world.random.between(0, 14);
     if kind > 4 {
         awake(world, node);
     }
@@ -79,6 +79,10 @@ fn trouble(world: &mut World) {
             world.nodes[node].frozen_until = world.now + duration;
             world.watch.thaws(node, world.now + duration);
             world.watch.disturb(world.now, "a stall");
+        }
+        13 => {
+            world.nodes[node].busy_until = world.now + world.random.duration(millis(1), millis(700));
+            world.watch.disturb(world.now, "a busy kernel");
         }
         _ => {
             let plugged = !world.nodes[node].cable;

@@ -29,6 +29,8 @@ pub struct Node {
     /// Its kernel takes no address that it does not have.
     pub refuses: bool,
     pub frozen_until: Instant,
+    /// Its kernel does nothing before.
+    pub busy_until: Instant,
     /// It was active, and nobody could hear that it is no more.
     unheard: bool,
     /// Its keeper has reported what became of the first order since it gave the addresses up.
@@ -85,6 +87,7 @@ pub struct World {
     queue: BinaryHeap<Reverse<(Instant, u64, usize, Happening)>>,
     created: u64,
     last_arrival: BTreeMap<(usize, usize), Instant>,
+    last_announced: Instant,
 }
 
 impl World {
@@ -102,6 +105,7 @@ impl World {
             queue: BinaryHeap::new(),
             created: 0,
             last_arrival: BTreeMap::new(),
+            last_announced: now,
         };
         for (config, last) in configs.into_iter().zip([10, 11]) {
             let node = Node {
@@ -113,6 +117,7 @@ impl World {
                 cable: true,
                 refuses: false,
                 frozen_until: now,
+                busy_until: now,
                 unheard: false,
                 reported: false,
                 kernel: BTreeMap::new(),
@@ -278,8 +283,10 @@ impl World {
             Order::Announce { .. } => {
                 let held: Vec<_> = it.kernel.keys().copied().collect();
                 for address in held {
+                    // A segment keeps the order in which frames are sent to one host.
                     let delay = self.random.duration(Duration::ZERO, DELAY);
-                    self.push(now + delay, node, Happening::Announced { address });
+                    self.last_announced = self.last_announced.max(now + delay);
+                    self.push(self.last_announced, node, Happening::Announced { address });
                 }
             }
         }
@@ -329,7 +336,8 @@ impl World {
                 }
                 Action::Event { .. } => continue,
             };
-            self.push(self.now + KERNEL, node, Happening::Kernel(order));
+            let at = self.nodes[node].busy_until.max(self.now + KERNEL);
+            self.push(at, node, Happening::Kernel(order));
         }
     }
 

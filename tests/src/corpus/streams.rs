@@ -167,7 +167,12 @@ fn exchanges(peers: &Peers) -> Vec<Hostile> {
         once("hears a server that drips", peers.drip),
         once("hears a server that says nothing", peers.mute),
         once("hears a server that floods", peers.flood),
-        once("hears headers without end", peers.headers),
+        // What is cut is no answer: an error that names the limit, unless the run's time is over before.
+        Hostile::new(
+            "hears headers without end",
+            End::Contained(&["limits.probe_bytes", "timed out"]),
+            Guest::new(&get(peers.headers)).top(top(peers.headers)).fails().module(),
+        ),
         once("hears a server that hangs up", peers.gone),
         once("hears a promise of too many bytes", peers.liar),
         ever("hears a server that drips for ever", peers.drip),

@@ -50,8 +50,9 @@ pub(super) struct Connection {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted {
     pub(super) is_head_request: bool,
-    /// Bytes of the body.
+    /// Bytes of the body; none of that of a redirect that is followed.
     pub(super) body: usize,
+    pub(super) follow: bool,
     pub(super) bound: usize,
     /// Whether the connection is to be kept.
     pub(super) keep: bool,
@@ -144,6 +145,7 @@ async fn receive<R: AsyncRead + Unpin>(
 ) -> Result<Answer, ProbeError> {
     let head = incoming.head().await?;
     let mut data = Vec::new();
+    let wanted = if wanted.follow && head.is_redirect() { Wanted { body: 0, ..wanted } } else { wanted };
     if wanted.body == 0 && !wanted.keep {
         return Ok(Answer { head, body: data, took: started.elapsed(), is_reusable: false });
     }

@@ -63,6 +63,7 @@ impl Http {
             let wanted = Wanted {
                 is_head_request: outgoing.method == "HEAD",
                 body: request.max_body_bytes as usize,
+                follow: left > 0,
                 bound,
                 keep: request.reuse_connection,
             };
@@ -182,10 +183,7 @@ fn bare(host: &str) -> &str {
 }
 
 fn redirect_target(url: &Url, head: &Head) -> Result<Option<Url>, ProbeError> {
-    if !matches!(head.status, 301 | 302 | 303 | 307 | 308) {
-        return Ok(None);
-    }
-    let Some(location) = head.values("location").next() else { return Ok(None) };
+    let Some(location) = head.values("location").next().filter(|_| head.is_redirect()) else { return Ok(None) };
     url.join(location).map(Some).map_err(|e| ProbeError::Other(format!("redirected to {location:?}: {e}")))
 }
 
@@ -276,6 +274,24 @@ mod tests {
         // What changes something at the server is not sent twice.
         let post = Request { method: "POST".to_owned(), reuse_connection: true, ..request(&url, None) };
         assert!(fetch(&http, post).await.is_err());
+    }
+
+    /// What a redirect says besides where to go may be of any length, and take any time.
+    #[tokio::test]
+    async fn the_body_of_a_redirect_is_not_waited_for() {
+        let (url, _) = server(|mut stream| {
+            let mut request = [0; 4096];
+            let length = stream.read(&mut request).unwrap();
+            if request[..length].starts_with(b"GET /there") {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhere").unwrap();
+            } else {
+                stream.write_all(b"HTTP/1.1 302 Found\r\nLocation: /there\r\n\r\n").unwrap();
+                std::thread::spawn(move || while stream.write_all(&[b'x'; 65536]).is_ok() {});
+            }
+        });
+        let wanted = Request { follow_redirects: 1, max_body_bytes: u32::MAX, ..request(&url, None) };
+        let response = fetch(&Http::default(), wanted).await;
+        assert!(matches!(&response, Ok(r) if r.status == 200 && r.body == b"here"), "{response:?}");
     }
 
     #[tokio::test]

@@ -25,6 +25,10 @@ impl Head {
         self.headers.iter().filter(move |(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 
+    pub(super) fn is_redirect(&self) -> bool {
+        matches!(self.status, 301 | 302 | 303 | 307 | 308) && self.values("location").next().is_some()
+    }
+
     /// Whether the server keeps the connection for another request (RFC 9112 9.3).
     pub(super) fn keeps_open(&self) -> bool {
         let says = |token: &str| {

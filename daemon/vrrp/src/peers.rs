@@ -1,5 +1,6 @@
 //! The routers that were heard, for status and to tell changes of theirs once. Nothing here decides anything.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ const SILENCE: Duration = Duration::from_secs(600);
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
     heard: Vec<Peer>,
+    /// Those that were compared with another configuration than ours is now.
+    compared_before: BTreeSet<IpAddr>,
 }
 
 impl Peers {
@@ -29,6 +32,11 @@ impl Peers {
 
     pub(crate) fn get(&self, address: IpAddr) -> Option<&Peer> {
         self.heard.iter().find(|peer| peer.address == address)
+    }
+
+    /// Our configuration has changed: what differs now is told again.
+    pub(crate) fn compare_again(&mut self) {
+        self.compared_before = self.heard.iter().map(|peer| peer.address).collect();
     }
 
     /// Remembers what `address` said, and returns what is worth telling about it: each difference once, when it
@@ -43,7 +51,8 @@ impl Peers {
     ) -> Vec<Event> {
         let Parsed { advertisement, checksum_form } = parsed;
         let before = self.get(address).cloned();
-        let events = differences(config, address, before.as_ref(), parsed);
+        let compared = before.as_ref().filter(|_| !self.compared_before.remove(&address));
+        let events = differences(config, address, compared, parsed);
         let &Advertisement { priority, interval, ref addresses, .. } = advertisement;
         let peer = Peer {
             address,

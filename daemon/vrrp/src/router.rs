@@ -3,6 +3,7 @@
 
 mod active;
 mod backup;
+mod trial;
 
 use std::cmp::Ordering;
 use std::net::IpAddr;
@@ -58,9 +59,6 @@ pub struct Router {
     events: Limiter<Kind, Event>,
     limits: Limits,
 }
-
-/// How long the kernel may take for a trial, at least. A busy one is slower than a short down interval.
-const ANSWER: Duration = Duration::from_secs(2);
 
 /// What other routers can make this one do, whatever the interval. Two routers that meet need one answer; a flood gets no
 /// more than these.
@@ -159,6 +157,7 @@ impl Router {
         let mut out = Vec::new();
         self.notice_stall(now, &mut out);
         let old = (std::mem::replace(&mut self.config, config), self.priority);
+        self.peers.compare_again();
         self.rate(now, &health, &mut out);
         self.health = health;
         if self.state() == State::Active || self.trial.is_some() {
@@ -407,59 +406,6 @@ impl Router {
                 }
             }
         }
-    }
-
-    fn take_failure(&mut self, now: Instant, reason: String, out: &mut Vec<Action>) {
-        if self.state() != State::Active && self.trial.is_none() {
-            return;
-        }
-        let wait = self.own_down_interval() * 2u32.pow(self.address_failures.min(6));
-        self.address_failures += 1;
-        self.proven = false;
-        self.retry = Some((now + wait, reason));
-        self.end_trial(out);
-        self.reconcile(now, out);
-    }
-
-    fn take_success(&mut self, now: Instant, out: &mut Vec<Action>) {
-        self.proven = true;
-        self.address_failures = 0;
-        if self.trial.take().is_some() {
-            self.claim(now, out);
-        }
-    }
-
-    /// The way to Active. The kernel is asked first, unless it is known to take the addresses: a router that can't hold
-    /// them must not take them from one that can, and not even say so.
-    fn stand_in(&mut self, now: Instant, out: &mut Vec<Action>) {
-        if self.proven {
-            self.claim(now, out);
-        } else if self.trial.is_none() {
-            self.trial = Some(now + self.own_down_interval().max(ANSWER));
-            self.install(out);
-        }
-    }
-
-    fn claim(&mut self, now: Instant, out: &mut Vec<Action>) {
-        let why = match &self.phase {
-            Phase::Initialize => Why::Owner,
-            Phase::Backup(backup) => backup.awaiting.clone().fulfilled(),
-            Phase::Active(_) => return,
-        };
-        self.become_active(now, why, out);
-    }
-
-    /// Takes back what the kernel was asked to take.
-    fn end_trial(&mut self, out: &mut Vec<Action>) {
-        if self.trial.take().is_some() {
-            out.push(Action::Remove);
-        }
-    }
-
-    /// Whatever was refused is worth a new try.
-    fn forget_failures(&mut self) {
-        self.retry = None;
-        self.address_failures = 0;
     }
 
     fn take_packet(&mut self, now: Instant, packet: &Packet<'_>, out: &mut Vec<Action>) {

@@ -1,6 +1,6 @@
 //! Row 66: another configuration for a running router, without a flap.
 
-use vouchd_vrrp::wire::{Auth, Priority, Version, Vrid};
+use vouchd_vrrp::wire::{Advertisement, Auth, Priority, Version, Vrid};
 use vouchd_vrrp::{Action, Announcements, Config, ConfigError, Health, Input, State, Why};
 
 use crate::bench::*;
@@ -126,6 +126,22 @@ fn an_election_goes_on_at_the_new_pace() {
     bench.fit(60);
     assert_eq!(reload(&mut bench, config(100)), ["send 100", "install for 3"]);
     assert_eq!(bench.until_deadline(), seconds(1.0));
+}
+
+/// Only a router that is active is heard, so the one that was changed first has to say what differs.
+#[test]
+fn what_differs_from_a_peer_because_of_a_reload_is_told_when_it_is_heard_next() {
+    let mut bench = Bench::started(config(100));
+    assert!(events(&bench.hear(HIGHER, 200)).is_empty());
+    let other = "192.0.2.101".parse().expect("an address");
+    reload(&mut bench, Config { addresses: vec![VIP, other], interval: interval(50), ..config(100) });
+    let theirs = Advertisement { addresses: vec![VIP], interval: interval(100), ..bench.advertisement(200) };
+    let actions = bench.hear_this(HIGHER, &theirs);
+    let told: Vec<_> = events(&actions).into_iter().map(ToString::to_string).collect();
+    assert!(told.iter().any(|text| text.contains("does not have 192.0.2.101")), "{told:?}");
+    assert!(told.iter().any(|text| text.contains("advertises every")), "{told:?}");
+    bench.wait(seconds(2.0));
+    assert!(bench.hear_this(HIGHER, &theirs).is_empty(), "once");
 }
 
 #[test]

@@ -36,6 +36,9 @@ const CAPACITY: usize = 1024;
 /// Steps from any state to what is wanted: new forms, old forms, what somebody changed meanwhile.
 const ROUNDS: usize = 8;
 
+/// An address that somebody deletes again and again is announced no more often than this.
+const ANNOUNCEMENT_PAUSE: Duration = Duration::from_millis(100);
+
 /// How long to wait before a broken netlink socket is used again.
 const RETRY: Duration = Duration::from_millis(100);
 
@@ -151,6 +154,8 @@ struct Worker {
     arp: ArpSocket,
     holdings: Holdings,
     reports: Notifier<Report>,
+    /// When what came back was announced last, for a while.
+    announced: BTreeMap<Form, Time>,
     /// What was reported last of each instance.
     reported: BTreeMap<InstanceKey, Vec<AddressState>>,
 }
@@ -163,6 +168,7 @@ impl Worker {
             arp: ArpSocket::open()?,
             holdings: Holdings::default(),
             reports,
+            announced: BTreeMap::new(),
             reported: BTreeMap::new(),
         };
         worker.read_all()?;
@@ -358,7 +364,14 @@ impl Worker {
     }
 
     fn announce_returned(&mut self) {
+        let now = Time::now();
+        self.announced.retain(|_, at| now.saturating_since(*at) < ANNOUNCEMENT_PAUSE);
         for (form, mac) in self.holdings.take_returned() {
+            // Nobody has had the time to learn another place of it.
+            if self.announced.contains_key(&form) {
+                continue;
+            }
+            self.announced.insert(form, now);
             if let Err(error) = self.arp.announce(form.index, mac, form.address) {
                 tracing::warn!("{} could not be announced: {error}", form.address);
             }

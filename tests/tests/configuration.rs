@@ -368,6 +368,8 @@ fn a_file_that_only_root_can_read_is_told_with_the_mode_that_works() {
         let etc = dir.path().join("etc");
         for (path, closed, open, works) in [
             (&main, 0o600, 0o644, "0640"),
+            // As it should be, for somebody who is not in the group.
+            (&main, 0o640, 0o644, "0640"),
             (&conf_d.join("a.toml"), 0o600, 0o644, "0640"),
             (&conf_d, 0o700, 0o755, "0750"),
             (&etc, 0o700, 0o755, "0750"),

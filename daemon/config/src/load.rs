@@ -260,11 +260,16 @@ fn forbidden(path: &Path) -> String {
         None => (path, "0640"),
     };
     let shown = what.display();
-    let found =
-        what.metadata().map(|it| format!(", which has the mode {:04o}", it.mode() & 0o7777)).unwrap_or_default();
+    let found = what.metadata().ok().map(|metadata| metadata.mode() & 0o7777);
+    let has = found.map(|mode| format!(", which has the mode {mode:04o}")).unwrap_or_default();
+    // As it should be; who asks is somebody else.
+    let advice = if found.is_some_and(|mode| mode & 0o040 != 0) {
+        "be root or a member of its group to read it; where that is not vouchd, the daemon's,".to_owned()
+    } else {
+        "let the daemon's group read it and nobody else:".to_owned()
+    };
     format!(
-        "can't be read: this user may not read {shown}{found}; let the daemon's group read it and nobody else: \
-         `chown root:vouchd {shown} && chmod {mode} {shown}`"
+        "can't be read: this user may not read {shown}{has}; {advice} `chown root:vouchd {shown} && chmod {mode} {shown}`"
     )
 }
 

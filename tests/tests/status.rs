@@ -70,6 +70,10 @@ fn the_exit_status_follows_what_happens_to_the_router() {
         fs::write(vouchd.files.config(), format!("{good}\nnonsense\n"))?;
         vouchd.process.signal(Signal::SIGHUP);
         wait_exit(&vouchd, 1)?;
+        // Named by that configuration the daemon is found all the same.
+        let named = Command::new(binary()).args(["status", "-c"]).arg(vouchd.files.config()).output()?;
+        let (code, page, error) = texts(&named);
+        ensure!(code == Some(1) && page.contains("The configuration on disk can't be used"), "{code:?}: {page}{error}");
         fs::write(vouchd.files.config(), &good)?;
         vouchd.process.signal(Signal::SIGHUP);
         wait_exit(&vouchd, 0)?;
@@ -185,6 +189,10 @@ fn a_reader_that_goes_away_makes_no_command_panic() {
                 ensure!(["exit 0", "exit 1", "exit 2"].contains(&errors.trim()), "{command} | {reader}: {errors}");
             }
         }
+        // A full disk is no page.
+        let script = format!("{program} status --control {control} > /dev/full");
+        let (code, _, error) = texts(&Command::new("sh").args(["-c", &script]).output()?);
+        ensure!(code == Some(2) && error.contains("could not write to standard output"), "{code:?}: {error}");
         // Nobody reads, and still the exit status says how well all is.
         let script = format!("set -o pipefail; {program} status --control {control} | true");
         let piped = Command::new("bash").args(["-c", &script]).status()?;

@@ -107,7 +107,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Run { config } => router::run(&config),
         Command::Config(command) => commands::config::run(&command),
-        Command::Status(args) => commands::status::status(&args),
+        Command::Status(args) => Ok(commands::status::status(&args)),
         Command::Explain(args) => commands::status::explain(&args),
         Command::Plugin(command) => commands::plugin::run(command),
         Command::Demo(args) => demo::run(args),

@@ -89,7 +89,8 @@ fn report(file: &Path, examined: Examined, strict: bool) -> anyhow::Result<ExitC
         said += &format!("note: {note}\n");
     }
     let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
-    let (file, warned) = (file.display(), count(warnings.len(), "warning"));
+    let (file, warned) = (file.display().to_string(), count(warnings.len(), "warning"));
+    let file = vouchd_text::plain(&file);
     if !errors.is_empty() || strict && !warnings.is_empty() {
         print(said)?;
         let counted = count(errors.len(), "error");

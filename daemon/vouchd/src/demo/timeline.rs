@@ -116,7 +116,9 @@ impl<W: Write> Timeline<W> {
     fn print(&mut self, count: usize) -> io::Result<()> {
         for Event { at, place, what } in self.waiting.drain(..count) {
             let time = at.saturating_duration_since(self.start).as_secs_f64();
-            writeln!(self.out, "{:>8}  {place:<6}  {what}", format!("+{time:.3}s"))?;
+            // A check's message may be in it.
+            let what = what.to_string();
+            writeln!(self.out, "{:>8}  {place:<6}  {}", format!("+{time:.3}s"), vouchd_text::plain(&what))?;
         }
         self.out.flush()
     }

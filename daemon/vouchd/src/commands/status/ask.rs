@@ -32,6 +32,20 @@ pub enum Unanswered {
     Other(String),
 }
 
+impl Unanswered {
+    /// With a reason to doubt that the right daemon was asked.
+    pub fn with(self, doubt: Option<String>) -> Self {
+        let add = |reason: String| match &doubt {
+            Some(doubt) => format!("{reason} ({doubt})"),
+            None => reason,
+        };
+        match self {
+            Self::NotRunning(reason) => Self::NotRunning(add(reason)),
+            Self::Other(reason) => Self::Other(add(reason)),
+        }
+    }
+}
+
 impl fmt::Display for Unanswered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

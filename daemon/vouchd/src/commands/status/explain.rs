@@ -60,8 +60,11 @@ fn election(instance: &Instance) -> String {
     match (instance.state.as_str(), instance.priority.effective, &instance.active) {
         ("active", Some(255), _) => "Nobody wins against the owner of the addresses.".to_owned(),
         ("active", Some(own), _) => {
-            let address = instance.source.as_deref().map_or_else(String::new, |own| format!(" than {own}"));
-            format!("A router wins against it with a priority over {own}, or with {own} and a higher address{address}.")
+            let this = instance.source.as_deref().map_or_else(String::new, |own| format!(" (this one has {own})"));
+            format!(
+                "A router with a priority over {own} takes over if it preempts; of two active ones with {own} the higher \
+                 address wins{this}. Backups are silent, so which of them would follow is not known."
+            )
         }
         ("backup", Some(own), Some(active)) => against(own, active, instance),
         (_, Some(_), None) => "No active router has been heard: it takes over when its down interval ends.".to_owned(),

@@ -17,6 +17,7 @@ use std::time::SystemTime;
 use anyhow::bail;
 use clap::Args;
 use serde::Serialize;
+use vouchd_config::Files;
 
 pub use self::ask::Unanswered;
 use self::judge::{Level, Problem};
@@ -41,7 +42,8 @@ impl Target {
     /// # Errors
     /// When the configuration that names the socket can't be used, or the daemon can't be asked: an [`Unanswered`] then.
     pub fn status(&self) -> anyhow::Result<Status> {
-        Ok(ask::status(&self.socket()?)?)
+        let (socket, doubt) = self.socket()?;
+        Ok(ask::status(&socket).map_err(|reason| reason.with(doubt))?)
     }
 
     /// The configuration that was named.
@@ -49,14 +51,29 @@ impl Target {
         self.config.as_deref()
     }
 
-    fn socket(&self) -> anyhow::Result<PathBuf> {
-        match (&self.control, &self.config) {
-            (Some(control), _) => Ok(control.clone()),
-            (None, Some(config)) => Ok(super::config::load(config)?.daemon.control),
-            // A configuration that is broken at the moment must not hide the daemon that runs.
-            (None, None) => Ok(super::config::load(Path::new(super::config::DEFAULT_FILE))
-                .map_or_else(|_| PathBuf::from(vouchd_config::DEFAULT_CONTROL), |config| config.daemon.control)),
+    /// The socket, and why it may not be the right one.
+    fn socket(&self) -> anyhow::Result<(PathBuf, Option<String>)> {
+        if let Some(control) = &self.control {
+            return Ok((control.clone(), None));
         }
+        let file = self.config.as_deref().unwrap_or(Path::new(super::config::DEFAULT_FILE));
+        // Its main file alone says which socket. What is wrong with the rest must not hide the daemon that runs.
+        let examined = Files::alone(vouchd_config::read_main(file)).examine();
+        if examined.daemon_is_known {
+            return Ok((examined.config.daemon.control, None));
+        }
+        if self.config.is_some() {
+            examined.finish()?;
+        }
+        let default = PathBuf::from(vouchd_config::DEFAULT_CONTROL);
+        let doubt = match file.try_exists() {
+            Ok(false) => None,
+            Ok(true) | Err(_) => Some(format!(
+                "{} can't be read, so this is the default socket: name another one with --control",
+                file.display()
+            )),
+        };
+        Ok((default, doubt))
     }
 }
 
@@ -91,16 +108,18 @@ struct Judged<'a> {
 
 /// Exit status 0, 1 or 2 by the [`Level`]; 2 also when the daemon can't be asked.
 ///
-/// # Errors
-/// When it can't be printed.
-pub fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
-    let status = match args.target.status() {
-        Ok(status) => status,
-        Err(error) => {
+/// 2 also when it can't be printed: a script that sees another one relies on what it read.
+pub fn status(args: &StatusArgs) -> ExitCode {
+    tell(args)
+        .unwrap_or_else(|error| {
             complain_about(&error);
-            return Ok(Level::Fault.into());
-        }
-    };
+            Level::Fault
+        })
+        .into()
+}
+
+fn tell(args: &StatusArgs) -> anyhow::Result<Level> {
+    let status = args.target.status()?;
     let now = SystemTime::now();
     let problems = judge::problems(&status, now);
     let level = judge::level(&problems);
@@ -109,7 +128,7 @@ pub fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     } else {
         print(overview::overview(&status, &problems, args.all, now))?;
     }
-    Ok(level.into())
+    Ok(level)
 }
 
 /// # Errors

@@ -16,7 +16,10 @@ pub fn overview(status: &Status, problems: &[Problem], all: bool, now: SystemTim
     out += &summary(problems);
     if let Some(error) = &config.error {
         out += "\nThe configuration on disk can't be used; what was loaded before goes on:\n";
-        error.lines().for_each(|line| out += &indented(line, 0));
+        for line in error.lines() {
+            // A line of the file and the carets below it stand as they are.
+            out += &if line.starts_with(' ') { first_line(line) } else { indented(line, 0) };
+        }
     }
     out += &checker(&status.checker, now);
     out.push('\n');

@@ -235,7 +235,7 @@ fn a_tie_is_explained_by_the_rule_that_decides_it() {
         (backup(100, "192.0.2.10"), "which is 192.0.2.10 (this router), but only between two active routers"),
         (backup(80, "192.0.2.1"), "80 against 100: 192.0.2.2 wins"),
         (backup(120, "192.0.2.1"), "120 against 100: it wins against 192.0.2.2"),
-        (vec![], "with a priority over 100, or with 100 and a higher address than 192.0.2.1."),
+        (vec![], "of two active ones with 100 the higher address wins (this one has 192.0.2.1)."),
     ];
     for (changes, expected) in table {
         let text = explained(&changes);

@@ -115,6 +115,12 @@ fn a_router_that_can_not_be_asked_is_reported_as_what_it_is_with_exit_status_2()
         };
 
         vouchd.process.signal(Signal::SIGSTOP);
+        let is_stopped =
+            |task: fs::DirEntry| fs::read_to_string(task.path().join("stat")).is_ok_and(|stat| stat.contains(") T "));
+        until("all threads to be stopped", LONG, || {
+            let tasks = fs::read_dir(format!("/proc/{}/task", vouchd.process.pid()));
+            tasks.is_ok_and(|tasks| tasks.flatten().all(is_stopped))
+        })?;
         let asked = Instant::now();
         let pid = vouchd.process.pid().to_string();
         let silent = ["does not answer", &pid, "it is stopped", "kill -CONT"];

@@ -58,9 +58,14 @@ impl Target {
         }
         let file = self.config.as_deref().unwrap_or(Path::new(super::config::DEFAULT_FILE));
         // Its main file alone says which socket. What is wrong with the rest must not hide the daemon that runs.
-        let examined = Files::alone(vouchd_config::read_main(file)).examine();
+        let main = vouchd_config::read_main(file);
+        let by_its_table = main.text.as_ref().ok().and_then(|text| control_of(&String::from_utf8_lossy(text)));
+        let examined = Files::alone(main).examine();
         if examined.daemon_is_known {
             return Ok((examined.config.daemon.control, None));
+        }
+        if let Some(control) = by_its_table {
+            return Ok((control, None));
         }
         if self.config.is_some() {
             examined.finish()?;
@@ -75,6 +80,14 @@ impl Target {
         };
         Ok((default, doubt))
     }
+}
+
+/// `daemon.control` of a file that is no TOML in other places than its table `[daemon]`.
+fn control_of(text: &str) -> Option<PathBuf> {
+    let after = text.lines().skip_while(|line| line.trim() != "[daemon]").skip(1);
+    let table: Vec<_> = after.take_while(|line| !line.trim_start().starts_with('[')).collect();
+    let table: toml::Table = toml::from_str(&table.join("\n")).ok()?;
+    table.get("control")?.as_str().map(PathBuf::from)
 }
 
 #[derive(Debug, Args)]

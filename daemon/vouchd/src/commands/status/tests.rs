@@ -246,3 +246,12 @@ fn a_tie_is_explained_by_the_rule_that_decides_it() {
     held.push(("/instances/0/preempt", json!(false)));
     assert!(explained(&held).contains("it would win against 192.0.2.2, but preempt = false"));
 }
+
+#[test]
+fn the_socket_is_found_in_a_file_that_is_broken_elsewhere() {
+    let text = "nonsense\n[check.x]\nplugin = \n[daemon]\nname = \"a\" # [x]\ncontrol = \"/run/a.sock\"\n\n[instance.web]\n= 1\n";
+    assert_eq!(super::control_of(text), Some("/run/a.sock".into()));
+    for none in ["", "[daemon]\nname = \"a\"\n[x]\ncontrol = \"/b\"\n", "[daemon]\ncontrol = /run\n"] {
+        assert_eq!(super::control_of(none), None, "{none}");
+    }
+}

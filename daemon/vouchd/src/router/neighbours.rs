@@ -69,7 +69,7 @@ impl Finding {
                 "arp_conflict",
                 format!(
                     "{mac} on {interface} answers for {address} too, which this active router holds: take the address \
-                     from that machine"
+                     from that machine, or, if it is a router, let this one hear its advertisements"
                 ),
             )),
             Self::Moved { address, from, to } => {

@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 use super::ago::ago;
 use crate::status::{Address, Instance};
 
-/// How long a conflict is news. It is heard again and again while it lasts.
-const NEWS: Duration = Duration::from_secs(60);
+/// How long a conflict is news: after so long at most the router has announced the addresses against it, so what was not
+/// heard again since is over.
+const NEWS: Duration = Duration::from_secs(10);
 
 /// That another machine answers for the address which this active router holds, if that was heard lately.
 pub fn conflict(instance: &Instance, address: &Address, now: SystemTime) -> Option<String> {
@@ -15,7 +16,7 @@ pub fn conflict(instance: &Instance, address: &Address, now: SystemTime) -> Opti
     (now.duration_since(last).unwrap_or_default() <= NEWS).then(|| {
         let times = if conflict.count == 1 { "once".to_owned() } else { format!("{} times", conflict.count) };
         format!(
-            "{} answers for {} too (arp_conflict), heard {times}, last {}: take the address from that machine",
+            "{} answers for {} too (arp_conflict), heard {times}, last {}: take the address from that machine, or, if it is a router, let this one hear its advertisements",
             conflict.mac,
             address.address,
             ago(&conflict.last, now)

@@ -522,7 +522,11 @@ fn clean(report: types::Report) -> Report {
             .into_iter()
             .filter(|m| m.value.is_finite())
             .take(MAX_METRICS)
-            .map(|m| Metric { name: metric_name(&m.name, MAX_NAME), value: m.value, unit: cut(&m.unit, MAX_NAME) })
+            .map(|m| Metric {
+                name: metric_name(&m.name, MAX_NAME),
+                value: m.value,
+                unit: metric_name(&m.unit, MAX_NAME),
+            })
             .collect(),
     }
 }

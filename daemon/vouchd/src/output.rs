@@ -27,7 +27,7 @@ pub fn print(text: impl AsRef<str>) -> anyhow::Result<()> {
 /// A document as JSON, to standard output.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_json(document: &impl Serialize) -> anyhow::Result<()> {
     print(escaped(&serde_json::to_string_pretty(document)?) + "\n")
 }

@@ -53,8 +53,6 @@ fn for_code(max_memory: u64) -> Config {
         .wasm_exceptions(false)
         .wasm_function_references(false)
         .wasm_gc(false)
-        // Images of memories to copy from on write would each keep a descriptor open, one for every plugin.
-        .memory_init_cow(false)
         .memory_reservation(max_memory)
         .memory_reservation_for_growth(0)
         .memory_guard_size(64 << 10)

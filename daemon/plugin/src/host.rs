@@ -247,34 +247,44 @@ impl Host {
 
     fn load_here(&self, bytes: &[u8], abandon: &AtomicBool) -> Result<Plugin, LoadError> {
         let sha256 = hex(&Sha256::digest(bytes));
-        let loaded = match self.cached(&sha256) {
+        let (tried, artefact) = match self.cached(&sha256) {
             Some(loaded) => loaded,
             None => self.compiled(bytes, sha256, abandon)?,
         };
-        self.try_start(&loaded.ready)?;
-        Ok(Plugin(Arc::new(loaded)))
+        self.try_start(&tried.ready)?;
+        // What was started keeps an image of its memory, with a descriptor, for the next time. Most of the plugins in a
+        // directory may never run: they are to keep none.
+        let Loaded { origin, sha256, .. } = tried;
+        Ok(Plugin(Arc::new(self.adopt(&artefact, origin, sha256)?)))
     }
 
     /// From the cache, if what is there is of use.
-    fn cached(&self, sha256: &str) -> Option<Loaded> {
+    fn cached(&self, sha256: &str) -> Option<(Loaded, Arc<Artefact>)> {
         let wanted = sha256.to_owned();
-        let artefact = self.with_cache(move |cache| cache.get(&wanted))??;
-        self.adopt(&artefact, Origin::Cached, sha256.to_owned())
+        let artefact = Arc::new(self.with_cache(move |cache| cache.get(&wanted))??);
+        let adopted = self.adopt(&artefact, Origin::Cached, sha256.to_owned());
+        adopted
             .inspect_err(|error| {
                 tracing::warn!("a compiled plugin from the cache is not used: {error}; compiling again");
                 let unfit = sha256.to_owned();
                 self.with_cache(move |cache| cache.remove(&unfit));
             })
             .ok()
+            .map(|loaded| (loaded, artefact))
     }
 
-    fn compiled(&self, bytes: &[u8], sha256: String, abandon: &AtomicBool) -> Result<Loaded, LoadError> {
+    fn compiled(
+        &self,
+        bytes: &[u8],
+        sha256: String,
+        abandon: &AtomicBool,
+    ) -> Result<(Loaded, Arc<Artefact>), LoadError> {
         let started = Instant::now();
-        let artefact = compile::compile(&self.0.compiler, self.0.largest.memory, bytes, abandon)?;
+        let artefact = Arc::new(compile::compile(&self.0.compiler, self.0.largest.memory, bytes, abandon)?);
         let loaded = self.adopt(&artefact, Origin::Compiled { took: started.elapsed() }, sha256)?;
-        let sha256 = loaded.sha256.clone();
-        self.with_cache(move |cache| cache.put(&sha256, &artefact));
-        Ok(loaded)
+        let (sha256, kept) = (loaded.sha256.clone(), Arc::clone(&artefact));
+        self.with_cache(move |cache| cache.put(&sha256, &kept));
+        Ok((loaded, artefact))
     }
 
     /// None if there is no cache, or none that answers: everything works without, only slower to start.

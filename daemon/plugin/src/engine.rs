@@ -24,11 +24,15 @@ pub(crate) fn build(settings: &HostSettings) -> wasmtime::Result<Engine> {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
         .total_core_instances(slots * 16)
-        .total_memories(slots * 2)
+        // A heap of collected objects lies in a memory of its own.
+        .total_memories(slots * 3)
+        .total_gc_heaps(slots)
         .total_tables(slots * 4)
         .total_stacks(slots)
         .total_gc_heaps(slots)
         .max_core_instances_per_component(128)
+        .max_memories_per_module(4)
+        .max_tables_per_module(4)
         .max_memories_per_component(8)
         .max_tables_per_component(16)
         .max_memory_size(usize::try_from(max_memory)?)
@@ -43,16 +47,16 @@ pub(crate) fn for_compiling(max_memory: u64) -> wasmtime::Result<Engine> {
     Engine::new(&for_code(whole_pages(max_memory)))
 }
 
-/// The settings that show in the code: the same for who compiles it and who runs it.
+/// The settings that show in the code: the same for who compiles it and who runs it. Proposals are those of
+/// [`offered`](crate::proposals::offered): on by default, or named here.
 fn for_code(max_memory: u64) -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
         .concurrency_support(false)
         .wasm_memory64(false)
-        .wasm_exceptions(false)
-        .wasm_function_references(false)
-        .wasm_gc(false)
+        .wasm_custom_page_sizes(true)
+        .wasm_wide_arithmetic(true)
         .memory_reservation(max_memory)
         .memory_reservation_for_growth(0)
         .memory_guard_size(64 << 10)

@@ -1,7 +1,7 @@
 //! Why a run was cut short, in words that an operator understands.
 
 use vouchd_config::Limits;
-use wasmtime::{PoolConcurrencyLimitError, Trap};
+use wasmtime::{PoolConcurrencyLimitError, ThrownException, Trap};
 use wasmtime_wasi::I32Exit;
 
 use crate::limiter::LimitHit;
@@ -12,8 +12,15 @@ pub(crate) const MAX_REASON: usize = 2048;
 
 /// The reason of a failed instantiation or call. `last_words`: the last error that the plugin logged, such as a panic.
 pub(crate) fn describe(error: &wasmtime::Error, limit_hit: Option<&LimitHit>, last_words: Option<&str>) -> String {
-    if let Some(hit) = limit_hit.or_else(|| error.downcast_ref()) {
+    if let Some(hit) = error.downcast_ref::<LimitHit>() {
         return hit.to_string();
+    }
+    // Not being able to grow is no end where garbage could be collected instead: a trap that follows has its own reason.
+    if let (Some(hit), None) = (limit_hit, error.downcast_ref::<Trap>()) {
+        return hit.to_string();
+    }
+    if error.is::<ThrownException>() {
+        return "the plugin threw an exception that nothing in it catches".to_owned();
     }
     if error.is::<PoolConcurrencyLimitError>() {
         return "overloaded: too many checks run at the same time; make their intervals longer".to_owned();
@@ -35,7 +42,11 @@ pub(crate) fn describe(error: &wasmtime::Error, limit_hit: Option<&LimitHit>, la
 
 /// Whether an instance could not be made because its types are not those of the contract: nothing of it has run.
 pub(crate) fn is_mismatch(error: &wasmtime::Error) -> bool {
-    !(error.is::<LimitHit>() || error.is::<PoolConcurrencyLimitError>() || error.is::<I32Exit>() || error.is::<Trap>())
+    !(error.is::<LimitHit>()
+        || error.is::<PoolConcurrencyLimitError>()
+        || error.is::<I32Exit>()
+        || error.is::<Trap>()
+        || error.is::<ThrownException>())
 }
 
 /// The reason of a run that was ended for the others' sake.

@@ -15,6 +15,7 @@ use wit_component::{ComponentEncoder, StringEncoding};
 use wit_parser::Resolve;
 
 use crate::contract::{OFFERED, PACKAGE, is_compatible, offered_version, parse_name};
+use crate::names::without_broken_names;
 use crate::room::with_room;
 use crate::text::{cut, line};
 
@@ -49,6 +50,8 @@ pub enum LoadError {
     NotWasm { found: String },
     #[error("damaged or cut off: {0}")]
     Invalid(String),
+    #[error("uses {0}, which this daemon does not offer: build it without")]
+    Proposals(String),
     #[error(
         "does not export `vouchd:check/checker@{offered}`, nor is it a program (`wasi:cli/run`, or `_start` of a core \
          module); it exports {found}", offered = offered_version()
@@ -114,6 +117,7 @@ pub(crate) fn prepare(bytes: &[u8]) -> Result<(Kind, Code), LoadError> {
     if Parser::is_component(bytes) {
         return Ok((Kind::Component, Code::Component(bytes.to_vec())));
     }
+    let bytes = &*without_broken_names(bytes);
     let outline = outline(bytes)?;
     match &outline.checker {
         Some(version) if !is_compatible(version) => {

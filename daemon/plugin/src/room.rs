@@ -5,7 +5,10 @@
 //! Nor can it be asked for room, for it calls the adapter before any of its functions may be called. So a module may bring an
 //! array that begins with [`MARK`], and is given a function here that hands that out.
 
-use wasmparser::{BinaryReaderError, DataKind, ExternalKind, FuncType, Operator, Parser, Payload, TypeRef, ValType};
+use wasmparser::{
+    BinaryReaderError, CompositeInnerType, DataKind, ExternalKind, FuncType, Operator, Parser, Payload, TypeRef,
+    ValType,
+};
 
 /// What the array begins with, followed by two little-endian `u32`: how much of it is used so far, and its size, in bytes.
 const MARK: &[u8; 16] = b"vouchd:wasi-room";
@@ -64,9 +67,15 @@ impl Found {
         match payload {
             Payload::TypeSection(types) => {
                 let wanted = FuncType::new([ValType::I32; 4], [ValType::I32]);
-                for (index, ty) in (0..).zip(types.clone().into_iter_err_on_gc_types()) {
-                    if ty? == wanted {
-                        self.realloc_type.get_or_insert(index);
+                let mut index = 0;
+                for group in types.clone() {
+                    for ty in group?.into_types() {
+                        let is_plain = ty.is_final && ty.supertype_idx.is_none() && !ty.composite_type.shared;
+                        if is_plain && matches!(&ty.composite_type.inner, CompositeInnerType::Func(ty) if *ty == wanted)
+                        {
+                            self.realloc_type.get_or_insert(index);
+                        }
+                        index += 1;
                     }
                 }
             }
@@ -151,7 +160,7 @@ fn constant(value: u32) -> Vec<u8> {
 }
 
 /// LEB128.
-fn number(mut value: u64) -> Vec<u8> {
+pub(crate) fn number(mut value: u64) -> Vec<u8> {
     let mut code = Vec::new();
     loop {
         let digit = u8::try_from(value & 0x7f).unwrap_or(0);

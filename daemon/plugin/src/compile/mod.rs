@@ -16,6 +16,7 @@ use wasmtime::Engine;
 
 use crate::engine;
 use crate::load::{self, Code, Kind, LoadError, Metadata};
+use crate::proposals;
 use crate::text::line;
 
 /// Who compiles.
@@ -127,6 +128,11 @@ pub(crate) fn compile(
 }
 
 fn compile_with(engine: &Engine, bytes: &[u8]) -> Result<(Head, Vec<u8>), LoadError> {
+    // What a file uses that is not offered is the reason behind whatever became of it.
+    attempt(engine, bytes).map_err(|error| proposals::not_offered(bytes).map_or(error, LoadError::Proposals))
+}
+
+fn attempt(engine: &Engine, bytes: &[u8]) -> Result<(Head, Vec<u8>), LoadError> {
     let (kind, code) = load::prepare(bytes)?;
     let (form, code) = match code {
         Code::Component(bytes) => (Form::Component, engine.precompile_component(&bytes)),

@@ -1,0 +1,147 @@
+//! Files that use newer parts of WebAssembly: what is offered runs, within its limits, and what is not is named.
+
+mod common;
+
+use common::{host, reason, report, run};
+use vouchd_config::Grants;
+use vouchd_health::Verdict;
+use vouchd_plugin::Host;
+use vouchd_tests::corpus::with_metadata;
+
+/// A checker with `top` beside its functions and `body` in its check.
+fn checker(top: &str, body: &str) -> Vec<u8> {
+    with_metadata(&text(top, body))
+}
+
+fn text(top: &str, body: &str) -> String {
+    format!(
+        r#"(module
+            {top}
+            (memory (export "memory") 2)
+            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4096))
+            (func (export "vouchd:check/checker@0.1.0#check") (param i32 i32 i32 i32 i32) (result i32)
+                {body}
+                (i32.const 1024)))"#
+    )
+}
+
+/// A program whose exit status is what `body` leaves.
+fn program(top: &str, body: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(module
+            (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+            {top}
+            (memory (export "memory") 1)
+            (func (export "_start") (call $exit {body})))"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
+const BOX: &str = "(type $box (struct (field $value (mut i32))))";
+const UNBOX: &str = "(struct.get $box $value (struct.new $box (i32.const 0)))";
+const TAG: &str = "(tag $e (param i32))";
+const CATCH: &str =
+    "(block $caught (result i32) (try_table (catch $e $caught) (throw $e (i32.const 0))) (unreachable))";
+
+async fn passes(host: &Host, bytes: &[u8], what: &str) {
+    let plugin = host.load(bytes).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let outcome = run(host, &plugin, &[], &Grants::default()).await;
+    assert_eq!(report(&outcome).verdict, Verdict::Pass, "{what}");
+}
+
+#[tokio::test]
+async fn collected_objects_and_exceptions_run_in_checkers_and_programs() {
+    let host = host();
+    for (what, top, body) in [("objects", BOX, UNBOX), ("exceptions", TAG, CATCH)] {
+        passes(&host, &checker(top, &format!("(drop {body})")), &format!("{what} in a checker")).await;
+        passes(
+            &host,
+            &wat::parse_str(text(top, &format!("(drop {body})"))).unwrap(),
+            &format!("{what} without metadata"),
+        )
+        .await;
+        let yielding = r#"(import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))"#;
+        let adapted = checker(&format!("{yielding} {top}"), &format!("(drop (call $yield)) (drop {body})"));
+        passes(&host, &adapted, &format!("{what} beside WASI")).await;
+        passes(&host, &program(top, body), &format!("{what} in a program")).await;
+    }
+    let wide = "(i64.add128 (i64.const 1) (i64.const 0) (i64.const 1) (i64.const 0)) drop drop";
+    passes(&host, &checker("", wide), "wide arithmetic").await;
+    passes(&host, &program("(memory $small 4096 (pagesize 1))", "(i32.const 0)"), "pages of one byte").await;
+}
+
+#[tokio::test]
+async fn objects_are_bounded_by_the_memory_of_a_check() {
+    let host = host();
+    let top = "(type $bytes (array (mut i8)))
+        (rec (type $list (struct (field (ref null $list)) (field (ref $bytes)))))
+        (global $kept (mut (ref null $list)) (ref.null $list))";
+    let keep = "(loop $again
+        (global.set $kept (struct.new $list (global.get $kept) (array.new_default $bytes (i32.const 100000))))
+        (br $again))";
+    let hoarder = host.load(&checker(top, keep)).unwrap();
+    let outcome = run(&host, &hoarder, &[], &Grants::default()).await;
+    let said = reason(&outcome);
+    assert!(said.contains("limits.memory"), "{said}");
+    assert!(outcome.memory <= 16 << 20, "{} bytes", outcome.memory);
+
+    let churn = "(local $n i32) (local.set $n (i32.const 2000)) (loop $again
+        (drop (array.new_default $bytes (i32.const 100000)))
+        (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))";
+    let churner = format!("{top} (func $churn {churn})");
+    passes(&host, &checker(&churner, "(call $churn)"), "200 MB of garbage in 16 MiB").await;
+    let trapped = host.load(&checker(&churner, "(call $churn) (unreachable)")).unwrap();
+    let outcome = run(&host, &trapped, &[], &Grants::default()).await;
+    assert!(reason(&outcome).contains("panicked or aborted"), "{}", reason(&outcome));
+}
+
+#[tokio::test]
+async fn an_exception_that_nothing_catches_is_an_error_that_says_so() {
+    let host = host();
+    for bytes in [checker(TAG, "(throw $e (i32.const 1))"), program(TAG, "(throw $e (i32.const 1))")] {
+        let plugin = host.load(&bytes).unwrap();
+        let outcome = run(&host, &plugin, &[], &Grants::default()).await;
+        assert!(reason(&outcome).contains("threw an exception that nothing in it catches"), "{}", reason(&outcome));
+    }
+}
+
+#[test]
+fn what_is_not_offered_is_named_whatever_kind_the_file_is() {
+    let host = host();
+    let shared = "(memory $shared 1 1 shared)";
+    let legacy = "(func $f try catch_all end)";
+    for (top, words) in [(shared, "uses threads (shared memory"), (legacy, "uses exceptions in their old form")] {
+        for bytes in [checker(top, ""), wat::parse_str(text(top, "")).unwrap(), program(top, "(i32.const 0)")] {
+            let error = host.load(&bytes).map(drop).expect_err("not offered").to_string();
+            assert!(error.starts_with(words) && error.contains("does not offer"), "{error}");
+        }
+        let component = wat::parse_str(format!("(component (core module {top}))")).unwrap();
+        let error = host.load(&component).map(drop).expect_err("not offered").to_string();
+        assert!(error.starts_with(words), "{error}");
+    }
+    let cut = &checker(shared, "")[..200];
+    let error = host.load(cut).map(drop).expect_err("cut off").to_string();
+    assert!(error.starts_with("damaged or cut off"), "{error}");
+}
+
+/// The bytes with a custom section at their end that is no list of names.
+fn with_bad_names(mut bytes: Vec<u8>, name: &str) -> Vec<u8> {
+    let content = [&[u8::try_from(name.len()).unwrap()], name.as_bytes(), &[1, 0xff, 0xff, 0x7f, 0x2a]].concat();
+    bytes.extend([0, u8::try_from(content.len()).unwrap()]);
+    bytes.extend(content);
+    bytes
+}
+
+#[tokio::test]
+async fn a_malformed_name_section_is_ignored() {
+    let host = host();
+    let yielding = r#"(import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))"#;
+    for (what, bytes) in [
+        ("a module", checker("", "")),
+        ("a module beside WASI", checker(yielding, "(drop (call $yield))")),
+        ("a module without metadata", wat::parse_str(text("", "")).unwrap()),
+        ("a program", program("", "(i32.const 0)")),
+    ] {
+        passes(&host, &with_bad_names(bytes, "name"), what).await;
+    }
+}

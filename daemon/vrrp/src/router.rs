@@ -15,6 +15,7 @@ use self::active::Active;
 use self::backup::{Awaiting, Backup};
 use crate::action::{Action, Event, Kind};
 use crate::config::{Config, ConfigError};
+use crate::discard::Discard;
 use crate::glimpse::glimpse;
 use crate::input::{Health, Input, Link, Packet};
 use crate::limit::{Limiter, PerSecond};
@@ -433,6 +434,9 @@ impl Router {
             (Err(rejection), State::Backup | State::Active) => {
                 let reason = rejection.reason();
                 let total = self.counters.discard(reason);
+                if reason == Discard::OwnerReceives {
+                    self.note_rival();
+                }
                 self.note_source(now, packet, Outcome::Discarded(reason), out);
                 self.tell(now, Event::Discarded { source: packet.source, rejection, total }, out);
             }

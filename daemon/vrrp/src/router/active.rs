@@ -27,6 +27,9 @@ pub(super) struct Active {
     announce_at: Option<(Instant, Announcement)>,
     /// When the addresses are announced once more because another router was active.
     reclaim_at: Option<Instant>,
+    /// Another router was active and must not be answered (RFC 3768 section 7.1: an owner listens to nobody). The next
+    /// advertisement announces the addresses again.
+    reclaims_next: bool,
     /// The router that this one preempted, or won an election of: it says once more that it is active before it steps back.
     last_word_of: Option<IpAddr>,
 }
@@ -83,6 +86,7 @@ impl Router {
             yielding: None,
             announce_at: first_announcement(now, &self.config.announce),
             reclaim_at: None,
+            reclaims_next: false,
             last_word_of: match &why {
                 Why::Preempted { peer, .. } | Why::Resigned { peer } => Some(*peer),
                 _ => None,
@@ -101,6 +105,11 @@ impl Router {
         } else {
             self.with_active(|active| active.reclaim_at = Some(next));
         }
+    }
+
+    /// Another router was active, whom this one may not answer.
+    pub(super) fn note_rival(&mut self) {
+        self.with_active(|active| active.reclaims_next = true);
     }
 
     /// Another router was active, and announced or answered for the addresses: they are announced at once, and after an
@@ -133,6 +142,9 @@ impl Router {
             let next = active.advertise_at + interval;
             active.advertise_at = if next > now { next } else { now + interval };
         });
+        if self.with_active(|active| std::mem::take(&mut active.reclaims_next)) == Some(true) {
+            self.reclaim(now, out);
+        }
     }
 
     /// An advertisement with this router's priority. Each renews the lease, also those that answer somebody: they can

@@ -199,6 +199,21 @@ fn row_81_whoever_was_active_too_has_the_addresses_announced_at_once_and_an_inte
 }
 
 #[test]
+fn an_owner_in_version_2_which_listens_to_nobody_announces_with_its_next_advertisement() {
+    let mut bench = Bench::active(v2(255));
+    bench.wait(millis(300));
+    assert!(done(&bench.hear(LOWER, 100)).is_empty(), "row 96: discarded, and no answer");
+    assert_eq!(bench.until_deadline(), millis(700));
+    assert_eq!(done(&bench.run_to_deadline()), ["send 255", "install for 3", "announce 5"]);
+    assert_eq!(
+        done(&bench.run(seconds(1.0))),
+        ["send 255", "install for 3", "announce 5"],
+        "once more an interval later"
+    );
+    assert_eq!(done(&bench.run(seconds(1.0))), ["send 255", "install for 3"]);
+}
+
+#[test]
 fn the_last_word_of_a_router_that_was_preempted_or_resigned_is_answered_and_no_news() {
     for before in [50, 0] {
         let mut bench = Bench::started(config(100));

@@ -59,7 +59,7 @@ fn trouble(world: &mut World) {
         }
         8 => reload(world, node, "preemption", |config, _| config.preempt = !config.preempt),
         9 => {
-            let is_free = !world.nodes[other].config.is_owner() && world.nodes[node].config.version == Version::V3;
+            let is_free = !world.nodes[other].config.is_owner();
             reload(world, node, "ownership", |config, base| {
                 config.priority = if config.is_owner() || !is_free { base } else { Priority::OWNER };
             });

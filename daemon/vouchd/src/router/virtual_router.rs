@@ -343,7 +343,8 @@ impl VirtualRouter {
     fn take_states(&mut self, now: Time, active: bool, states: Vec<AddressState>, network: &mut impl Network) {
         let before = std::mem::replace(&mut self.states, states);
         let copies = |states: &[AddressState]| -> Vec<VirtualAddress> {
-            states.iter().flat_map(|state| &state.copies).map(|copy| copy.at.clone()).collect()
+            // The interface's own address is no copy; the reason for staying out says what it is.
+            states.iter().flat_map(|state| &state.copies).filter(|copy| !copy.own).map(|copy| copy.at.clone()).collect()
         };
         let (known, found) = (copies(&before), copies(&self.states));
         if self.config.priority != Priority::OWNER {

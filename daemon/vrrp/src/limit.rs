@@ -10,7 +10,7 @@ use crate::time::Instant;
 pub const PAUSE: Duration = Duration::from_secs(1);
 
 /// Reasons that are told apart. What comes for others at the same time shares a place.
-const REASONS: usize = 256;
+const REASONS: usize = 1024;
 
 /// Lets one message a second pass for each reason, and counts what it leaves out.
 ///

@@ -172,9 +172,14 @@ impl Protocol {
         let events = self.links.drain().unwrap_or_default();
         let changed = !events.is_empty();
         for LinkEvent { interface, state } in events {
-            let text = state.to_string();
-            let line = Line::info(Subject::Interface(interface.clone()), format!("interface {interface}: {text}"));
-            self.log.say_state(Time::now(), "state", &text, line);
+            let kind = match &state {
+                LinkState::Up { .. } => "up",
+                LinkState::NoAddress { .. } => "no address",
+                LinkState::Down { .. } => "down",
+                LinkState::Missing => "missing",
+            };
+            let line = Line::info(Subject::Interface(interface.clone()), format!("interface {interface}: {state}"));
+            self.log.say_state(Time::now(), "state", kind, line);
             let opened = self.open_socket(&interface, &state);
             self.engine.link(Time::now(), &interface, state);
             if let Err(error) = opened {

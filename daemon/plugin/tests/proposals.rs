@@ -145,3 +145,37 @@ async fn a_malformed_name_section_is_ignored() {
         passes(&host, &with_bad_names(bytes, "name"), what).await;
     }
 }
+
+#[tokio::test]
+async fn what_objects_can_do_to_a_collector_ends_as_a_result_of_the_run() {
+    let host = host();
+    let list = "(rec (type $list (struct (field (mut (ref null $list))))))
+        (type $bytes (array (mut i8))) (type $refs (array (mut (ref null $list))))
+        (global $kept (mut (ref null $list)) (ref.null $list))";
+    let long = "(local $n i32) (local.set $n (i32.const 150000)) (loop $again
+        (global.set $kept (struct.new $list (global.get $kept)))
+        (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+        (global.set $kept (ref.null $list))";
+    let churn = "(local $n i32) (local.set $n (i32.const 500)) (loop $again
+        (drop (array.new_default $bytes (i32.const 100000)))
+        (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))";
+    let ring = "(local $one (ref null $list)) (local $n i32) (local.set $n (i32.const 100000000)) (loop $again
+        (local.set $one (struct.new $list (ref.null $list)))
+        (struct.set $list 0 (local.get $one) (local.get $one))
+        (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))";
+    let functions = format!("{list} (func $long {long}) (func $churn {churn}) (func $ring {ring})");
+    passes(&host, &checker(&functions, "(call $long) (call $churn)"), "a long list that is let go").await;
+    let broken = [
+        ("(drop (array.new_default $bytes (i32.const -1)))", "allocation size too large"),
+        ("(drop (array.new_default $refs (i32.const 0x10000000)))", "limits.memory"),
+        ("(drop (array.get_u $bytes (array.new_default $bytes (i32.const 4)) (i32.const 5)))", "out of bounds"),
+        ("(drop (struct.get $list 0 (ref.null $list)))", "null"),
+        ("(drop (ref.cast (ref i31) (struct.new $list (ref.null $list))))", "cast"),
+        ("(call $ring)", "limits."),
+    ];
+    for (body, words) in broken {
+        let plugin = host.load(&checker(&functions, body)).unwrap_or_else(|error| panic!("{body}: {error}"));
+        let outcome = run(&host, &plugin, &[], &Grants::default()).await;
+        assert!(reason(&outcome).contains(words), "{body}: {}", reason(&outcome));
+    }
+}

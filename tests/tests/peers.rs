@@ -12,6 +12,9 @@ use vouchd_tests::vouchd::{Files, Vouchd};
 use vouchd_tests::wait::{holds, until};
 use vouchd_tests::{Need, Node, VIP, system_test};
 
+/// Look-ups that used to have room at the same time were 64.
+const LOOK_UPS: usize = 80;
+
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 /// By name: what a backend says first, and then without end.
@@ -97,6 +100,59 @@ fn a_backend_that_never_comes_to_an_end_costs_its_own_checks_only() {
             let check = vouchd.check(&format!("{name}0"))?;
             ensure!(check["verdict"] != "pass", "{check}");
         }
+        Ok(())
+    });
+}
+
+#[test]
+fn look_ups_of_a_silent_name_server_keep_no_other_check_waiting() {
+    system_test("a silent name server", &[Need::Vouchd], |site| {
+        let node = Node::Nginx01;
+        let resolv = site.dir("names")?.join("resolv.conf");
+        std::fs::write(&resolv, "nameserver 127.0.0.9\n")?;
+        site.host(node).sh(&format!("mount --bind {} /etc/resolv.conf", resolv.display()))?;
+        site.host(node)
+            .in_network(|| {
+                serve(9000, |mut peer| {
+                    let _ = peer.read(&mut [0; 4096]);
+                    let _ = peer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+                });
+                // Takes questions and says nothing, for as long as the test goes on.
+                let silent = std::net::UdpSocket::bind("127.0.0.9:53").expect("a free port on a new host");
+                std::mem::forget(silent);
+            })?
+            .join()
+            .expect("no panic in there");
+        let mut config = format!(
+            "[instance.web]\ninterface = \"{INTERFACE}\"\nvirtual_router_id = {VRID}\naddresses = [\"{VIP}\"]\n\
+             checks = [\"healthy\"]\n[check.healthy]\nplugin = \"http\"\ninterval = \"500ms\"\ntimeout = \"1s\"\n\
+             params = {{ url = \"http://localhost:9000/\" }}\n\
+             allow = {{ http = [\"http://localhost:9000/\"] }}\n"
+        );
+        for number in 0..LOOK_UPS {
+            let _ = writeln!(
+                config,
+                "[check.n{number:02}]\nplugin = \"dns\"\ninterval = \"200ms\"\ntimeout = \"1s\"\n\
+                 params = {{ name = \"n{number}.example\", timeout = \"1ms\" }}\n\
+                 allow = {{ dns = [\"n{number}.example\"] }}"
+            );
+        }
+        let vouchd = Vouchd::start_with(site, node, Files::new(site, node)?, &config)?;
+        vouchd.wait_state("web", "active", Duration::from_secs(30))?;
+        until("every look-up to have failed twice", Duration::from_secs(60), || {
+            vouchd.status().is_ok_and(|status| {
+                let checks = status["checks"].as_array().into_iter().flatten();
+                checks.into_iter().all(|check| check["runs"].as_u64() >= Some(2))
+            })
+        })?;
+        holds("the healthy check passes", Duration::from_secs(5), || {
+            vouchd.check("healthy").is_ok_and(|check| check["verdict"] == "pass")
+        })
+        .with_context(|| format!("{:?}", vouchd.check("healthy")))?;
+        // That nobody answers is this host's trouble, not the name's.
+        let check = vouchd.check("n00")?;
+        ensure!(check["verdict"] == "error", "{check}");
+        ensure!(check["message"].as_str().is_some_and(|text| text.contains("no name server")), "{check}");
         Ok(())
     });
 }

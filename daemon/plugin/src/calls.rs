@@ -104,8 +104,10 @@ impl dns::Host for RunState {
         self.admit()?;
         let (started, time) = (Instant::now(), self.time(timeout_ms));
         let found = within(time, resolve::names(&self.grants, &name)).await;
-        // A name server that does not answer says nothing about the name.
-        let found = found.map_err(|error| if error == ProbeError::Timeout { probes::unanswered(&name) } else { error });
+        // A name server of this host that does not answer says nothing about the name; one that the check names is what it
+        // is about.
+        let is_the_hosts = |error: &ProbeError| *error == ProbeError::Timeout && !name.contains('@');
+        let found = found.map_err(|error| if is_the_hosts(&error) { probes::unanswered(&name) } else { error });
         self.note(format!("dns {name}"), started, found.as_ref().map(|addresses| addresses.join(" ")));
         found
     }

@@ -14,6 +14,8 @@ vouchd_check::params! {
         expect: OneOrMany<String>,
         /// The name may have no addresses besides the expected ones.
         exact: bool = false,
+        /// The name server to ask, an address with or without a port; else those of the host.
+        server: Option<String>,
         /// For the answer; else what is left of the run.
         timeout: Option<Duration>,
     }
@@ -22,9 +24,14 @@ vouchd_check::params! {
 pub fn check(ctx: &Context) -> Result<Report> {
     let params: Params = ctx.params()?;
     let expected = params.expected()?;
-    match ctx.resolve(&params.name, params.timeout) {
-        Ok(found) => Ok(params.judge(&expected, found)),
-        Err(error) => error.or_fail(&params.name),
+    let found = match &params.server {
+        Some(server) => ctx.resolve_at(server, &params.name, params.timeout),
+        None => ctx.resolve(&params.name, params.timeout),
+    };
+    match (found, &params.server) {
+        (Ok(found), _) => Ok(params.judge(&expected, found)),
+        (Err(error), Some(server)) => error.or_fail(&format!("{} at {server}", params.name)),
+        (Err(error), None) => error.or_fail(&params.name),
     }
 }
 
@@ -126,6 +133,19 @@ mod tests {
         assert_eq!((report.verdict, report.message.as_str()), (Verdict::Fail, "db.example: the name does not resolve"));
         let host = FakeHost::new().on_resolve(|_| Err(ProbeError::Denied("add this".to_owned())));
         assert_eq!(host.run(check, &[("name", "db.example")]).unwrap_err().to_string(), "add this");
+    }
+
+    #[test]
+    fn a_name_server_that_is_named_is_what_is_checked() {
+        let host = FakeHost::new().on_resolve(|asked| match asked {
+            "db.example@192.0.2.53" => Ok(vec!["192.0.2.1".parse().unwrap()]),
+            _ => Err(ProbeError::Timeout),
+        });
+        let run = |server: &str| host.run(check, &[("name", "db.example"), ("server", server)]).unwrap();
+        assert_eq!(run("192.0.2.53").verdict, Verdict::Pass);
+        let silent = run("192.0.2.54:53");
+        assert_eq!(silent.verdict, Verdict::Fail);
+        assert!(silent.message.contains("db.example at 192.0.2.54:53"), "{}", silent.message);
     }
 
     #[test]

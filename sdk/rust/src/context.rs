@@ -133,6 +133,15 @@ impl<'a> Context<'a> {
         self.host.resolve(name, timeout)
     }
 
+    /// The same by a name server of your choice, `10.0.0.2` or `10.0.0.2:53`; that it does not answer is its doing, not the
+    /// host's.
+    ///
+    /// # Errors
+    /// If the name or the server (for `tcp`) is not granted, the name does not resolve there, or the server does not answer.
+    pub fn resolve_at(&self, server: &str, name: &str, timeout: Option<Duration>) -> Result<Vec<IpAddr>, ProbeError> {
+        self.host.resolve(&format!("{name}@{server}"), timeout)
+    }
+
     /// The host's network links.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! What a check wants to reach, as far as its parameters tell, and what of it is not granted.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use url::Url;
 
@@ -19,6 +19,8 @@ enum Reach<'a> {
     Unix(&'a str),
     File(&'a str),
     Dns(&'a str),
+    /// An address, with or without a port.
+    NameServer(&'a str),
 }
 
 /// The `allow` line that grants everything that is missing. None if nothing is.
@@ -47,7 +49,10 @@ fn wanted(check: &Check) -> Vec<Reach<'_>> {
         "tcp" | "tls" => wanted.extend(params.one("address").map(Reach::Tcp)),
         "unix" => wanted.extend(params.one("path").map(Reach::Unix)),
         "systemd" => wanted.push(Reach::Unix(params.one("socket").unwrap_or("/run/dbus/system_bus_socket"))),
-        "dns" => wanted.extend(params.one("name").map(Reach::Dns)),
+        "dns" => {
+            wanted.extend(params.one("name").map(Reach::Dns));
+            wanted.extend(params.one("server").map(Reach::NameServer));
+        }
         "file" | "disk" => wanted.extend(params.one("path").map(Reach::File)),
         "haproxy" => wanted.push(match params.one("address") {
             Some(address) => Reach::Tcp(address),
@@ -100,6 +105,11 @@ impl Reach<'_> {
             }
             Reach::Unix(path) => granted.permits_unix(path).err(),
             Reach::File(path) => granted.permits_file(path).err(),
+            Reach::NameServer(server) => {
+                let address = |text: &str| Some(SocketAddr::new(text.parse().ok()?, 53));
+                let server: SocketAddr = server.parse().ok().or_else(|| address(server))?;
+                granted.permits_tcp(&server.ip().to_string(), server.port()).err()
+            }
             Reach::Dns(name) => granted.permits_dns(name).err(),
         }
     }

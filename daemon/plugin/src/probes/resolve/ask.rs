@@ -2,9 +2,11 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, connect, socket};
 use simple_dns::TYPE;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
@@ -70,10 +72,7 @@ async fn exchange(server: SocketAddr, name: &str, kind: TYPE) -> io::Result<Said
     let [high, low, ..] = RandomState::new().hash_one(name).to_be_bytes();
     let id = u16::from_be_bytes([high, low]);
     let Some(question) = query::question(id, name, kind) else { return Ok(Said::Addresses(Vec::new())) };
-    let own: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    // Of a port of its own each time, and connected: who does not see the question can't answer it.
-    let socket = UdpSocket::bind(SocketAddr::new(own, 0)).await?;
-    socket.connect(server).await?;
+    let socket = UdpSocket::from_std(connected(server)?)?;
     socket.send(&question).await?;
     let mut buffer = [0; 4096];
     loop {
@@ -85,6 +84,15 @@ async fn exchange(server: SocketAddr, name: &str, kind: TYPE) -> io::Result<Said
             None => {}
         }
     }
+}
+
+/// Of a port that the kernel chooses each time, and connected: who does not see the question can't answer it.
+pub(super) fn connected(peer: SocketAddr) -> io::Result<std::net::UdpSocket> {
+    let family = if peer.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let socket = socket(family, SockType::Datagram, flags, None)?;
+    connect(socket.as_raw_fd(), &SockaddrStorage::from(peer))?;
+    Ok(socket.into())
 }
 
 async fn by_tcp(server: SocketAddr, question: &[u8], id: u16, name: &str, kind: TYPE) -> io::Result<Said> {

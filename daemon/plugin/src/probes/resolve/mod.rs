@@ -9,7 +9,7 @@ mod query;
 mod system;
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -54,14 +54,33 @@ pub(crate) async fn permitted(
     }
 }
 
-/// The probe.
-pub(crate) async fn names(grants: &Grants, name: &str) -> Result<Vec<String>, ProbeError> {
+/// The probe: `NAME`, or `NAME@SERVER` for what this name server says of it.
+pub(crate) async fn names(grants: &Grants, what: &str) -> Result<Vec<String>, ProbeError> {
+    let (name, server) = match what.split_once('@') {
+        Some((name, server)) => (name, Some(server)),
+        None => (what, None),
+    };
     if name.parse::<IpAddr>().is_ok() {
         return Err(ProbeError::Invalid(format!("{name:?} is an address: expected a name to look up")));
     }
-    grants.permits_dns(name).map_err(|refusal| ProbeError::Denied(refusal.to_string()))?;
+    let denied = |refusal: Refusal| ProbeError::Denied(refusal.to_string());
+    grants.permits_dns(name).map_err(denied)?;
+    let addresses = match server {
+        None => resolve(name, 0).await?,
+        Some(server) => {
+            let server = system::name_server(server).ok_or_else(|| {
+                ProbeError::Invalid(format!(
+                    "name server {server:?}: expected an address, with or without a port, as in 10.0.0.2:53 or [fd00::2]:53"
+                ))
+            })?;
+            let host = server.ip().to_string();
+            grants.permits_tcp(&host, server.port()).map_err(denied)?;
+            grants.permits_tcp_address(&host, server).map_err(denied)?;
+            of_server(server, name).await?
+        }
+    };
     let mut found: Vec<String> = Vec::new();
-    for address in resolve(name, 0).await? {
+    for address in addresses {
         let address = address.ip().to_string();
         if !found.contains(&address) {
             found.push(address);
@@ -80,6 +99,16 @@ async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ProbeError> {
     found.sort_by_key(|address| (!is_reachable(*address), precedence(address.ip())));
     found.dedup();
     if found.is_empty() { Err(ProbeError::Unresolved) } else { Ok(found) }
+}
+
+/// What one name server says, and nothing of this host: that it is silent or fails is the finding.
+async fn of_server(server: SocketAddr, name: &str) -> Result<Vec<SocketAddr>, ProbeError> {
+    let found = ask::addresses(&Settings::of_one(server), name.trim_end_matches('.')).await;
+    match found {
+        Ok(found) if found.is_empty() => Err(ProbeError::Unresolved),
+        Ok(found) => Ok(found.into_iter().map(|address| canonical(SocketAddr::new(address, 0))).collect()),
+        Err(ask::NoAnswer(why)) => Err(ProbeError::Other(why)),
+    }
 }
 
 async fn look_up(name: &str) -> Result<Vec<IpAddr>, ProbeError> {
@@ -150,9 +179,7 @@ impl Latest {
 
 /// Whether this host has a way to it at all. Nothing is sent.
 fn is_reachable(address: SocketAddr) -> bool {
-    let own: SocketAddr =
-        if address.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
-    UdpSocket::bind(own).and_then(|socket| socket.connect((address.ip(), 9))).is_ok()
+    ask::connected(SocketAddr::new(address.ip(), 9)).is_ok()
 }
 
 /// As RFC 6724 section 2.1 has it, first the best.
@@ -174,6 +201,8 @@ fn canonical(mut address: SocketAddr) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::net::UdpSocket;
+
     use super::*;
 
     #[test]
@@ -189,6 +218,28 @@ mod tests {
         let refuse = |_| Grants::default().permits_tcp("h", 1);
         assert!(matches!(permitted("127.0.0.1", 1, refuse).await, Err(ProbeError::Denied(_))));
         assert_eq!(permitted("127.0.0.1", 1, |_| Ok(())).await.unwrap(), ["127.0.0.1:1".parse().unwrap()]);
+    }
+
+    #[tokio::test]
+    async fn a_name_server_has_to_be_granted_like_any_other_peer() {
+        let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let server = silent.local_addr().unwrap();
+        let asked = format!("web.example@{server}");
+        let dns = vouchd_config::grants::DnsGrant::All;
+        let none = Grants { dns: dns.clone(), ..Grants::default() };
+        let refused = names(&none, &asked).await.unwrap_err();
+        assert!(matches!(&refused, ProbeError::Denied(text) if text.contains("tcp = [\"127.0.0.1:")), "{refused:?}");
+        let grants = Grants { dns, tcp: vec!["127.0.0.1:*".parse().unwrap()], ..Grants::default() };
+        let waited = tokio::time::timeout(Duration::from_millis(50), names(&grants, &asked)).await;
+        assert!(waited.is_err(), "it is asked, and says nothing");
+        assert!(silent.recv(&mut [0; 512]).is_ok());
+        drop(silent);
+        let closed = names(&grants, &asked).await.unwrap_err();
+        assert!(matches!(&closed, ProbeError::Other(text) if text.contains("refused")), "{closed:?}");
+        for server in ["", "ns.example", "127.0.0.1:x", "127.0.0.1:0"] {
+            let error = names(&grants, &format!("web.example@{server}")).await.unwrap_err();
+            assert!(matches!(error, ProbeError::Invalid(_)), "{server:?}: {error:?}");
+        }
     }
 
     #[tokio::test]

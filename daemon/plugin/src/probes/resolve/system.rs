@@ -48,6 +48,11 @@ impl Settings {
         settings
     }
 
+    /// Of a name server that a check names, without any search list.
+    pub(super) fn of_one(server: SocketAddr) -> Self {
+        Settings { servers: vec![server], ..Settings::parse("") }
+    }
+
     fn set(&mut self, option: &str) {
         let Some((name, value)) = option.split_once(':') else { return };
         let Ok(value) = value.parse::<usize>() else { return };
@@ -69,6 +74,12 @@ impl Settings {
         names.insert(if is_full { 0 } else { names.len() }, name.to_owned());
         names
     }
+}
+
+/// `ADDRESS` or `ADDRESS:PORT`, IPv6 in brackets where there is a port.
+pub(super) fn name_server(text: &str) -> Option<SocketAddr> {
+    let address = |text: &str| Some(SocketAddr::new(text.parse().ok()?, PORT));
+    text.parse().ok().or_else(|| address(text)).filter(|server: &SocketAddr| server.port() != 0)
 }
 
 /// `fe80::1%eth0` has its scope.
@@ -124,6 +135,22 @@ mod tests {
             (none.servers[0].to_string().as_str(), none.candidates("web")),
             ("127.0.0.1:53", vec!["web".to_owned()])
         );
+    }
+
+    #[test]
+    fn a_name_server_is_an_address_with_or_without_a_port() {
+        let table = [
+            ("10.0.0.2", Some("10.0.0.2:53")),
+            ("10.0.0.2:5353", Some("10.0.0.2:5353")),
+            ("fd00::2", Some("[fd00::2]:53")),
+            ("[fd00::2]:54", Some("[fd00::2]:54")),
+            ("ns.example", None),
+            ("10.0.0.2:", None),
+            ("10.0.0.2:0", None),
+        ];
+        for (text, expected) in table {
+            assert_eq!(name_server(text).map(|server| server.to_string()).as_deref(), expected, "{text}");
+        }
     }
 
     #[test]

@@ -548,7 +548,9 @@ fn contract_error(error: wasmtime::Error) -> LoadError {
 /// Wasmtime checks the pool's bounds when code is loaded.
 fn unfit(error: &wasmtime::Error) -> LoadError {
     let text = line(error);
-    if text.contains("exceeds the limit")
+    if text.contains("count of") || text.contains("transitively contains") {
+        LoadError::TooMany(text)
+    } else if text.contains("exceeds the limit")
         || text.contains("exceeds the configured maximum")
         || text.contains("minimum size")
         || text.contains("does not fit in pooling allocator")

@@ -74,6 +74,9 @@ pub enum LoadError {
     Contract(String),
     #[error("too big: {0}; raise limits.memory of the check that needs most, or fix the plugin")]
     TooBig(String),
+    /// Of what no limit of a check can give more.
+    #[error("too big: {0}; build it with fewer")]
+    TooMany(String),
     #[error("could not be started: {0}")]
     Start(String),
     /// `what` is empty for wall-clock time.

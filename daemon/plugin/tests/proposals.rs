@@ -124,6 +124,16 @@ fn what_is_not_offered_is_named_whatever_kind_the_file_is() {
     assert!(error.starts_with("damaged or cut off"), "{error}");
 }
 
+#[test]
+fn too_many_memories_and_tables_are_no_matter_of_limits() {
+    let host = host();
+    for top in ["(memory 1)", "(table 1 funcref)"] {
+        host.load(&program(&top.repeat(3), "(i32.const 0)")).map(drop).unwrap();
+        let error = host.load(&program(&top.repeat(5), "(i32.const 0)")).map(drop).expect_err("too many").to_string();
+        assert!(error.starts_with("too big: ") && error.ends_with("; build it with fewer"), "{error}");
+    }
+}
+
 /// The bytes with a custom section at their end that is no list of names.
 fn with_bad_names(mut bytes: Vec<u8>, name: &str) -> Vec<u8> {
     let content = [&[u8::try_from(name.len()).unwrap()], name.as_bytes(), &[1, 0xff, 0xff, 0x7f, 0x2a]].concat();

@@ -10,6 +10,7 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr, connect, setsockopt, socket, sockopt,
 };
 use tokio::net::{TcpStream, UnixStream};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use vouchd_config::Grants;
 use vouchd_config::grants::Refusal;
@@ -18,6 +19,9 @@ use super::error::{Stage, of_connection, of_file};
 use super::wire::Portions;
 use super::{Looks, files, resolve};
 use crate::contract::ProbeError;
+
+/// How long an address is waited for before the next is tried as well (RFC 8305 section 5).
+const STAGGER: Duration = Duration::from_millis(250);
 
 /// How often a unix socket is asked whose queue is full.
 const QUEUE_PAUSE: Duration = Duration::from_millis(5);
@@ -43,18 +47,27 @@ pub(crate) fn unanswered(name: &str) -> ProbeError {
     ))
 }
 
-/// To the first of the addresses that accepts.
+/// To the first of the addresses that accepts. One that says nothing keeps the next waiting for a moment only.
 pub(crate) async fn tcp(addresses: &[SocketAddr]) -> Result<Portions<TcpStream>, ProbeError> {
     let mut worst = ProbeError::Unresolved;
-    for address in addresses {
-        match to(*address).await {
-            Ok(stream) => return Ok(Portions::new(stream)),
-            // Of two families this host may lack one: what a peer said counts for more.
-            Err(error) if error.is_the_peers() || !worst.is_the_peers() => worst = error,
-            Err(_) => {}
+    let mut tried = JoinSet::new();
+    let mut rest = addresses.iter().copied();
+    loop {
+        if let Some(address) = rest.next() {
+            tried.spawn(to(address));
+        }
+        tokio::select! {
+            Some(ended) = tried.join_next() => match ended {
+                Ok(Ok(stream)) => return Ok(Portions::new(stream)),
+                // Of two families this host may lack one: what a peer said counts for more.
+                Ok(Err(error)) if error.is_the_peers() || !worst.is_the_peers() => worst = error,
+                Ok(Err(_)) => {}
+                Err(error) => worst = ProbeError::Unable(format!("connecting broke off: {error}")),
+            },
+            () = tokio::time::sleep(STAGGER), if rest.len() > 0 => {}
+            else => return Err(worst),
         }
     }
-    Err(worst)
 }
 
 async fn to(address: SocketAddr) -> Result<TcpStream, ProbeError> {
@@ -137,6 +150,25 @@ fn begin(fd: &OwnedFd, address: &dyn SockaddrLike) -> nix::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_says_nothing_does_not_keep_the_next_from_being_tried() {
+        use nix::sys::socket::{Backlog, bind, listen};
+        // A queue that is full: the kernel drops what else comes.
+        let full = stream_socket(AddressFamily::Inet).unwrap();
+        bind(full.as_raw_fd(), &SockaddrStorage::from(SocketAddr::from(([127, 0, 0, 1], 0)))).unwrap();
+        listen(&full, Backlog::new(0).unwrap()).unwrap();
+        let full = std::net::TcpListener::from(full);
+        let silent = full.local_addr().unwrap();
+        let waiting: Vec<_> = (0..8).map(|_| stream_socket(AddressFamily::Inet).unwrap()).collect();
+        waiting.iter().for_each(|fd| begin(fd, &SockaddrStorage::from(silent)).unwrap());
+        assert!(tokio::time::timeout(STAGGER, to(silent)).await.is_err(), "it says nothing");
+        let good = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let found = tokio::time::timeout(STAGGER * 40, tcp(&[silent, good.local_addr().unwrap()])).await;
+        assert!(found.is_ok_and(|connected| connected.is_ok()));
+        let none: Result<_, _> = tcp(&[]).await.map(drop);
+        assert_eq!(none, Err(ProbeError::Unresolved));
+    }
 
     /// A socket that is bound to the port that it connects to: what the kernel makes of an unlucky choice.
     #[tokio::test]

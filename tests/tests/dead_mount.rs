@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -53,8 +54,24 @@ fn a_dead_mount_costs_the_checks_that_look_at_it_and_no_other() {
             pid = path("pid"),
             disk = path("disk"),
         );
-        let vouchd = Vouchd::start_with(site, node, Files::new(site, node)?, &config)?;
+        // Beside a link to the mount, an ordinary plugin of the operator's.
+        config += &file_check("own", &good.display().to_string()).replace("\"file\"", "\"own\"");
+        config += "[check.linked]\nplugin = \"linked\"\n";
+        let files = Files::new(site, node)?;
+        fs::copy(files.builtin_plugin_dir().join("file.wasm"), files.plugin_dir().join("own.wasm"))?;
+        symlink(dead.join("linked.wasm"), files.plugin_dir().join("linked.wasm"))?;
+        let vouchd = Vouchd::start_with(site, node, files, &config)?;
         vouchd.wait_state("web", "active", Duration::from_secs(20))?;
+        until("the plugin beside the link to run", Duration::from_secs(20), || {
+            vouchd.check("own").is_ok_and(|check| check["verdict"] == "pass")
+        })
+        .with_context(|| format!("{:?}", vouchd.check("own")))?;
+        until("the link to be explained", Duration::from_secs(20), || {
+            vouchd.check("linked").is_ok_and(|check| {
+                check["message"].as_str().is_some_and(|text| text.contains("its file system does not answer"))
+            })
+        })
+        .with_context(|| format!("{:?}", vouchd.check("linked")))?;
         let stuck: Vec<String> =
             (0..12).map(|number| format!("dead{number}")).chain(["pid", "space"].map(str::to_owned)).collect();
         let told = |name: &str| -> Option<String> {
@@ -64,7 +81,8 @@ fn a_dead_mount_costs_the_checks_that_look_at_it_and_no_other() {
         until("every check on it to have run forty times", Duration::from_secs(60), || {
             vouchd.status().is_ok_and(|status| {
                 let checks = status["checks"].as_array().into_iter().flatten();
-                checks.filter(|check| check["name"] != "healthy").all(|check| check["runs"].as_u64() >= Some(40))
+                let dead = checks.filter(|check| stuck.iter().any(|name| check["name"] == name.as_str()));
+                dead.into_iter().all(|check| check["runs"].as_u64() >= Some(40))
             })
         })?;
         for name in &stuck {

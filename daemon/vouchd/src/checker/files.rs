@@ -5,16 +5,21 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail, ensure};
 use nix::errno::Errno;
 use sha2::{Digest, Sha256};
+use vouchd_plugin::Aside;
 
 use super::signature::signature_of;
 
 /// A larger file is a mistake, not a plugin.
 const MAX_SIZE: u64 = 64 << 20;
+
+/// A link gets this long to be followed.
+const LINK_TIME: Duration = Duration::from_millis(300);
 
 /// What tells, without reading, that a file may have changed. The change time is in it, so that neither a restored
 /// modification time nor a `chmod` goes unnoticed.
@@ -134,9 +139,12 @@ pub fn list(directory: &Path, rule: Rule) -> io::Result<Option<BTreeMap<String, 
     let of_directory = fs::metadata(directory)?;
     let mut found = BTreeMap::new();
     for entry in entries {
-        let path = entry?.path();
+        let entry = entry?;
+        let path = entry.path();
         let Some(name) = plugin_name(&path) else { continue };
-        let (stamp, proof, odd) = match fs::metadata(&path) {
+        let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+        let data = if is_link { follow(&path) } else { fs::metadata(&path) };
+        let (stamp, proof, odd) = match data {
             Ok(data) => match oddity(&data) {
                 None => (Stamp::of(&data), rule.proof(&path, Some(&data), &of_directory), None),
                 // It may change all the time, and stays what it is.
@@ -149,7 +157,7 @@ pub fn list(directory: &Path, rule: Rule) -> io::Result<Option<BTreeMap<String, 
                 let Some((odd, stamp)) = broken_link(&path, &error) else { continue };
                 (stamp, Proof::NotNeeded, Some(odd))
             }
-            // A link to where the checker may not look: known when it is read, and no reason to lose sight of the others.
+            // A link to where the checker may not look, or where nothing answers: known when it is read, and no reason to lose sight of the others.
             Err(_) => (Stamp::default(), rule.proof(&path, None, &of_directory), None),
         };
         found.insert(name.to_owned(), Candidate { stamp, proof, odd, path });
@@ -173,6 +181,14 @@ pub fn read_named(path: &Path) -> anyhow::Result<Vec<u8>> {
 /// Opens without waiting: a pipe that has taken the file's place would wait for its writer, a terminal would become ours.
 fn open(path: &Path) -> io::Result<File> {
     File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
+}
+
+/// What a link leads to. It may lead to a file system that does not answer, at the expense of this plugin alone.
+fn follow(link: &Path) -> io::Result<Metadata> {
+    static LINKS: LazyLock<Aside> = LazyLock::new(Aside::default);
+    let path = link.to_owned();
+    let looked = LINKS.wait(&link.to_string_lossy(), link, LINK_TIME, move || fs::metadata(path));
+    looked.map_err(io::Error::from).flatten()
 }
 
 /// How reading a plugin file ended.

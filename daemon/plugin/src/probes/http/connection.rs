@@ -1,24 +1,27 @@
-//! One connection to a server: made, used for a request, and perhaps kept for the next.
+//! One connection to a server: made, used for a request, and perhaps kept for the next. hyper speaks HTTP on it, and
+//! reqwest has the messages; the connection is ours, since what is connected to is what was granted, and what a server may
+//! do to us is bounded below both.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper_util::rt::TokioIo;
+use reqwest::{Body, Request, Response};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
 use super::super::connect;
-use super::super::error::{Stage, of_connection};
 use super::super::stream::from_tls;
 use super::super::tls::Trust;
+use super::super::too_many_bytes;
 use super::super::wire::Wire;
-use super::body;
-use super::response::{Head, Incoming};
+use super::meter::{Meter, Metered};
+use super::response::{failure, wants_no_body};
 use crate::contract::ProbeError;
 
 /// Kept connections: beyond this many kinds of them all are dropped.
@@ -29,6 +32,12 @@ const MAX_IDLE: Duration = Duration::from_secs(90);
 
 /// The rest of a body, which nobody wants, is waited for this long so that its connection can be kept.
 const PATIENCE: Duration = Duration::from_millis(20);
+
+/// Headers of one answer. hyper's own limit of 100 is less than some servers send.
+pub(super) const MAX_HEADERS: usize = 5000;
+
+/// hyper takes no buffer that is smaller.
+const SMALLEST_BUFFER: usize = 8192;
 
 /// What a connection is good for. It is never shared between checks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -41,7 +50,10 @@ pub(super) struct Target {
 }
 
 pub(super) struct Connection {
-    wire: Box<dyn Wire>,
+    sender: SendRequest<Body>,
+    meter: Meter,
+    /// What reads and writes, for as long as the connection lives.
+    worker: AbortHandle,
     /// It has served a request.
     was_used: bool,
 }
@@ -49,7 +61,6 @@ pub(super) struct Connection {
 /// What is wanted of an answer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted {
-    pub(super) is_head_request: bool,
     /// Bytes of the body; none of that of a redirect that is followed.
     pub(super) body: usize,
     pub(super) follow: bool,
@@ -59,7 +70,7 @@ pub(super) struct Wanted {
 }
 
 pub(super) struct Answer {
-    pub(super) head: Head,
+    pub(super) response: Response,
     pub(super) body: Vec<u8>,
     pub(super) took: Duration,
     /// Fit for another request.
@@ -74,91 +85,92 @@ pub(super) struct Failure {
 }
 
 impl Connection {
-    pub(super) async fn open(target: &Target, tls: Option<ClientConfig>) -> Result<Self, ProbeError> {
+    pub(super) async fn open(target: &Target, tls: Option<ClientConfig>, bound: usize) -> Result<Self, ProbeError> {
         let stream = connect::tcp(&target.addresses).await?;
-        let Some(config) = tls else { return Ok(Connection { wire: Box::new(stream), was_used: false }) };
+        let Some(config) = tls else { return Self::on(Box::new(stream), bound).await };
         let name = ServerName::try_from(target.name.clone())
             .map_err(|_| ProbeError::Invalid(format!("{:?} is not a server name for TLS", target.name)))?;
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|e| from_tls(&e))?;
-        Ok(Connection { wire: Box::new(stream), was_used: false })
+        Self::on(Box::new(stream), bound).await
     }
 
-    /// Sends the request and reads the answer at the same time: some servers answer before they are asked, and close.
+    pub(super) async fn on(wire: Box<dyn Wire>, bound: usize) -> Result<Self, ProbeError> {
+        let meter = Meter::default();
+        let (sender, connection) = Builder::new()
+            .allow_obsolete_multiline_headers_in_responses(true)
+            .allow_spaces_after_header_name_in_responses(true)
+            .ignore_invalid_headers_in_responses(true)
+            .max_headers(MAX_HEADERS)
+            .max_header_size(bound)
+            .max_buf_size(bound.max(SMALLEST_BUFFER))
+            .handshake(TokioIo::new(Metered::new(wire, meter.clone())))
+            .await
+            .map_err(|error| failure(&error, &meter, bound))?;
+        // Its errors are the exchange's, too.
+        let worker = tokio::spawn(async move { drop(connection.await) }).abort_handle();
+        Ok(Connection { sender, meter, worker, was_used: false })
+    }
+
     pub(super) async fn exchange(
         &mut self,
-        request: &[u8],
+        request: Request,
         wanted: Wanted,
         started: Instant,
     ) -> Result<Answer, Failure> {
         let was_used = std::mem::replace(&mut self.was_used, true);
-        let (reader, mut writer) = tokio::io::split(&mut self.wire);
-        let mut incoming = Incoming::new(reader, wanted.bound);
-        let mut sent = None;
-        let answer = {
-            let mut sending = pin!(async {
-                writer.write_all(request).await?;
-                writer.flush().await
-            });
-            let mut receiving = pin!(receive(&mut incoming, wanted, started));
-            loop {
-                tokio::select! {
-                    biased;
-                    done = &mut sending, if sent.is_none() => sent = Some(done),
-                    answer = &mut receiving => break answer,
-                }
+        // Head and body have the limit each; what is between the parts of a body counts as well.
+        self.meter.begin(wanted.bound.saturating_mul(2));
+        self.receive(request, wanted, started).await.map_err(|error| {
+            let was_stale = was_used && self.meter.beginning().is_empty() && error.is_the_peers();
+            Failure { error, was_stale }
+        })
+    }
+
+    async fn receive(&mut self, request: Request, wanted: Wanted, started: Instant) -> Result<Answer, ProbeError> {
+        let failed = |error: &(dyn std::error::Error + 'static)| failure(error, &self.meter, wanted.bound);
+        let request = http_request(request)?;
+        let answer = self.sender.send_request(request).await.map_err(|error| failed(&error))?;
+        let mut response = Response::from(answer.map(Body::wrap));
+        let most = if wanted.follow && wants_no_body(&response) { 0 } else { wanted.body };
+        let mut body = Vec::new();
+        let mut done = false;
+        while body.len() < most && !done {
+            match response.chunk().await.map_err(|error| failed(&error))? {
+                Some(chunk) => body.extend_from_slice(&chunk[..chunk.len().min(most - body.len())]),
+                None => done = true,
             }
-        };
-        match answer {
-            Ok(mut answer) => {
-                answer.is_reusable &= matches!(sent, Some(Ok(())));
-                Ok(answer)
-            }
-            Err(error) => {
-                let was_stale = was_used && !incoming.began && error.is_the_peers();
-                let error = match sent {
-                    Some(Err(unsent)) if !incoming.began => {
-                        of_connection(&unsent, Stage::There, "sending an HTTP request")
-                    }
-                    Some(_) | None => error,
-                };
-                Err(Failure { error, was_stale })
+            if body.len() > wanted.bound {
+                return Err(too_many_bytes(wanted.bound));
             }
         }
+        let took = started.elapsed();
+        if wanted.keep && !done {
+            let rest = async { while let Ok(Some(_)) = response.chunk().await {} };
+            done = tokio::time::timeout(PATIENCE, rest).await.is_ok();
+        }
+        let is_reusable = wanted.keep && done && !self.sender.is_closed();
+        Ok(Answer { response, body, took, is_reusable })
     }
 
     /// Whether it is open, and the server has said nothing since.
     async fn is_idle(&mut self) -> bool {
-        let mut byte = [0; 1];
-        let wire = &mut self.wire;
-        std::future::poll_fn(|context| {
-            let read = Pin::new(&mut *wire).poll_read(context, &mut ReadBuf::new(&mut byte));
-            Poll::Ready(read.is_pending())
-        })
-        .await
+        self.sender.ready().await.is_ok()
     }
 }
 
-async fn receive<R: AsyncRead + Unpin>(
-    incoming: &mut Incoming<R>,
-    wanted: Wanted,
-    started: Instant,
-) -> Result<Answer, ProbeError> {
-    let head = incoming.head().await?;
-    let mut data = Vec::new();
-    let wanted = if wanted.follow && head.is_redirect() { Wanted { body: 0, ..wanted } } else { wanted };
-    if wanted.body == 0 && !wanted.keep {
-        return Ok(Answer { head, body: data, took: started.elapsed(), is_reusable: false });
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.worker.abort();
     }
-    let mut framing = body::Framing::of(&head, wanted.is_head_request)?;
-    let mut done = body::read(incoming, &mut framing, &mut data, wanted.body).await?;
-    let took = started.elapsed();
-    let is_open = wanted.keep && head.keeps_open() && framing != body::Framing::UntilClose;
-    if is_open && !done {
-        let mut rest = Vec::new();
-        let reading = body::read(incoming, &mut framing, &mut rest, usize::MAX);
-        done = matches!(tokio::time::timeout(PATIENCE, reading).await, Ok(Ok(true)));
-    }
-    Ok(Answer { head, body: data, took, is_reusable: is_open && done && incoming.buffer.is_empty() })
+}
+
+/// As it goes out: the path for the server, and the URL's host where the plugin names none.
+fn http_request(request: Request) -> Result<hyper::Request<Body>, ProbeError> {
+    let unsendable = |error: &dyn std::fmt::Display| ProbeError::Invalid(format!("the request can't be sent: {error}"));
+    let mut request = hyper::Request::<Body>::try_from(request).map_err(|error| unsendable(&error))?;
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
+    *request.uri_mut() = path.parse().map_err(|error: hyper::http::uri::InvalidUri| unsendable(&error))?;
+    Ok(request)
 }
 
 /// Connections for the next runs.

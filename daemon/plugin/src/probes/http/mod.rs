@@ -1,7 +1,7 @@
 //! The HTTP probe: one HTTP/1.1 request, redirects followed only as far as asked and granted.
 
-mod body;
 mod connection;
+mod meter;
 mod request;
 mod response;
 
@@ -9,9 +9,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use reqwest::{Client, Url};
 use rustls::ClientConfig;
 use tokio::time::Instant as Deadline;
-use url::Url;
 use vouchd_config::Grants;
 
 use super::tls::{Tls, Trust};
@@ -20,11 +20,12 @@ use crate::contract::ProbeError;
 use crate::contract::http::{Request, Response};
 use connection::{Answer, Connection, Kept, Target, Wanted};
 use request::Outgoing;
-use response::Head;
 
 #[derive(Default)]
 pub(crate) struct Http {
     pub(crate) tls: Arc<Tls>,
+    /// Makes requests, and connects to nothing.
+    requests: Client,
     kept: Kept,
 }
 
@@ -54,14 +55,13 @@ impl Http {
             return Err(too_many_bytes(bound));
         }
         let mut url = Url::parse(&request.url).map_err(|e| invalid(format!("{:?} is not a URL: {e}", request.url)))?;
-        let mut outgoing = Outgoing::new(&request.method, request.headers, request.body)?;
+        let mut outgoing = Outgoing::new(&request.method, &request.headers, request.body)?;
         let mut sni = request.sni;
         let mut left = request.follow_redirects;
         loop {
             let hop =
                 Hop { url: &url, sni: sni.as_deref(), verify: request.tls_verify, keep: request.reuse_connection };
             let wanted = Wanted {
-                is_head_request: outgoing.method == "HEAD",
                 body: request.max_body_bytes as usize,
                 follow: left > 0,
                 bound,
@@ -69,11 +69,11 @@ impl Http {
             };
             let answer = self.exchange(errand, &hop, &outgoing, wanted, started).await?;
             if left > 0
-                && let Some(next) = redirect_target(&url, &answer.head)?
+                && let Some(next) = redirect_target(&url, &answer.response)?
             {
                 left -= 1;
                 let same_origin = next.origin() == url.origin();
-                outgoing.redirect(answer.head.status, same_origin);
+                outgoing.redirect(answer.response.status().as_u16(), same_origin);
                 if !same_origin {
                     sni = None;
                 }
@@ -81,8 +81,8 @@ impl Http {
                 continue;
             }
             return Ok(Response {
-                status: answer.head.status,
-                headers: answer.head.headers,
+                status: answer.response.status().as_u16(),
+                headers: response::headers(&answer.response),
                 body: answer.body,
                 total_us: u64::try_from(answer.took.as_micros()).unwrap_or(u64::MAX),
             });
@@ -99,12 +99,12 @@ impl Http {
         started: Instant,
     ) -> Result<Answer, ProbeError> {
         let target = hop.target(errand).await?;
-        let request = outgoing.bytes(hop.url);
+        let request = || outgoing.request(&self.requests, hop.url);
         until(errand.deadline, async {
             if hop.keep
                 && let Some(mut connection) = self.kept.take(&target).await
             {
-                match connection.exchange(&request, wanted, started).await {
+                match connection.exchange(request()?, wanted, started).await {
                     Ok(answer) => return Ok(self.keep(target, connection, answer)),
                     // The server may close an idle connection at any time, this moment too (RFC 9112 9.3.1).
                     Err(failure) if failure.was_stale && outgoing.is_idempotent() => {}
@@ -112,8 +112,8 @@ impl Http {
                 }
             }
             let tls = self.tls_for(target.trust, errand.deadline).await?;
-            let mut connection = Connection::open(&target, tls).await?;
-            match connection.exchange(&request, wanted, started).await {
+            let mut connection = Connection::open(&target, tls, wanted.bound).await?;
+            match connection.exchange(request()?, wanted, started).await {
                 Ok(answer) => Ok(self.keep(target, connection, answer)),
                 Err(failure) => Err(failure.error),
             }
@@ -182,9 +182,9 @@ fn bare(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
 
-fn redirect_target(url: &Url, head: &Head) -> Result<Option<Url>, ProbeError> {
-    let Some(location) = head.values("location").next().filter(|_| head.is_redirect()) else { return Ok(None) };
-    url.join(location).map(Some).map_err(|e| ProbeError::Other(format!("redirected to {location:?}: {e}")))
+fn redirect_target(url: &Url, response: &reqwest::Response) -> Result<Option<Url>, ProbeError> {
+    let Some(location) = response::location(response) else { return Ok(None) };
+    url.join(&location).map(Some).map_err(|e| ProbeError::Other(format!("redirected to {location:?}: {e}")))
 }
 
 fn invalid(text: impl Into<String>) -> ProbeError {
@@ -318,7 +318,7 @@ mod tests {
         });
         let response = fetch(&Http::default(), request(&url, None)).await;
         assert!(
-            matches!(&response, Err(ProbeError::Other(text)) if text.contains("a line of more than")),
+            matches!(&response, Err(ProbeError::Denied(text)) if text.contains("limits.probe_bytes")),
             "{response:?}"
         );
     }

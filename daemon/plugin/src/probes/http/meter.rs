@@ -1,0 +1,144 @@
+//! The wire under hyper: what came of an answer, how much of it may come, and when hyper may look.
+
+use std::io::{self, ErrorKind};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::super::wire::Wire;
+
+/// Of an answer's beginning, for errors.
+const BEGINNING: usize = 60;
+
+/// One exchange on a connection.
+#[derive(Debug, Default)]
+struct Exchange {
+    /// The first bytes of a request were handed to the kernel, now or for an earlier one.
+    was_asked: bool,
+    /// Who waits for that.
+    reader: Option<Waker>,
+    /// Bytes that may come, and those that did.
+    most: usize,
+    came: usize,
+    beginning: Vec<u8>,
+    /// How the connection ended, where the kernel has a word for it.
+    end: Option<i32>,
+}
+
+/// Shared by the wire and by who asks.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Meter(Arc<Mutex<Exchange>>);
+
+impl Meter {
+    fn exchange(&self) -> MutexGuard<'_, Exchange> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Before each request: so many bytes may come.
+    pub(super) fn begin(&self, most: usize) {
+        let mut exchange = self.exchange();
+        exchange.most = most;
+        exchange.came = 0;
+        exchange.beginning.clear();
+        exchange.end = None;
+    }
+
+    pub(super) fn is_exceeded(&self) -> bool {
+        let exchange = self.exchange();
+        exchange.came > exchange.most
+    }
+
+    /// Bytes that came.
+    pub(super) fn came(&self) -> usize {
+        self.exchange().came
+    }
+
+    /// The answer's first bytes; empty where nothing came.
+    pub(super) fn beginning(&self) -> Vec<u8> {
+        self.exchange().beginning.clone()
+    }
+
+    /// What the kernel said at the connection's end.
+    pub(super) fn end(&self) -> Option<io::Error> {
+        self.exchange().end.map(io::Error::from_raw_os_error)
+    }
+}
+
+/// A connection that hyper sees as one whose server answers when it is asked, and hangs up in good order.
+pub(super) struct Metered {
+    wire: Box<dyn Wire>,
+    meter: Meter,
+}
+
+impl Metered {
+    pub(super) fn new(wire: Box<dyn Wire>, meter: Meter) -> Self {
+        Metered { wire, meter }
+    }
+}
+
+impl AsyncRead for Metered {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        {
+            let mut exchange = self.meter.exchange();
+            if !exchange.was_asked {
+                // Some servers answer on accept (inetd, socat); hyper would take that for a breach of the protocol.
+                exchange.reader = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+        }
+        let before = buf.filled().len();
+        match Pin::new(&mut self.wire).poll_read(cx, buf) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(())) => {}
+            // What came before counts, and where the head says how long the body is, hyper knows that it was cut.
+            Poll::Ready(Err(error)) if is_end(&error) => self.meter.exchange().end = error.raw_os_error(),
+            failed @ Poll::Ready(Err(_)) => return failed,
+        }
+        let came = &buf.filled()[before..];
+        let mut exchange = self.meter.exchange();
+        let room = BEGINNING - exchange.beginning.len();
+        exchange.beginning.extend(came.iter().take(room));
+        exchange.came += came.len();
+        if exchange.came > exchange.most {
+            return Poll::Ready(Err(io::Error::other("more than may come")));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Metered {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        let written = match Pin::new(&mut self.wire).poll_write(cx, data) {
+            Poll::Pending => return Poll::Pending,
+            // A server that does not want all of the request, or none of it, may have answered all the same.
+            Poll::Ready(Err(error)) if is_end(&error) => {
+                self.meter.exchange().end = error.raw_os_error();
+                Ok(data.len())
+            }
+            Poll::Ready(written) => written,
+        };
+        let mut exchange = self.meter.exchange();
+        exchange.was_asked = true;
+        if let Some(reader) = exchange.reader.take() {
+            reader.wake();
+        }
+        Poll::Ready(written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.wire).poll_flush(cx) {
+            Poll::Ready(Err(error)) if is_end(&error) => Poll::Ready(Ok(())),
+            flushed => flushed,
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.wire).poll_shutdown(cx)
+    }
+}
+
+fn is_end(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof)
+}

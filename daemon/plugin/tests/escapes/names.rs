@@ -24,6 +24,7 @@ fn names(patterns: &[&str]) -> Grants {
 const MISSING: &str = "dns = [\"";
 const NEVER: &str = "nothing could grant it";
 const ADDRESS: &str = "is an address";
+const SERVER: &str = "name server \"db.test\": expected an address";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_name_is_looked_up_that_was_not_granted() {
@@ -50,7 +51,9 @@ async fn no_name_is_looked_up_that_was_not_granted() {
         (&["db.test"], "db.test\n", NEVER),
         (&["db.test"], "db.test/", NEVER),
         (&["db.test"], "db.test:53", NEVER),
-        (&["db.test"], "x@db.test", NEVER),
+        // What is behind the @ is a name server's address.
+        (&["db.test"], "x@db.test", SERVER),
+        (&["db.test"], "db.test@127.0.0.1:53", "tcp = ["),
         (&["db.test"], "db.test%00", NEVER),
         (&["db.test"], "db\\.test", NEVER),
         (&["db.test"], "\\100b.test", NEVER),

@@ -57,7 +57,7 @@ pub(crate) async fn permitted(
 /// The probe: `NAME`, or `NAME@SERVER` for what this name server says of it.
 pub(crate) async fn names(grants: &Grants, what: &str) -> Result<Vec<String>, ProbeError> {
     let (name, server) = match what.split_once('@') {
-        Some((name, server)) => (name, Some(server)),
+        Some((name, server)) => (name, Some(name_server(server)?)),
         None => (what, None),
     };
     if name.parse::<IpAddr>().is_ok() {
@@ -68,11 +68,6 @@ pub(crate) async fn names(grants: &Grants, what: &str) -> Result<Vec<String>, Pr
     let addresses = match server {
         None => resolve(name, 0).await?,
         Some(server) => {
-            let server = system::name_server(server).ok_or_else(|| {
-                ProbeError::Invalid(format!(
-                    "name server {server:?}: expected an address, with or without a port, as in 10.0.0.2:53 or [fd00::2]:53"
-                ))
-            })?;
             let host = server.ip().to_string();
             grants.permits_tcp(&host, server.port()).map_err(denied)?;
             grants.permits_tcp_address(&host, server).map_err(denied)?;
@@ -87,6 +82,14 @@ pub(crate) async fn names(grants: &Grants, what: &str) -> Result<Vec<String>, Pr
         }
     }
     Ok(found)
+}
+
+fn name_server(server: &str) -> Result<SocketAddr, ProbeError> {
+    system::name_server(server).ok_or_else(|| {
+        ProbeError::Invalid(format!(
+            "name server {server:?}: expected an address, with or without a port, as in 10.0.0.2:53 or [fd00::2]:53"
+        ))
+    })
 }
 
 /// The addresses of `host`, never empty; IPv4 addresses in IPv6 clothes as what they are.

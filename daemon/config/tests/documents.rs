@@ -74,7 +74,7 @@ fn the_manual_names_every_key() {
     }
 }
 
-/// In a table that has none of them, each key is told where it belongs.
+/// A key in a table that does not have it gets a hint that names the right table.
 #[test]
 fn every_key_is_known_to_belong_somewhere() {
     for (table, belongs) in [

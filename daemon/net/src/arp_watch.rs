@@ -21,7 +21,7 @@ use crate::link_socket::{LinkSocket, filter};
 use crate::netlink::Netlink;
 use crate::wakeup::{Closed, Notifier, Receiver, channel};
 
-/// Between two looks at the sockets while there is something to hear: however much comes, so often it is told.
+/// The pause between two looks at the sockets while frames arrive, which bounds the rate of reports.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Frames taken at each look; the others wait, or are lost, and say the same.
@@ -64,7 +64,7 @@ pub struct ArpWatcher {
 }
 
 impl ArpWatcher {
-    /// Starts the thread, in the network namespace of the caller. It listens nowhere until it is told to.
+    /// Starts the thread, in the network namespace of the caller. It listens on no interface until it gets a list of them.
     ///
     /// # Errors
     /// Out of descriptors or threads.
@@ -131,7 +131,7 @@ impl Worker {
                 Ok(socket) => {
                     self.open.insert(watched.interface.clone(), Open { watched, socket });
                 }
-                // The interface has gone; its end is told by others, and with it comes another list.
+                // The interface is gone. The link watcher reports that, and a new list follows.
                 Err(error) => tracing::debug!(%error, "no ARP socket on {}", watched.interface),
             }
         }
@@ -142,7 +142,7 @@ impl Worker {
         for (interface, Open { watched, socket }) in &self.open {
             let mut buffer = [0; 64];
             for _ in 0..FRAMES {
-                // Anything but an empty queue is told by those who watch the interface.
+                // The link watcher reports any error other than an empty queue.
                 let Ok(Some((length, _))) = socket.receive(&mut buffer) else { break };
                 let sender = buffer.get(..length.min(buffer.len())).and_then(arp::sender);
                 let Some(sender) = sender.filter(|sender| watched.addresses.contains(&sender.address)) else {

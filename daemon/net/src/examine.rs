@@ -30,7 +30,7 @@ pub fn examine(claims: Vec<Claim>) -> io::Result<Vec<Finding>> {
     let mut netlink = Netlink::open()?;
     let mut addresses = netlink.addresses()?;
     if !keeps_marks() {
-        // What a running vouchd has put there can't be told from the host's, but for its lifetime.
+        // Only its lifetime tells an address of a running vouchd from one of the host's.
         addresses.retain(|held| held.permanent || held.protocol == OUR_PROTOCOL);
     }
     let mut holdings = Holdings::default();

@@ -157,7 +157,7 @@ impl Netlink {
         self.request(RouteNetlinkMessage::DelAddress(address_message(index, address, prefix)), NLM_F_ACK)
     }
 
-    /// Carries out all requests, in order, and returns what became of each. One that fails does not stop the others.
+    /// Sends all requests in order and returns the result of each. One that fails does not stop the others.
     ///
     /// # Errors
     /// When the answers are lost or late; some of the requests may have been carried out.

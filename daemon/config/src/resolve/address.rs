@@ -23,7 +23,7 @@ pub(super) fn parse(text: &str) -> Option<VirtualAddress> {
     (1..=widest).contains(&prefix).then_some(VirtualAddress { ip, prefix })
 }
 
-/// What was meant by a text that is no address; empty if that can't be told.
+/// A hint for a text that is not an address; empty if there is none.
 pub(super) fn meant(text: &str) -> String {
     if let Some((address, rest)) = text.trim().split_once(char::is_whitespace)
         && parse(address).is_some()

@@ -8,7 +8,7 @@ const TABLE: &str = "the manual's page on configuration has a table \"Coming fro
 
 /// Where the format shows, and what to do. Only for a text that is not TOML.
 pub(super) fn other_than_toml(text: &str) -> Option<(Range<usize>, String)> {
-    // A part of another file in one of ours is told at its lines.
+    // Lines of another format inside a TOML file get their hints where they stand.
     let ours =
         lines(text).any(|(_, line)| ["[daemon", "[check", "[instance"].iter().any(|ours| line.starts_with(ours)));
     if let Some((at, line)) = lines(text).find(|(_, line)| begins_block(line))

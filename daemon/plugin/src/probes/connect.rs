@@ -1,4 +1,4 @@
-//! Connections, made step by step so that what this host refuses is told apart from what the other side does.
+//! Connections, made step by step to tell this host's own failures from those of the peer.
 
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};

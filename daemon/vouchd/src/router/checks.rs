@@ -60,7 +60,7 @@ impl Checks {
     }
 
     /// Takes over a configuration: what is unchanged keeps its standing and counts, what has changed keeps its standing
-    /// until its first result (a reload is no verdict). Returns what the checker must be told.
+    /// until its first result (a reload is no verdict). Returns the messages to send to the checker.
     pub fn configure(&mut self, config: &Config) -> Vec<ToChecker> {
         let mut messages = Vec::new();
         self.checks.retain(|name, _| {
@@ -94,7 +94,7 @@ impl Checks {
         self.checks.values().any(|check| check.spec.plugin == plugin)
     }
 
-    /// Everything that a checker which has just started must be told.
+    /// All messages for a checker that has just started.
     pub fn all(&self) -> impl Iterator<Item = ToChecker> + '_ {
         let checks = self.checks.values().map(|check| ToChecker::Check(Box::new(check.spec.clone())));
         let paces = self.checks.iter().filter(|(_, check)| check.fast);

@@ -10,11 +10,12 @@ use std::borrow::Cow;
 /// Whether `c` would do anything but appear: end a line, drive the terminal, turn the order of what surrounds it, or hide.
 ///
 /// Beside the control characters these are the line and paragraph separators, the bidirectional controls (with which a text
-/// can look like another one), and characters without a shape. The joiners U+200C and U+200D stay: several scripts need them.
+/// can look like another one), and characters without a shape. The joiners U+200C and U+200D and the
+/// zero-width space U+200B stay: several scripts need them.
 pub fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}'
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200e}' | '\u{200f}'
             | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}'
             | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
@@ -42,7 +43,8 @@ mod tests {
             ("\u{1b}[31mred\u{7}\u{9b}2J", " [31mred  2J"),
             ("a\u{2028}b\u{2029}c\u{85}d", "a b c d"),
             ("pass\u{202e}lluf\u{202c}", "pass lluf "),
-            ("\u{feff}a\u{200b}b\u{e0041}", " a b "),
+            ("\u{feff}a\u{2060}b\u{e0041}", " a b "),
+            ("e\u{301}\u{200b}", "e\u{301}\u{200b}"),
         ];
         for (text, expected) in table {
             assert_eq!(plain(text), expected, "{text:?}");

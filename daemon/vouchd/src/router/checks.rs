@@ -50,6 +50,7 @@ struct LastRun {
 struct InstanceChecks {
     base: u8,
     uses: Vec<(String, Influence)>,
+    router: (String, u8),
     /// What the protocol was told last.
     told: Option<Health>,
 }
@@ -82,9 +83,11 @@ impl Checks {
         }
         // What is gone is of interest to its checks alone.
         self.plugins.retain(|name, state| !state.is_gone || config.checks.iter().any(|check| check.plugin == *name));
-        self.instances.retain(|name, _| config.instances.iter().any(|instance| instance.name == *name));
+        let mut known: BTreeMap<_, _> =
+            std::mem::take(&mut self.instances).into_values().map(|known| (known.router, known.told)).collect();
         for instance in &config.instances {
-            let told = self.instances.remove(&instance.name).and_then(|known| known.told);
+            // Under another name it is the same virtual router still.
+            let told = known.remove(&virtual_router(instance)).flatten();
             self.instances.insert(instance.name.clone(), InstanceChecks::new(instance, told));
         }
         messages
@@ -205,7 +208,7 @@ impl Checks {
     pub fn news(&mut self) -> Vec<(String, Health)> {
         let mut news = Vec::new();
         for (name, instance) in &mut self.instances {
-            let health = health(instance.fitness(&self.checks));
+            let health = instance.health(&self.checks);
             if instance.told.as_ref() != Some(&health) {
                 instance.told = Some(health.clone());
                 news.push((name.clone(), health));
@@ -218,7 +221,7 @@ impl Checks {
     pub fn health(&mut self) -> BTreeMap<String, Health> {
         let checks = &self.checks;
         let told = self.instances.iter_mut().map(|(name, instance)| {
-            let health = health(instance.fitness(checks));
+            let health = instance.health(checks);
             instance.told = Some(health.clone());
             (name.clone(), health)
         });
@@ -387,6 +390,7 @@ impl LastRun {
 impl InstanceChecks {
     fn new(instance: &Instance, told: Option<Health>) -> Self {
         InstanceChecks {
+            router: virtual_router(instance),
             base: instance.priority.get(),
             uses: instance.checks.iter().map(|used| (used.check.clone(), used.influence)).collect(),
             told,
@@ -403,11 +407,45 @@ impl InstanceChecks {
         )
     }
 
+    /// What to tell the protocol. While a weighted check has no result, nobody knows what it will cost: a reload that
+    /// brings or renames one does not raise the priority until then.
+    fn health(&self, checks: &BTreeMap<String, CheckState>) -> Health {
+        let unknown: Vec<_> = self.unknown(checks).collect();
+        let known = match (&self.told, unknown.is_empty()) {
+            (None, _) | (_, true) => vouchd_wire::Priority::HIGHEST,
+            (Some(Health::Fit { priority, .. } | Health::Waiting { priority, .. }), false) => *priority,
+            (Some(Health::Fault { .. }), false) => vouchd_wire::Priority::LOWEST,
+        };
+        let mut health = health(self.fitness(checks));
+        if let Health::Fit { priority, reason } | Health::Waiting { priority, reason } = &mut health
+            && *priority != vouchd_wire::Priority::OWNER
+            && *priority > known
+        {
+            *priority = known;
+            *reason = format!("no more than before until the first result of {}; {reason}", unknown.join(", "));
+        }
+        health
+    }
+
+    /// The weighted checks that have no result yet.
+    fn unknown<'a>(&'a self, checks: &'a BTreeMap<String, CheckState>) -> impl Iterator<Item = &'a str> {
+        let is_waiting = |name: &String| {
+            checks.get(name).is_some_and(|check| matches!(check.counter.standing(), Standing::Waiting { .. }))
+        };
+        let weighted = self.uses.iter().filter(|(_, influence)| influence.weight.is_some());
+        weighted.filter(move |(name, _)| is_waiting(name)).map(|(name, _)| name.as_str())
+    }
+
     fn terms(&self, checks: &BTreeMap<String, CheckState>) -> Vec<Term> {
         match self.fitness(checks) {
             Fitness::Fit { terms, .. } | Fitness::Fault { terms, .. } | Fitness::Waiting { terms, .. } => terms,
         }
     }
+}
+
+/// What makes a virtual router the one that it is, whatever its name.
+fn virtual_router(instance: &Instance) -> (String, u8) {
+    (instance.interface.clone(), instance.vrid.get())
 }
 
 fn health(fitness: Fitness) -> Health {

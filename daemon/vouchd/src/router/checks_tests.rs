@@ -110,3 +110,20 @@ fn one_that_has_no_result_yet_keeps_the_instance_waiting_with_the_priority_that_
     assert!(matches!(health, Health::Waiting { .. }), "{health:?}");
     assert_eq!(priority(&health), Some(110));
 }
+
+#[test]
+fn a_failing_check_under_another_name_is_no_recovery_while_it_is_not_known() {
+    let mut checks = failing("weight = -200");
+    let mut renamed = config(150, "", "weight = -200");
+    renamed.instances[0].name = "web2".to_owned();
+    renamed.instances[0].checks[0].check = "other".to_owned();
+    checks.configure(&renamed);
+    let health = checks.health().remove("web2").unwrap();
+    assert_eq!(priority(&health), Some(1));
+    let Health::Fit { reason, .. } = &health else { panic!("{health:?}") };
+    assert!(reason.contains("until the first result of other"), "{reason}");
+    checks.record(RunDone { check: "other".to_owned(), ..ran(Verdict::Pass) });
+    assert_eq!(priority(&checks.news()[0].1), Some(150), "it is known now");
+    // Nothing is held back where everything is known, nor from an owner.
+    assert_eq!(priority(&reloaded(&mut failing("weight = -40"), &config(255, "", "weight = -40"))), Some(255));
+}

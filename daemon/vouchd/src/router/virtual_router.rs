@@ -134,7 +134,10 @@ impl VirtualRouter {
         }
         let before = self.router.counters().received;
         self.handle(now, Input::Packet(packet(received, payload)), network);
-        if let (Sender::Ethernet(mac), true) = (received.sender, self.router.counters().received > before) {
+        let accepted = self.router.counters().received > before;
+        // Who resigns has no claim to the addresses that an ARP announcement of its could be explained by.
+        let resigns = payload.get(2) == Some(&Priority::RESIGN.get());
+        if let (Sender::Ethernet(mac), true, false) = (received.sender, accepted, resigns) {
             let active = self.router.active_peer().map(|peer| peer.address);
             let followed = active == Some(IpAddr::V4(received.source));
             let finding = self.neighbours.advertised(now, received.source, Mac(mac), followed);

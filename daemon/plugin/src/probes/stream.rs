@@ -155,12 +155,10 @@ impl Connection {
         self.wire()?;
         let Some(wire) = self.wire.take() else { return Err(ProbeError::Refused) };
         let deadline = Instant::now() + time;
-        let done = until(deadline, async {
-            let (config, verifier) = tls.noting(verify, deadline).await?;
-            let stream = TlsConnector::from(Arc::new(config)).connect(name, wire).await.map_err(|e| from_tls(&e))?;
-            Ok((stream, verifier))
-        });
-        let (stream, verifier) = done.await?;
+        // Bounds itself: where the certificates don't come, that is this host's doing, and no silence of the peer's.
+        let (config, verifier) = tls.noting(verify, deadline).await?;
+        let connector = TlsConnector::from(Arc::new(config));
+        let stream = until(deadline, async { connector.connect(name, wire).await.map_err(|e| from_tls(&e)) }).await?;
         let session = stream.get_ref().1;
         let protocol = match session.protocol_version() {
             Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
@@ -326,6 +324,24 @@ mod tests {
         let refused = connection.start_tls(&tls, "www.example.com", true, SECOND).await;
         assert!(matches!(refused, Err(ProbeError::Tls(_))), "{refused:?}");
         assert!(matches!(connection.send(b"x", SECOND).await, Err(ProbeError::Invalid(_))));
+    }
+
+    #[tokio::test]
+    async fn certificates_that_never_come_are_no_silence_of_the_peers() {
+        let tls = Tls::without_an_answer();
+        for run in 0..3 {
+            for verify in [true, false] {
+                let mut connection = open(tls_server(b"")).await;
+                let time = Duration::from_millis(50);
+                let refused = connection.start_tls(&tls, "www.example.com", verify, time).await;
+                assert!(
+                    matches!(&refused, Err(ProbeError::Unable(why)) if why.contains("does not answer")),
+                    "run {run}: {refused:?}"
+                );
+                // What was meant to be encrypted is not sent in the clear.
+                assert!(matches!(connection.send(b"x", time).await, Err(ProbeError::Invalid(_))));
+            }
+        }
     }
 
     #[tokio::test]

@@ -17,6 +17,9 @@ use crate::aside::Aside;
 /// Where they are on most systems.
 const CERTIFICATES: &str = "/etc/ssl/certs";
 
+/// Reads them once, whoever asks.
+const READING: &str = "certificates";
+
 /// What could not be made for lack of something is tried again the next time.
 #[derive(Default)]
 pub(crate) struct Tls {
@@ -72,6 +75,20 @@ impl Tls {
         Ok((config, verifier))
     }
 
+    /// The certificates lie on a file system that is dead.
+    #[cfg(test)]
+    pub(super) fn without_an_answer() -> Arc<Self> {
+        let tls = Arc::new(Tls::default());
+        let time = Duration::from_millis(1);
+        let begun = tls.aside.wait(READING, std::path::Path::new(CERTIFICATES), time, || {
+            loop {
+                std::thread::park();
+            }
+        });
+        assert!(begun.is_err());
+        tls
+    }
+
     /// Those of the system, read for the first time on a thread of its own.
     async fn certificates(
         self: &Arc<Self>,
@@ -83,7 +100,7 @@ impl Tls {
             }
             let tls = Arc::clone(self);
             let time = deadline.saturating_duration_since(Instant::now());
-            match self.aside.run("certificates", CERTIFICATES, time, move || tls.system()).await {
+            match self.aside.run(READING, CERTIFICATES, time, move || tls.system()).await {
                 Ok(read) => return Ok(read),
                 Err(stuck) if Instant::now() >= deadline => return Err(ProbeError::Unable(stuck.to_string())),
                 // Another check has begun to read them.

@@ -100,18 +100,15 @@ impl Http {
     ) -> Result<Answer, ProbeError> {
         let target = hop.target(errand).await?;
         let request = || outgoing.request(&self.requests, hop.url);
+        if hop.keep
+            && let Some(answer) =
+                until(errand.deadline, self.on_kept(&target, outgoing, &request, wanted, started)).await?
+        {
+            return Ok(answer);
+        }
+        // Bounds itself: where the certificates don't come, that is this host's doing, and no silence of the server's.
+        let tls = self.tls_for(target.trust, errand.deadline).await?;
         until(errand.deadline, async {
-            if hop.keep
-                && let Some(mut connection) = self.kept.take(&target).await
-            {
-                match connection.exchange(request()?, wanted, started).await {
-                    Ok(answer) => return Ok(self.keep(target, connection, answer)),
-                    // The server may close an idle connection at any time, this moment too (RFC 9112 9.3.1).
-                    Err(failure) if failure.was_stale && outgoing.is_idempotent() => {}
-                    Err(failure) => return Err(failure.error),
-                }
-            }
-            let tls = self.tls_for(target.trust, errand.deadline).await?;
             let mut connection = Connection::open(&target, tls, wanted.bound).await?;
             match connection.exchange(request()?, wanted, started).await {
                 Ok(answer) => Ok(self.keep(target, connection, answer)),
@@ -119,6 +116,24 @@ impl Http {
             }
         })
         .await
+    }
+
+    /// On the connection that was kept for it; None: there is none that is still good.
+    async fn on_kept(
+        &self,
+        target: &Target,
+        outgoing: &Outgoing,
+        request: &impl Fn() -> Result<reqwest::Request, ProbeError>,
+        wanted: Wanted,
+        started: Instant,
+    ) -> Result<Option<Answer>, ProbeError> {
+        let Some(mut connection) = self.kept.take(target).await else { return Ok(None) };
+        match connection.exchange(request()?, wanted, started).await {
+            Ok(answer) => Ok(Some(self.keep(target.clone(), connection, answer))),
+            // The server may close an idle connection at any time, this moment too (RFC 9112 9.3.1).
+            Err(failure) if failure.was_stale && outgoing.is_idempotent() => Ok(None),
+            Err(failure) => Err(failure.error),
+        }
     }
 
     fn keep(&self, target: Target, connection: Connection, answer: Answer) -> Answer {
@@ -232,6 +247,22 @@ mod tests {
     async fn fetch(http: &Http, request: Request) -> Result<Response, ProbeError> {
         let grants = Grants { http: vec![format!("{}*", request.url).parse().unwrap()], ..Grants::default() };
         http.fetch("test", &grants, request, 1 << 20, Duration::from_secs(5)).await
+    }
+
+    #[tokio::test]
+    async fn certificates_that_never_come_are_no_silence_of_the_servers() {
+        let http = Http { tls: Tls::without_an_answer(), ..Http::default() };
+        let grants = Grants { http: vec!["https://127.0.0.1:9/*".parse().unwrap()], ..Grants::default() };
+        for run in 0..3 {
+            for reuse_connection in [false, true] {
+                let wanted = Request { reuse_connection, ..request("https://127.0.0.1:9/", None) };
+                let fetched = http.fetch("test", &grants, wanted, 1 << 20, Duration::from_millis(50)).await;
+                assert!(
+                    matches!(&fetched, Err(ProbeError::Unable(why)) if why.contains("does not answer")),
+                    "run {run}: {fetched:?}"
+                );
+            }
+        }
     }
 
     /// As inetd, socat and nc do, whether they read what they are asked or not.

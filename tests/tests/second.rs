@@ -131,15 +131,13 @@ fn with_other_addresses_on_the_same_interface_both_run_and_a_reload_takes_nothin
 }
 
 #[test]
-fn beside_a_frozen_one_it_removes_nothing() {
+fn beside_a_frozen_one_it_is_refused_and_removes_nothing() {
     system_test("SIGSTOP of the first", &NEEDS, |site| {
         let first = active(site, false)?;
         first.process.signal_all(Signal::SIGSTOP);
         let frozen = Instant::now();
         let (file, _) = write_other(site, &instance(56, "192.168.175.150"))?;
-        let args: [&Path; 3] = [Path::new("run"), Path::new("-c"), &file];
-        let second = site.host(HOST).daemon("second", &binary(), args)?;
-        until("the second one to start", Duration::from_secs(8), || second.log().contains("does not answer"))?;
+        refused(&run(site, &file)?, &[&pid(site)?, "does not answer", "kill -CONT"])?;
         let rest = Duration::from_secs(2).saturating_sub(frozen.elapsed());
         holds("the address stays", rest, || site.holders().now(VIP) == [HOST])?;
         first.process.signal_all(Signal::SIGCONT);

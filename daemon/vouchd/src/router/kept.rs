@@ -15,7 +15,7 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use nix::sys::socket::{getsockopt, sockopt};
@@ -30,6 +30,12 @@ const PREFIX: &str = "vouchd.kept.";
 
 /// How long another daemon may take to answer, and a client to read.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long one that does not answer is asked again.
+const ATTEMPTS: Duration = Duration::from_secs(3);
+
+/// How long one attempt waits for a place in another daemon's queue of clients.
+const QUEUE: Duration = Duration::from_millis(100);
 
 /// More than the longest answer that a configuration can make.
 const LONGEST: u64 = 16 << 20;
@@ -73,24 +79,32 @@ impl Kept {
     }
 }
 
-/// Another daemon that lives.
+/// Another daemon that lives; its pid is `None` where its process can't be seen from here.
 #[derive(Debug)]
-struct Other {
-    /// `None` where its process can't be seen from here.
-    pid: Option<i32>,
-    /// `None`: it does not answer.
-    kept: Option<Kept>,
+enum Other {
+    Answers {
+        pid: Option<i32>,
+        kept: Kept,
+    },
+    Silent {
+        pid: Option<i32>,
+    },
+    /// It can't be asked, nor is it known whose it is: any user can have such a name and a full queue of clients. So
+    /// nobody is kept from starting by it.
+    Unknown,
 }
 
 /// As the subject of a sentence.
 impl fmt::Display for Other {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("another vouchd")?;
-        match (self.pid, &self.kept) {
-            (Some(pid), Some(kept)) => write!(f, " (pid {pid}, control socket {})", kept.control.display()),
-            (Some(pid), None) => write!(f, " (pid {pid})"),
-            (None, Some(kept)) => write!(f, " (control socket {})", kept.control.display()),
-            (None, None) => Ok(()),
+        match self {
+            Other::Answers { pid: Some(pid), kept } => {
+                write!(f, " (pid {pid}, control socket {})", kept.control.display())
+            }
+            Other::Answers { pid: None, kept } => write!(f, " (control socket {})", kept.control.display()),
+            Other::Silent { pid: Some(pid) } => write!(f, " (pid {pid})"),
+            Other::Silent { pid: None } | Other::Unknown => Ok(()),
         }
     }
 }
@@ -103,23 +117,43 @@ impl Others {
     /// Whether one of them keeps the address on the interface, as far as can be told.
     pub fn keep(&self, interface: &str, address: Ipv4Addr) -> bool {
         let wanted = (interface.to_owned(), address);
-        self.0.iter().any(|other| other.kept.as_ref().is_none_or(|kept| kept.addresses.contains(&wanted)))
+        self.0.iter().any(|other| match other {
+            Other::Answers { kept, .. } => kept.addresses.contains(&wanted),
+            Other::Silent { .. } | Other::Unknown => true,
+        })
     }
 
     /// # Errors
-    /// When one of them keeps what `own` wants.
+    /// When one of them keeps what `own` wants, or may do so.
     pub fn leave(&self, own: &Kept) -> anyhow::Result<()> {
         for other in &self.0 {
-            if let Some(what) = other.kept.as_ref().and_then(|kept| own.clash(kept)) {
-                anyhow::bail!("{what} is kept by {other}: stop it, or take that out of one of the two configurations");
+            match other {
+                Other::Answers { kept, .. } => {
+                    if let Some(what) = own.clash(kept) {
+                        anyhow::bail!(
+                            "{what} is kept by {other}: stop it, or take that out of one of the two configurations"
+                        );
+                    }
+                }
+                Other::Silent { pid } => {
+                    let how = pid.map(|pid| format!(" (kill -CONT {pid})")).unwrap_or_default();
+                    anyhow::bail!(
+                        "{other} lives and does not answer, so it may keep anything that is wanted here: \
+                         continue it if it is stopped{how}, or end it, and try again"
+                    );
+                }
+                Other::Unknown => {}
             }
         }
         Ok(())
     }
 
-    fn warn_of_silent(&self) {
-        for other in self.0.iter().filter(|other| other.kept.is_none()) {
-            warn!("{other} does not answer: no address that an earlier run left behind is removed");
+    fn warn_of_unknown(&self) {
+        if self.0.iter().any(|other| matches!(other, Other::Unknown)) {
+            warn!(
+                "there may be another vouchd that can't be asked what it keeps: no address that an earlier run left \
+                 behind is removed"
+            );
         }
     }
 }
@@ -159,8 +193,8 @@ impl Registry {
             }
         };
         names.remove(&self.name);
-        let others = Others(names.iter().filter_map(|name| ask(name)).collect());
-        others.warn_of_silent();
+        let others = Others(ask_all(names));
+        others.warn_of_unknown();
         others
     }
 
@@ -180,15 +214,20 @@ impl Registry {
 
 fn serve(listener: &UnixListener, kept: &Mutex<Kept>) {
     for client in listener.incoming() {
-        let answered = client.and_then(|mut client| {
-            client.set_write_timeout(Some(PATIENCE))?;
-            let kept = kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            client.write_all(&serde_json::to_vec(&kept)?)
-        });
-        if let Err(error) = answered {
+        let mut client = match client {
+            Ok(client) => client,
+            Err(error) => {
+                debug!("another vouchd can't be told what this one keeps: {error}");
+                // Out of descriptors it would be asked again at once.
+                thread::sleep(Duration::from_millis(20));
+                continue;
+            }
+        };
+        // Any user can connect and close at once, as often as he likes: no pause, which would let the queue fill.
+        let kept = kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let told = client.set_write_timeout(Some(PATIENCE));
+        if let Err(error) = told.and_then(|()| client.write_all(&serde_json::to_vec(&kept)?)) {
             debug!("telling another vouchd what this one keeps: {error}");
-            // Out of descriptors it would be asked again at once.
-            thread::sleep(Duration::from_millis(20));
         }
     }
 }
@@ -201,23 +240,52 @@ fn names() -> io::Result<BTreeSet<String>> {
     Ok(names.filter(|name| name.starts_with(PREFIX)).map(str::to_owned).collect())
 }
 
+/// Those that live. One that does not answer at once may be stopped for a moment only.
+fn ask_all(mut names: BTreeSet<String>) -> Vec<Other> {
+    let until = Instant::now() + ATTEMPTS;
+    let mut others = Vec::new();
+    loop {
+        let is_last = Instant::now() >= until;
+        names.retain(|name| match ask(name, until).unwrap_or(Some(Other::Unknown)) {
+            None => false,
+            Some(Other::Silent { .. } | Other::Unknown) if !is_last => true,
+            Some(other) => {
+                others.push(other);
+                false
+            }
+        });
+        if names.is_empty() {
+            return others;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// `None` for what is no daemon: it has ended, or it is somebody who only took such a name.
-fn ask(name: &str) -> Option<Other> {
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).ok()?;
-    // Nobody else's full queue may hold us up; a daemon's is never full.
-    socket.set_nonblocking(true).ok()?;
-    socket.connect(&SockAddr::unix(format!("\0{name}")).ok()?).ok()?;
-    let peer = getsockopt(&socket, sockopt::PeerCredentials).ok()?;
+fn ask(name: &str, until: Instant) -> io::Result<Option<Other>> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // Nobody else's full queue may hold us up for long. Who waits gets a place before those who come later.
+    let wait = until.saturating_duration_since(Instant::now()).min(QUEUE);
+    socket.set_write_timeout(Some(wait.max(Duration::from_millis(1))))?;
+    if let Err(error) = socket.connect(&SockAddr::unix(format!("\0{name}"))?) {
+        return match error.raw_os_error() {
+            Some(libc::ECONNREFUSED | libc::EPROTOTYPE) => Ok(None),
+            _ => Err(error),
+        };
+    }
+    let peer = getsockopt(&socket, sockopt::PeerCredentials)?;
     let pid = (peer.pid() > 0).then_some(peer.pid());
     if !may_keep_addresses(Uid::from_raw(peer.uid()), pid) {
-        return None;
+        return Ok(None);
     }
-    socket.set_nonblocking(false).ok()?;
-    socket.set_read_timeout(Some(PATIENCE)).ok()?;
+    socket.set_read_timeout(Some(PATIENCE))?;
     let mut answer = Vec::new();
     let read = UnixStream::from(socket).take(LONGEST).read_to_end(&mut answer);
     let kept = read.ok().and_then(|_| serde_json::from_slice(&answer).ok());
-    Some(Other { pid, kept })
+    Ok(Some(match kept {
+        Some(kept) => Other::Answers { pid, kept },
+        None => Other::Silent { pid },
+    }))
 }
 
 /// Any user may bind any name. One that may not change addresses keeps none, and must not keep us from ours.
@@ -237,53 +305,5 @@ fn is_network_admin(pid: i32) -> Option<bool> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn kept(config: &str) -> Kept {
-        let text = config.to_owned();
-        Kept::of(&vouchd_config::resolve(vec![(PathBuf::from("vouchd.toml"), text)]).unwrap())
-    }
-
-    fn instance(name: &str, interface: &str, vrid: u8, address: &str) -> Kept {
-        kept(&format!(
-            "[instance.{name}]\ninterface = \"{interface}\"\nvirtual_router_id = {vrid}\naddresses = [\"{address}\"]\n"
-        ))
-    }
-
-    #[test]
-    fn two_daemons_may_share_an_interface_but_neither_a_virtual_router_nor_an_address() {
-        let own = instance("web", "eth0", 7, "192.0.2.100/24");
-        let clash = |other: Kept| own.clash(&other);
-        assert_eq!(clash(instance("db", "eth0", 7, "192.0.2.101")).unwrap(), "virtual router 7 on eth0");
-        assert_eq!(clash(instance("db", "eth0", 8, "192.0.2.100")).unwrap(), "192.0.2.100 on eth0");
-        assert_eq!(clash(instance("db", "eth0", 8, "192.0.2.101")), None);
-        assert_eq!(clash(instance("db", "eth1", 7, "192.0.2.100")), None);
-    }
-
-    #[test]
-    fn a_daemon_that_does_not_answer_keeps_everything() {
-        let silent = Others(vec![Other { pid: Some(7), kept: None }]);
-        assert!(silent.keep("eth0", Ipv4Addr::new(192, 0, 2, 1)));
-        silent.leave(&instance("web", "eth0", 7, "192.0.2.100")).unwrap();
-    }
-
-    #[test]
-    fn living_daemons_see_each_other_and_a_dead_one_is_gone() {
-        // The names are the network namespace's: other tests' daemons may be there too.
-        let first = Registry::start(instance("web", "test0", 201, "192.0.2.201")).unwrap();
-        let wanted = instance("mine", "test0", 201, "192.0.2.202");
-        let second = Registry::start(wanted.clone()).unwrap();
-        let refused = second.others().leave(&wanted).unwrap_err().to_string();
-        assert!(refused.contains("virtual router 201 on test0"), "{refused}");
-        assert!(refused.contains(&format!("pid {}", std::process::id())), "{refused}");
-        assert!(second.others().keep("test0", Ipv4Addr::new(192, 0, 2, 201)));
-        assert!(!second.others().keep("test0", Ipv4Addr::new(192, 0, 2, 203)));
-
-        let free = instance("mine", "test0", 202, "192.0.2.202");
-        second.change(free.clone()).unwrap();
-        assert!(first.others().keep("test0", Ipv4Addr::new(192, 0, 2, 202)));
-        second.change(wanted).unwrap_err();
-        assert_eq!(*second.lock(), free, "a refused change changes nothing");
-    }
-}
+#[path = "kept_tests.rs"]
+mod tests;

@@ -141,6 +141,9 @@ pub struct Peer {
     pub last_discard: Option<String>,
     /// It advertises as an active router although another one is active: what is known about it, and what to do.
     pub claim: Option<String>,
+    /// What it claims are other addresses, under the same virtual router id.
+    #[serde(default)]
+    pub other_addresses: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -26,6 +26,8 @@ pub struct Rival {
 pub enum Contested {
     /// This router discards what the other one says.
     Discarded(Discard),
+    /// This router discards what the other one says, which is about other addresses under the same virtual router id.
+    OtherAddresses(Discard),
     /// The other one has this router's addresses under another virtual router id.
     OtherVrid {
         /// The id.
@@ -49,12 +51,12 @@ impl fmt::Display for Rival {
         let Rival { peer, priority, count, ago, why } = self;
         let ago = ago.as_secs_f64();
         match why {
-            Contested::Discarded(reason @ Discard::Addresses) => write!(
+            Contested::OtherAddresses(reason) => write!(
                 f,
                 "{peer} is active for other addresses under the same virtual router id; {count} of its advertisements \
                  were discarded ({}), the last {ago:.1} s ago: {}",
                 reason.name(),
-                reason.remedy()
+                Discard::Addresses.remedy()
             ),
             Contested::Discarded(reason) => write!(
                 f,

@@ -52,6 +52,8 @@ struct Run {
     last: Instant,
     count: u64,
     window: Duration,
+    /// The newest one names addresses, and none of ours: another virtual router with the same id.
+    elsewhere: bool,
     /// The claim has been told.
     told: bool,
 }
@@ -71,6 +73,7 @@ pub(crate) struct Own<'a> {
     pub(crate) state: State,
     pub(crate) source: Option<IpAddr>,
     pub(crate) interval: Duration,
+    pub(crate) addresses: &'a [IpAddr],
     /// By unicast.
     pub(crate) peers: Option<&'a [IpAddr]>,
     pub(crate) active_peer: Option<IpAddr>,
@@ -79,7 +82,7 @@ pub(crate) struct Own<'a> {
 impl<'a> Own<'a> {
     pub(crate) fn of(config: &'a Config, state: State, source: Option<IpAddr>, active_peer: Option<IpAddr>) -> Self {
         let (interval, peers) = (config.interval.duration(), config.peers.as_deref());
-        Own { state, source, interval, peers, active_peer }
+        Own { state, source, interval, addresses: &config.addresses, peers, active_peer }
     }
 }
 
@@ -138,11 +141,13 @@ impl Source {
             return;
         }
         let window = (own.interval.max(glimpse.interval) * 3).max(SHORTEST_WINDOW);
+        let named = &glimpse.addresses;
+        let elsewhere = !named.is_empty() && named.iter().all(|address| !own.addresses.contains(address));
         self.run = Some(match self.run {
             Some(run) if run.accepted == accepted && now.since(run.last) <= run.window.max(window) => {
-                Run { last: now, count: run.count + 1, window, ..run }
+                Run { last: now, count: run.count + 1, window, elsewhere, ..run }
             }
-            Some(_) | None => Run { accepted, since: now, last: now, count: 1, window, told: false },
+            Some(_) | None => Run { accepted, since: now, last: now, count: 1, window, elsewhere, told: false },
         });
     }
 
@@ -178,6 +183,11 @@ impl Source {
             (false, Some(Discard::Vrid)) => {
                 (Contested::OtherVrid { vrid: self.vrid?, address: self.shared? }, self.discarded(Discard::Vrid))
             }
+            // What the damage has left of the addresses says nothing, and CARP has none in its packets.
+            (false, Some(reason @ (Discard::Checksum | Discard::Length | Discard::Carp))) => {
+                (Contested::Discarded(reason), self.discarded(reason))
+            }
+            (false, Some(reason)) if run.elsewhere => (Contested::OtherAddresses(reason), self.discarded(reason)),
             (false, Some(reason)) => (Contested::Discarded(reason), self.discarded(reason)),
             (false, None) => return None,
         };

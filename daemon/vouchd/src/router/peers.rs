@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::SystemTime;
 
 use vouchd_net::Time;
-use vouchd_vrrp::{Discard, Instant, Router, Source};
+use vouchd_vrrp::{Contested, Discard, Instant, Router, Source};
 
 use crate::status::{self, Peer};
 
@@ -22,6 +22,7 @@ pub fn peers(router: &Router, now: Time) -> Vec<Peer> {
 fn heard(source: &Source, router: &Router, configured: &[IpAddr], now: Instant) -> Peer {
     let at = |instant: Instant| status::time(SystemTime::now() - now.since(instant));
     let counts = Discard::ALL.into_iter().map(|reason| (reason.name().to_owned(), source.discarded(reason)));
+    let rival = router.rival(now, source);
     Peer {
         address: source.address.to_string(),
         configured: configured.contains(&source.address),
@@ -32,7 +33,8 @@ fn heard(source: &Source, router: &Router, configured: &[IpAddr], now: Instant) 
         discarded: counts.filter(|(_, count)| *count > 0).collect(),
         last_discarded: source.last_discarded.map(|(instant, _)| at(instant)),
         last_discard: source.last_discarded.map(|(_, reason)| reason.name().to_owned()),
-        claim: router.rival(now, source).map(|rival| rival.to_string()),
+        claim: rival.as_ref().map(ToString::to_string),
+        other_addresses: rival.is_some_and(|rival| matches!(rival.why, Contested::OtherAddresses(_))),
     }
 }
 
@@ -48,5 +50,6 @@ fn never_heard(address: IpAddr) -> Peer {
         last_discarded: None,
         last_discard: None,
         claim: None,
+        other_addresses: false,
     }
 }

@@ -39,7 +39,6 @@ fn discarded_advertisements_of_an_active_router_are_a_claim_with_a_remedy() {
         (one_second(v2(100)), one_second(config(100)), Discard::Version, "set the same version on both"),
         (v2(100), Config { interval: interval(200), ..v2(100) }, Discard::Interval, "set the same advert_interval"),
         (Config { peers: Some(vec![HIGHER]), ..config(100) }, config(100), Discard::Destination, "multicast"),
-        (config(100), Config { addresses: vec![OWN], ..config(100) }, Discard::Addresses, "another virtual_router_id"),
     ];
     for (own, other, reason, remedy) in table {
         let mut bench = Bench::active(own);
@@ -52,6 +51,35 @@ fn discarded_advertisements_of_an_active_router_are_a_claim_with_a_remedy() {
         assert!(text.contains(remedy) && text.contains("7 of its advertisements"), "{text}");
         assert!(text.contains(&format!("discarded ({}), the last 0.0 s ago: ", reason.name())), "{text}");
         assert_eq!(told(&actions).len(), 1, "{reason:?}: once is enough");
+    }
+}
+
+#[test]
+fn other_addresses_under_the_same_id_are_called_that_whatever_else_differs() {
+    let one_second = |config: Config| Config { interval: interval(100), ..config };
+    let table = [
+        (config(100), config(100), Discard::Addresses),
+        (password(b"1234"), password(b"4321"), Discard::AuthPassword),
+        (password(b"1234"), v2(100), Discard::AuthType),
+        (one_second(v2(100)), one_second(config(100)), Discard::Version),
+        (v2(100), Config { interval: interval(200), ..v2(100) }, Discard::Interval),
+        (Config { peers: Some(vec![HIGHER]), ..config(100) }, config(100), Discard::Destination),
+    ];
+    for (own, other, reason) in table {
+        let mut bench = Bench::active(own);
+        beside(&mut bench, &Config { addresses: vec![HIGHER], ..other.clone() }, 3);
+        let found = rivals(&bench);
+        let [rival] = &found[..] else { panic!("{reason:?}: {found:?}") };
+        assert_eq!((rival.count, &rival.why), (3, &Contested::OtherAddresses(reason)));
+        let text = rival.to_string();
+        assert!(text.contains("is active for other addresses under the same virtual router id"), "{text}");
+        assert!(text.contains(&format!("({}), the last ", reason.name())), "{text}");
+        assert!(text.contains("give one of the two another virtual_router_id"), "{text}");
+        // One in common is enough for two machines that answer for it.
+        if reason != Discard::Addresses {
+            beside(&mut bench, &Config { addresses: vec![HIGHER, VIP], ..other }, 1);
+            assert_eq!(rivals(&bench)[0].why, Contested::Discarded(reason));
+        }
     }
 }
 

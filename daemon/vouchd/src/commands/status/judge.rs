@@ -106,8 +106,7 @@ fn of_instance(instance: &Instance, now: SystemTime) -> Vec<(Level, String)> {
 fn of_peer(peer: &Peer, is_active: bool) -> Option<(Level, String)> {
     let claim = peer.claim.as_ref()?;
     // Another virtual router with this one's id holds other addresses.
-    let shares_addresses = peer.last_discard.as_deref() != Some("addresses");
-    let level = if is_active && shares_addresses { Level::Fault } else { Level::Degraded };
+    let level = if is_active && !peer.other_addresses { Level::Fault } else { Level::Degraded };
     Some((level, claim.clone()))
 }
 

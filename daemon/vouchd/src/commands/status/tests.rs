@@ -105,6 +105,8 @@ fn the_exit_status_is_that_of_the_worst_that_is_found() {
     let copies = json!([{ "interface": "eth0", "address": "192.0.2.100/24", "own": false }]);
     let mut backup_with_copy = backup(100, "192.0.2.1");
     backup_with_copy.push(("/instances/0/addresses/0/copies", copies.clone()));
+    let mut elsewhere = peer("auth_password");
+    elsewhere[0]["other_addresses"] = json!(true);
     let table: Vec<(&str, Changes, Level)> = vec![
         ("all is well", vec![], Level::Well),
         ("a backup", backup(100, "192.0.2.1"), Level::Well),
@@ -140,7 +142,7 @@ fn the_exit_status_is_that_of_the_worst_that_is_found() {
         ("a copy while active", vec![("/instances/0/addresses/0/copies", copies.clone())], Level::Degraded),
         ("a copy on a backup", backup_with_copy, Level::Fault),
         ("split brain", vec![("/instances/0/peers", peer("auth_password"))], Level::Fault),
-        ("another virtual router with the same id", vec![("/instances/0/peers", peer("addresses"))], Level::Degraded),
+        ("another virtual router with the same id", vec![("/instances/0/peers", elsewhere)], Level::Degraded),
         ("a backup beside two that claim", backup_beside, Level::Degraded),
         ("a plugin in use", vec![("/plugins/0/error", json!("damaged"))], Level::Degraded),
         ("a plugin that no check uses", vec![("/plugins/1/error", json!("damaged"))], Level::Well),

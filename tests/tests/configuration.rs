@@ -304,12 +304,76 @@ fn a_file_that_is_not_in_its_place_yet_is_checked_with_the_rest_of_its_configura
         let (code, said) = config_check(&["-", "--with-dir", dir, "--as", "conf.d/c.conf"], check)?;
         ensure!(code == Some(2) && said.contains("a name that ends in .toml"), "{code:?}: {said}");
 
+        // Names that the daemon does not read, and other ways to write those that it does.
+        for name in [
+            "web.toml",
+            "x.toml",
+            "sub/x.toml",
+            "../x.toml",
+            "../vouchd.toml",
+            "conf.d",
+            "conf.d/sub/x.toml",
+            "conf.d/../x.toml",
+            "conf.d/../conf.d/x.toml",
+            "conf.d/.x.toml",
+            "sub/vouchd.toml",
+            ".",
+            &format!("{dir}/conf.d/x.toml"),
+        ] {
+            let (code, said) = config_check(&["-", "--with-dir", dir, "--as", name], check)?;
+            ensure!(
+                code == Some(2) && (said.contains("expected a name") || said.contains("expected one in DIR")),
+                "{name}: {code:?}: {said}"
+            );
+        }
+        for name in ["./conf.d/c.toml", "conf.d//c.toml"] {
+            let (code, said) = config_check(&["-", "--with-dir", dir, "--as", name], check)?;
+            ensure!(code == Some(0), "{name}: {code:?}: {said}");
+        }
+        let (code, said) = config_check(&["-", "--with-dir", dir, "--as", "vouchd.toml"], &main)?;
+        ensure!(code == Some(0) && said.contains("standard input: 0 instances, 1 check"), "{code:?}: {said}");
+
         // A warning is an error where that is wanted.
         let unused = format!("{main}\n{}", check.replace("[check.c]", "[check.d]"));
         for (args, expected) in [(&["-"][..], 0), (&["-", "--strict"], 2)] {
             let (code, said) = config_check(args, &unused)?;
             ensure!(code == Some(expected) && said.contains("warning: standard input:"), "{code:?}: {said}");
         }
+        Ok(())
+    });
+}
+
+#[test]
+fn what_nobody_may_ever_write_to_is_not_waited_for() {
+    system_test("a named pipe", &[Need::Vouchd], |site| {
+        let dir = site.dir("pipes")?;
+        let pipe = dir.join("vouchd.toml");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU)?;
+        let (pipe, dir) = (pipe.to_str().unwrap_or_default(), dir.to_str().unwrap_or_default());
+        for (args, words) in [
+            (&[pipe][..], "it is a named pipe; expected a regular file"),
+            (&["-", "--with-dir", dir, "--as", "conf.d/a.toml"], "it is a named pipe"),
+            (&["/dev/zero"], "it is a device"),
+        ] {
+            let (code, said) = config_check(args, "")?;
+            ensure!(code == Some(2) && said.contains(words), "{args:?}: {code:?}: {said}");
+        }
+        // These have a writer.
+        let output = Command::new("bash")
+            .args(["-c", "\"$0\" config check <(echo) && echo | \"$0\" config check /dev/stdin"])
+            .arg(binary())
+            .output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_user_that_does_not_exist_is_told() {
+    system_test("no such user", &[Need::Vouchd], |_| {
+        let (code, said) = config_check(&["-"], "[daemon]\nuser = \"nosuchuser\"\n")?;
+        let place = "standard input:2:8: daemon.user = \"nosuchuser\": this host has no such user";
+        ensure!(code == Some(2) && said.contains(place), "{code:?}: {said}");
         Ok(())
     });
 }

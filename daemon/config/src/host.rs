@@ -74,6 +74,21 @@ impl Config {
         Problem { place, subject: format!("instance.{instance}.addresses: {ip}"), message }
     }
 
+    /// What is wrong with `daemon.user`, given its number on this host; None: there is no such user.
+    pub fn check_user(&self, number: Option<u32>) -> Option<Problem> {
+        let name = self.daemon.checker_user.as_ref()?;
+        let message = match number {
+            None => "this host has no such user, and without it the daemon does not start; create it, or name another",
+            Some(0) => "this is root; expected an unprivileged user: the checks run as it",
+            Some(_) => return None,
+        };
+        Some(Problem {
+            place: self.user_at.clone(),
+            subject: format!("daemon.user = {name:?}"),
+            message: message.to_owned(),
+        })
+    }
+
     /// What of the configuration does not fit this host, in the order of the instances.
     pub fn check_host(&self, host: &Host) -> Findings {
         let mut findings = Findings { errors: Vec::new(), warnings: self.check_access(host) };

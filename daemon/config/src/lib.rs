@@ -21,6 +21,7 @@ mod plugins;
 mod quantity;
 mod reader;
 mod resolve;
+mod secrets;
 mod source;
 mod syntax;
 
@@ -60,6 +61,8 @@ pub struct Config {
     pub warnings: Vec<Problem>,
     /// What would not be meant if the other routers were as assumed.
     pub notes: Vec<Problem>,
+    /// `daemon.user`
+    user_at: Option<Place>,
     /// By the check's name.
     plugins: BTreeMap<String, PluginUse>,
     /// By the instance's name.

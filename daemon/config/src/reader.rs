@@ -13,6 +13,7 @@ use vouchd_text::is_unprintable;
 use crate::errors::Problem;
 use crate::hints;
 use crate::quantity::{format_duration, format_size, parse_duration, parse_size};
+use crate::secrets::is_secret;
 use crate::source::{Place, Source};
 use crate::syntax::truth;
 
@@ -135,7 +136,7 @@ impl<'a> Value<'a> {
 
     /// `instance.web.priority = 256`; without the value where it is long or a secret.
     pub fn subject(&self) -> String {
-        if self.path.ends_with("password") {
+        if is_secret(&self.path) {
             return self.path.clone();
         }
         match self.value {
@@ -283,7 +284,7 @@ impl<'a> Value<'a> {
             match self.value {
                 DeValue::String(_) => {
                     let place = self.place();
-                    let text = place.text();
+                    let text = if is_secret(&self.path) { "..." } else { place.text() };
                     self.error(
                         format!("expected {expected}, found a string; write it in brackets, [{text}]"),
                         problems,

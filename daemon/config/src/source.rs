@@ -8,6 +8,7 @@ use std::sync::Arc;
 use vouchd_text::is_unprintable;
 
 use crate::errors::Problem;
+use crate::secrets::without_secrets;
 
 /// One file's path and text.
 #[derive(Debug, Clone)]
@@ -105,8 +106,10 @@ impl Place {
         let line = self.source.text[start..].lines().next().unwrap_or_default();
         // Tabs stay, so that the caret stands right whatever their width; other control characters must not reach a
         // terminal.
-        let line: Vec<char> =
-            without_password(line).chars().map(|c| if c == '\t' { c } else { printable(c) }).collect();
+        let line: Vec<char> = without_secrets(&self.source.text[..start], line)
+            .chars()
+            .map(|c| if c == '\t' { c } else { printable(c) })
+            .collect();
         let column = self.source.text[start..self.span.start].chars().count();
         let (from, to) = (column.saturating_sub(AROUND.0).min(line.len()), (column + AROUND.1).min(line.len()));
         let (before, behind) = (if from > 0 { "..." } else { "" }, if to < line.len() { "..." } else { "" });
@@ -123,33 +126,6 @@ impl Place {
 /// The character, unless it would do something to a terminal or to the order of what is shown.
 pub(crate) fn printable(c: char) -> char {
     if is_unprintable(c) { '\u{fffd}' } else { c }
-}
-
-/// The line with stars for what is assigned to `password`: errors are logged.
-fn without_password(line: &str) -> String {
-    // As keepalived, YAML and JSON have it, too: such lines are shown in errors.
-    let keys = ["password", "auth_pass"].into_iter().filter_map(|key| line.find(key).map(|at| at + key.len()));
-    let Some(after_key) = keys.min() else { return line.to_owned() };
-    let start = line.len() - line[after_key..].trim_start_matches([' ', '\t', '=', ':', '"', '\'']).len();
-    let opened = line[after_key..start].chars().last().filter(|c| matches!(c, '"' | '\''));
-    let start = start - opened.map_or(0, char::len_utf8);
-    let value = &line[start..];
-    let end = match opened {
-        Some(quote) => closing_quote(value, quote),
-        None => value.find([',', '}', ' ']),
-    };
-    let (secret, rest) = value.split_at(end.unwrap_or(value.len()));
-    format!("{}{}{rest}", &line[..start], "*".repeat(secret.chars().count()))
-}
-
-/// Behind the quote that closes the string at the beginning of `text`.
-fn closing_quote(text: &str, quote: char) -> Option<usize> {
-    let mut escaped = false;
-    text.char_indices().skip(1).find_map(|(at, c)| {
-        let closes = c == quote && !escaped;
-        escaped = c == '\\' && quote == '"' && !escaped;
-        closes.then_some(at + 1)
-    })
 }
 
 /// `file:line:column`

@@ -296,6 +296,22 @@ fn passwords_are_not_shown() {
         assert!(!shown.contains("secret") && !shown.contains("12345678"), "{shown}");
         assert!(shown.contains("password = ****"), "{shown}");
     }
+    for text in [
+        instance_with("auth = \"geheim12\""),
+        instance_with("auth = geheim12"),
+        instance_with("auth = { type = \"pass\", pasword = \"geheim34\" }"),
+        instance_with("auth = { type = \"PASS\", pass = \"geheim12\" }"),
+        instance_with("auth = {\n  type = \"PASS\",\n  secret = \"geheim12\" }"),
+        instance_with("auth = [\"geheim12\", \"geheim34\"]"),
+        instance_with("auth = geheim12 = geheim34"),
+        instance_with("authentication = { auth_type = \"PASS\", auth_pass = \"geheim12\" }"),
+        format!("{}[instance.web.auth]\ntype = \"pass\"\nsecret = \"geheim12\"\n", instance_with("")),
+        format!("{}[instance.web.auth]\ntype = \"pass\"\nsecret = geheim12\n", instance_with("")),
+        check_with("params = { password = { a = [[\"geheim12\"]] } }"),
+    ] {
+        let shown = errors(&[("v.toml", &text)]).to_string();
+        assert!(!shown.contains("geheim"), "{text}:\n{shown}");
+    }
 }
 
 const ROUTER: &str = "interface = \"eth0\"\nvirtual_router_id = 55\n";

@@ -109,3 +109,14 @@ fn a_file_that_the_daemon_cannot_read_or_that_shows_a_password_is_told_with_the_
     assert_eq!(shown(0o640, Some(account(owner + 1, &[group]))), "");
     assert_eq!(shown(0o640, None), "");
 }
+
+#[test]
+fn a_user_that_the_checker_can_not_become_is_an_error() {
+    let config = vouchd_config::resolve(vec![("v.toml".into(), "[daemon]\nuser = \"checks\"\n".to_owned())]);
+    let config = config.expect("valid");
+    for (number, words) in [(None, "no such user"), (Some(0), "this is root")] {
+        let shown = config.check_user(number).expect("a problem").to_string();
+        assert!(shown.starts_with("v.toml:2:8: daemon.user = \"checks\": ") && shown.contains(words), "{shown}");
+    }
+    assert!(config.check_user(Some(1000)).is_none());
+}

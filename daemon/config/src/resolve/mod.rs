@@ -45,6 +45,7 @@ pub(crate) fn examine(main: &Path, sources: Vec<Source>, unread: Vec<Problem>) -
     let all_read = problems.errors.is_empty();
 
     let mut daemon = Daemon::default();
+    let mut user_at = None;
     let mut check_tables = Named::new("check");
     let mut instance_tables = Named::new("instance");
     for (source, document) in &documents {
@@ -52,6 +53,7 @@ pub(crate) fn examine(main: &Path, sources: Vec<Source>, unread: Vec<Problem>) -
         if let Some(value) = root.take("daemon") {
             if source.path == main {
                 let table = value.table("a table, [daemon]", &mut problems);
+                user_at = table.as_ref().and_then(|table| table.peek("user")).map(Value::place);
                 daemon = table.map(|table| daemon::daemon(table, &mut problems)).unwrap_or_default();
             } else {
                 let message = format!("only in the main file, {}", main.display());
@@ -84,8 +86,18 @@ pub(crate) fn examine(main: &Path, sources: Vec<Source>, unread: Vec<Problem>) -
     }
     let Problems { errors, warnings } = problems;
     let files = sources.iter().map(|source| source.path.clone()).collect();
-    let config =
-        Config { daemon, checks, instances, files, warnings, notes, plugins, instances_at, access: Vec::new() };
+    let config = Config {
+        daemon,
+        checks,
+        instances,
+        files,
+        warnings,
+        notes,
+        user_at,
+        plugins,
+        instances_at,
+        access: Vec::new(),
+    };
     Examined { config, errors, daemon_is_known: documents.iter().any(|(source, _)| source.path == main) }
 }
 

@@ -2,17 +2,18 @@
 
 use std::ops::Range;
 
-use crate::hints;
+use crate::{hints, secrets};
 
-/// Where in the line, and what to write. `at`: where the parser stumbled. None: nothing better than its own words.
-pub(super) fn explain(line: &str, at: usize) -> Option<(Range<usize>, String)> {
+/// Where in the line, and what to write. `before`: the file up to it. `at`: where the parser stumbled. None: nothing better
+/// than its own words.
+pub(super) fn explain(before: &str, line: &str, at: usize) -> Option<(Range<usize>, String)> {
     let code = Code::of(line);
     odd_sign(&code)
         .or_else(|| comment(&code))
         .or_else(|| keepalived(&code))
         .or_else(|| header(&code))
         .or_else(|| colon(&code))
-        .or_else(|| unquoted(&code, at))
+        .or_else(|| unquoted(&code, at, secrets::without_secrets(before, line) != line))
         .or_else(|| unclosed(&code))
         .or_else(|| no_value(&code))
 }
@@ -171,7 +172,7 @@ fn colon(code: &Code<'_>) -> Advice {
 }
 
 /// A value without the quotes that it needs, or a word for true or false.
-fn unquoted(code: &Code<'_>, at: usize) -> Advice {
+fn unquoted(code: &Code<'_>, at: usize, is_secret: bool) -> Advice {
     let equals = code.find(|c| c == '=').map(|(at, _)| at);
     let after_equals = equals.map(|at| at + 1 + code.line[at + 1..].len() - code.line[at + 1..].trim_start().len());
     let found = code.word_at(at).filter(|word| equals.is_none_or(|equals| word.start > equals));
@@ -184,7 +185,7 @@ fn unquoted(code: &Code<'_>, at: usize) -> Advice {
     }
     let key = equals.map(|at| code.line[..at].trim()).unwrap_or_default();
     // It may be the password itself.
-    let shown = if code.line.contains("pass") { "..." } else { word };
+    let shown = if is_secret { "..." } else { word };
     let is_address = word.contains('.') && word.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | '/' | ':'));
     let is_v6 =
         word.matches(':').count() >= 2 && word.chars().all(|c| c.is_ascii_hexdigit() || matches!(c, ':' | '/' | '.'));
@@ -194,7 +195,7 @@ fn unquoted(code: &Code<'_>, at: usize) -> Advice {
     } else if starts_with_digit && word.ends_with(|c: char| c.is_ascii_alphabetic()) {
         format!("a number with a unit needs quotes: \"{shown}\"")
     } else if word.starts_with(|c: char| c.is_alphabetic() || c == '/' || c == '_' || c == '*') {
-        match truth(word).filter(|_| !matches!(key, "lease" | "cache_dir")) {
+        match truth(word).filter(|_| !is_secret && !matches!(key, "lease" | "cache_dir")) {
             Some(truth) => format!("expected true or false, in lower case and without quotes: {truth} for {word}"),
             None => format!("a text needs quotes: \"{shown}\""),
         }

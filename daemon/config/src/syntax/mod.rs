@@ -64,7 +64,7 @@ fn collect(source: &Arc<Source>, text: &str, errors: &[Error], told: &mut Vec<Mi
             continue;
         }
         let at = span.start.clamp(line.start, line.end) - line.start;
-        let explained = line::explain(&text[line.clone()], at);
+        let explained = line::explain(&source.text[..line.start], &text[line.clone()], at);
         let is_explained = explained.is_some();
         let (span, message) = match explained {
             Some((within, message)) => (line.start + within.start..line.start + within.end, message),

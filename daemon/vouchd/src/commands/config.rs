@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
+use nix::unistd::User;
 use sha2::{Digest, Sha256};
 use vouchd_config::{Config, Errors, Examined, FileText, Files, PluginFile, Problem};
 use vouchd_plugin::Aside;
@@ -64,6 +66,11 @@ fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         let mut errors: Vec<Problem> = missing.map(|errors| errors.problems().to_vec()).unwrap_or_default();
         errors.extend(config.check_plugin_files(&plugin_files(config)));
         examined.errors.extend(errors);
+        examined.errors.extend(config.daemon.checker_user.as_deref().and_then(|name| {
+            // Where users can't be looked up, nothing is known of this one.
+            let user = User::from_name(name).ok()?;
+            config.check_user(user.map(|user| user.uid.as_raw()))
+        }));
     }
     if let Some(host) = this_host() {
         let found = examined.config.check_host(&host);
@@ -73,7 +80,8 @@ fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let found = host_addresses::check(&examined.config);
     examined.errors.extend(found.errors);
     examined.config.warnings.extend(found.warnings);
-    report(&args.file, examined, args.strict)
+    let shown = if is_standard_input(&args.file) { Path::new(STANDARD_INPUT) } else { &args.file };
+    report(shown, examined, args.strict)
 }
 
 fn report(file: &Path, examined: Examined, strict: bool) -> anyhow::Result<ExitCode> {
@@ -113,9 +121,10 @@ fn report(file: &Path, examined: Examined, strict: bool) -> anyhow::Result<ExitC
 /// # Errors
 /// When standard input or the directory can't be read.
 fn files(args: &CheckArgs) -> anyhow::Result<Files> {
-    let given = if args.file == Path::new("-") { standard_input()? } else { vouchd_config::read_main(&args.file) };
+    let as_name = args.name.as_deref().map(destination).transpose()?;
+    let given = if is_standard_input(&args.file) { standard_input()? } else { read_once(&args.file)? };
     let Some(directory) = args.with_dir.clone().or_else(|| directory_of_drop_in(&args.file)) else {
-        if args.file == Path::new("-") {
+        if is_standard_input(&args.file) {
             return Ok(Files::alone(given));
         }
         return with_drop_ins(given, vouchd_config::drop_in_dir(&args.file));
@@ -125,21 +134,52 @@ fn files(args: &CheckArgs) -> anyhow::Result<Files> {
     anyhow::ensure!(directory.is_dir(), "{}: expected a directory, like /etc/vouchd", directory.display());
     let drop_ins = vouchd_config::drop_in_dir(&directory.join(MAIN));
     let is_there = |path: &Path| path.parent().and_then(|it| it.canonicalize().ok()) == drop_ins.canonicalize().ok();
-    let becomes = match &args.name {
-        Some(name) => directory.join(name),
-        None if drop_ins.is_dir() && is_there(&args.file) => args.file.clone(),
-        None => return with_drop_ins(given, drop_ins),
+    let becomes = match as_name {
+        Some(Destination::Main) => None,
+        Some(Destination::DropIn(name)) => Some(drop_ins.join(name)),
+        None => (drop_ins.is_dir() && is_there(&args.file)).then(|| args.file.clone()),
     };
-    if becomes.parent() == Some(&*drop_ins) || drop_ins.is_dir() && is_there(&becomes) {
-        anyhow::ensure!(
-            vouchd_config::is_drop_in(&becomes),
-            "{}: expected a name that ends in .toml and does not begin with a dot: others are not read",
-            becomes.display()
-        );
-        let main = vouchd_config::read_main(&directory.join(MAIN));
-        return Ok(with_drop_ins(main, drop_ins)?.with_drop_in(&becomes, given));
+    let Some(becomes) = becomes else { return with_drop_ins(given, drop_ins) };
+    anyhow::ensure!(vouchd_config::is_drop_in(&becomes), "{}: expected {DROP_IN_NAME}", becomes.display());
+    let main = read_once(&directory.join(MAIN))?;
+    Ok(with_drop_ins(main, drop_ins)?.with_drop_in(&becomes, given))
+}
+
+const DROP_IN_NAME: &str = "a name that ends in .toml and does not begin with a dot: others are not read";
+
+/// What of a directory's configuration a file is to become.
+enum Destination {
+    Main,
+    /// By its name in conf.d.
+    DropIn(PathBuf),
+}
+
+/// # Errors
+/// When the daemon reads no file of that name.
+fn destination(name: &Path) -> anyhow::Result<Destination> {
+    anyhow::ensure!(
+        !name.is_absolute(),
+        "--as {}: expected a name within DIR, like {MAIN} or conf.d/web.toml",
+        name.display()
+    );
+    let parts: Vec<Component<'_>> = name.components().filter(|part| !matches!(part, Component::CurDir)).collect();
+    match parts.as_slice() {
+        [Component::Normal(main)] if *main == MAIN => Ok(Destination::Main),
+        [Component::Normal(directory), Component::Normal(file)] if *directory == "conf.d" => {
+            let file = PathBuf::from(file);
+            anyhow::ensure!(vouchd_config::is_drop_in(&file), "--as {}: expected {DROP_IN_NAME}", name.display());
+            Ok(Destination::DropIn(file))
+        }
+        _ => anyhow::bail!(
+            "--as {}: the daemon does not read a file of this name; expected one in DIR that it reads: {MAIN}, or \
+             conf.d/NAME.toml",
+            name.display()
+        ),
     }
-    with_drop_ins(given, drop_ins)
+}
+
+fn is_standard_input(file: &Path) -> bool {
+    file == Path::new("-")
 }
 
 /// # Errors
@@ -153,6 +193,31 @@ fn with_drop_ins(main: FileText, directory: PathBuf) -> anyhow::Result<Files> {
 const MAIN: &str = "vouchd.toml";
 
 const STANDARD_INPUT: &str = "standard input";
+
+/// A file, or the pipe of a shell's `<(...)`, which has a writer.
+///
+/// # Errors
+/// For a named pipe or a device: nobody may ever write to it.
+fn read_once(file: &Path) -> anyhow::Result<FileText> {
+    let is_open = ["/dev/stdin", "/dev/fd/", "/proc/self/fd/"]
+        .iter()
+        .any(|open| file.as_os_str().as_encoded_bytes().starts_with(open.as_bytes()));
+    if let Ok(kind) = std::fs::metadata(file).map(|it| it.file_type())
+        && !is_open
+    {
+        let what = if kind.is_fifo() {
+            "a named pipe"
+        } else if kind.is_socket() {
+            "a socket"
+        } else if kind.is_char_device() || kind.is_block_device() {
+            "a device"
+        } else {
+            return Ok(vouchd_config::read_main(file));
+        };
+        anyhow::bail!("{}: it is {what}; expected a regular file, or - for standard input", file.display());
+    }
+    Ok(vouchd_config::read_main(file))
+}
 
 fn standard_input() -> anyhow::Result<FileText> {
     let mut bytes = Vec::new();

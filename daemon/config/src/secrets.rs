@@ -1,0 +1,221 @@
+//! What of a file must not be shown: messages go to terminals, logs and `vouchd status`.
+
+use std::iter::Peekable;
+use std::str::CharIndices;
+
+/// Whether what is assigned to the key is a password, perhaps of keepalived's or with a typing mistake.
+fn is_secret_key(key: &str) -> bool {
+    // Nothing longer is a mistyped password.
+    const LONGEST: usize = 16;
+    let segment = |segment: &str| {
+        let segment = segment.to_lowercase();
+        let near =
+            |word: &str, distance| segment.len() <= LONGEST && strsim::damerau_levenshtein(&segment, word) <= distance;
+        segment.starts_with("pass") || segment.starts_with("auth") || near("auth", 1) || near("password", 2)
+    };
+    key.split('.').any(segment)
+}
+
+/// Whether a value must not be shown, by its dotted name from the root.
+pub(crate) fn is_secret(path: &str) -> bool {
+    // The second part is the name of an instance or a check.
+    let mut keys = path.split('.').enumerate().filter(|(at, _)| *at != 1).map(|(_, key)| key);
+    !path.ends_with(".auth.type") && keys.any(is_secret_key)
+}
+
+/// The line of a file with stars for what may be a password; `before` is the file up to it.
+pub(crate) fn without_secrets(before: &str, line: &str) -> String {
+    let mut shown = String::with_capacity(line.len());
+    let mut tokens = Tokens(line.char_indices().peekable(), line);
+    let mut hidden = is_within_auth(before);
+    // Of the value that comes next.
+    let mut key = String::new();
+    let mut last = Last::Start;
+    while let Some((token, kind)) = tokens.next() {
+        let mut stars = false;
+        match kind {
+            Kind::Blank => {}
+            Kind::Sign => match token {
+                "=" | ":" => last = Last::Equals,
+                "," | "{" => {
+                    last = Last::Start;
+                    key.clear();
+                }
+                _ => {}
+            },
+            Kind::Comment => stars = hidden,
+            Kind::Text => {
+                let bare = token.trim_matches(['"', '\'']);
+                let is_key = last == Last::Start && tokens.assigns()
+                    || !hidden && last != Last::Equals && !token.starts_with(['"', '\'']) && is_secret_key(bare);
+                if is_key {
+                    hidden |= is_secret_key(bare);
+                    key = bare.to_lowercase();
+                    last = Last::Other;
+                } else {
+                    let is_type = last == Last::Equals && key.rsplit('.').next() == Some("type");
+                    stars = hidden && !is_type;
+                    // In a list there may be more.
+                    last = Last::Other;
+                    key.clear();
+                }
+            }
+        }
+        if stars {
+            shown.extend(token.chars().map(|_| '*'));
+        } else {
+            shown.push_str(token);
+        }
+    }
+    shown
+}
+
+/// Whether what follows the text is in a table of authentication.
+fn is_within_auth(before: &str) -> bool {
+    let (mut opened, mut closed) = (0, 0);
+    for line in before.lines().rev() {
+        let line = line.trim();
+        if line.starts_with('[') && line.ends_with(']') && !line.contains([',', '=']) {
+            let name = line.trim_matches(['[', ']', ' ']);
+            return name.split('.').count() > 2 && name.rsplit('.').next().is_some_and(|key| key.trim() == "auth");
+        }
+        opened += line.matches('{').count();
+        closed += line.matches('}').count();
+        let key = line.split(['=', ':', '{']).next().unwrap_or_default().trim();
+        if line.contains('{') && opened > closed && is_secret_key(key) {
+            return true;
+        }
+    }
+    false
+}
+
+#[derive(PartialEq)]
+enum Last {
+    /// Of the line, of a table or of its next key.
+    Start,
+    Equals,
+    Other,
+}
+
+enum Kind {
+    Blank,
+    /// One of `= : , { } [ ]`.
+    Sign,
+    /// From `#` to the end.
+    Comment,
+    /// In quotes or not.
+    Text,
+}
+
+/// A line cut into pieces that make it up again, whether it is TOML or not.
+struct Tokens<'a>(Peekable<CharIndices<'a>>, &'a str);
+
+impl<'a> Tokens<'a> {
+    fn next(&mut self) -> Option<(&'a str, Kind)> {
+        let line = self.1;
+        let (start, first) = self.0.next()?;
+        let kind = match first {
+            c if c.is_whitespace() => Kind::Blank,
+            '=' | ':' | ',' | '{' | '}' | '[' | ']' => Kind::Sign,
+            '#' => {
+                self.0.by_ref().for_each(drop);
+                Kind::Comment
+            }
+            c if is_quote(c) => {
+                self.skip_string(c);
+                Kind::Text
+            }
+            _ => {
+                let ends =
+                    |c: char| c.is_whitespace() || matches!(c, '=' | ':' | ',' | '{' | '}' | '[' | ']') || is_quote(c);
+                while self.0.next_if(|(_, c)| !ends(*c)).is_some() {}
+                Kind::Text
+            }
+        };
+        let end = self.0.peek().map_or(line.len(), |(at, _)| *at);
+        Some((&line[start..end], kind))
+    }
+
+    fn skip_string(&mut self, opened: char) {
+        let mut escaped = false;
+        for (_, c) in self.0.by_ref() {
+            let closes = match opened {
+                '"' | '\'' => c == opened && !escaped,
+                // Typographic ones come in pairs of two.
+                _ => is_quote(c),
+            };
+            escaped = c == '\\' && opened == '"' && !escaped;
+            if closes {
+                return;
+            }
+        }
+    }
+
+    /// Whether `=` or `:` comes next.
+    fn assigns(&mut self) -> bool {
+        self.0.clone().find(|(_, c)| !c.is_whitespace()).is_some_and(|(_, c)| matches!(c, '=' | ':'))
+    }
+}
+
+fn is_quote(c: char) -> bool {
+    matches!(c, '"' | '\'' | '“' | '”' | '„' | '‟' | '‘' | '’' | '‚' | '‛' | '«' | '»' | '″' | '＂')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_a_password_is_starred_and_nothing_else() {
+        for (line, shown) in [
+            ("priority = 256 # too much", "priority = 256 # too much"),
+            ("script = \"cat /etc/passwd\"", "script = \"cat /etc/passwd\""),
+            ("lease = \"auto\"", "lease = \"auto\""),
+            ("auth = \"geheim12\"", "auth = **********"),
+            ("auth = geheim", "auth = ******"),
+            ("auth = {type=\"pass\", pasword=\"geheim34\"}", "auth = {type=\"pass\", pasword=**********}"),
+            ("auth = { type = \"PASS\", pass = 'a' }", "auth = { type = \"PASS\", pass = *** }"),
+            ("auth = { secret = \"a\" } # was b", "auth = { secret = *** } *******"),
+            ("auth = { type = pass, x: abc=def }", "auth = { type = pass, x: ***=*** }"),
+            ("auth = [\"ab\", \"cd\"]", "auth = [****, ****]"),
+            ("auth.password = \"a\\\"b\"", "auth.password = ******"),
+            ("auth.type = \"PASS\"", "auth.type = \"PASS\""),
+            ("auth_pass abc:def", "auth_pass ***:***"),
+            ("Passwort: “ab cd”", "Passwort: *******"),
+            ("\"password\": \"ab\"", "\"password\": ****"),
+            ("web = { priority = 256, auth = { aa = 1 } }", "web = { priority = 256, auth = { aa = * } }"),
+            ("password = \"not closed", "password = ***********"),
+        ] {
+            assert_eq!(without_secrets("[instance.web]\n", line), shown, "{line}");
+        }
+    }
+
+    #[test]
+    fn so_is_what_stands_in_a_table_of_authentication() {
+        for (before, shown) in [
+            ("[instance.web.auth]\ntype = \"pass\"\n", "secret = ***"),
+            ("[instance.web]\nauth = {\ntype = \"pass\",\n", "secret = ***"),
+            ("vrrp_instance VI_1 {\n  authentication {\n", "secret = ***"),
+            ("[instance.auth]\n", "secret = \"a\""),
+            ("[instance.web]\nauth = { type = \"pass\" }\n", "secret = \"a\""),
+        ] {
+            assert_eq!(without_secrets(before, "secret = \"a\""), shown, "{before}");
+        }
+    }
+
+    #[test]
+    fn values_are_secret_by_their_path() {
+        for (path, secret) in [
+            ("instance.web.auth", true),
+            ("instance.web.auth.password", true),
+            ("instance.web.auth.pasword", true),
+            ("instance.web.auth.type", false),
+            ("instance.auth.priority", false),
+            ("check.password.rise", false),
+            ("check.db.params.password", true),
+            ("password", true),
+        ] {
+            assert_eq!(is_secret(path), secret, "{path}");
+        }
+    }
+}

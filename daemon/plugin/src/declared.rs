@@ -4,6 +4,7 @@ use thiserror::Error;
 use vouchd_config::Param;
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 
+use crate::proposals::offered;
 use crate::text::line;
 
 const SECTION: &str = "vouchd:params";
@@ -42,8 +43,15 @@ pub fn damage(bytes: &[u8]) -> Option<String> {
     if !bytes.starts_with(b"\0asm") {
         return Some(if bytes.is_empty() { "it is empty" } else { "it is not a WebAssembly file" }.to_owned());
     }
-    let broken = Validator::new_with_features(WasmFeatures::all()).validate_all(bytes).err()?;
-    Some(format!("damaged or cut off: {} (at offset {:#x})", line(broken.message()), broken.offset()))
+    broken(bytes).map(|words| format!("damaged or cut off: {words}"))
+}
+
+/// What is not as WebAssembly has it, whatever proposals are allowed; and where.
+pub(crate) fn broken(bytes: &[u8]) -> Option<String> {
+    let validate = |features| Validator::new_with_features(features).validate_all(bytes).err();
+    validate(offered())?;
+    let broken = validate(WasmFeatures::all())?;
+    Some(format!("{} (at offset {:#x})", line(broken.message()), broken.offset()))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use wit_component::{ComponentEncoder, StringEncoding};
 use wit_parser::Resolve;
 
 use crate::contract::{OFFERED, PACKAGE, is_compatible, offered_version, parse_name};
+use crate::declared::broken;
 use crate::names::without_broken_names;
 use crate::room::with_room;
 use crate::text::{cut, line};
@@ -117,6 +118,10 @@ pub(crate) fn prepare(bytes: &[u8]) -> Result<(Kind, Code), LoadError> {
         };
         return Err(LoadError::NotWasm { found });
     }
+    // First: what makes components of modules stumbles over damage, and what it says then is not about that.
+    if let Some(words) = broken(bytes) {
+        return Err(LoadError::Invalid(words));
+    }
     if Parser::is_component(bytes) {
         return Ok((Kind::Component, Code::Component(bytes.to_vec())));
     }
@@ -161,6 +166,14 @@ fn embed_contract(bytes: &[u8], version: &str) -> Result<Vec<u8>, LoadError> {
 }
 
 fn componentize(bytes: &[u8], outline: &Outline) -> Result<Vec<u8>, LoadError> {
+    if let Err(error) = wit_component::metadata::decode(bytes) {
+        let words = line(error);
+        // Two that contradict each other may both be sound.
+        return Err(match words.starts_with("updating metadata") {
+            true => LoadError::Contract(words),
+            false => LoadError::Invalid(format!("the description of its interfaces can't be read: {words}")),
+        });
+    }
     let needs_adapter = outline.imports.iter().any(|(module, _)| module == WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME);
     let bytes = if needs_adapter { &with_room(bytes).map_err(encoding_error)? } else { bytes };
     let mut encoder = ComponentEncoder::default().validate(true).module(bytes).map_err(encoding_error)?;
@@ -335,30 +348,4 @@ fn own_name<'a>(section: &wasmparser::CustomSectionReader<'a>) -> Option<&'a str
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn error(bytes: &[u8]) -> String {
-        prepare(bytes).err().expect("an error").to_string()
-    }
-
-    #[test]
-    fn what_is_not_webassembly_is_told_by_its_bytes() {
-        assert!(error(b"#!/bin/sh\nexit 0\n").contains("found \"#!/bin/s\""));
-        assert!(error(b"").contains("an empty file"));
-    }
-
-    #[test]
-    fn a_module_without_the_contracts_exports_is_told_what_it_exports() {
-        assert!(error(b"\0asm\x01\0\0\0").contains("it exports nothing"));
-    }
-
-    #[test]
-    fn the_contract_can_be_embedded_in_any_version_that_fits() {
-        for version in ["0.1.0", "0.1.9"] {
-            let bytes = embed_contract(b"\0asm\x01\0\0\0", version).unwrap();
-            let name = format!("vouchd:check/checker@{version}");
-            assert!(String::from_utf8_lossy(&bytes).contains(&name), "{name}");
-        }
-    }
-}
+mod tests;

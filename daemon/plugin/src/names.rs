@@ -25,9 +25,11 @@ fn rebuilt(bytes: &[u8]) -> Result<Option<Vec<u8>>, BinaryReaderError> {
             continue;
         }
         let Some((id, range)) = payload.as_section() else { continue };
+        // The code section comes with the length that it declares, of which not all may be there.
+        let Some(content) = bytes.get(range) else { return Ok(None) };
         module.push(id);
-        module.extend(number(range.len() as u64));
-        module.extend(&bytes[range]);
+        module.extend(number(content.len() as u64));
+        module.extend(content);
     }
     Ok(is_broken.then_some(module))
 }
@@ -67,5 +69,8 @@ mod tests {
         bad.extend(b"\0\x09\x04name\x01\xff\x7f\x2a");
         assert_eq!(without_broken_names(&bad), good);
         assert!(matches!(without_broken_names(b"\0asm\x01\0\0\0\x01"), Cow::Borrowed(_)));
+        for length in 0..bad.len() {
+            assert!(matches!(without_broken_names(&bad[..length]), Cow::Borrowed(_)), "{length} bytes");
+        }
     }
 }

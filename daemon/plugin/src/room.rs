@@ -39,7 +39,7 @@ pub(crate) fn with_room(bytes: &[u8]) -> Result<Vec<u8>, BinaryReaderError> {
     let mut module = b"\0asm\x01\0\0\0".to_vec();
     for payload in Parser::new(0).parse_all(bytes) {
         let Some((id, range)) = payload?.as_section() else { continue };
-        let section = &bytes[range];
+        let Some(section) = bytes.get(range) else { return Ok(bytes.to_vec()) };
         let content = match additions.iter().find(|(added, _)| *added == id) {
             Some((_, addition)) => one_more(section, addition)?,
             None => section.to_vec(),
@@ -81,10 +81,13 @@ impl Found {
             }
             Payload::ImportSection(imports) => {
                 for import in imports.clone().into_imports() {
-                    self.functions += u32::from(matches!(import?.ty, TypeRef::Func(_)));
+                    let is_function = matches!(import?.ty, TypeRef::Func(_));
+                    self.functions = self.functions.saturating_add(u32::from(is_function));
                 }
             }
-            Payload::FunctionSection(functions) => self.functions += functions.count(),
+            Payload::FunctionSection(functions) => {
+                self.functions = self.functions.saturating_add(functions.count());
+            }
             Payload::ExportSection(exports) => {
                 for export in exports.clone() {
                     let export = export?;

@@ -170,6 +170,22 @@ fn a_compiler_that_is_killed_from_outside_says_nothing_about_the_file() {
     }
 }
 
+/// A plugin whose description has interfaces of two packages that need each other.
+#[test]
+fn a_description_that_leads_back_to_itself_is_damage_and_no_fault_of_the_compiler() {
+    let plugin = std::env::var_os("VOUCHD_PLUGINS")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/plugins")), PathBuf::from)
+        .join("http.wasm");
+    let Ok(mut bytes) = fs::read(&plugin) else {
+        return vouchd_skip::skip(&format!("no {}", plugin.display()), "run `cargo xtask build`");
+    };
+    let name = b"vouchd:check/stream@0.1.0\x05";
+    let at = bytes.windows(name.len()).position(|window| window == name).expect("the plugin imports streams");
+    bytes[at + 1] = b'x';
+    let error = host(CompileLimits::default()).load(&bytes).unwrap_err();
+    assert!(matches!(&error, LoadError::Invalid(why) if why.contains("needs itself")), "{error:?}");
+}
+
 /// Killed when the test fails.
 struct Killed(Child);
 

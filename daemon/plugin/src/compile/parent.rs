@@ -120,6 +120,10 @@ fn describe(status: ExitStatus, words: &str, limits: CompileLimits) -> LoadError
     match (status.code(), signal) {
         (Some(code), _) if code == i32::from(OUT_OF_MEMORY) => LoadError::TooHungry { mib: limits.memory >> 20 },
         (None, Some(Signal::SIGABRT)) if out_of_memory => LoadError::TooHungry { mib: limits.memory >> 20 },
+        // Also what the standard library says. What reads a description of interfaces follows what needs itself without end.
+        (None, Some(Signal::SIGABRT)) if words.contains("has overflowed its stack") => LoadError::Invalid(
+            "reading it takes more stack than there is: what it describes needs itself, or nests too deeply".to_owned(),
+        ),
         (None, Some(Signal::SIGXCPU)) => {
             LoadError::TooSlow { seconds: seconds(limits.cpu), what: " of CPU time".to_owned() }
         }

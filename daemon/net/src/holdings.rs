@@ -311,7 +311,10 @@ impl Holdings {
 
     pub(crate) fn does_not_promote(&mut self, form: Form, error: AddressError) {
         self.promoting.insert(form.index, false);
-        self.failed(Operation::Promote { form }, error);
+        // With the interface went all that was to be saved.
+        if !matches!(error, AddressError::NoInterface(_)) {
+            self.failed(Operation::Promote { form }, error);
+        }
     }
 
     fn healed(&mut self, form: Form, instance: &InstanceKey) {

@@ -339,11 +339,15 @@ impl Worker {
             }
             Operation::Add { .. } | Operation::Renew { .. } | Operation::Remove { .. } | Operation::Promote { .. } => {}
         }
-        let error = match error.raw_os_error() {
-            Some(libc::ENODEV) => AddressError::NoInterface(self.holdings.name(operation.form()).interface),
-            _ => refusal(error, "CAP_NET_ADMIN"),
-        };
+        let error = self.error(operation.form(), error);
         self.holdings.failed(operation, error);
+    }
+
+    fn error(&self, form: Form, error: io::Error) -> AddressError {
+        match error.raw_os_error() {
+            Some(libc::ENODEV) => AddressError::NoInterface(self.holdings.name(form).interface),
+            _ => refusal(error, "CAP_NET_ADMIN"),
+        }
     }
 
     /// Nothing that the host has may go with an address of ours.
@@ -358,7 +362,8 @@ impl Worker {
             Ok(changed) => self.holdings.promotes(form, changed),
             Err(error) => {
                 let error = self.reopened(error);
-                self.holdings.does_not_promote(form, refusal(error, "CAP_NET_ADMIN"));
+                let error = self.error(form, error);
+                self.holdings.does_not_promote(form, error);
             }
         }
     }

@@ -395,6 +395,18 @@ fn without_marks_what_was_added_and_has_not_gone_since_is_ours() {
     }
 }
 
+#[test]
+fn promotion_on_an_interface_that_has_just_gone_is_no_failure() {
+    let mut world = active();
+    let refusals =
+        [AddressError::NoInterface("eth0".into()), AddressError::NotPermitted { capability: "CAP_NET_ADMIN" }];
+    for (error, is_failure) in refusals.into_iter().zip([false, true]) {
+        world.holdings.does_not_promote(form(VIP, 32), error);
+        assert_eq!(!world.holdings.take_changes().is_empty(), is_failure);
+        assert_eq!(world.holdings.states(&"web".into())[0].error.is_some(), is_failure);
+    }
+}
+
 /// splitmix64
 struct Dice(u64);
 

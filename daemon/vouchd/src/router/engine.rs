@@ -125,6 +125,9 @@ impl<N: Network> Engine<N> {
             router.link(now, &state, &mut self.network);
         }
         if let Some(interface) = self.interfaces.get_mut(name) {
+            if state == LinkState::Missing {
+                interface.promote_secondaries = None;
+            }
             interface.state = Some(state);
         }
     }

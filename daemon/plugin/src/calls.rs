@@ -17,7 +17,7 @@ impl RunState {
         &mut self,
         what: String,
         place: &str,
-        look: impl FnOnce(&vouchd_config::Grants, Option<&Changes>) -> Result<T, ProbeError> + Send + 'static,
+        look: impl FnOnce(&vouchd_config::Grants, Option<&Changes>) -> Result<T, ProbeError> + Clone + Send + 'static,
         words: impl FnOnce(&T) -> String,
     ) -> Result<T, ProbeError> {
         self.admit()?;
@@ -130,7 +130,12 @@ impl stream::Host for RunState {
         self.admit()?;
         let (started, time) = (Instant::now(), self.time(timeout_ms));
         let connected = match self.may_connect() {
-            Ok(()) => probes::stream::connect_tcp(&self.grants, &addr, self.probe_bytes, time).await,
+            Ok(()) => match probes::stream::connect_tcp(&self.grants, &addr, self.probe_bytes, time).await {
+                Err(error) if self.shared.http.makes_room(Some(&error)).await => {
+                    probes::stream::connect_tcp(&self.grants, &addr, self.probe_bytes, time).await
+                }
+                connected => connected,
+            },
             Err(denied) => Err(denied),
         };
         self.open(format!("stream {addr}"), started, connected)
@@ -140,7 +145,15 @@ impl stream::Host for RunState {
         self.admit()?;
         let (started, time) = (Instant::now(), self.time(timeout_ms));
         let connected = match self.may_connect() {
-            Ok(()) => probes::stream::connect_unix(&self.looks(), &self.grants, &path, self.probe_bytes, time).await,
+            Ok(()) => {
+                let looks = self.looks();
+                match probes::stream::connect_unix(&looks, &self.grants, &path, self.probe_bytes, time).await {
+                    Err(error) if self.shared.http.makes_room(Some(&error)).await => {
+                        probes::stream::connect_unix(&looks, &self.grants, &path, self.probe_bytes, time).await
+                    }
+                    connected => connected,
+                }
+            }
             Err(denied) => Err(denied),
         };
         self.open(format!("unix {path}"), started, connected)

@@ -204,11 +204,15 @@ impl RunState {
     pub(crate) async fn aside<T: Send + 'static>(
         &mut self,
         place: &str,
-        work: impl FnOnce() -> Result<T, ProbeError> + Send + 'static,
+        work: impl FnOnce() -> Result<T, ProbeError> + Clone + Send + 'static,
     ) -> Result<T, ProbeError> {
         let deadline = tokio::time::Instant::now() + self.time(0);
         self.waits_for = Some(place.to_owned());
-        let done = self.looks().at(place, deadline, work).await;
+        let looks = self.looks();
+        let mut done = looks.at(place, deadline, work.clone()).await;
+        if self.shared.http.makes_room(done.as_ref().err()).await {
+            done = looks.at(place, deadline, work).await;
+        }
         self.waits_for = None;
         done
     }
@@ -237,7 +241,13 @@ impl RunState {
         let (started, time) = (Instant::now(), self.time(timeout_ms));
         let what = format!("tcp {}", request.addr);
         let reply = match self.may_connect() {
-            Ok(()) => probes::tcp::probe(&self.grants, request, self.probe_bytes, time).await,
+            Ok(()) => match probes::tcp::probe(&self.grants, &request, self.probe_bytes, time).await {
+                // It had not even begun.
+                Err(error) if self.shared.http.makes_room(Some(&error)).await => {
+                    probes::tcp::probe(&self.grants, &request, self.probe_bytes, time).await
+                }
+                reply => reply,
+            },
             Err(denied) => Err(denied),
         };
         let answer = reply.as_ref().map(|r| match r.data.len() {

@@ -10,6 +10,9 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use crate::contract::types;
 
+/// What errors say where this process or this host has run out of them.
+const NO_DESCRIPTOR: &str = "no file descriptor left";
+
 /// The contract's `probe-error`, with one more case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ProbeError {
@@ -64,6 +67,11 @@ impl ProbeError {
             | ProbeError::Invalid(_)
             | ProbeError::Other(_) => None,
         }
+    }
+
+    /// Whether another descriptor would have helped.
+    pub(crate) fn is_lack_of_descriptors(&self) -> bool {
+        matches!(self, ProbeError::Unable(why) if why.contains(NO_DESCRIPTOR))
     }
 
     /// Whether the peer, or the way to it, is the cause.
@@ -145,9 +153,9 @@ pub(crate) fn lacking(errno: Errno, doing: &str) -> Option<String> {
         Errno::EMFILE => {
             let limit =
                 getrlimit(Resource::RLIMIT_NOFILE).map(|(soft, _)| format!(", limit {soft}")).unwrap_or_default();
-            format!("the checker has no file descriptor left{limit}, for {doing}: raise LimitNOFILE= of the service")
+            format!("the checker has {NO_DESCRIPTOR}{limit}, for {doing}: raise LimitNOFILE= of the service")
         }
-        Errno::ENFILE => format!("this host has no file descriptor left, for {doing}: raise the sysctl fs.file-max"),
+        Errno::ENFILE => format!("this host has {NO_DESCRIPTOR}, for {doing}: raise the sysctl fs.file-max"),
         Errno::ENOMEM => format!("this host has no memory left, for {doing}"),
         Errno::ENOBUFS => format!("the kernel has no buffers left, for {doing}"),
         // Of a thread or process; a socket that would block is waited for and never gets here.
@@ -220,6 +228,7 @@ mod tests {
         for (errno, stage, expected) in table {
             let error = of_connection(&errno.into(), stage, "connecting to 192.0.2.1:80");
             assert_eq!(whose(&error), expected, "{errno} {stage:?}: {error:?}");
+            assert_eq!(error.is_lack_of_descriptors(), matches!(errno, Errno::EMFILE | Errno::ENFILE), "{error:?}");
             if expected == Hosts {
                 assert!(error.words().contains("connecting to 192.0.2.1:80"), "{}", error.words());
             }

@@ -25,7 +25,7 @@ pub(crate) struct Request {
 /// Sends and receives at most `bound` bytes.
 pub(crate) async fn probe(
     grants: &Grants,
-    request: Request,
+    request: &Request,
     bound: usize,
     time: Duration,
 ) -> Result<Reply, ProbeError> {
@@ -37,7 +37,7 @@ pub(crate) async fn probe(
     let deadline = Deadline::now() + time;
     let (took, stream) = connect(grants, &request.addr, deadline).await?;
     reply.connect_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    match until(deadline, converse(stream, &request, bound, &mut reply)).await {
+    match until(deadline, converse(stream, request, bound, &mut reply)).await {
         Ok(()) => Ok(reply),
         // Without an end to wait for, silence after some data is the end.
         Err(ProbeError::Timeout) if !until_given && !reply.data.is_empty() => Ok(reply),

@@ -2,9 +2,8 @@
 //! reqwest has the messages; the connection is ours, since what is connected to is what was granted, and what a server may
 //! do to us is bounded below both.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyper::client::conn::http1::{Builder, SendRequest};
@@ -12,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use reqwest::{Body, Request, Response};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
 use super::super::connect;
@@ -23,12 +22,6 @@ use super::super::wire::Wire;
 use super::meter::{Meter, Metered};
 use super::response::{failure, wants_no_body};
 use crate::contract::ProbeError;
-
-/// Kept connections: beyond this many kinds of them all are dropped.
-const MAX_KEPT: usize = 256;
-
-/// Servers close what is idle for longer.
-const MAX_IDLE: Duration = Duration::from_secs(90);
 
 /// The rest of a body, which nobody wants, is waited for this long so that its connection can be kept.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -53,7 +46,7 @@ pub(super) struct Connection {
     sender: SendRequest<Body>,
     meter: Meter,
     /// What reads and writes, for as long as the connection lives.
-    worker: AbortHandle,
+    worker: JoinHandle<()>,
     /// It has served a request.
     was_used: bool,
 }
@@ -107,7 +100,7 @@ impl Connection {
             .await
             .map_err(|error| failure(&error, &meter, bound))?;
         // Its errors are the exchange's, too.
-        let worker = tokio::spawn(async move { drop(connection.await) }).abort_handle();
+        let worker = tokio::spawn(async move { drop(connection.await) });
         Ok(Connection { sender, meter, worker, was_used: false })
     }
 
@@ -136,7 +129,10 @@ impl Connection {
         let mut done = false;
         while body.len() < most && !done {
             match response.chunk().await.map_err(|error| failed(&error))? {
-                Some(chunk) => body.extend_from_slice(&chunk[..chunk.len().min(most - body.len())]),
+                Some(chunk) => {
+                    self.meter.count_body(chunk.len());
+                    body.extend_from_slice(&chunk[..chunk.len().min(most - body.len())]);
+                }
                 None => done = true,
             }
             if body.len() > wanted.bound {
@@ -153,8 +149,14 @@ impl Connection {
     }
 
     /// Whether it is open, and the server has said nothing since.
-    async fn is_idle(&mut self) -> bool {
+    pub(super) async fn is_idle(&mut self) -> bool {
         self.sender.ready().await.is_ok()
+    }
+
+    /// Afterwards its descriptor is free.
+    pub(super) async fn end(mut self) {
+        self.worker.abort();
+        let _ = (&mut self.worker).await;
     }
 }
 
@@ -171,29 +173,4 @@ fn http_request(request: Request) -> Result<hyper::Request<Body>, ProbeError> {
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
     *request.uri_mut() = path.parse().map_err(|error: hyper::http::uri::InvalidUri| unsendable(&error))?;
     Ok(request)
-}
-
-/// Connections for the next runs.
-#[derive(Default)]
-pub(super) struct Kept(Mutex<HashMap<Target, (Instant, Connection)>>);
-
-impl Kept {
-    /// One that is still good.
-    pub(super) async fn take(&self, target: &Target) -> Option<Connection> {
-        let found = {
-            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.retain(|_, (since, _)| since.elapsed() < MAX_IDLE);
-            kept.remove(target)
-        };
-        let (_, mut connection) = found?;
-        connection.is_idle().await.then_some(connection)
-    }
-
-    pub(super) fn put(&self, target: Target, connection: Connection) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() >= MAX_KEPT {
-            kept.clear();
-        }
-        kept.insert(target, (Instant::now(), connection));
-    }
 }

@@ -22,6 +22,9 @@ struct Exchange {
     /// Bytes that may come, and those that did.
     most: usize,
     came: usize,
+    /// Line feeds among them, and bytes of the body.
+    lines: usize,
+    body: usize,
     beginning: Vec<u8>,
     /// How the connection ended, where the kernel has a word for it.
     end: Option<i32>,
@@ -41,6 +44,8 @@ impl Meter {
         let mut exchange = self.exchange();
         exchange.most = most;
         exchange.came = 0;
+        exchange.lines = 0;
+        exchange.body = 0;
         exchange.beginning.clear();
         exchange.end = None;
     }
@@ -53,6 +58,22 @@ impl Meter {
     /// Bytes that came.
     pub(super) fn came(&self) -> usize {
         self.exchange().came
+    }
+
+    /// Line feeds that came.
+    pub(super) fn lines(&self) -> usize {
+        self.exchange().lines
+    }
+
+    /// These bytes were part of the body.
+    pub(super) fn count_body(&self, bytes: usize) {
+        self.exchange().body += bytes;
+    }
+
+    /// Bytes that came, without those of the body.
+    pub(super) fn besides_body(&self) -> usize {
+        let exchange = self.exchange();
+        exchange.came.saturating_sub(exchange.body)
     }
 
     /// The answer's first bytes; empty where nothing came.
@@ -101,6 +122,7 @@ impl AsyncRead for Metered {
         let room = BEGINNING - exchange.beginning.len();
         exchange.beginning.extend(came.iter().take(room));
         exchange.came += came.len();
+        exchange.lines += memchr::memchr_iter(b'\n', came).count();
         if exchange.came > exchange.most {
             return Poll::Ready(Err(io::Error::other("more than may come")));
         }

@@ -1,6 +1,7 @@
 //! The HTTP probe: one HTTP/1.1 request, redirects followed only as far as asked and granted.
 
 mod connection;
+mod kept;
 mod meter;
 mod request;
 mod response;
@@ -9,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reqwest::{Client, Url};
+use reqwest::{Client, StatusCode, Url};
 use rustls::ClientConfig;
 use tokio::time::Instant as Deadline;
 use vouchd_config::Grants;
@@ -18,7 +19,8 @@ use super::tls::{Tls, Trust};
 use super::{connect, too_many_bytes, until};
 use crate::contract::ProbeError;
 use crate::contract::http::{Request, Response};
-use connection::{Answer, Connection, Kept, Target, Wanted};
+use connection::{Answer, Connection, Target, Wanted};
+use kept::Kept;
 use request::Outgoing;
 
 #[derive(Default)]
@@ -47,6 +49,11 @@ impl Http {
     ) -> Result<Response, ProbeError> {
         let errand = Errand { check, grants, deadline: Deadline::now() + time };
         self.follow(&errand, request, bound).await
+    }
+
+    /// Where descriptors have run out, gives back those of kept connections. Whether another attempt is worth it.
+    pub(crate) async fn makes_room(&self, failed: Option<&ProbeError>) -> bool {
+        failed.is_some_and(ProbeError::is_lack_of_descriptors) && self.kept.give_back().await
     }
 
     async fn follow(&self, errand: &Errand<'_>, request: Request, bound: usize) -> Result<Response, ProbeError> {
@@ -98,7 +105,10 @@ impl Http {
         wanted: Wanted,
         started: Instant,
     ) -> Result<Answer, ProbeError> {
-        let target = hop.target(errand).await?;
+        let target = match hop.target(errand).await {
+            Err(error) if self.makes_room(Some(&error)).await => hop.target(errand).await?,
+            found => found?,
+        };
         let request = || outgoing.request(&self.requests, hop.url);
         if hop.keep
             && let Some(answer) =
@@ -107,9 +117,17 @@ impl Http {
             return Ok(answer);
         }
         // Bounds itself: where the certificates don't come, that is this host's doing, and no silence of the server's.
-        let tls = self.tls_for(target.trust, errand.deadline).await?;
+        let tls = match self.tls_for(target.trust, errand.deadline).await {
+            Err(error) if self.makes_room(Some(&error)).await => self.tls_for(target.trust, errand.deadline).await?,
+            found => found?,
+        };
         until(errand.deadline, async {
-            let mut connection = Connection::open(&target, tls, wanted.bound).await?;
+            let mut connection = match Connection::open(&target, tls.clone(), wanted.bound).await {
+                Err(error) if self.makes_room(Some(&error)).await => {
+                    Connection::open(&target, tls, wanted.bound).await?
+                }
+                opened => opened?,
+            };
             match connection.exchange(request()?, wanted, started).await {
                 Ok(answer) => Ok(self.keep(target, connection, answer)),
                 Err(failure) => Err(failure.error),
@@ -129,6 +147,10 @@ impl Http {
     ) -> Result<Option<Answer>, ProbeError> {
         let Some(mut connection) = self.kept.take(target).await else { return Ok(None) };
         match connection.exchange(request()?, wanted, started).await {
+            // It closes the connection in its own way, having waited for the request too long (RFC 9110 15.5.9).
+            Ok(answer) if answer.response.status() == StatusCode::REQUEST_TIMEOUT && outgoing.is_idempotent() => {
+                Ok(None)
+            }
             Ok(answer) => Ok(Some(self.keep(target.clone(), connection, answer))),
             // The server may close an idle connection at any time, this moment too (RFC 9112 9.3.1).
             Err(failure) if failure.was_stale && outgoing.is_idempotent() => Ok(None),
@@ -305,6 +327,95 @@ mod tests {
         // What changes something at the server is not sent twice.
         let post = Request { method: "POST".to_owned(), reuse_connection: true, ..request(&url, None) };
         assert!(fetch(&http, post).await.is_err());
+    }
+
+    /// A 408 says so of the connection, and not of the request, which may never have come to the server.
+    #[tokio::test]
+    async fn a_kept_connection_on_which_the_server_has_waited_too_long_is_made_anew() {
+        const LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+        let (url, count) = server(|mut stream| {
+            std::thread::spawn(move || {
+                let _ = stream.read(&mut [0; 4096]);
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhere").unwrap();
+                let _ = stream.read(&mut [0; 4096]);
+                stream.write_all(LATE).unwrap();
+            });
+        });
+        let http = Http::default();
+        for run in 1..=3 {
+            let response = fetch(&http, Request { reuse_connection: true, ..request(&url, None) }).await;
+            assert!(response.is_ok_and(|response| response.status == 200), "run {run}");
+            assert_eq!(count.load(Ordering::SeqCst), run);
+        }
+        // What changes something at the server is not sent twice.
+        let post = Request { method: "POST".to_owned(), reuse_connection: true, ..request(&url, None) };
+        assert_eq!(fetch(&http, post).await.unwrap().status, 408);
+        // On a new connection it is the server's answer.
+        let (url, count) = server(|mut stream| {
+            let _ = stream.read(&mut [0; 4096]);
+            stream.write_all(LATE).unwrap();
+        });
+        let response = fetch(&http, Request { reuse_connection: true, ..request(&url, None) }).await;
+        assert!(response.is_ok_and(|response| response.status == 408));
+        assert_eq!(count.load(Ordering::SeqCst), 1);
+    }
+
+    /// Keeps its connections; the answer says when each of them is closed.
+    fn faithful(closed: std::sync::mpsc::Sender<()>) -> impl Fn(TcpStream) + Send + 'static {
+        move |mut stream| {
+            let closed = closed.clone();
+            std::thread::spawn(move || {
+                while stream.read(&mut [0; 4096]).is_ok_and(|length| length > 0) {
+                    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhere").unwrap();
+                }
+                closed.send(()).unwrap();
+            });
+        }
+    }
+
+    /// Waits in the background, so that the connections' tasks have their turns.
+    async fn is_closed(closed: &std::sync::mpsc::Receiver<()>) -> bool {
+        for _ in 0..1000 {
+            if closed.try_recv().is_ok() {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        false
+    }
+
+    #[tokio::test]
+    async fn a_kept_connection_that_nobody_uses_ends_by_itself() {
+        let (sender, closed) = std::sync::mpsc::channel();
+        let (url, count) = server(faithful(sender));
+        let http = Http { kept: Kept::new(Duration::from_millis(200), 8), ..Http::default() };
+        for run in 1..=2 {
+            fetch(&http, Request { reuse_connection: true, ..request(&url, None) }).await.unwrap();
+            assert!(is_closed(&closed).await, "run {run}");
+            assert_eq!(count.load(Ordering::SeqCst), run);
+        }
+    }
+
+    #[tokio::test]
+    async fn of_kept_connections_the_oldest_goes_first() {
+        let (sender, closed) = std::sync::mpsc::channel();
+        let (url, count) = server(faithful(sender));
+        let http = Http { kept: Kept::new(Duration::from_secs(90), 2), ..Http::default() };
+        let grants = Grants { http: vec![url.parse().unwrap()], ..Grants::default() };
+        let fetch = async |check| {
+            let wanted = Request { reuse_connection: true, ..request(&url, None) };
+            http.fetch(check, &grants, wanted, 1 << 20, Duration::from_secs(5)).await.unwrap();
+        };
+        for check in ["a", "b", "c"] {
+            fetch(check).await;
+        }
+        assert!(is_closed(&closed).await);
+        for check in ["b", "c"] {
+            fetch(check).await;
+        }
+        assert_eq!(count.load(Ordering::SeqCst), 3, "those of b and c were kept");
+        fetch("a").await;
+        assert_eq!(count.load(Ordering::SeqCst), 4);
     }
 
     /// What a redirect says besides where to go may be of any length, and take any time.

@@ -8,8 +8,13 @@ use reqwest::header::LOCATION;
 
 use super::super::error::{Stage, of_connection};
 use super::super::too_many_bytes;
+use super::connection::MAX_HEADERS;
 use super::meter::Meter;
 use crate::contract::ProbeError;
+
+/// What an answer has besides its body, in bytes, where hyper has given up for its extensions or trailers: as many trailers
+/// as it reads, of the shortest kind.
+const LEAST_OF_CHUNKS: usize = 3 * MAX_HEADERS;
 
 /// Where a redirect leads.
 pub(super) fn location(response: &Response) -> Option<String> {
@@ -39,11 +44,14 @@ pub(super) fn failure(error: &(dyn Error + 'static), meter: &Meter, bound: usize
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<hyper::Error>() {
-            // A head that is too large.
             if error.is_parse() && meter.came() >= bound {
                 return too_many_bytes(bound);
             }
             let has_begun = b"HTTP/".starts_with(&beginning[..beginning.len().min(5)]);
+            // hyper says no more than that it can't make sense of the head.
+            if error.is_parse() && has_begun && meter.lines() > MAX_HEADERS {
+                return beyond(&format!("{MAX_HEADERS} headers"));
+            }
             if error.is_parse() || (error.is_incomplete_message() && !has_begun) {
                 return strange(&beginning, &error.to_string());
             }
@@ -58,11 +66,20 @@ pub(super) fn failure(error: &(dyn Error + 'static), meter: &Meter, bound: usize
             if error.kind() == std::io::ErrorKind::UnexpectedEof {
                 return ended(meter, &beginning);
             }
+            // hyper's word for its limits, and for two breaches of the protocol that need no such length.
+            if error.kind() == std::io::ErrorKind::InvalidData && meter.besides_body() >= LEAST_OF_CHUNKS.min(bound) {
+                return beyond(&format!("16 KiB of chunk extensions, or {MAX_HEADERS} trailers"));
+            }
         }
         last = error.to_string();
         cause = error.source();
     }
     ProbeError::Other(last)
+}
+
+/// What is left of the answer is not known, so that nothing can be said of the whole.
+fn beyond(limit: &str) -> ProbeError {
+    ProbeError::Denied(format!("the server's answer has more than {limit}, the most that vouchd reads"))
 }
 
 /// The server hung up.
@@ -89,11 +106,21 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::super::connection::{Connection, MAX_HEADERS, Wanted};
+    use crate::contract::ProbeError;
 
     const BOUND: usize = 1 << 20;
 
     /// What the answer is to a plugin that wants this much of its body; the server sends `data` and closes.
     async fn fetched(data: &[u8], most: usize, keep: bool) -> Result<(u16, String, bool), String> {
+        exchanged(data, most, keep).await.map_err(|error| error.words())
+    }
+
+    /// Why the whole of it can't be had.
+    async fn failed(data: &[u8]) -> ProbeError {
+        exchanged(data, usize::MAX, false).await.unwrap_err()
+    }
+
+    async fn exchanged(data: &[u8], most: usize, keep: bool) -> Result<(u16, String, bool), ProbeError> {
         let (near, mut far) = tokio::io::duplex(64 << 10);
         let data = data.to_vec();
         let server = tokio::spawn(async move {
@@ -101,10 +128,10 @@ mod tests {
             let _ = far.write_all(&data).await;
             if keep { Some(far) } else { None }
         });
-        let mut connection = Connection::on(Box::new(near), BOUND).await.map_err(|e| e.words())?;
+        let mut connection = Connection::on(Box::new(near), BOUND).await?;
         let request = Request::new(Method::GET, "http://a/".parse().unwrap());
         let wanted = Wanted { body: most, follow: false, bound: BOUND, keep };
-        let answer = connection.exchange(request, wanted, Instant::now()).await.map_err(|f| f.error.words())?;
+        let answer = connection.exchange(request, wanted, Instant::now()).await.map_err(|f| f.error)?;
         drop(server);
         let body = String::from_utf8_lossy(&answer.body).into_owned();
         Ok((answer.response.status().as_u16(), body, answer.is_reusable))
@@ -179,11 +206,33 @@ mod tests {
             ("HTTP/1.1 200 OK\r\nContent-Length: 3, 4\r\n\r\nab".to_owned(), "expected an http/1 answer"),
             (format!("{CHUNKED}x\r\n"), "invalid chunk size"),
             (format!("{CHUNKED}5\r\nab"), "closed the connection within"),
+            (format!("{CHUNKED}1;x\ny\r\n"), "newline"),
+            (format!("{CHUNKED}{}\r\n", "f".repeat(17)), "invalid chunk size"),
+            (format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", u64::MAX), "expected an http/1 answer"),
             (format!("HTTP/1.0 200 OK\r\n\r\n{}", "x".repeat(3 << 20)), "limits.probe_bytes"),
         ];
         for (answer, expected) in table {
             let error = fetched(answer.as_bytes(), usize::MAX, false).await.unwrap_err();
             assert!(error.to_lowercase().contains(expected), "{expected}: {error}");
+        }
+    }
+
+    /// Where it is ours that cut it, nothing is said about the server.
+    #[tokio::test]
+    async fn what_our_limits_cut_is_no_verdict_and_says_which() {
+        let many = |line: &str| line.repeat(MAX_HEADERS + 1);
+        let table = [
+            (format!("HTTP/1.1 200 OK\r\n{}\r\n", many("x: y\r\n")), "more than 5000 headers"),
+            (format!("HTTP/1.1 200 OK\n{}\n", many("x:\n")), "more than 5000 headers"),
+            (format!("{CHUNKED}1;{}\r\na\r\n0\r\n\r\n", "x".repeat(16 << 10)), "16 KiB of chunk extensions"),
+            (format!("{CHUNKED}{}0\r\n\r\n", "1;xxx\r\na\r\n".repeat(6000)), "16 KiB of chunk extensions"),
+            (format!("{CHUNKED}1\r\na\r\n0\r\n{}\r\n", many("x: y\r\n")), "5000 trailers"),
+            (format!("{CHUNKED}1\r\na\r\n0\r\n{}\r\n", many("x\r\n")), "5000 trailers"),
+        ];
+        for (answer, expected) in table {
+            let error = failed(answer.as_bytes()).await;
+            let why = error.rules_out_a_verdict();
+            assert!(why.is_some_and(|why| why.contains(expected)), "{expected}: {error:?}");
         }
     }
 

@@ -95,7 +95,7 @@ impl Config {
         for instance in &self.instances {
             let Some(at) = self.instances_at.get(&instance.name) else { continue };
             check_interface(instance, at, host, &mut findings);
-            check_source(instance, at, host, &mut findings);
+            check_source(instance, at, host, &self.instances, &mut findings);
             check_edges(instance, at, host, &mut findings);
         }
         findings
@@ -182,7 +182,7 @@ fn check_edges(instance: &Instance, at: &InstancePlaces, host: &Host, findings: 
 }
 
 /// Only a warning, for the same reasons.
-fn check_source(instance: &Instance, at: &InstancePlaces, host: &Host, findings: &mut Findings) {
+fn check_source(instance: &Instance, at: &InstancePlaces, host: &Host, all: &[Instance], findings: &mut Findings) {
     let (Some(unicast), Some(place), Some(interface)) =
         (&instance.unicast, &at.source, host.interface(&instance.interface))
     else {
@@ -192,10 +192,20 @@ fn check_source(instance: &Instance, at: &InstancePlaces, host: &Host, findings:
     if is_virtual || interface.addresses.iter().any(|address| address.ip == unicast.source) {
         return;
     }
-    let theirs: Vec<String> =
-        interface.addresses.iter().map(|a| a.ip).filter(IpAddr::is_ipv4).map(|ip| ip.to_string()).collect();
-    let found =
-        if theirs.is_empty() { "it has no IPv4 address".to_owned() } else { format!("it has {}", theirs.join(", ")) };
+    // Those that vouchd moves are there now, and not for long.
+    let moves = |ip: &IpAddr| all.iter().any(|instance| instance.addresses.iter().any(|address| address.ip == *ip));
+    let theirs: Vec<String> = interface
+        .addresses
+        .iter()
+        .map(|a| a.ip)
+        .filter(|ip| ip.is_ipv4() && !moves(ip))
+        .map(|ip| ip.to_string())
+        .collect();
+    let found = if theirs.is_empty() {
+        "it has no IPv4 address of its own".to_owned()
+    } else {
+        format!("it has {}", theirs.join(", "))
+    };
     findings.warnings.push(Problem {
         place: Some(place.clone()),
         subject: format!("instance.{}.unicast.source = \"{}\"", instance.name, unicast.source),

@@ -239,7 +239,7 @@ fn why_unreadable(path: &Path, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => match fs::read_link(path) {
             Ok(target) => format!("it is a link to {}, which leads nowhere", target.display()),
-            Err(_) => "there is no such file; write one, or name another with -c".to_owned(),
+            Err(_) => "there is no such file; write one, or name another".to_owned(),
         },
         io::ErrorKind::IsADirectory => {
             format!("it is a directory; expected a file, like {}", path.join("vouchd.toml").display())

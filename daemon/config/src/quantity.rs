@@ -16,6 +16,33 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     number.checked_mul(millis).map(Duration::from_millis)
 }
 
+/// What a duration means that is written as elsewhere: `1.5s`, `1m30s`, `1S`, `2 min`. None where that is not clear.
+pub(crate) fn meant_duration(text: &str) -> Option<Duration> {
+    // A million days; more would lose digits below.
+    const LONGEST: f64 = 86_400_000_000_000.0;
+    let text = text.trim().to_ascii_lowercase();
+    let mut rest = text.as_str();
+    let mut millis = 0.0;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest[..end].parse().ok()?;
+        rest = rest[end..].trim_start();
+        let end = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
+        millis += number
+            * match &rest[..end] {
+                "ms" | "msec" | "millis" | "milliseconds" => 1.0,
+                "s" | "sec" | "secs" | "second" | "seconds" => 1_000.0,
+                "m" | "min" | "mins" | "minute" | "minutes" => 60_000.0,
+                "h" | "hr" | "hour" | "hours" => 3_600_000.0,
+                "d" | "day" | "days" => 86_400_000.0,
+                _ => return None,
+            };
+        rest = rest[end..].trim_start();
+    }
+    let is_exact = millis > 0.0 && millis < LONGEST && (millis - millis.round()).abs() < 1e-6;
+    is_exact.then(|| Duration::from_secs_f64((millis.round() / 1_000.0).max(0.0)))
+}
+
 /// The duration in the largest unit that is exact: `90s`, `2m`, `500ms`.
 pub fn format_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
@@ -70,6 +97,28 @@ mod tests {
             let (text, millis) = line.split_once('|').expect("a text, a bar, and milliseconds or nothing");
             let expected = millis.parse().ok().map(Duration::from_millis);
             assert_eq!(parse_duration(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn durations_written_as_elsewhere_are_understood() {
+        for (text, meant) in [
+            ("1.5s", Some("1500ms")),
+            ("1m30s", Some("90s")),
+            ("1m 30s", Some("90s")),
+            ("1S", Some("1s")),
+            ("2 min", Some("2m")),
+            ("0.1s", Some("100ms")),
+            ("1.0005s", None),
+            ("0s", None),
+            ("1", None),
+            ("1.5.2s", None),
+            ("s", None),
+            ("1y", None),
+            ("99999999999999999999d", None),
+            ("", None),
+        ] {
+            assert_eq!(meant_duration(text).map(format_duration).as_deref(), meant, "{text}");
         }
     }
 

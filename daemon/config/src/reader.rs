@@ -12,7 +12,7 @@ use vouchd_text::is_unprintable;
 
 use crate::errors::Problem;
 use crate::hints;
-use crate::quantity::{format_duration, format_size, parse_duration, parse_size};
+use crate::quantity::{format_duration, format_size, meant_duration, parse_duration, parse_size};
 use crate::secrets::is_secret;
 use crate::source::{Place, Source};
 use crate::syntax::truth;
@@ -257,11 +257,24 @@ impl<'a> Value<'a> {
 
     pub fn duration(&self, range: RangeInclusive<Duration>, problems: &mut Problems) -> Option<Duration> {
         let (low, high) = (format_duration(*range.start()), format_duration(*range.end()));
-        let expected = format!("a duration with its unit (\"500ms\", \"1s\", \"2m\", \"1h\") from {low} to {high}");
+        self.duration_that(&format!(" from {low} to {high}"), |d| range.contains(&d).then_some(d), problems)
+    }
+
+    /// A duration that `accept` takes; `range` says which ones, to follow "a duration with its unit".
+    pub fn duration_that<T>(
+        &self,
+        range: &str,
+        accept: impl Fn(Duration) -> Option<T>,
+        problems: &mut Problems,
+    ) -> Option<T> {
+        let expected = format!("a duration with its unit (\"500ms\", \"1s\", \"2m\", \"1h\"){range}");
         let text = self.string(&expected, problems)?;
-        let value = parse_duration(text).filter(|d| range.contains(d));
+        let value = parse_duration(text).and_then(&accept);
         if value.is_none() {
-            self.error(format!("expected {expected}"), problems);
+            let meant = meant_duration(text).filter(|meant| accept(*meant).is_some()).map(format_duration);
+            let meant =
+                meant.map(|meant| format!("; write {meant:?}, a whole number and one unit")).unwrap_or_default();
+            self.error(format!("expected {expected}{meant}"), problems);
         }
         value
     }

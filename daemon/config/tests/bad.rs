@@ -58,7 +58,13 @@ fn values_of_an_instance() {
         ("preempt = \"no\"", 11, "expected true or false, found a string"),
         ("version = 4", 11, "from 2 to 3"),
         ("advert_interval = 1", 19, "a duration with its unit (\"500ms\", \"1s\", \"2m\", \"1h\")"),
+        ("advert_interval = 1", 19, "whole seconds from 1s to 255s"),
         ("advert_interval = \"1\"", 19, "a duration with its unit"),
+        ("advert_interval = \"1m30s\"", 19, "; write \"90s\", a whole number and one unit"),
+        ("addresses = [\"192.0.2.1/99\"]", 14, "the prefix length is a number from 1 to 32"),
+        ("prio = 100", 1, "did you mean `priority`?"),
+        ("adress = \"192.0.2.1\"", 1, "did you mean `addresses`?"),
+        ("INTERFACE = \"eth0\"", 1, "did you mean `interface`?"),
         ("advert_interval = \"500ms\"", 19, "whole seconds from 1s to 255s; faster advertisements need version = 3"),
         ("advert_interval = \"256s\"", 19, "whole seconds from 1s to 255s"),
         ("auth = \"1234\"", 8, "a table, like { type = \"pass\""),
@@ -73,8 +79,8 @@ fn values_of_an_instance() {
         ("addresses = [1]", 14, "an IPv4 address"),
         ("addresses = [\"192.0.2\"]", 14, "an IPv4 address"),
         ("addresses = [\"192.0.2.256\"]", 14, "an IPv4 address"),
-        ("addresses = [\"192.0.2.1/33\"]", 14, "an IPv4 address"),
-        ("addresses = [\"192.0.2.1/0\"]", 14, "an IPv4 address"),
+        ("addresses = [\"192.0.2.1/33\"]", 14, "from 1 to 32"),
+        ("addresses = [\"192.0.2.1/0\"]", 14, "from 1 to 32"),
         ("addresses = [\"192.0.2.1/+8\"]", 14, "an IPv4 address"),
         ("addresses = [\"224.0.0.18\"]", 14, "the address of a host"),
         ("addresses = [\"127.0.0.1\"]", 14, "the address of a host"),
@@ -115,6 +121,8 @@ fn values_of_an_instance() {
 #[test]
 fn values_that_version_3_does_not_take() {
     for (line, column, words) in [
+        ("advert_interval = 1", 19, "from 10ms to 40950ms"),
+        ("advert_interval = \"0.5s\"", 19, "; write \"500ms\""),
         ("advert_interval = \"5ms\"", 19, "a multiple of 10ms from 10ms to 40950ms"),
         ("advert_interval = \"15ms\"", 19, "a multiple of 10ms"),
         ("advert_interval = \"41s\"", 19, "a multiple of 10ms"),
@@ -185,7 +193,9 @@ fn values_of_a_check() {
     assert_error("[check.c]\nplugin = \"p.wasm\"\n", "2:10", "like \"p\"");
     assert_error("[check.c]\nplugin = \"../p\"\n", "2:10", "letters, digits");
     assert_error("check = 1\n", "1:9", "tables with names, [check.NAME]");
-    assert_error("[check]\nplugin = \"p\"\n", "2:10", "a table, [check.plugin]");
+    let words = "`plugin` needs a table with a name of your choice around it: [check.NAME]";
+    assert_error("[check]\nplugin = \"p\"\nrise = 1\nallow = {}\n", "1:2", words);
+    assert_error("[check]\nnginx = \"p\"\n", "2:9", "a table, [check.nginx]");
 }
 
 #[test]
@@ -222,6 +232,9 @@ fn what_keepalived_calls_otherwise() {
     }
     assert_error("[vrrp_instance.a]\n", "1:2", "write `[instance.NAME]`");
     assert_error("[instances.a]\n", "1:2", "did you mean `instance`?");
+    assert_error("[checks.nginx]\n", "1:2", "did you mean `check`?");
+    let text = instance_with("").replace("eth0", "eth0:1");
+    assert_error(&text, "4:13", "what follows the colon is the label of an address: write \"eth0\"");
 }
 
 #[test]
@@ -232,6 +245,13 @@ fn a_key_in_the_wrong_table_is_told_where_it_belongs() {
         (check_with("preempt = false"), "3:1", "it belongs to an instance"),
         (check_with("realtime = false"), "3:1", "it belongs to [daemon]"),
         (instance_with("weight = -20"), "6:1", "it belongs to a check"),
+        (instance_with("peers = [\"192.0.2.2\"]"), "6:1", "it belongs to `unicast` of an instance"),
+        (instance_with("source = \"192.0.2.2\""), "6:1", "it belongs to `unicast` of an instance"),
+        (instance_with("password = \"a\""), "6:1", "it belongs to `auth` of an instance"),
+        (instance_with("repeat = 1"), "6:1", "it belongs to `garp` of an instance"),
+        (instance_with("name = \"a\""), "6:1", "it belongs to [daemon], or to the params of a check"),
+        (check_with("memory = \"1MiB\""), "3:1", "it belongs to `limits` of a check"),
+        (check_with("url = \"http://a\""), "3:1", "it belongs to the `params` of a check"),
     ] {
         assert_error(&text, place, words);
     }

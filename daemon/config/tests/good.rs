@@ -419,7 +419,7 @@ fn a_file_that_is_not_there_or_not_text_is_an_error_with_its_place() {
     let dir = tempfile::tempdir().expect("a directory");
     let main = dir.path().join("vouchd.toml");
     let shown = load(&main).expect_err("missing").to_string();
-    assert_eq!(shown, format!("{}: there is no such file; write one, or name another with -c", main.display()));
+    assert_eq!(shown, format!("{}: there is no such file; write one, or name another", main.display()));
     let shown = load(dir.path()).expect_err("a directory").to_string();
     assert!(shown.ends_with(&format!("it is a directory; expected a file, like {}", main.display())), "{shown}");
     std::os::unix::fs::symlink("nowhere", &main).expect("linked");

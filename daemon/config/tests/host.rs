@@ -60,6 +60,9 @@ fn a_missing_source_address_is_a_warning_that_names_those_there_are() {
         "5:22",
         "eth0 does not have this address on this host (it has 192.0.2.13)",
     );
+    // The virtual address is not offered.
+    let virtual_too = host(&[("eth0", &["192.0.2.1/32", "192.0.2.13/24"])]);
+    assert_only_warning(&config(&text).check_host(&virtual_too), "5:22", "(it has 192.0.2.13)");
     let none = host(&[("eth0", &[])]);
     assert_only_warning(&config(&text).check_host(&none), "5:22", "it has no IPv4 address");
 }

@@ -1,8 +1,10 @@
 //! Logs: to standard error, by a thread of their own, so that a full pipe never holds up a protocol.
 //!
-//! `VOUCHD_LOG` filters (`info`, `debug`, `vouchd::router=debug,warn`, …), `VOUCHD_LOG_FORMAT=json` makes JSON lines. Whatever a
+//! `VOUCHD_LOG` filters (`info`, `debug`, `vouchd::router=debug,warn`, …), `VOUCHD_LOG_FORMAT=json` makes JSON lines, `text` or nothing
+//! makes text. Whatever a
 //! plugin, a peer, a configuration or a file's name puts into a line, it stays one line of plain text.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 
@@ -28,7 +30,8 @@ pub fn start() -> WorkerGuard {
     // A mistake in it must not keep the daemon from starting.
     let filter = EnvFilter::builder().parse_lossy(format!("{LIBRARIES},{wanted}"));
     let format = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
-    if std::env::var_os("VOUCHD_LOG_FORMAT").is_some_and(|format| format == "json") {
+    let wanted = std::env::var_os("VOUCHD_LOG_FORMAT").unwrap_or_default();
+    if wanted == "json" {
         format.json().with_writer(JsonLines(writer)).init();
         return guard;
     }
@@ -39,7 +42,16 @@ pub fn start() -> WorkerGuard {
     } else {
         format.with_ansi(io::stderr().is_terminal()).init();
     }
+    if let Some(problem) = format_problem(&wanted) {
+        tracing::warn!("{problem}");
+    }
     guard
+}
+
+/// A mistake in it does not keep the daemon from starting either.
+fn format_problem(wanted: &OsStr) -> Option<String> {
+    let is_known = wanted.is_empty() || wanted == "json" || wanted == "text";
+    (!is_known).then(|| format!("VOUCHD_LOG_FORMAT={}: expected json or text; this is text", wanted.display()))
 }
 
 /// A line's text and fields, without anything that a terminal or a reader of lines would obey. The time and the level, which
@@ -98,6 +110,14 @@ mod tests {
 
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
+        }
+    }
+
+    #[test]
+    fn an_unknown_format_is_told() {
+        for (wanted, told) in [("", false), ("json", false), ("text", false), ("xml", true), ("JSON", true)] {
+            let problem = format_problem(OsStr::new(wanted));
+            assert_eq!(problem.is_some_and(|it| it.starts_with("VOUCHD_LOG_FORMAT=")), told, "{wanted}");
         }
     }
 

@@ -140,7 +140,18 @@ const KEYWORDS: &[(&[&str], Instead)] = &[
         Say("leave it out: a router is down after three intervals and its skew time, as in RFC 9568 section 6.1"),
     ),
     (&["log_unknown_vrids"], Say("leave it out: what is discarded is counted by reason in `vouchd status --json`")),
-    (&["kernel_rx_buf_size"], NO_BUFFERS),
+    (
+        &[
+            "kernel_rx_buf_size",
+            "netlink_cmd_rcv_bufs",
+            "netlink_cmd_rcv_bufs_force",
+            "netlink_monitor_rcv_bufs",
+            "netlink_monitor_rcv_bufs_force",
+            "process_monitor_rcv_bufs",
+            "process_monitor_rcv_bufs_force",
+        ],
+        NO_BUFFERS,
+    ),
     (&["vrf"], Say("not available in this version: leave it out")),
     // The state machine
     (
@@ -247,7 +258,7 @@ const KEYWORDS: &[(&[&str], Instead)] = &[
         Say("leave it out, and start vouchd in the namespace: `NetworkNamespacePath=` of the unit"),
     ),
     (
-        &["instance_name", "use_pid_dir", "process_names"],
+        &["instance_name", "use_pid_dir", "process_names", "process_name", "data_use_instance"],
         Say("leave it out: daemons beside each other differ in `control` of `[daemon]`"),
     ),
     (
@@ -262,10 +273,13 @@ const KEYWORDS: &[(&[&str], Instead)] = &[
         &["reload_check_config", "reload_time_file", "reload_repeat", "reload_file", "config_save_dir"],
         Say("leave it out: a configuration with an error never replaces the one that runs"),
     ),
+    (&["umask"], Say("leave it out, and write `UMask=` in the unit")),
+    (&["random_seed"], Say("leave it out: nothing that vouchd does depends on chance")),
+    (&["tmp_config_directory"], Say("leave it out: no copies of the configuration are made")),
     (&["debug"], Say("leave it out, and set the environment variable `VOUCHD_LOG=debug`")),
     (&["lvs_sync_daemon", "lvs_flush", "checker_log_all_failures"], NO_LVS),
     (
-        &["shutdown_script", "startup_script"],
+        &["shutdown_script", "startup_script", "shutdown_script_timeout", "startup_script_timeout"],
         Say("leave it out, and write `ExecStartPre=` or `ExecStopPost=` in the unit"),
     ),
 ];

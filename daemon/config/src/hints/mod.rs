@@ -5,7 +5,7 @@ mod keepalived;
 pub(crate) use keepalived::{hint as for_keepalived, is_block};
 
 /// Keys and the tables that they belong to, for those that stand in another one.
-const TABLES: [(&str, &[&str]); 3] = [
+const TABLES: [(&str, &[&str]); 9] = [
     (
         "an instance, below [instance.NAME]",
         &[
@@ -49,28 +49,55 @@ const TABLES: [(&str, &[&str]); 3] = [
         "[daemon]",
         &["plugin_dir", "builtin_plugin_dir", "plugin_keys", "control", "cache_dir", "error_grace", "realtime"],
     ),
+    ("[daemon], or to the params of a check", &["name"]),
+    ("`unicast` of an instance", &["source", "peers"]),
+    ("`auth` of an instance", &["type", "password"]),
+    ("`garp` of an instance", &["repeat", "refresh", "refresh_repeat"]),
+    (
+        "`limits` of a check",
+        &["memory", "cpu", "table_elements", "output", "log_lines", "connections", "probes", "probe_bytes"],
+    ),
+    ("the `params` of a check", &["url", "path", "address", "host", "port", "cmdline", "min", "max"]),
 ];
 
 /// `, write ... instead` or `, did you mean ...?` or nothing, to follow "unknown key".
 pub(crate) fn for_key(unknown: &str, known: &[&str]) -> String {
     // A letter too few or too many is a typing mistake, whatever else it would mean elsewhere.
-    let is_typed = known.iter().any(|key| strsim::damerau_levenshtein(unknown, key) == 1);
+    let lower = unknown.to_lowercase();
+    let is_typed = known.iter().any(|key| strsim::damerau_levenshtein(&lower, key) <= 1);
     if let Some(hint) = keepalived::hint(unknown).filter(|_| !is_typed) {
         return hint;
     }
-    if let Some((table, _)) = TABLES.iter().find(|(_, keys)| keys.contains(&unknown)) {
-        return format!(" here (it belongs to {table})");
+    let meant = nearest(unknown, known.iter().copied());
+    match (meant.filter(|_| is_typed), table_of(&lower)) {
+        (Some(key), Some(table)) => format!(" (did you mean `{key}`? By this name it belongs to {table})"),
+        (None, Some(table)) => format!(" here (it belongs to {table})"),
+        (_, None) => meant.map(|key| format!(" (did you mean `{key}`?)")).unwrap_or_default(),
     }
-    nearest(unknown, known.iter().copied()).map(|key| format!(" (did you mean `{key}`?)")).unwrap_or_default()
+}
+
+/// The table that a key belongs to.
+pub(crate) fn table_of(key: &str) -> Option<&'static str> {
+    TABLES.iter().find(|(_, keys)| keys.contains(&key)).map(|(table, _)| *table)
 }
 
 /// The candidate that a typing mistake or two would turn into `text`.
 pub(crate) fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let allowed = (text.chars().count() / 3).clamp(1, 3);
+    /// Where fewer letters are given than this, too much begins with them.
+    const SHORTEST: usize = 3;
+    let text = text.to_lowercase();
+    let length = text.chars().count();
+    let distance = |candidate: &str| {
+        let lower = candidate.to_lowercase();
+        let allowed = (length.max(lower.chars().count()) / 3).clamp(1, 3);
+        let distance = strsim::damerau_levenshtein(&text, &lower);
+        // Cut short is as good as a mistake too many.
+        let is_cut = length >= SHORTEST && lower.starts_with(&text);
+        if distance <= allowed { Some(distance) } else { is_cut.then_some(allowed + 1) }
+    };
     candidates
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(text, candidate), candidate))
-        .filter(|(distance, _)| *distance <= allowed)
+        .filter_map(|candidate| Some((distance(candidate)?, candidate)))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
@@ -87,6 +114,10 @@ mod tests {
             ("wieght", Some("weight")),
             ("tiemout", Some("timeout")),
             ("raise", Some("rise")),
+            ("INTERVAL", Some("interval")),
+            ("intv", None),
+            ("int", Some("interval")),
+            ("in", None),
             ("colour", None),
             ("x", None),
         ] {
@@ -122,7 +153,10 @@ mod tests {
         reload_check_config reload_time_file reload_repeat reload_file config_save_dir json_version state_dump_file \
         stats_dump_file json_dump_file vrrp_priority vrrp_rt_priority vrrp_rlimit_rttime vrrp_no_swap \
         vrrp_cpu_affinity max_auto_priority min_auto_priority_delay net_namespace use_pid_dir process_names include \
-        debug virtual_server virtual_server_group real_server lvs_sync_daemon";
+        debug umask vrrp_process_name startup_script_timeout shutdown_script_timeout process_monitor_rcv_bufs \
+        vrrp_netlink_cmd_rcv_bufs vrrp_netlink_cmd_rcv_bufs_force vrrp_netlink_monitor_rcv_bufs \
+        vrrp_netlink_monitor_rcv_bufs_force process_monitor_rcv_bufs_force random_seed data_use_instance \
+        tmp_config_directory virtual_server virtual_server_group real_server lvs_sync_daemon";
 
     #[test]
     fn every_keyword_of_keepalived_has_a_hint_that_says_what_to_do() {

@@ -42,6 +42,13 @@ pub(super) fn meant(text: &str) -> String {
             return format!("; write \"{address}/{}\": a prefix length, not a mask", bits.leading_ones());
         }
     }
+    if let Some((address, prefix)) = text.split_once('/')
+        && let Ok(ip) = address.parse::<IpAddr>()
+        && prefix.bytes().all(|b| b.is_ascii_digit())
+    {
+        let widest = if ip.is_ipv4() { 32 } else { 128 };
+        return format!("; the prefix length is a number from 1 to {widest}");
+    }
     let octets: Option<Vec<u8>> = text.split('.').map(|octet| octet.parse().ok()).collect();
     match octets.as_deref() {
         Some([a, b, c, d]) => format!("; write \"{a}.{b}.{c}.{d}\", without zeros before the numbers"),

@@ -91,13 +91,19 @@ pub(super) fn instance(
 }
 
 fn interface_name(value: &Value<'_>, problems: &mut Problems) -> Option<String> {
-    let expected = "the name of a network interface: 1 to 15 characters, no / and no spaces";
+    let expected = "the name of a network interface: 1 to 15 characters, no / or : and no spaces";
     let name = value.string(expected, problems)?;
     let valid = (1..=15).contains(&name.len())
         && !matches!(name, "." | "..")
         && !name.chars().any(|c| matches!(c, '/' | ':') || c.is_whitespace() || is_unprintable(c));
     if !valid {
-        value.error(format!("expected {expected}"), problems);
+        let meant = match name.split_once(':') {
+            Some((interface, _)) if !interface.is_empty() => {
+                format!("; what follows the colon is the label of an address: write {interface:?}")
+            }
+            Some(_) | None => String::new(),
+        };
+        value.error(format!("expected {expected}{meant}"), problems);
     }
     valid.then(|| name.to_owned())
 }
@@ -115,15 +121,10 @@ fn adopt(value: &Value<'_>, priority: Priority, problems: &mut Problems) -> Opti
 
 fn advert_interval(value: &Value<'_>, version: Version, problems: &mut Problems) -> Option<AdvertInterval> {
     let expected = match version {
-        Version::V2 => "whole seconds from 1s to 255s; faster advertisements need version = 3",
-        Version::V3 => "a multiple of 10ms from 10ms to 40950ms",
+        Version::V2 => ", whole seconds from 1s to 255s; faster advertisements need version = 3",
+        Version::V3 => ", a multiple of 10ms from 10ms to 40950ms",
     };
-    let duration = value.duration(Duration::from_millis(1)..=Duration::from_secs(3600), problems)?;
-    let interval = AdvertInterval::new(version, duration).ok();
-    if interval.is_none() {
-        value.error(format!("expected {expected}"), problems);
-    }
-    interval
+    value.duration_that(expected, |duration| AdvertInterval::new(version, duration).ok(), problems)
 }
 
 fn auth(value: &Value<'_>, version: Version, problems: &mut Problems) -> Option<Auth> {

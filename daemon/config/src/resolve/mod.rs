@@ -21,7 +21,7 @@ use crate::model::{Check, Daemon};
 use crate::reader::{Problems, Table, Value};
 use crate::source::Source;
 use crate::syntax::parse;
-use crate::{Config, PluginUse};
+use crate::{Config, PluginUse, hints};
 
 use instance::Placed;
 
@@ -115,7 +115,16 @@ impl<'a> Named<'a> {
     fn collect(&mut self, value: Option<Value<'a>>, problems: &mut Problems) {
         let expected = format!("tables with names, [{}.NAME]", self.kind);
         let Some(table) = value.and_then(|v| v.table(&expected, problems)) else { return };
-        for (name, value) in table.into_entries() {
+        let place = table.place();
+        let entries = table.into_entries();
+        // `[instance]` with the keys of one: the name was forgotten. One error says so.
+        let is_key = |name: &str| hints::table_of(name).is_some();
+        let key = entries.iter().find(|(name, value)| is_key(name) && !value.get().is_table()).map(|(name, _)| *name);
+        if let Some(key) = key {
+            let message = format!("`{key}` needs a table with a name of your choice around it: [{}.NAME]", self.kind);
+            problems.error(place, self.kind, message);
+        }
+        for (name, value) in entries.into_iter().filter(|(name, _)| key.is_none() || !is_key(name)) {
             let Some(table) = value.table(&format!("a table, [{}.{name}]", self.kind), problems) else { continue };
             if !is_name(name) {
                 problems.error(value.key_place(), table.path(), format!("expected {NAME}"));

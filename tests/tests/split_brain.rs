@@ -1,10 +1,12 @@
 //! Two routers that do not understand each other: what each of them says about it, through the binary.
 
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
+use vouchd_tests::keepalived::Keepalived;
+use vouchd_tests::pair::{Plan, Timing};
 use vouchd_tests::site::INTERFACE;
 use vouchd_tests::vouchd::{Files, Vouchd, binary};
 use vouchd_tests::wait::until;
@@ -104,6 +106,99 @@ fn wait_for_claim(vouchd: &Vouchd, who: Node, words: &[&str]) -> anyhow::Result<
     Ok(())
 }
 
+/// Waits until the reason and the exit status say that the other one answers for the address.
+fn wait_for_arp(site: &Site, vouchd: &Vouchd, who: Node) -> anyhow::Result<()> {
+    let mac = site.mac(who)?;
+    let reason = format!("no active router was heard on {INTERFACE}, but {mac} answers for {VIP}");
+    until("the other one's ARP to be a fault", LONG, || {
+        said(vouchd, &["status"]).is_ok_and(|(code, page)| {
+            code == Some(2) && page.contains(&reason) && page.contains("too (arp_conflict), heard")
+        })
+    })
+    .with_context(|| format!("{:?}", said(vouchd, &["status"])))
+}
+
+/// Looks for so long that the other one falls silent meanwhile: a fault that is there stays.
+fn stays_a_fault(vouchd: &Vouchd) -> anyhow::Result<()> {
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(15) {
+        let (code, page) = said(vouchd, &["status"])?;
+        ensure!(code == Some(2), "exit status {code:?} after {:?}: {page}", begin.elapsed());
+        std::thread::sleep(Duration::from_millis(250));
+    }
+    Ok(())
+}
+
+/// keepalived of version 2 beside vouchd, with other passwords.
+fn keepalived_beside(site: &Site) -> anyhow::Result<(Vouchd, Keepalived)> {
+    let vouchd = start(site, Node::Nginx01, 100, CASES[0].nginx01)?;
+    vouchd.wait_state("web", "active", LONG)?;
+    let plan = Plan { priority: 80, check: None, timing: Timing::V2, password: Some("4321"), ..Plan::default() };
+    let keepalived = Keepalived::start(site, Node::Nginx02, &plan)?;
+    Ok((vouchd, keepalived))
+}
+
+#[test]
+fn a_keepalived_that_sends_seldom_because_it_discards_stays_a_fault() {
+    system_test("keepalived with another password", &[Need::Vouchd, Need::Keepalived], |site| {
+        let (vouchd, keepalived) = keepalived_beside(site)?;
+        // It may have sent a single one before it was kept from it.
+        until("a fault with the remedy", LONG, || {
+            said(&vouchd, &["status"]).is_ok_and(|(code, page)| {
+                code == Some(2)
+                    && page.contains("192.168.175.102")
+                    && page.contains("discarded (auth_password)")
+                    && page.contains("set the same password on both")
+            })
+        })
+        .with_context(|| format!("{:?}", said(&vouchd, &["status"])))?;
+        stays_a_fault(&vouchd)?;
+        keepalived.stop()?;
+        wait_for_no_claim(&vouchd)
+    });
+}
+
+#[test]
+fn a_keepalived_of_which_only_arp_arrives_is_a_fault() {
+    system_test("keepalived, VRRP dropped both ways", &[Need::Vouchd, Need::Keepalived], |site| {
+        for node in [Node::Nginx01, Node::Nginx02] {
+            site.multicast(node, false)?;
+        }
+        let (vouchd, keepalived) = keepalived_beside(site)?;
+        wait_for_arp(site, &vouchd, Node::Nginx02)?;
+        stays_a_fault(&vouchd)?;
+        ensure!(vouchd.instance("web")?["state"] == "active", "it gave up");
+        keepalived.stop()?;
+        wait_for_no_claim(&vouchd)
+    });
+}
+
+#[test]
+fn another_cluster_with_the_same_id_is_no_split_brain_whatever_else_differs() {
+    system_test("two clusters, one id", &[Need::Vouchd], |site| {
+        let first = start(site, Node::Nginx01, 100, CASES[0].nginx01)?;
+        let files = Files::without_builtins(site, Node::Nginx02)?;
+        let text = format!(
+            "[instance.web]\ninterface = \"{INTERFACE}\"\npriority = 80\naddresses = [\"192.168.175.200\"]\n{}",
+            CASES[0].nginx02
+        );
+        let second = Vouchd::start_with(site, Node::Nginx02, files, &text)?;
+        for (vouchd, other) in [(&first, Node::Nginx02), (&second, Node::Nginx01)] {
+            let claim = format!("{} is active for other addresses under the same virtual router id", other.address());
+            until(&claim, LONG, || {
+                said(vouchd, &["status"]).is_ok_and(|(code, page)| {
+                    code == Some(1)
+                        && page.contains(&claim)
+                        && page.contains("give one of the two another virtual_router_id")
+                        && !page.contains("FAULT")
+                })
+            })
+            .with_context(|| format!("{:?}", said(vouchd, &["status"])))?;
+        }
+        Ok(())
+    });
+}
+
 /// Waits until nobody else claims to be active. That another machine answered for the address is news for longer.
 fn wait_for_no_claim(vouchd: &Vouchd) -> anyhow::Result<()> {
     until("the end of the claim", LONG, || {
@@ -169,15 +264,8 @@ fn a_router_that_does_not_hear_the_better_one_is_seen_and_steps_back_when_it_doe
         second.wait_state("web", "active", LONG)?;
         let words = ["with priority 80", "it does not receive what 192.168.175.101 sends, or discards it"];
         wait_for_claim(&first, Node::Nginx02, &words)?;
-        // The other one hears no advertisement and can't know; only that somebody answers for the address.
-        until("the other one's ARP to be seen", LONG, || {
-            said(&second, &["status"]).is_ok_and(|(code, page)| {
-                code == Some(1)
-                    && page.contains("no active router was heard on ens33")
-                    && page.contains("(arp_conflict)")
-            })
-        })
-        .with_context(|| format!("{:?}", said(&second, &["status"])))?;
+        // The other one hears no advertisement; only that somebody answers for the address.
+        wait_for_arp(site, &second, Node::Nginx01)?;
         ensure!(first.instance("web")?["state"] == "active", "the better one stays");
 
         site.multicast(Node::Nginx02, true)?;

@@ -157,6 +157,16 @@ pub enum AddressCommand {
         /// Until when this may be carried out: issuing time plus lease.
         not_after: Time,
     },
+    /// Sends one ARP request for each of those addresses, to hear who else answers for them. Nothing is reported; the
+    /// [`ArpWatcher`](crate::ArpWatcher) hears the answers.
+    Ask {
+        /// Whose addresses.
+        instance: InstanceKey,
+        /// Who asks: the interface's own address, or 0.0.0.0. Never a virtual one, which would be an announcement.
+        sender: Ipv4Addr,
+        /// As for an announcement.
+        not_after: Time,
+    },
 }
 
 impl AddressCommand {
@@ -164,7 +174,7 @@ impl AddressCommand {
     pub(crate) fn is_essential(&self) -> bool {
         match self {
             Self::Configure(_) | Self::Remove { .. } => true,
-            Self::Install { .. } | Self::Announce { .. } => false,
+            Self::Install { .. } | Self::Announce { .. } | Self::Ask { .. } => false,
         }
     }
 }

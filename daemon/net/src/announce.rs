@@ -1,4 +1,4 @@
-//! Gratuitous ARP through one packet socket for all interfaces.
+//! Gratuitous ARP, and requests, through one packet socket for all interfaces.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -25,7 +25,15 @@ impl ArpSocket {
 
     /// Sends one gratuitous ARP request for `address` out of the interface with this index and MAC address.
     pub(crate) fn announce(&self, index: u32, mac: [u8; 6], address: Ipv4Addr) -> io::Result<()> {
-        let frame = arp::gratuitous(mac, address);
+        self.send(index, &arp::gratuitous(mac, address))
+    }
+
+    /// Asks by one ARP request who has `address`.
+    pub(crate) fn ask(&self, index: u32, mac: [u8; 6], sender: Ipv4Addr, address: Ipv4Addr) -> io::Result<()> {
+        self.send(index, &arp::request(mac, sender, address))
+    }
+
+    fn send(&self, index: u32, frame: &[u8; arp::FRAME_LEN]) -> io::Result<()> {
         let mut hardware_address = [0xff; 8];
         hardware_address[6..].fill(0);
         let destination = libc::sockaddr_ll {

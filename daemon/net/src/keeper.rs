@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -228,6 +229,7 @@ impl Worker {
                     Err(late) => self.report(Report::Late { instance, command: CommandKind::Announce, late }),
                 }
             }
+            AddressCommand::Ask { instance, sender, not_after } => self.ask_all(&instance, sender, not_after),
         }
     }
 
@@ -433,6 +435,21 @@ impl Worker {
             targets = left;
         }
         Ok(frames)
+    }
+
+    /// What can't be sent is made good by the next request.
+    fn ask_all(&self, instance: &InstanceKey, sender: Ipv4Addr, not_after: Time) {
+        let claim = self.holdings.claim(instance).filter(|claim| claim.lifetime.is_some());
+        for address in claim.into_iter().flat_map(|claim| claim.addresses.iter()) {
+            if Late::check(not_after, Time::now()).is_err() {
+                return;
+            }
+            if let Ok((index, Some(mac))) = self.holdings.target(address)
+                && let Err(error) = self.arp.ask(index, mac, sender, address.address)
+            {
+                tracing::debug!(%error, "asking who else has {}", address.address);
+            }
+        }
     }
 
     fn announce_failed(&self, instance: &InstanceKey, address: &VirtualAddress, error: AddressError) {

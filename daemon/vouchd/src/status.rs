@@ -178,6 +178,9 @@ pub struct Conflict {
     /// How often it was heard, since the instance was started.
     pub count: u64,
     pub last: String,
+    /// While it goes on: since when.
+    #[serde(default)]
+    pub since: Option<String>,
 }
 
 /// A virtual address that somebody else put on the interface: this host answers for it while a backup.

@@ -20,6 +20,10 @@ const SILENCE: Duration = Duration::from_secs(600);
 /// A router that is not heard for three intervals, at least for so long, is not active any more (RFC 9568 section 6.1).
 const SHORTEST_WINDOW: Duration = Duration::from_secs(3);
 
+/// A router whose advertisements are discarded is active until it says otherwise, or is silent for so long. It may send
+/// seldom: keepalived puts its next advertisement off with every one that it receives and discards.
+const UNHEEDED: Duration = Duration::from_secs(60);
+
 /// A worse router gets so long to hear the better one, and at least two intervals.
 const SHORTEST_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -111,6 +115,12 @@ impl Source {
         self.discarded[reason as usize]
     }
 
+    /// Why what it said last as an active router for our addresses was discarded, be it a single advertisement.
+    pub fn unheeded(&self, now: Instant) -> Option<Discard> {
+        self.run.filter(|run| !run.accepted && !run.elsewhere && now.since(run.last) <= run.window)?;
+        self.last_discarded.map(|(_, reason)| reason)
+    }
+
     fn newest(&self) -> Option<Instant> {
         self.last_accepted.max(self.last_discarded.map(|(at, _)| at))
     }
@@ -140,7 +150,12 @@ impl Source {
             self.run = None;
             return;
         }
-        let window = (own.interval.max(glimpse.interval) * 3).max(SHORTEST_WINDOW);
+        let shortest = match (accepted, self.last_discarded) {
+            // One that is understood falls silent when it hears this router.
+            (true, _) | (false, Some((_, Discard::OwnerReceives))) => SHORTEST_WINDOW,
+            (false, _) => UNHEEDED,
+        };
+        let window = (own.interval.max(glimpse.interval) * 3).max(shortest);
         let named = &glimpse.addresses;
         let elsewhere = !named.is_empty() && named.iter().all(|address| !own.addresses.contains(address));
         self.run = Some(match self.run {
@@ -224,6 +239,12 @@ impl Sources {
         if let Some(glimpse) = glimpse {
             source.read(now, glimpse, matches!(outcome, Outcome::Accepted), own);
         }
+        if matches!(outcome, Outcome::Accepted) {
+            // Whatever it sent before, under another id perhaps, it has been understood now.
+            let others = self.seen.iter_mut().filter(|source| source.address == address);
+            others.for_each(|source| source.run = source.run.filter(|run| run.accepted));
+        }
+        let source = self.entry(now, own, address, glimpse.map(|glimpse| glimpse.vrid));
         if source.run.is_none_or(|run| run.told) {
             return None;
         }

@@ -1,9 +1,9 @@
 //! The gratuitous ARP that tells a segment's hosts and switches where a virtual address lives now, and what others say
-//! about that.
+//! about that; and the request that asks them.
 
 use std::net::Ipv4Addr;
 
-/// The length of [`gratuitous`]'s frame: Ethernet header (14) and ARP for IPv4 (28).
+/// The length of a frame: Ethernet header (14) and ARP for IPv4 (28).
 pub const FRAME_LEN: usize = 42;
 
 /// The whole Ethernet frame of a gratuitous ARP request: broadcast, sender IP = target IP = `address`, sender hardware
@@ -11,8 +11,18 @@ pub const FRAME_LEN: usize = 42;
 ///
 /// The target hardware address is ff:ff:ff:ff:ff:ff as keepalived and FRR send it; receivers ignore it in a request.
 pub fn gratuitous(mac: [u8; 6], address: Ipv4Addr) -> [u8; FRAME_LEN] {
-    const BROADCAST: [u8; 6] = [0xff; 6];
-    let ip = address.octets();
+    broadcast(mac, address, BROADCAST, address)
+}
+
+/// The whole Ethernet frame of an ARP request by broadcast: who has `address`? With the sender 0.0.0.0 it is a probe, which
+/// changes nobody's cache (RFC 5227 section 2.1.1).
+pub fn request(mac: [u8; 6], sender: Ipv4Addr, address: Ipv4Addr) -> [u8; FRAME_LEN] {
+    broadcast(mac, sender, [0; 6], address)
+}
+
+const BROADCAST: [u8; 6] = [0xff; 6];
+
+fn broadcast(mac: [u8; 6], sender: Ipv4Addr, target_mac: [u8; 6], target: Ipv4Addr) -> [u8; FRAME_LEN] {
     let mut frame = [0; FRAME_LEN];
     let parts: [&[u8]; 8] = [
         &BROADCAST,
@@ -21,9 +31,9 @@ pub fn gratuitous(mac: [u8; 6], address: Ipv4Addr) -> [u8; FRAME_LEN] {
         // Ethernet, IPv4, address lengths 6 and 4, request.
         &[0, 1, 0x08, 0, 6, 4, 0, 1],
         &mac,
-        &ip,
-        &BROADCAST,
-        &ip,
+        &sender.octets(),
+        &target_mac,
+        &target.octets(),
     ];
     let mut at = 0;
     for part in parts {
@@ -66,6 +76,17 @@ mod tests {
             .replace(' ', "");
         let found: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_request_asks_for_the_address_and_does_not_claim_it() {
+        let (own, address) = (Ipv4Addr::new(192, 0, 2, 7), Ipv4Addr::new(192, 0, 2, 1));
+        let frame = request([2, 0, 0, 0, 0, 7], own, address);
+        let expected = "ffffffffffff020000000007 0806 0001 0800 06 04 0001 020000000007 c0000207 000000000000 c0000201"
+            .replace(' ', "");
+        let found: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(found, expected);
+        assert_eq!(sender(&frame[14..]), Some(Sender { mac: [2, 0, 0, 0, 0, 7], address: own }));
     }
 
     #[test]

@@ -44,6 +44,26 @@ fn row_82_an_installed_address_is_announced_as_often_as_told() {
 }
 
 #[test]
+fn an_installed_address_is_asked_for_once() {
+    in_namespace(|| {
+        let wire = Wire::open("far", ETH_P_ARP);
+        let (keeper, reports) = AddressKeeper::start().unwrap();
+        let own = std::net::Ipv4Addr::new(192, 0, 2, 7);
+        let ask = |not_after| AddressCommand::Ask { instance: instance(), sender: own, not_after };
+        keeper.command(AddressCommand::Configure(vec![claim()])).unwrap();
+        keeper.command(ask(soon())).unwrap();
+        install(&keeper);
+        keeper.command(ask(Time::now())).unwrap();
+        keeper.command(ask(soon())).unwrap();
+        keeper.command(announce(1, soon())).unwrap();
+        announced(&reports);
+        let frames: Vec<_> = std::iter::from_fn(|| wire.next(Duration::from_millis(300))).collect();
+        let near = mac("near");
+        assert_eq!(frames, [arp::request(near, own, VIRTUAL), arp::gratuitous(near, VIRTUAL)]);
+    });
+}
+
+#[test]
 fn row_84_an_address_is_never_announced_before_it_is_installed_or_after_it_is_removed() {
     in_namespace(|| {
         let wire = Wire::open("far", ETH_P_ARP);

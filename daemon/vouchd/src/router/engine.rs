@@ -307,7 +307,7 @@ impl<N: Network> Network for Together<'_, N> {
 
     fn address(&mut self, command: AddressCommand) -> Result<(), CommandRefused> {
         match command {
-            AddressCommand::Announce { .. } => self.announcements.push(command),
+            AddressCommand::Announce { .. } | AddressCommand::Ask { .. } => self.announcements.push(command),
             // The claims say the same.
             AddressCommand::Install { .. } | AddressCommand::Remove { .. } | AddressCommand::Configure(_) => {}
         }

@@ -87,6 +87,7 @@ fn words(calls: &[Call]) -> Vec<String> {
             Call::Address(AddressCommand::Remove { instance }) => format!("remove {instance}"),
             Call::Address(AddressCommand::Configure(claims)) => claims.iter().map(claim_in_words).collect(),
             Call::Address(AddressCommand::Announce { repeat, .. }) => format!("announce {repeat} times"),
+            Call::Address(AddressCommand::Ask { sender, .. }) => format!("ask as {sender}"),
         })
         .collect()
 }

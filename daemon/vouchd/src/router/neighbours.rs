@@ -24,6 +24,20 @@ const KNOWN: Duration = Duration::from_secs(1);
 /// Between two announcements against others (DEFEND_INTERVAL of RFC 5227 section 1.1).
 const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
 
+/// How long after it became active this router asks who else has the addresses: what the one before it holds under a lease
+/// has gone by then.
+const ASK_AFTER: Duration = Duration::from_secs(2);
+
+/// Between two requests. Whoever announces an address once, and answers for it from then on, is heard by them alone.
+const ASK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The same while somebody else does.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+/// A conflict of which nothing was heard for so long is over. Longer than both pauses, so that it does not come and go, and
+/// one answer may get lost.
+const OVER: Duration = Duration::from_secs(12);
+
 /// Routers that are known at the same time, and claims that wait to be judged: more than any link has, and no more than
 /// a flood may cost.
 const CAPACITY: usize = 32;
@@ -54,6 +68,8 @@ pub enum Finding {
     Conflict { address: Ipv4Addr, mac: Mac },
     /// The addresses are to be announced again.
     Defend,
+    /// It is time to ask who else answers for the addresses.
+    Ask,
     /// This router is not active, and another machine answers for the address than the active router, or than before.
     Moved { address: Ipv4Addr, from: Option<Mac>, to: Mac },
     /// The active router advertises from another MAC address than before.
@@ -64,7 +80,7 @@ impl Finding {
     /// Its name in the log, and what it says. `None` for what is only to be done.
     pub fn words(&self, interface: &str) -> Option<(&'static str, String)> {
         match self {
-            Self::Defend => None,
+            Self::Defend | Self::Ask => None,
             Self::Conflict { address, mac } => Some((
                 "arp_conflict",
                 format!(
@@ -94,6 +110,8 @@ pub struct Conflict {
     pub mac: Mac,
     pub count: u64,
     pub last: Time,
+    /// When it began; `None` when it is over.
+    pub since: Option<Time>,
 }
 
 #[derive(Debug, Default)]
@@ -110,6 +128,8 @@ pub struct Neighbours {
     defended: Option<Time>,
     /// There was a conflict since.
     defend_again: bool,
+    /// When to ask next; `None` while this router is not active.
+    ask_at: Option<Time>,
 }
 
 #[derive(Debug)]
@@ -152,9 +172,11 @@ impl Neighbours {
     }
 
     /// This router became active, or is it no longer: another machine answers from now on.
-    pub fn changed(&mut self) {
+    pub fn changed(&mut self, now: Time, active: bool) {
         self.active = None;
         self.holders.clear();
+        self.ask_at = active.then(|| now + ASK_AFTER);
+        self.conflicts.values_mut().for_each(|conflict| conflict.since = None);
         self.defend_again = false;
     }
 
@@ -169,7 +191,7 @@ impl Neighbours {
     pub fn deadline(&self) -> Option<Time> {
         let claim = self.claims.iter().map(|claim| claim.at + JUDGE_AFTER).min();
         let defence = self.defended.filter(|_| self.defend_again).map(|at| at + DEFEND_INTERVAL);
-        claim.into_iter().chain(defence).min()
+        claim.into_iter().chain(defence).chain(self.ask_at).min()
     }
 
     /// Judges what has waited long enough.
@@ -186,9 +208,12 @@ impl Neighbours {
             match (situation.active, advertises) {
                 (true, true) => {}
                 (true, false) => {
-                    let before = self.conflicts.get(&address).map_or(0, |conflict| conflict.count);
-                    self.conflicts.insert(address, Conflict { mac, count: before + count, last: now });
+                    let before = self.conflict(now, address);
+                    let since = before.and_then(|conflict| conflict.since).or(Some(now));
+                    let count = before.map_or(0, |conflict| conflict.count) + count;
+                    self.conflicts.insert(address, Conflict { mac, count, last: now, since });
                     self.defend_again = true;
+                    self.ask_at = self.ask_at.map(|at| at.min(now + ASK_AGAIN));
                     findings.push(Finding::Conflict { address, mac });
                 }
                 (false, advertises) => {
@@ -204,6 +229,11 @@ impl Neighbours {
             (self.defended, self.defend_again) = (Some(now), false);
             findings.push(Finding::Defend);
         }
+        if self.ask_at.is_some_and(|at| now >= at) {
+            let interval = if self.contested(now).is_some() { ASK_AGAIN } else { ASK_INTERVAL };
+            self.ask_at = Some(now + interval);
+            findings.push(Finding::Ask);
+        }
         findings
     }
 
@@ -218,8 +248,16 @@ impl Neighbours {
     }
 
     /// The conflicts about the address since this router was started.
-    pub fn conflict(&self, address: Ipv4Addr) -> Option<Conflict> {
-        self.conflicts.get(&address).copied()
+    pub fn conflict(&self, now: Time, address: Ipv4Addr) -> Option<Conflict> {
+        let conflict = *self.conflicts.get(&address)?;
+        let since = conflict.since.filter(|_| now.saturating_since(conflict.last) <= OVER);
+        Some(Conflict { since, ..conflict })
+    }
+
+    /// A conflict that goes on.
+    pub fn contested(&self, now: Time) -> Option<(Ipv4Addr, Mac)> {
+        let mut conflicts = self.conflicts.keys().filter_map(|address| Some((*address, self.conflict(now, *address)?)));
+        conflicts.find(|(_, conflict)| conflict.since.is_some()).map(|(address, conflict)| (address, conflict.mac))
     }
 }
 

@@ -38,7 +38,7 @@ fn a_stranger_is_a_conflict_for_an_active_router_and_the_addresses_are_announced
     neighbours.claimed(at(0), VIP, STRANGER, 3);
     assert_eq!(neighbours.judge(at(100), ACTIVE), [], "not before a moment has passed");
     assert_eq!(judged(&mut neighbours, ACTIVE, 1_000), [conflict(), Finding::Defend]);
-    let found = neighbours.conflict(VIP).unwrap();
+    let found = neighbours.conflict(at(1_000), VIP).unwrap();
     assert_eq!((found.mac, found.count), (STRANGER, 3));
     assert_eq!(neighbours.deadline(), None);
 }
@@ -55,7 +55,7 @@ fn an_endless_claim_is_answered_once_in_ten_seconds() {
         }
     }
     assert_eq!(defences, [250, 10_250, 20_250, 30_250]);
-    assert_eq!(neighbours.conflict(VIP).unwrap().count, 700 - 4, "but for those that wait to be judged");
+    assert_eq!(neighbours.conflict(at(1_000), VIP).unwrap().count, 700 - 4, "but for those that wait to be judged");
 }
 
 #[test]
@@ -69,18 +69,42 @@ fn the_last_word_is_ours_also_after_a_conflict_that_came_too_soon_for_an_answer(
 }
 
 #[test]
+fn an_active_router_asks_and_a_conflict_lasts_from_one_answer_to_the_next() {
+    let mut neighbours = Neighbours::default();
+    neighbours.changed(at(0), true);
+    assert_eq!(judged(&mut neighbours, ACTIVE, 1_999), []);
+    let mut findings = Vec::new();
+    for (ask, seconds) in [(2_000, 3..7), (7_250, 7..12), (12_250, 13..24)] {
+        findings.extend(judged(&mut neighbours, ACTIVE, ask));
+        neighbours.claimed(at(ask), VIP, STRANGER, 1);
+        findings.extend(judged(&mut neighbours, ACTIVE, ask + 500));
+        for second in seconds {
+            let found = neighbours.conflict(at(second * 1_000), VIP).unwrap();
+            assert_eq!(found.since, Some(at(2_250)), "{second}");
+            assert_eq!(neighbours.contested(at(second * 1_000)), Some((VIP, STRANGER)));
+        }
+    }
+    assert_eq!(findings.iter().filter(|finding| **finding == Finding::Ask).count(), 3, "{findings:?}");
+    assert_eq!(neighbours.conflict(at(50_000), VIP).unwrap().since, None, "not heard for long");
+    assert_eq!(neighbours.contested(at(50_000)), None);
+    neighbours.changed(at(13_000), false);
+    assert_eq!(neighbours.contested(at(13_000)), None);
+    assert_eq!(neighbours.deadline(), None);
+}
+
+#[test]
 fn a_hand_over_is_no_conflict_whichever_frame_comes_first() {
     // The other takes over: its announcement, its advertisement, and we are a backup.
     let mut neighbours = Neighbours::default();
     neighbours.claimed(at(0), VIP, PEER, 1);
     neighbours.advertised(at(5), ROUTER, PEER, false);
-    neighbours.changed();
+    neighbours.changed(at(6), false);
     assert_eq!(judged(&mut neighbours, BACKUP, 1_000), []);
     assert_eq!(neighbours.holder(VIP), Some(PEER));
     // We take over, and the other had just announced again.
     neighbours.advertised(at(2_000), ROUTER, PEER, true);
     neighbours.claimed(at(2_010), VIP, PEER, 1);
-    neighbours.changed();
+    neighbours.changed(at(2_020), true);
     assert_eq!(judged(&mut neighbours, ACTIVE, 3_000), []);
 }
 
@@ -104,7 +128,7 @@ fn a_backup_learns_who_answers_and_reports_another_once() {
         neighbours.claimed(at(start), VIP, STRANGER, 1);
         assert_eq!(judged(&mut neighbours, BACKUP, start + 500), expected);
     }
-    assert_eq!(neighbours.conflict(VIP), None, "no conflict of ours");
+    assert_eq!(neighbours.conflict(at(1_000), VIP), None, "no conflict of ours");
 }
 
 #[test]
@@ -115,7 +139,7 @@ fn an_active_router_that_advertises_from_elsewhere_is_reported_unless_it_was_rep
     assert_eq!(neighbours.advertised(at(1_000), ROUTER, STRANGER, true), Some(moved));
     let other = Ipv4Addr::new(192, 0, 2, 3);
     assert_eq!(neighbours.advertised(at(2_000), other, PEER, true), None, "another router");
-    neighbours.changed();
+    neighbours.changed(at(2_500), false);
     assert_eq!(neighbours.advertised(at(3_000), other, STRANGER, true), None, "after a transition");
 }
 

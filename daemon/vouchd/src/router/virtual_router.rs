@@ -14,7 +14,8 @@ use vouchd_net::{
 };
 use vouchd_vrrp::limit::LeftOut;
 use vouchd_vrrp::{
-    Action, Announcements, ConfigError, Discard, Event, Health, Input, Instant, Link, Packet, Router, State, Why,
+    Action, Announcements, ConfigError, Discard, Event, Health, Input, Instant, Link, Packet, Router, Source, State,
+    Why,
 };
 use vouchd_wire::{Advertisement, Priority};
 
@@ -121,8 +122,9 @@ impl VirtualRouter {
     pub fn handle(&mut self, now: Time, input: Input<'_>, network: &mut impl Network) {
         let was_active = self.router.state() == State::Active;
         let actions = self.router.handle(instant(now), input);
-        if was_active != (self.router.state() == State::Active) {
-            self.neighbours.changed();
+        let is_active = self.router.state() == State::Active;
+        if was_active != is_active {
+            self.neighbours.changed(now, is_active);
         }
         self.carry_out(now, actions, network);
     }
@@ -158,10 +160,20 @@ impl VirtualRouter {
         let situation = Situation { active, down_interval: self.router.down_interval() };
         for finding in self.neighbours.judge(now, situation) {
             self.tell_finding(now, &finding);
-            if finding == Finding::Defend {
-                self.carry_out(now, vec![Action::Announce { repeat: 1 }], network);
+            match finding {
+                Finding::Defend => self.carry_out(now, vec![Action::Announce { repeat: 1 }], network),
+                Finding::Ask => self.ask(now, network),
+                Finding::Conflict { .. } | Finding::Moved { .. } | Finding::RouterMoved { .. } => {}
             }
         }
+    }
+
+    /// Asks who else has the addresses. An owner has no address but them, so it asks without one.
+    fn ask(&mut self, now: Time, network: &mut impl Network) {
+        let Some(IpAddr::V4(source)) = self.router.source() else { return };
+        let sender = if self.addresses().any(|address| address == source) { Ipv4Addr::UNSPECIFIED } else { source };
+        let not_after = now + self.router.down_interval();
+        self.order(now, AddressCommand::Ask { instance: self.key.clone(), sender, not_after }, network);
     }
 
     fn tell_finding(&mut self, now: Time, finding: &Finding) {
@@ -422,10 +434,31 @@ impl VirtualRouter {
                 format!("{why} on {interface}")
             }
         };
+        // Nobody else's word is needed to know that hosts reach another machine.
+        let contested = self.neighbours.contested(now).filter(|_| self.router.state() == State::Active);
+        let why = match contested {
+            Some((address, mac)) if rivals.is_empty() => {
+                format!("{why}, but {mac} answers for {address}{}", self.suspect(now))
+            }
+            Some((address, mac)) => format!("{why}, but {mac} answers for {address}"),
+            None => why,
+        };
         // A flood of made-up claims must not hide the first ones.
         let more = rivals.len().saturating_sub(RIVALS);
         let more = (more > 0).then(|| format!("{more} more claim to be active"));
         [why].into_iter().chain(rivals.into_iter().take(RIVALS)).chain(more).collect::<Vec<_>>().join("; ")
+    }
+
+    /// Who may be the one that answers: a single advertisement is no claim by itself, but together with the answer it is.
+    fn suspect(&self, now: Time) -> String {
+        let unheeded = |source: &Source| Some((source.address, source.unheeded(instant(now))?));
+        self.router.sources().iter().find_map(unheeded).map_or_else(String::new, |(address, reason)| {
+            format!(
+                "; {address} may be that router, what it sends is discarded ({}): {}",
+                reason.name(),
+                reason.remedy()
+            )
+        })
     }
 
     pub fn status(&self, now: Time) -> status::Instance {
@@ -490,7 +523,7 @@ impl VirtualRouter {
     }
 
     fn address_status(&self, now: Time, address: &VirtualAddress) -> status::Address {
-        let conflict = self.neighbours.conflict(address.address);
+        let conflict = self.neighbours.conflict(now, address.address);
         let state = self.states.iter().find(|state| state.address == *address);
         let copies = state.filter(|_| self.config.priority != Priority::OWNER).map(|state| &state.copies);
         status::Address {
@@ -504,6 +537,7 @@ impl VirtualRouter {
                 mac: conflict.mac.to_string(),
                 count: conflict.count,
                 last: status::time(SystemTime::now() - now.saturating_since(conflict.last)),
+                since: conflict.since.map(|since| status::time(SystemTime::now() - now.saturating_since(since))),
             }),
             copies: copies
                 .into_iter()

@@ -1,27 +1,29 @@
 //! Who else answers for an instance's addresses, in words.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::ago::ago;
-use crate::status::{Address, Instance};
+use super::judge::SETTLING;
+use crate::status::{Address, Conflict, Instance};
 
-/// How long a conflict is news: after so long at most the router has announced the addresses against it, so what was not
-/// heard again since is over.
-const NEWS: Duration = Duration::from_secs(10);
-
-/// That another machine answers for the address which this active router holds, if that was heard lately.
+/// That another machine answers for the address which this active router holds, while that goes on.
 pub fn conflict(instance: &Instance, address: &Address, now: SystemTime) -> Option<String> {
-    let conflict = address.conflict.as_ref().filter(|_| instance.state == "active")?;
-    let last = humantime::parse_rfc3339_weak(&conflict.last).ok()?;
-    (now.duration_since(last).unwrap_or_default() <= NEWS).then(|| {
-        let times = if conflict.count == 1 { "once".to_owned() } else { format!("{} times", conflict.count) };
-        format!(
-            "{} answers for {} too (arp_conflict), heard {times}, last {}: take the address from that machine, or, if it is a router, let this one hear its advertisements",
-            conflict.mac,
-            address.address,
-            ago(&conflict.last, now)
-        )
-    })
+    let conflict = address.conflict.as_ref().filter(|it| it.since.is_some() && instance.state == "active")?;
+    let times = if conflict.count == 1 { "once".to_owned() } else { format!("{} times", conflict.count) };
+    Some(format!(
+        "{} answers for {} too (arp_conflict), heard {times}, last {}: take the address from that machine, or, if it is a router, let this one hear its advertisements",
+        conflict.mac,
+        address.address,
+        ago(&conflict.last, now)
+    ))
+}
+
+/// Whether that was heard again after more than a moment: no late word of a hand-over, and not a single stray frame.
+pub fn lasts(conflict: &Conflict) -> bool {
+    let at = |text: &str| humantime::parse_rfc3339_weak(text).ok();
+    let (since, last) = (conflict.since.as_deref().and_then(at), at(&conflict.last));
+    let time = since.zip(last).and_then(|(since, last)| last.duration_since(since).ok());
+    time.is_some_and(|time| time > SETTLING)
 }
 
 /// All that is known, also what is long over.

@@ -40,7 +40,7 @@ pub struct Problem {
 }
 
 /// Orders to the kernel take a moment; a status in between is no fault.
-const SETTLING: Duration = Duration::from_secs(1);
+pub const SETTLING: Duration = Duration::from_secs(1);
 
 pub fn level(problems: &[Problem]) -> Level {
     problems.iter().map(|problem| problem.level).max().unwrap_or(Level::Well)
@@ -116,7 +116,8 @@ fn of_addresses(instance: &Instance, now: SystemTime) -> Vec<(Level, String)> {
     let mut found = Vec::new();
     let is_active = instance.state == "active";
     for known @ Address { address, installed, host, error, copies, .. } in &instance.addresses {
-        found.extend(answers::conflict(instance, known, now).map(|conflict| (Level::Degraded, conflict)));
+        let level = if known.conflict.as_ref().is_some_and(answers::lasts) { Level::Fault } else { Level::Degraded };
+        found.extend(answers::conflict(instance, known, now).map(|conflict| (level, conflict)));
         for copy in copies {
             // Two hosts answer for it then.
             let level = if is_active { Level::Degraded } else { Level::Fault };

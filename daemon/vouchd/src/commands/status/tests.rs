@@ -105,6 +105,11 @@ fn the_exit_status_is_that_of_the_worst_that_is_found() {
     let copies = json!([{ "interface": "eth0", "address": "192.0.2.100/24", "own": false }]);
     let mut backup_with_copy = backup(100, "192.0.2.1");
     backup_with_copy.push(("/instances/0/addresses/0/copies", copies.clone()));
+    let contested = |since: &str| {
+        json!({ "address": "192.0.2.100", "prefix": 32, "installed": true, "host": false, "error": null, "copies": [],
+            "conflict": { "mac": "02:00:00:00:00:66", "count": 2, "last": "2026-11-30T14:59:57.500Z",
+                "since": format!("2026-11-30T{since}Z") } })
+    };
     let mut elsewhere = peer("auth_password");
     elsewhere[0]["other_addresses"] = json!(true);
     let table: Vec<(&str, Changes, Level)> = vec![
@@ -144,6 +149,8 @@ fn the_exit_status_is_that_of_the_worst_that_is_found() {
         ("split brain", vec![("/instances/0/peers", peer("auth_password"))], Level::Fault),
         ("another virtual router with the same id", vec![("/instances/0/peers", elsewhere)], Level::Degraded),
         ("a backup beside two that claim", backup_beside, Level::Degraded),
+        ("a stray frame", vec![("/instances/0/addresses/0", contested("14:59:57.000"))], Level::Degraded),
+        ("another machine that goes on", vec![("/instances/0/addresses/0", contested("14:59:45.000"))], Level::Fault),
         ("a plugin in use", vec![("/plugins/0/error", json!("damaged"))], Level::Degraded),
         ("a plugin that no check uses", vec![("/plugins/1/error", json!("damaged"))], Level::Well),
         ("no instance", vec![("/instances", json!([]))], Level::Well),

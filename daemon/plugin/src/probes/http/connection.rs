@@ -80,14 +80,14 @@ pub(super) struct Failure {
 impl Connection {
     pub(super) async fn open(target: &Target, tls: Option<ClientConfig>, bound: usize) -> Result<Self, ProbeError> {
         let stream = connect::tcp(&target.addresses).await?;
-        let Some(config) = tls else { return Self::on(Box::new(stream), bound).await };
+        let Some(config) = tls else { return Self::on(Box::new(stream), bound, false).await };
         let name = ServerName::try_from(target.name.clone())
             .map_err(|_| ProbeError::Invalid(format!("{:?} is not a server name for TLS", target.name)))?;
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|e| from_tls(&e))?;
-        Self::on(Box::new(stream), bound).await
+        Self::on(Box::new(stream), bound, true).await
     }
 
-    pub(super) async fn on(wire: Box<dyn Wire>, bound: usize) -> Result<Self, ProbeError> {
+    pub(super) async fn on(wire: Box<dyn Wire>, bound: usize, is_tls: bool) -> Result<Self, ProbeError> {
         let meter = Meter::default();
         let (sender, connection) = Builder::new()
             .allow_obsolete_multiline_headers_in_responses(true)
@@ -96,7 +96,7 @@ impl Connection {
             .max_headers(MAX_HEADERS)
             .max_header_size(bound)
             .max_buf_size(bound.max(SMALLEST_BUFFER))
-            .handshake(TokioIo::new(Metered::new(wire, meter.clone())))
+            .handshake(TokioIo::new(Metered::new(wire, meter.clone(), is_tls)))
             .await
             .map_err(|error| failure(&error, &meter, bound))?;
         // Its errors are the exchange's, too.

@@ -91,11 +91,12 @@ impl Meter {
 pub(super) struct Metered {
     wire: Box<dyn Wire>,
     meter: Meter,
+    is_tls: bool,
 }
 
 impl Metered {
-    pub(super) fn new(wire: Box<dyn Wire>, meter: Meter) -> Self {
-        Metered { wire, meter }
+    pub(super) fn new(wire: Box<dyn Wire>, meter: Meter, is_tls: bool) -> Self {
+        Metered { wire, meter, is_tls }
     }
 }
 
@@ -113,8 +114,11 @@ impl AsyncRead for Metered {
         match Pin::new(&mut self.wire).poll_read(cx, buf) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Ok(())) => {}
-            // What came before counts, and where the head says how long the body is, hyper knows that it was cut.
-            Poll::Ready(Err(error)) if is_end(&error) => self.meter.exchange().end = error.raw_os_error(),
+            // What came before counts, and where the head says how long the body is, hyper knows that it was cut. Under TLS
+            // it is cut as well where the head does not say (RFC 9112 9.8).
+            Poll::Ready(Err(error)) if is_end(&error) && !self.is_tls => {
+                self.meter.exchange().end = error.raw_os_error()
+            }
             failed @ Poll::Ready(Err(_)) => return failed,
         }
         let came = &buf.filled()[before..];

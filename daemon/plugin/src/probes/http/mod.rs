@@ -221,7 +221,12 @@ fn bare(host: &str) -> &str {
 
 fn redirect_target(url: &Url, response: &reqwest::Response) -> Result<Option<Url>, ProbeError> {
     let Some(location) = response::location(response) else { return Ok(None) };
-    url.join(&location).map(Some).map_err(|e| ProbeError::Other(format!("redirected to {location:?}: {e}")))
+    let next = url.join(&location).map_err(|e| ProbeError::Other(format!("redirected to {location:?}: {e}")))?;
+    match next.scheme() {
+        "http" | "https" => Ok(Some(next)),
+        // The server's doing, whatever the check is granted.
+        scheme => Err(ProbeError::Other(format!("redirected to {location:?}: expected http or https, found {scheme}"))),
+    }
 }
 
 fn invalid(text: impl Into<String>) -> ProbeError {
@@ -434,6 +439,59 @@ mod tests {
         let wanted = Request { follow_redirects: 1, max_body_bytes: u32::MAX, ..request(&url, None) };
         let response = fetch(&Http::default(), wanted).await;
         assert!(matches!(&response, Ok(r) if r.status == 200 && r.body == b"here"), "{response:?}");
+    }
+
+    #[tokio::test]
+    async fn a_redirect_to_nowhere_is_the_servers_doing() {
+        for location in ["ftp://127.0.0.1/", "mailto:a@example.com", "file:///etc/passwd", "http://", "http://[::"] {
+            let (url, _) = server(move |mut stream| {
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = write!(stream, "HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
+            });
+            let response = fetch(&Http::default(), Request { follow_redirects: 1, ..request(&url, None) }).await;
+            assert!(
+                matches!(&response, Err(ProbeError::Other(text)) if text.contains(location)),
+                "{location}: {response:?}"
+            );
+        }
+    }
+
+    /// RFC 9112 9.8: without a length, only the peer's goodbye says that nothing was cut.
+    #[tokio::test]
+    async fn under_tls_a_body_without_a_length_ends_with_a_goodbye() {
+        const CHUNKS: &str = "Transfer-Encoding: chunked\r\n\r\n4\r\nhere\r\n0\r\n\r\n";
+        let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
+        let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certified.cert.der().clone()], key)
+            .unwrap();
+        let config = Arc::new(config);
+        for (rest, has_goodbye, is_whole) in [
+            ("\r\nhere", true, true),
+            ("\r\nhere", false, false),
+            ("Content-Length: 4\r\n\r\nhere", false, true),
+            (CHUNKS, false, true),
+        ] {
+            let config = Arc::clone(&config);
+            let (url, _) = server(move |peer| {
+                let session = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+                let mut stream = rustls::StreamOwned::new(session, peer);
+                let _ = stream.read(&mut [0; 4096]);
+                write!(stream, "HTTP/1.1 200 OK\r\n{rest}").unwrap();
+                if has_goodbye {
+                    stream.conn.send_close_notify();
+                }
+                stream.flush().unwrap();
+            });
+            let wanted = Request { tls_verify: false, ..request(&url.replace("http:", "https:"), None) };
+            match fetch(&Http::default(), wanted).await {
+                Ok(response) => assert!(is_whole && response.body == b"here", "{rest:?}"),
+                Err(error) => assert!(!is_whole && error.words().contains("within the HTTP answer"), "{error:?}"),
+            }
+        }
     }
 
     #[tokio::test]

@@ -128,7 +128,7 @@ mod tests {
             let _ = far.write_all(&data).await;
             if keep { Some(far) } else { None }
         });
-        let mut connection = Connection::on(Box::new(near), BOUND).await?;
+        let mut connection = Connection::on(Box::new(near), BOUND, false).await?;
         let request = Request::new(Method::GET, "http://a/".parse().unwrap());
         let wanted = Wanted { body: most, follow: false, bound: BOUND, keep };
         let answer = connection.exchange(request, wanted, Instant::now()).await.map_err(|f| f.error)?;

@@ -173,7 +173,7 @@ fn a_compiler_that_was_killed_is_tried_again() {
                 let message = check["message"].as_str().unwrap_or_default();
                 check["verdict"] == "waiting"
                     && message
-                        .starts_with("plugin own is to be compiled again after 1 s (the compiler was killed by SIGKILL")
+                        .starts_with("plugin own is to be loaded again after 1 s (the compiler was killed by SIGKILL")
             })
         })?;
         passes(&vouchd)?;

@@ -1,10 +1,14 @@
 //! Why a run was cut short, in words that an operator understands.
 
+use std::io;
+
+use nix::errno::Errno;
 use vouchd_config::Limits;
 use wasmtime::{PoolConcurrencyLimitError, ThrownException, Trap};
 use wasmtime_wasi::I32Exit;
 
 use crate::limiter::LimitHit;
+use crate::probes::error::lacking;
 use crate::text::cut;
 
 /// Longest reason in bytes; room for a whole `allow` line.
@@ -14,6 +18,9 @@ pub(crate) const MAX_REASON: usize = 2048;
 pub(crate) fn describe(error: &wasmtime::Error, limit_hit: Option<&LimitHit>, last_words: Option<&str>) -> String {
     if let Some(hit) = error.downcast_ref::<LimitHit>() {
         return hit.to_string();
+    }
+    if let Some(words) = hindrance(error, "running the plugin") {
+        return words;
     }
     // Not being able to grow is no end where garbage could be collected instead: a trap that follows has its own reason.
     if let (Some(hit), None) = (limit_hit, error.downcast_ref::<Trap>()) {
@@ -38,6 +45,17 @@ pub(crate) fn describe(error: &wasmtime::Error, limit_hit: Option<&LimitHit>, la
         Some(words) => cut(&format!("{what}; its last words: {words}"), MAX_REASON),
         None => cut(&what, MAX_REASON),
     }
+}
+
+/// What this host could not do, if that is behind the error: it says nothing about the plugin. Instances are made of
+/// descriptors, mappings and memory, any of which may be used up.
+pub(crate) fn hindrance(error: &wasmtime::Error, doing: &str) -> Option<String> {
+    let errno = error.chain().find_map(|cause| {
+        let of_system = cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+        of_system.or_else(|| cause.downcast_ref::<rustix::io::Errno>().map(|errno| errno.raw_os_error()))
+    })?;
+    let errno = Errno::from_raw(errno);
+    Some(lacking(errno, doing).unwrap_or_else(|| format!("this host failed at {doing}: {}", errno.desc())))
 }
 
 /// Whether an instance could not be made because its types are not those of the contract: nothing of it has run.
@@ -65,4 +83,25 @@ pub(crate) fn cpu_exceeded(limits: &Limits) -> String {
         "the plugin computed for longer than limits.cpu = {} ms allows; raise limits.cpu of this check, or fix the plugin",
         limits.cpu.as_millis()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_host_lacks_is_no_breach_of_the_contract() {
+        let of_library = wasmtime::Error::from(io::Error::from_raw_os_error(Errno::EMFILE as i32));
+        let of_kernel = wasmtime::Error::from(rustix::io::Errno::MFILE);
+        for error in [of_library.context("making a memory"), of_kernel.context("mapping it")] {
+            for words in [hindrance(&error, "starting it").unwrap(), describe(&error, None, Some("last words"))] {
+                assert!(words.starts_with("the checker has no file descriptor left, limit "), "{words}");
+            }
+        }
+        let error = wasmtime::Error::from(rustix::io::Errno::NOMEM);
+        assert_eq!(describe(&error, None, None), "this host has no memory left, for running the plugin");
+        let error = wasmtime::Error::msg("expected a function of 2 numbers");
+        assert_eq!(hindrance(&error, "starting it"), None);
+        assert!(describe(&error, None, None).starts_with("the plugin broke the contract"));
+    }
 }

@@ -26,6 +26,7 @@ use crate::load::{self, Entry, Kind, LoadError, Metadata};
 use crate::metered::{CpuExceeded, Metered};
 use crate::outcome::{LogLevel, LogLine, Outcome, Run, Watch};
 use crate::probes::Probes;
+use crate::probes::error::lacks;
 use crate::ready::Ready;
 use crate::state::{MAX_MEMO, RunState, Setting};
 use crate::text::{cut, line, metric_name};
@@ -33,6 +34,9 @@ use crate::turns::{Bell, Cut, Meter, Turns};
 
 /// A plugin gets this long to start when it is loaded, and as much CPU time as a check may use in a run.
 const START_TIME: Duration = Duration::from_secs(5);
+
+/// What the host is doing then, for people.
+const STARTING: &str = "starting the plugin";
 
 /// The cache gets this long to read or write a compiled plugin.
 const CACHE_TIME: Duration = Duration::from_secs(2);
@@ -265,6 +269,9 @@ impl Host {
         let adopted = self.adopt(&artefact, Origin::Cached, sha256.to_owned());
         adopted
             .inspect_err(|error| {
+                if matches!(error, LoadError::Hindered(_)) {
+                    return;
+                }
                 tracing::warn!("a compiled plugin from the cache is not used: {error}; compiling again");
                 let unfit = sha256.to_owned();
                 self.with_cache(move |cache| cache.remove(&unfit));
@@ -336,7 +343,7 @@ impl Host {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()
-            .map_err(|e| LoadError::Start(e.to_string()))?;
+            .map_err(|e| LoadError::Hindered(lacks(&e, STARTING).unwrap_or_else(|| e.to_string())))?;
         let meter = Meter::new(START_TIME);
         let setting = Setting {
             check: "load",
@@ -356,6 +363,9 @@ impl Host {
         });
         match started {
             Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(error))) if let Some(words) = failure::hindrance(&error, STARTING) => {
+                Err(LoadError::Hindered(words))
+            }
             // Types are compared when an instance is made.
             Ok(Ok(Err(error))) if failure::is_mismatch(&error) => {
                 Err(LoadError::Contract(error.root_cause().to_string()))
@@ -542,11 +552,17 @@ fn clean(report: types::Report) -> Report {
 }
 
 fn contract_error(error: wasmtime::Error) -> LoadError {
+    if let Some(words) = failure::hindrance(&error, STARTING) {
+        return LoadError::Hindered(words);
+    }
     LoadError::Contract(format!("`vouchd:check` {}: {}", offered_version(), line(error)))
 }
 
 /// Wasmtime checks the pool's bounds when code is loaded.
 fn unfit(error: &wasmtime::Error) -> LoadError {
+    if let Some(words) = failure::hindrance(error, STARTING) {
+        return LoadError::Hindered(words);
+    }
     let text = line(error);
     if text.contains("count of") || text.contains("transitively contains") {
         LoadError::TooMany(text)

@@ -66,3 +66,4 @@ pub use declared::{DeclarationError, damage, declared_params};
 pub use host::{Host, HostError, HostSettings, Origin, Plugin};
 pub use load::{Kind, LoadError, Metadata};
 pub use outcome::{LogLevel, LogLine, Outcome, Probe, ProcessHandle, Run, Watch};
+pub use probes::error::lacks;

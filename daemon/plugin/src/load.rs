@@ -88,7 +88,7 @@ pub enum LoadError {
     #[error("the compiler failed: {0}")]
     Compiler(String),
     /// By the host: says nothing about the file, which may be tried again.
-    #[error("could not be compiled: {0}")]
+    #[error("could not be loaded: {0}")]
     Hindered(String),
     #[error("no longer wanted")]
     Abandoned,

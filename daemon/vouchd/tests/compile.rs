@@ -186,6 +186,25 @@ fn a_description_that_leads_back_to_itself_is_damage_and_no_fault_of_the_compile
     assert!(matches!(&error, LoadError::Invalid(why) if why.contains("needs itself")), "{error:?}");
 }
 
+#[test]
+fn with_few_descriptors_a_plugin_is_compiled_or_the_lack_of_them_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("p.wasm");
+    fs::write(&file, program(2, 3)).unwrap();
+    let mut loaded = 0;
+    for limit in 4..20 {
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -n $0; exec \"$1\" plugin inspect \"$2\"", &limit.to_string()]);
+        let output = command.arg(env!("CARGO_BIN_EXE_vouchd")).arg(&file).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        let lack = format!("no file descriptor left, limit {limit}");
+        assert!(output.status.success() || said.contains(&lack), "{limit}: {said}");
+        loaded += usize::from(output.status.success());
+    }
+    assert!(loaded > 0, "fewer than the compiler allows itself are enough");
+}
+
 /// Killed when the test fails.
 struct Killed(Child);
 

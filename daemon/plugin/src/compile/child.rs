@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use nix::sys::prctl;
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::{getppid, gettid};
 use rustix::process::{Pid, setpriority_process};
@@ -16,6 +16,7 @@ use rustix::process::{Pid, setpriority_process};
 use super::{Head, compile_with, encode};
 use crate::engine;
 use crate::load::LoadError;
+use crate::probes::error::lacks;
 
 /// Most bytes that the child may write to one file: an artefact has three to four times the size of its plugin.
 pub(super) const MAX_OUTPUT: u64 = 512 << 20;
@@ -62,13 +63,20 @@ pub fn compile_as_child(job: CompileJob) -> io::Result<u8> {
         Err(error) if matches!(error.kind(), io::ErrorKind::OutOfMemory | io::ErrorKind::WouldBlock) => {
             Ok(OUT_OF_MEMORY)
         }
-        Ok(answer) => {
-            let answer = encode(answer).map_err(io::Error::other)?;
-            File::from(io::stdout().as_fd().try_clone_to_owned()?).write_all(&answer)?;
-            Ok(0)
-        }
-        Err(error) => Err(error),
+        Ok(answer) => write(answer),
+        Err(error) => match lacks(&error, "compiling") {
+            Some(words) => write(Err(LoadError::Hindered(words))),
+            None => Err(error),
+        },
     }
+}
+
+fn write(answer: Result<(Head, Vec<u8>), LoadError>) -> io::Result<u8> {
+    let answer = encode(answer).map_err(io::Error::other)?;
+    // Not another descriptor: there may be none left.
+    io::stdout().lock().write_all(&answer)?;
+    io::stdout().lock().flush()?;
+    Ok(0)
 }
 
 /// Out of memory: also `WouldBlock`, where there is none for another thread's stack.
@@ -111,14 +119,20 @@ fn confine(job: CompileJob) -> io::Result<()> {
         (Resource::RLIMIT_DATA, job.memory),
         (Resource::RLIMIT_AS, job.memory.saturating_add(RESERVED)),
     ] {
-        setrlimit(resource, limit, limit)?;
+        at_most(resource, limit, limit)?;
     }
     // At the lower one comes SIGXCPU, by which the parent knows; at the upper one SIGKILL.
-    setrlimit(Resource::RLIMIT_CPU, job.cpu, job.cpu + 1)?;
+    at_most(Resource::RLIMIT_CPU, job.cpu, job.cpu + 1)?;
     // If the machine runs out of memory, this is what it can do without; not everywhere may that be said.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     prctl::set_dumpable(false)?;
     Ok(())
+}
+
+/// Sets a limit, but none above the one that there is: nobody but root may do that.
+fn at_most(resource: Resource, soft: u64, hard: u64) -> nix::Result<()> {
+    let (_, most) = getrlimit(resource)?;
+    setrlimit(resource, soft.min(most), hard.min(most))
 }
 
 /// For [`CompileJob::cpu`]: whole seconds, at least one.

@@ -17,6 +17,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use super::child::{MAX_OUTPUT, OUT_OF_MEMORY, seconds};
 use super::{Artefact, CompileLimits};
 use crate::load::LoadError;
+use crate::probes::error::lacks;
 use crate::text::cut;
 
 /// What is read of a child's last words.
@@ -39,7 +40,10 @@ pub(super) fn compile(
     bytes: &[u8],
     abandon: &AtomicBool,
 ) -> Result<Artefact, LoadError> {
-    let failed = |e: io::Error| LoadError::Hindered(format!("the compiler can't be started: {e}"));
+    let failed = |e: io::Error| {
+        let words = lacks(&e, "starting the compiler");
+        LoadError::Hindered(words.unwrap_or_else(|| format!("the compiler can't be started: {e}")))
+    };
     let input = memory_file(bytes).map_err(failed)?;
     let output = memory_file(b"").map_err(failed)?;
     let words = memory_file(b"").map_err(failed)?;
@@ -50,9 +54,9 @@ pub(super) fn compile(
         let _ = child.kill();
         let _ = child.wait();
     }
-    match ended.map_err(|e| LoadError::Compiler(e.to_string()))? {
+    match ended.map_err(failed)? {
         Ended::ByItself(status) if status.success() => {
-            let answer = read(&output, MAX_OUTPUT + 1).map_err(|e| LoadError::Compiler(e.to_string()))?;
+            let answer = read(&output, MAX_OUTPUT + 1).map_err(failed)?;
             Artefact::decode(answer).map_err(|e| LoadError::Compiler(format!("its answer can't be read: {e}")))?
         }
         Ended::ByItself(status) => {

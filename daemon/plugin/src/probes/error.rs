@@ -171,6 +171,11 @@ pub(crate) fn lacking(errno: Errno, doing: &str) -> Option<String> {
     })
 }
 
+/// What this host has run out of, if that is what an error says that came up while it was `doing` something.
+pub fn lacks(error: &io::Error, doing: &str) -> Option<String> {
+    lacking(Errno::from_raw(error.raw_os_error()?), doing)
+}
+
 /// The user in whose name probes are made, for people.
 pub(crate) fn who() -> String {
     let uid = nix::unistd::geteuid();

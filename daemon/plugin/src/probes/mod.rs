@@ -7,7 +7,7 @@ mod certificate;
 mod connect;
 #[cfg(test)]
 mod endless;
-mod error;
+pub(crate) mod error;
 pub(crate) mod files;
 pub(crate) mod http;
 pub(crate) mod network;

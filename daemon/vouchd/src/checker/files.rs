@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, bail, ensure};
 use nix::errno::Errno;
 use sha2::{Digest, Sha256};
-use vouchd_plugin::Aside;
+use vouchd_plugin::{Aside, lacks};
 
 use super::signature::signature_of;
 
@@ -199,9 +199,45 @@ pub enum Contents {
     Changed,
 }
 
-/// The bytes of the file as it was seen. Errors say what is wrong with the file in words.
-pub fn read(candidate: &Candidate) -> Result<Contents, String> {
-    let failed = |error: io::Error| format!("can't be read: {error}");
+/// Why a file is not read, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unread {
+    /// Known until the file changes.
+    Unfit(String),
+    /// The host could not: says nothing about the file, which may be tried again as it is.
+    Hindered(String),
+}
+
+impl Unread {
+    pub fn of(error: &io::Error, path: &Path) -> Self {
+        use Errno::{EACCES, EISDIR, ELOOP, ENODEV, ENOENT, ENOTDIR, ENXIO, EPERM};
+        // What makes these pass is seen as a change of the file.
+        const OF_FILE: [Errno; 8] = [EACCES, EISDIR, ELOOP, ENODEV, ENOENT, ENOTDIR, ENXIO, EPERM];
+        if error.raw_os_error().is_none_or(|errno| OF_FILE.contains(&Errno::from_raw(errno))) {
+            return Unread::Unfit(error.to_string());
+        }
+        let words = lacks(error, &format!("reading {}", path.display()));
+        Unread::Hindered(words.unwrap_or_else(|| error.to_string()))
+    }
+
+    /// The same with other words.
+    pub fn map(self, words: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Unread::Unfit(text) => Unread::Unfit(words(text)),
+            Unread::Hindered(text) => Unread::Hindered(words(text)),
+        }
+    }
+
+    pub fn into_words(self) -> String {
+        match self {
+            Unread::Unfit(words) | Unread::Hindered(words) => words,
+        }
+    }
+}
+
+/// The bytes of the file as it was seen.
+pub fn read(candidate: &Candidate) -> Result<Contents, Unread> {
+    let failed = |error: io::Error| Unread::of(&error, &candidate.path).map(|words| format!("can't be read: {words}"));
     let mut file = match open(&candidate.path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Contents::Changed),
@@ -214,7 +250,7 @@ pub fn read(candidate: &Candidate) -> Result<Contents, String> {
     }
     if candidate.stamp.size > MAX_SIZE {
         let (size, limit) = (candidate.stamp.size >> 20, MAX_SIZE >> 20);
-        return Err(format!("too large: {size} MiB; expected at most {limit} MiB"));
+        return Err(Unread::Unfit(format!("too large: {size} MiB; expected at most {limit} MiB")));
     }
     let mut bytes = Vec::new();
     file.by_ref().take(MAX_SIZE).read_to_end(&mut bytes).map_err(failed)?;
@@ -287,7 +323,8 @@ mod tests {
         std::os::unix::fs::symlink("good.wasm/below", dir.path().join("through.wasm")).unwrap();
         let found = list(dir.path(), Rule::NoFile).unwrap().unwrap();
         assert_eq!(found.keys().collect::<Vec<_>>(), ["circle", "good", "through"]);
-        assert!(read(&found["through"]).unwrap_err().starts_with("can't be read"));
+        let error = read(&found["through"]).unwrap_err();
+        assert!(matches!(&error, Unread::Unfit(why) if why.starts_with("can't be read")), "{error:?}");
         assert!(matches!(read(&found["good"]), Ok(Contents::Whole(_))));
     }
 
@@ -308,6 +345,21 @@ mod tests {
         fs::remove_file(&path).unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
         assert!(matches!(read(&seen), Ok(Contents::Changed)));
+    }
+
+    #[test]
+    fn what_the_host_can_not_do_is_told_from_what_is_wrong_with_the_file() {
+        let of = |errno: Errno| Unread::of(&errno.into(), Path::new("/p/a.wasm"));
+        use Errno::{EAGAIN, EINTR, EIO, EMFILE, ENFILE, ENOMEM, ESTALE, ETIMEDOUT};
+        for errno in [EMFILE, ENFILE, ENOMEM, EIO, EAGAIN, ETIMEDOUT, ESTALE, EINTR] {
+            assert!(matches!(of(errno), Unread::Hindered(_)), "{errno}");
+        }
+        for errno in [Errno::EACCES, Errno::EPERM, Errno::ENOENT, Errno::ELOOP, Errno::EISDIR, Errno::ENOTDIR] {
+            assert!(matches!(of(errno), Unread::Unfit(_)), "{errno}");
+        }
+        let words = of(EMFILE).into_words();
+        assert!(words.starts_with("the checker has no file descriptor left, limit "), "{words}");
+        assert!(words.contains("for reading /p/a.wasm"), "{words}");
     }
 
     #[test]

@@ -28,8 +28,8 @@ const REMEMBERED: usize = 1000;
 
 /// Pauses before a file is compiled again after the host has hindered that; from then on it can't be used, and is tried
 /// after each [`RARELY`].
-const AGAIN: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(10), Duration::from_secs(60)];
-const RARELY: Duration = Duration::from_secs(60);
+pub(super) const AGAIN: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(10), Duration::from_secs(60)];
+pub(super) const RARELY: Duration = Duration::from_secs(60);
 
 const COMPILING: &str = "is being compiled";
 
@@ -64,10 +64,10 @@ impl Hindered {
         let why = &self.why;
         match pauses.get(self.tries - 1) {
             Some(pause) => {
-                Loading::Underway { what: format!("is to be compiled again after {} s ({why})", pause.as_secs()) }
+                Loading::Underway { what: format!("is to be loaded again after {} s ({why})", pause.as_secs()) }
             }
             None => Loading::Failing {
-                error: format!("could not be compiled, {} times: {why}; tried again every minute", pauses.len() + 1),
+                error: format!("could not be loaded, {} times: {why}; tried again every minute", pauses.len() + 1),
             },
         }
     }
@@ -364,7 +364,7 @@ mod tests {
             assert!(begun.elapsed() + Duration::from_millis(10) > scene.loader.pauses[tries - 1], "try {tries}");
         }
         let error = scene.load("killed").unwrap().unwrap_err();
-        assert!(error.starts_with("could not be compiled, 4 times: the compiler was killed by SIGKILL"), "{error}");
+        assert!(error.starts_with("could not be loaded, 4 times: the compiler was killed by SIGKILL"), "{error}");
         assert!(!scene.loader.is_due("killed"), "tried again in a minute");
         assert_eq!(scene.load("quick"), Some(Ok("quick".to_owned())), "and keeps nobody waiting");
     }

@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use vouchd_plugin::Aside;
+use vouchd_plugin::{Aside, lacks};
 
-use super::files::{self, Candidate, Contents, Proof, Rule};
+use super::files::{self, Candidate, Contents, Proof, Rule, Unread};
+use super::loading::{AGAIN, RARELY};
 use super::signature::Keys;
 use crate::pipe::{LoadedPlugin, Pending, PluginState};
 
@@ -136,6 +137,8 @@ pub struct Shelf<L> {
     aside: Aside,
     /// As they were told last.
     problems: Vec<String>,
+    reader: fn(&Candidate) -> Result<Contents, Unread>,
+    pauses: [Duration; 3],
 }
 
 /// The plugin files of a directory, by plugin name.
@@ -163,8 +166,10 @@ struct Entry {
     underway: Option<String>,
     /// What is awaited, as it was told.
     pending: Option<Pending>,
-    /// Not to be read before: its file system does not answer.
+    /// Not to be read before: its file system does not answer, or the host could not read it.
     again_at: Option<Instant>,
+    /// How often the host could not.
+    hindered: usize,
     missing_since: Option<Instant>,
     loaded: Option<LoadedPlugin>,
     error: Option<String>,
@@ -195,6 +200,8 @@ impl<L: Load> Shelf<L> {
             ready_by: Some(now + Duration::from_secs(1)),
             aside: Aside::default(),
             problems: Vec::new(),
+            reader: files::read,
+            pauses: AGAIN,
         }
     }
 
@@ -303,6 +310,7 @@ impl<L: Load> Shelf<L> {
                 underway: None,
                 pending: None,
                 again_at: None,
+                hindered: 0,
                 missing_since: None,
                 loaded: None,
                 error: None,
@@ -350,7 +358,8 @@ impl<L: Load> Shelf<L> {
             return Attempt::Done;
         }
         let (seen, keys) = (entry.seen.clone(), self.keys.clone());
-        let read = move || match files::read(&seen) {
+        let reader = self.reader;
+        let read = move || match reader(&seen) {
             Ok(Contents::Changed) => None,
             Ok(Contents::Whole(bytes)) => Some(match (&seen.proof, &keys) {
                 (Proof::Signature(_), Some(keys)) => keys.check(&seen.path, &bytes).map(|()| bytes),
@@ -360,7 +369,11 @@ impl<L: Load> Shelf<L> {
         };
         let path = &entry.seen.path;
         let bytes = match self.aside.wait(&format!("read {}", path.display()), path, READ_TIME, read) {
-            Ok(Some(bytes)) => bytes,
+            Ok(Some(Err(Unread::Hindered(why)))) => {
+                entry.put_off(name, &why, self.pauses, emit);
+                return Attempt::Changed;
+            }
+            Ok(Some(bytes)) => bytes.map_err(Unread::into_words),
             Ok(None) => return Attempt::Changed,
             Err(_) => {
                 let error = "can't be read: its file system does not answer".to_owned();
@@ -372,7 +385,7 @@ impl<L: Load> Shelf<L> {
                 return Attempt::Changed;
             }
         };
-        entry.again_at = None;
+        (entry.again_at, entry.hindered) = (None, 0);
         entry.tried = Some(entry.seen.clone());
         // Tried again from time to time: what is known of it stays until that changes.
         let is_failing = entry.underway.take().is_some() && entry.pending.is_none();
@@ -464,9 +477,26 @@ impl Entry {
             underway: None,
             pending: None,
             again_at: None,
+            hindered: 0,
             missing_since: None,
             loaded: None,
             error: None,
+        }
+    }
+
+    /// The host could not read it. It is tried again, as it is, after longer and longer pauses.
+    fn put_off<P>(&mut self, name: &str, why: &str, pauses: [Duration; 3], emit: &mut dyn FnMut(Event<P>)) {
+        (self.tried, self.underway) = (None, None);
+        let pause = pauses.get(self.hindered).copied();
+        self.again_at = Some(Instant::now() + pause.unwrap_or(RARELY));
+        self.hindered += 1;
+        if let Some(pause) = pause {
+            return self.awaits(name, &format!("is to be read again after {} s ({why})", pause.as_secs()), true, emit);
+        }
+        let error = format!("{why}; tried again every minute");
+        if self.pending.take().is_some() || self.error.as_ref() != Some(&error) {
+            self.error = Some(error);
+            emit(Event::Kept { state: self.state(name) });
         }
     }
 
@@ -529,6 +559,9 @@ fn describe(directory: &Path, error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::NotADirectory {
         return format!("plugin directory {} is not a directory", directory.display());
     }
+    if let Some(words) = lacks(error, &format!("reading the plugin directory {}", directory.display())) {
+        return words;
+    }
     format!(
         "plugin directory {} can't be read by the checker's user ({error}); make it readable for all users",
         directory.display()
@@ -538,3 +571,6 @@ fn describe(directory: &Path, error: &io::Error) -> String {
 fn unix_time() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
+
+#[cfg(test)]
+mod tests;

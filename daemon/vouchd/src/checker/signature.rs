@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 use minisign_verify::{Error, PublicKey, Signature};
 
+use super::files::Unread;
+
 /// A signature has about 300 bytes.
 const MAX_SIZE: u64 = 4096;
 
@@ -33,12 +35,20 @@ impl Keys {
     }
 
     /// Whether the plugin in `bytes`, read from `path`, was signed with one of these keys; else why not, in words.
-    pub fn check(&self, path: &Path, bytes: &[u8]) -> Result<(), String> {
+    pub fn check(&self, path: &Path, bytes: &[u8]) -> Result<(), Unread> {
         let place = signature_of(path);
-        let text = read(&place).map_err(|error| {
-            format!("not signed: expected {} with a signature by one of daemon.plugin_keys: {error}", place.display())
+        let text = read(&place).map_err(|error| match Unread::of(&error, &place) {
+            Unread::Unfit(words) => Unread::Unfit(format!(
+                "not signed: expected {} with a signature by one of daemon.plugin_keys: {words}",
+                place.display()
+            )),
+            hindered => hindered.map(|words| format!("its signature can't be read: {words}")),
         })?;
-        let signature = Signature::decode(&text)
+        self.check_text(&place, &text, bytes).map_err(Unread::Unfit)
+    }
+
+    fn check_text(&self, place: &Path, text: &str, bytes: &[u8]) -> Result<(), String> {
+        let signature = Signature::decode(text)
             .map_err(|error| format!("{} is not a signature of minisign: {error}", place.display()))?;
         let mut last = Error::UnexpectedKeyId;
         for key in self.0.iter() {
@@ -129,7 +139,7 @@ fhb0bXkxpkhF2RGpwvN6WnUyw0Radm8L8PpJz+ra/88JN0Fo7EMRY5rUhEUlgslZMj0owGYUevmqADre
         ];
         for (signature, bytes, trusted, expected) in table {
             fs::write(dir.path().join("p.wasm.minisig"), signature).unwrap();
-            let checked = keys(trusted).check(&path, bytes.as_bytes());
+            let checked = keys(trusted).check(&path, bytes.as_bytes()).map_err(Unread::into_words);
             match expected {
                 None => assert_eq!(checked, Ok(()), "{signature}"),
                 Some(words) => assert!(checked.as_ref().unwrap_err().contains(words), "{words}: {checked:?}"),
@@ -141,7 +151,7 @@ fhb0bXkxpkhF2RGpwvN6WnUyw0Radm8L8PpJz+ra/88JN0Fo7EMRY5rUhEUlgslZMj0owGYUevmqADre
     fn a_missing_or_unreadable_signature_names_the_file_that_is_expected() {
         let dir = tempfile::tempdir().unwrap();
         let (path, place) = (dir.path().join("p.wasm"), dir.path().join("p.wasm.minisig"));
-        let error = keys(&[KEY]).check(&path, b"good 1").unwrap_err();
+        let error = keys(&[KEY]).check(&path, b"good 1").unwrap_err().into_words();
         assert!(error.starts_with(&format!("not signed: expected {}", place.display())), "{error}");
         nix::unistd::mkfifo(&place, nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert!(keys(&[KEY]).check(&path, b"good 1").is_err());

@@ -369,6 +369,17 @@ fn what_nobody_may_ever_write_to_is_not_waited_for() {
 }
 
 #[test]
+fn the_summary_says_that_there_is_more() {
+    system_test("many lines", &[Need::Vouchd], |_| {
+        for (lines, words) in [(20, "standard input: 20 errors, "), (21, "standard input: 20 errors and more, ")] {
+            let (code, said) = config_check(&["-"], &"priority 100\n".repeat(lines))?;
+            ensure!(code == Some(2) && said.contains(words), "{lines}: {code:?}: {said}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
 fn a_user_that_does_not_exist_is_told() {
     system_test("no such user", &[Need::Vouchd], |_| {
         let (code, said) = config_check(&["-"], "[daemon]\nuser = \"nosuchuser\"\n")?;

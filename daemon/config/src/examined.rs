@@ -10,6 +10,8 @@ pub struct Examined {
     /// Without what has errors.
     pub config: Config,
     pub errors: Vec<Problem>,
+    /// There are more errors, in a file with many lines that can't be read.
+    pub has_more: bool,
     /// The main file could be read, so that [`Config::daemon`] is what the operator wants.
     pub daemon_is_known: bool,
 }

@@ -22,6 +22,8 @@ use crate::syntax::truth;
 pub(crate) struct Problems {
     pub errors: Vec<Problem>,
     pub warnings: Vec<Problem>,
+    /// There are more errors than are told.
+    pub has_more: bool,
 }
 
 impl Problems {

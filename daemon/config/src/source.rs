@@ -26,14 +26,29 @@ impl Source {
             let source = Arc::new(Source { path, text });
             Problem { place: Some(Place::new(&source, at..at + 1)), subject: String::new(), message }
         };
+        const UTF_32: &str = "this file is in UTF-32; expected UTF-8: convert it, `iconv -f UTF-32 -t UTF-8`";
+        if bytes.starts_with(b"\xff\xfe\0\0") || bytes.starts_with(b"\0\0\xfe\xff") {
+            return Err(problem(path, String::new(), 0, UTF_32.to_owned()));
+        }
+        if let Some(kind) = other_kind(&bytes) {
+            let message = format!("this is {kind}; expected a configuration");
+            return Err(problem(path, String::new(), 0, message));
+        }
         if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
             return Err(problem(path, String::new(), 0, UTF_16.to_owned()));
         }
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").map(<[u8]>::to_vec).unwrap_or(bytes);
+        // Tools that add one may do so again.
+        let mut text = bytes.as_slice();
+        while let Some(rest) = text.strip_prefix(b"\xef\xbb\xbf") {
+            text = rest;
+        }
+        let bytes = text.to_vec();
         if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
             let message = if bytes.starts_with(b"\0asm") {
                 "this is a WebAssembly file; expected a configuration: plugins go into plugin_dir".to_owned()
-            } else if bytes.iter().filter(|byte| **byte == 0).count() * 3 > bytes.len() {
+            } else if is_wide(&bytes, 4) {
+                UTF_32.to_owned()
+            } else if is_wide(&bytes, 2) {
                 UTF_16.to_owned()
             } else {
                 "a NUL byte; expected text: was the file damaged, by a crash or a full disk?".to_owned()
@@ -53,6 +68,28 @@ impl Source {
             problem(path, String::from_utf8_lossy(&bytes).into_owned(), at, message)
         })
     }
+}
+
+/// What a file is that is no text, by how it begins.
+fn other_kind(bytes: &[u8]) -> Option<&'static str> {
+    const KINDS: [(&[u8], &str); 6] = [
+        (b"\x7fELF", "a program"),
+        (b"\x1f\x8b", "a file compressed with gzip"),
+        (b"\x28\xb5\x2f\xfd", "a file compressed with zstd"),
+        (b"\xfd7zXZ", "a file compressed with xz"),
+        (b"BZh", "a file compressed with bzip2"),
+        (b"PK\x03\x04", "a ZIP archive"),
+    ];
+    KINDS.iter().find(|(start, _)| bytes.starts_with(start)).map(|(_, kind)| *kind)
+}
+
+/// Whether it is text with characters of so many bytes each, of which all but one are nearly always 0.
+fn is_wide(bytes: &[u8], width: usize) -> bool {
+    let zeros = |at: usize| bytes.iter().skip(at).step_by(width).filter(|byte| **byte == 0).count();
+    let characters = bytes.len() / width;
+    let mostly_zero = |at: &usize| zeros(*at) * 10 >= characters * 9;
+    let columns = (0..width).filter(mostly_zero).count();
+    characters > 0 && columns == width - 1
 }
 
 /// A stretch of a file.

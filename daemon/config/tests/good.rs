@@ -432,6 +432,11 @@ fn a_file_that_is_not_there_or_not_text_is_an_error_with_its_place() {
         (b"# a\n[check.\xe4]\n", "2:8", "the byte 0xE4 is not UTF-8"),
         (b"# \xc3\xbc\n\xc3\xbc = 1\x00\n", "2:6", "a NUL byte"),
         (b"\xff\xfe[\0a\0]\0", "1:1", "UTF-16"),
+        (b"\xff\xfe\0\0[\0\0\0a\0\0\0]\0\0\0", "1:1", "UTF-32"),
+        (b"[\0\0\0a\0\0\0]\0\0\0", "1:2", "UTF-32"),
+        (b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0>\0", "1:1", "this is a program"),
+        (b"\x1f\x8b\x08", "1:1", "compressed with gzip"),
+        (b"\0\0\0\0\0\0", "1:1", "a NUL byte"),
         (b"[\0a\0]\0", "1:2", "UTF-16"),
         (b"\0asm\x0d\0\x01\0", "1:1", "this is a WebAssembly file"),
     ] {
@@ -441,7 +446,9 @@ fn a_file_that_is_not_there_or_not_text_is_an_error_with_its_place() {
         assert!(shown.contains(words), "{words:?} expected:\n{shown}");
     }
     // A byte order mark is none of TOML's business, and moves no column.
-    fs::write(&main, b"\xef\xbb\xbfcolour = 1\n").expect("written");
-    let shown = load(&main).expect_err("an unknown key").to_string();
-    assert!(shown.starts_with(&format!("{}:1:1: colour: unknown key", main.display())), "{shown}");
+    for marks in ["\u{feff}", "\u{feff}\u{feff}"] {
+        fs::write(&main, format!("{marks}colour = 1\n")).expect("written");
+        let shown = load(&main).expect_err("an unknown key").to_string();
+        assert!(shown.starts_with(&format!("{}:1:1: colour: unknown key", main.display())), "{shown}");
+    }
 }

@@ -52,6 +52,15 @@ fn what_was_meant_by_a_line_is_said() {
         ("[instance.other", 1, "expected ] at the end of a table's name: [instance.other]"),
         ("[instance other]", 1, "expected a dot and no blank in a table's name: [instance.other]"),
         ("[instance.\"other\"", 1, ""),
+        ("<<<<<<< HEAD", 1, "the mark of a merge that is not finished"),
+        ("=======", 1, "the mark of a merge"),
+        (">>>>>>> main", 1, "the mark of a merge"),
+        ("priority = {{ priority }}", 1, "this is a template's"),
+        ("{% if a %}", 1, "this is a template's"),
+        ("interface = ${IFACE}", 13, "variables are not replaced"),
+        ("addresses = [\"192.0.2.1\",", 13, "this list is not closed"),
+        ("addresses = [", 13, "this list is not closed"),
+        ("addresses = [\"192.0.2.1]", 14, "the text is not closed"),
     ] {
         let text = format!("[instance.web]\n{line}\npriority = 1\n");
         let shown = errors(&[("v.toml", &text)]).to_string();
@@ -91,6 +100,7 @@ fn files_of_another_format_are_recognised() {
         ("{\n  \"instance\": { \"web\": {} }\n}\n", "1:1", "this looks like JSON"),
         ("[\n  { \"a\": 1 }\n]\n", "1:1", "this looks like JSON"),
         ("; a comment\n[web]\ninterface=eth0\npriority=100\npath=/run/x\n", "2:1", "this looks like an INI file"),
+        ("[a]\rb = 1\r", "1:4", "a carriage return"),
         ("<?xml version=\"1.0\"?>\n<a/>\n", "1:1", "this looks like XML"),
     ] {
         let errors = errors(&[("v.toml", text)]);
@@ -134,4 +144,19 @@ fn a_file_named_by_mistake_gets_an_answer_of_bearable_size() {
     }
     let shown = errors(&[("v.toml", &unknown)]).to_string();
     assert!(shown.ends_with("and 49900 more"), "{}", &shown[shown.len() - 80..]);
+}
+
+#[test]
+fn one_mistake_is_one_error_where_it_was_made() {
+    let list = "[instance.web]\naddresses = [\n  \"192.0.2.1\",\n\npriority = 1\nversion = 2\n[check.c]\nrise = 1\n";
+    let twice = "[check.c]\nplugin = \"p\"\nrise = 1\n[check.d]\nplugin = \"p\"\n[check.c]\nplugin = \"p\"\nrise = 1\n";
+    for (text, place, words) in [
+        (list, "2:13", "this list is not closed; expected ] at its end"),
+        (twice, "6:1", "[check.c] is there twice, first in line 1"),
+    ] {
+        let errors = errors(&[("v.toml", text)]);
+        let shown = errors.to_string();
+        assert_eq!(errors.problems().len(), 1, "{shown}");
+        assert!(shown.starts_with(&format!("v.toml:{place}: ")) && shown.contains(words), "{shown}");
+    }
 }

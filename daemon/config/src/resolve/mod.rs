@@ -38,7 +38,7 @@ pub fn resolve(files: Vec<(PathBuf, String)>) -> Result<Config, Errors> {
 /// Everything that can be understood of files that were read; `unread` says what is wrong with those that could not be.
 pub(crate) fn examine(main: &Path, sources: Vec<Source>, unread: Vec<Problem>) -> Examined {
     let sources: Vec<Arc<Source>> = sources.into_iter().map(Arc::new).collect();
-    let mut problems = Problems { errors: unread, warnings: Vec::new() };
+    let mut problems = Problems { errors: unread, warnings: Vec::new(), has_more: false };
     let documents: Vec<(&Arc<Source>, Spanned<DeTable<'_>>)> =
         sources.iter().filter_map(|source| Some((source, parse(source, &mut problems)?))).collect();
     // What can't be read may hold what the others refer to: no use in complaining about that.
@@ -84,7 +84,7 @@ pub(crate) fn examine(main: &Path, sources: Vec<Source>, unread: Vec<Problem>) -
         lint::same_address_elsewhere(&instances, &instances_at, &mut problems);
         notes = lint::weights(&instances, &instances_at);
     }
-    let Problems { errors, warnings } = problems;
+    let Problems { errors, warnings, has_more } = problems;
     let files = sources.iter().map(|source| source.path.clone()).collect();
     let config = Config {
         daemon,
@@ -98,7 +98,7 @@ pub(crate) fn examine(main: &Path, sources: Vec<Source>, unread: Vec<Problem>) -
         instances_at,
         access: Vec::new(),
     };
-    Examined { config, errors, daemon_is_known: documents.iter().any(|(source, _)| source.path == main) }
+    Examined { config, errors, has_more, daemon_is_known: documents.iter().any(|(source, _)| source.path == main) }
 }
 
 /// The tables `[kind.NAME]` of all files.

@@ -8,6 +8,12 @@ const TABLE: &str = "the manual's page on configuration has a table \"Coming fro
 
 /// Where the format shows, and what to do. Only for a text that is not TOML.
 pub(super) fn other_than_toml(text: &str) -> Option<(Range<usize>, String)> {
+    let is_bare = |(at, _): &(usize, &str)| !text[at + 1..].starts_with('\n');
+    if let Some((at, _)) = text.match_indices('\r').find(is_bare) {
+        let message = "a carriage return that is no part of a line's end; expected lines that end in a line feed: \
+                       convert them, `tr '\\r' '\\n'`";
+        return Some((at..at + 1, message.to_owned()));
+    }
     // Lines of another format inside a TOML file get their hints where they stand.
     let ours =
         lines(text).any(|(_, line)| ["[daemon", "[check", "[instance"].iter().any(|ours| line.starts_with(ours)));
@@ -19,9 +25,9 @@ pub(super) fn other_than_toml(text: &str) -> Option<(Range<usize>, String)> {
     }
     let (at, first) = lines(text).find(|(_, line)| !line.is_empty() && !is_comment(line))?;
     let looks_like = match first.as_bytes()[0] {
-        b'{' => "JSON",
+        b'{' if !is_template(first) => "JSON",
         b'[' if matches!(first.as_bytes().get(1), None | Some(b'{')) => "JSON",
-        b'<' => "XML",
+        b'<' if !is_merge_mark(first) => "XML",
         _ if !ours && first.starts_with("---") => "YAML",
         _ if !ours && mostly(text, is_yaml) => "YAML",
         _ if !ours && mostly(text, is_ini) && lines(text).any(|(_, line)| is_bare_text(line)) => "an INI file",
@@ -33,6 +39,16 @@ pub(super) fn other_than_toml(text: &str) -> Option<(Range<usize>, String)> {
          or interface = \"eth0\""
     );
     Some((at..at + first.len(), message))
+}
+
+/// `<<<<<<< HEAD`, `=======`, `>>>>>>> branch`
+pub(super) fn is_merge_mark(line: &str) -> bool {
+    ["<<<<<<<", "=======", ">>>>>>>", "|||||||"].iter().any(|mark| line.starts_with(mark))
+}
+
+/// `{{ ... }}` or `{% ... %}`
+pub(super) fn is_template(line: &str) -> bool {
+    line.contains("{{") && line.contains("}}") || line.contains("{%") && line.contains("%}")
 }
 
 /// Trimmed, each with where it begins.

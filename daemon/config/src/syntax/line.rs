@@ -2,13 +2,15 @@
 
 use std::ops::Range;
 
+use super::format;
 use crate::{hints, secrets};
 
 /// Where in the line, and what to write. `before`: the file up to it. `at`: where the parser stumbled. None: nothing better
 /// than its own words.
 pub(super) fn explain(before: &str, line: &str, at: usize) -> Option<(Range<usize>, String)> {
     let code = Code::of(line);
-    odd_sign(&code)
+    left_over(&code)
+        .or_else(|| odd_sign(&code))
         .or_else(|| comment(&code))
         .or_else(|| keepalived(&code))
         .or_else(|| header(&code))
@@ -16,6 +18,12 @@ pub(super) fn explain(before: &str, line: &str, at: usize) -> Option<(Range<usiz
         .or_else(|| unquoted(&code, at, secrets::without_secrets(before, line) != line))
         .or_else(|| unclosed(&code))
         .or_else(|| no_value(&code))
+}
+
+/// What of a line is neither in quotes nor a comment. None: a string does not end on it.
+pub(super) fn bare(line: &str) -> Option<Vec<(usize, char)>> {
+    let code = Code::of(line);
+    code.unclosed.is_none().then_some(code.bare)
 }
 
 /// A line, and what of it is neither in quotes nor a comment.
@@ -77,6 +85,22 @@ impl<'a> Code<'a> {
 }
 
 type Advice = Option<(Range<usize>, String)>;
+
+/// What another program should have taken away.
+fn left_over(code: &Code<'_>) -> Advice {
+    let all = || 0..code.line.len();
+    if format::is_merge_mark(code.line) {
+        let message = "this is the mark of a merge that is not finished; keep one of the two sides, and no mark";
+        return Some((all(), message.to_owned()));
+    }
+    let bare: String = code.bare.iter().map(|(_, c)| *c).collect();
+    if format::is_template(&bare) {
+        return Some((all(), "this is a template's; expected the file that is made of it".to_owned()));
+    }
+    let at = code.find_text("${")?;
+    let end = code.line[at..].find('}').map_or(code.line.len(), |length| at + length + 1);
+    Some((at..end, "variables are not replaced in this file; expected the value itself".to_owned()))
+}
 
 fn odd_sign(code: &Code<'_>) -> Advice {
     const QUOTES: [char; 12] = ['“', '”', '„', '‟', '‘', '’', '‚', '‛', '«', '»', '″', '＂'];

@@ -51,16 +51,28 @@ pub(crate) fn parse<'a>(source: &'a Arc<Source>, problems: &mut Problems) -> Opt
         }
     }
     told.sort_by_key(|mistake| mistake.line.start);
+    problems.has_more |= told.len() > MOST_ERRORS;
     problems.errors.extend(told.into_iter().map(|mistake| mistake.problem).take(MOST_ERRORS));
     None
 }
 
 fn collect(source: &Arc<Source>, text: &str, errors: &[Error], told: &mut Vec<Mistake>) {
+    let unclosed = unclosed_list(source, text);
     for error in errors {
         let span = error.span().unwrap_or(0..0);
         let line = line_around(text, span.start);
         // What follows on the same line comes of the same mistake.
-        if told.len() >= MOST_ERRORS || told.iter().any(|other| other.line.start == line.start) {
+        if told.len() > MOST_ERRORS || told.iter().any(|other| other.line.contains(&line.start)) {
+            continue;
+        }
+        // Nothing behind it means what it says.
+        if unclosed.as_ref().is_some_and(|list| list.line.start <= line.start) {
+            continue;
+        }
+        if error.message() == DUPLICATE
+            && let Some(table) = table_again(source, text, line.start)
+        {
+            told.push(table);
             continue;
         }
         let at = span.start.clamp(line.start, line.end) - line.start;
@@ -73,6 +85,84 @@ fn collect(source: &Arc<Source>, text: &str, errors: &[Error], told: &mut Vec<Mi
         let problem = Problem { place: Some(Place::new(source, span)), subject: String::new(), message };
         told.push(Mistake { line, problem, is_explained });
     }
+    told.extend(unclosed);
+}
+
+/// The parser's word for a key or a table that is there already.
+const DUPLICATE: &str = "duplicate key";
+
+/// The table around the line, if its header stands further up already.
+fn table_again(source: &Arc<Source>, text: &str, line: usize) -> Option<Mistake> {
+    let header = |line: &str| line.split('#').next().unwrap_or_default().trim().to_owned();
+    let mut headers = Vec::new();
+    let mut start = 0;
+    for found in text.split_inclusive('\n') {
+        let trimmed = found.trim_start();
+        if trimmed.starts_with('[') && !trimmed.starts_with("[[") && !trimmed.contains('=') {
+            headers.push((start, start + found.len() - trimmed.len(), header(found)));
+        }
+        start += found.len();
+    }
+    let next = headers.partition_point(|(start, ..)| *start <= line);
+    let (start, at, again) = headers.get(next.checked_sub(1)?)?;
+    let (_, first, _) = headers[..next - 1].iter().find(|(.., other)| other == again)?;
+    let first = Place::new(source, *first..*first).line();
+    let message =
+        format!("{again} is there twice, first in line {first}: write its keys there, or give it another name");
+    let place = Place::new(source, *at..at + again.len());
+    let problem = Problem { place: Some(place), subject: String::new(), message };
+    let end = headers.get(next).map_or(text.len(), |(next, ..)| next - 1);
+    Some(Mistake { line: *start..end, problem, is_explained: true })
+}
+
+/// A list in which the next `key =` or `[table]` comes before its end.
+fn unclosed_list(source: &Arc<Source>, text: &str) -> Option<Mistake> {
+    // Where it began and how many brackets are open; and of tables, in which there are keys.
+    let mut list: Option<(usize, usize, usize)> = None;
+    let mut start = 0_usize;
+    // In texts of several lines anything may stand.
+    if text.contains("\"\"\"") || text.contains("'''") {
+        return None;
+    }
+    for line in text.split_inclusive('\n') {
+        let Some(bare) = line::bare(line) else {
+            list = None;
+            start += line.len();
+            continue;
+        };
+        let begins = bare.iter().map(|(_, c)| *c).collect::<String>();
+        let begins = begins.trim();
+        let is_header = begins.strip_prefix('[').is_some_and(|name| name.starts_with(char::is_alphabetic))
+            && begins.ends_with(']')
+            && !begins.contains(',');
+        if let Some((opened, _, 0)) = list
+            && (begins.contains('=') && !begins.contains(['{', '}']) || is_header)
+        {
+            let message = "this list is not closed; expected ] at its end";
+            let problem = Problem {
+                place: Some(Place::new(source, opened..opened + 1)),
+                subject: String::new(),
+                message: message.to_owned(),
+            };
+            let from = line_around(text, opened).start;
+            return Some(Mistake { line: from..start.saturating_sub(1).max(from + 1), problem, is_explained: true });
+        }
+        let is_value = |at: usize| list.is_some() || bare.iter().any(|(other, c)| *other < at && *c == '=');
+        let opens: Vec<(usize, char)> = bare.iter().copied().filter(|(at, _)| is_value(*at)).collect();
+        for (at, c) in opens {
+            match (c, &mut list) {
+                ('[', None) => list = Some((start + at, 1, 0)),
+                ('[', Some((_, brackets, _))) => *brackets += 1,
+                (']', Some((_, brackets, _))) if *brackets > 1 => *brackets -= 1,
+                (']', Some(_)) => list = None,
+                ('{', Some((_, _, tables))) => *tables += 1,
+                ('}', Some((_, _, tables))) => *tables = tables.saturating_sub(1),
+                _ => {}
+            }
+        }
+        start += line.len();
+    }
+    None
 }
 
 /// A line that can't be read.

@@ -85,7 +85,7 @@ fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn report(file: &Path, examined: Examined, strict: bool) -> anyhow::Result<ExitCode> {
-    let Examined { mut config, mut errors, .. } = examined;
+    let Examined { mut config, mut errors, has_more, .. } = examined;
     let mut warnings = std::mem::take(&mut config.warnings);
     vouchd_config::sort(&mut errors, &config);
     vouchd_config::sort(&mut warnings, &config);
@@ -101,7 +101,8 @@ fn report(file: &Path, examined: Examined, strict: bool) -> anyhow::Result<ExitC
     let file = vouchd_text::plain(&file);
     if !errors.is_empty() || strict && !warnings.is_empty() {
         print(said)?;
-        let counted = count(errors.len(), "error");
+        let more = if has_more { " and more" } else { "" };
+        let counted = count(errors.len(), "error") + more;
         let told = Errors::of(errors).map(|errors| format!("{errors}\n")).unwrap_or_default();
         complain(format_args!("{told}{file}: {counted}, {warned}"));
         return Ok(ExitCode::from(2));

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::str::Utf8Chunk;
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
@@ -103,6 +105,14 @@ pub fn plugin_name(path: &Path) -> Option<&str> {
     if file.starts_with('.') { None } else { file.strip_suffix(".wasm") }
 }
 
+/// What a plugin's name would be whose file name is not UTF-8, with what is not as `\xff`.
+fn name_that_is_no_text(path: &Path) -> Option<String> {
+    let file = path.file_name().filter(|file| file.to_str().is_none())?.as_bytes();
+    let stem = file.strip_suffix(b".wasm").filter(|stem| !stem.starts_with(b"."))?;
+    let part = |chunk: Utf8Chunk<'_>| format!("{}{}", chunk.valid(), chunk.invalid().escape_ascii());
+    Some(stem.utf8_chunks().map(part).collect())
+}
+
 /// What is in the place of a file; none if it is one.
 fn oddity(data: &Metadata) -> Option<&'static str> {
     let kind = data.file_type();
@@ -141,7 +151,14 @@ pub fn list(directory: &Path, rule: Rule) -> io::Result<Option<BTreeMap<String, 
     for entry in entries {
         let entry = entry?;
         let path = entry.path();
-        let Some(name) = plugin_name(&path) else { continue };
+        let Some(name) = plugin_name(&path) else {
+            if let Some(name) = name_that_is_no_text(&path) {
+                let odd = Some("a file whose name is not text (UTF-8), as a plugin's has to be: rename it".to_owned());
+                let path = directory.join(format!("{name}.wasm"));
+                found.insert(name, Candidate { stamp: Stamp::default(), proof: Proof::NotNeeded, odd, path });
+            }
+            continue;
+        };
         let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
         let data = if is_link { follow(&path) } else { fs::metadata(&path) };
         let (stamp, proof, odd) = match data {
@@ -313,6 +330,19 @@ mod tests {
             let read = read_named(&place(&format!("{name}.wasm")));
             assert_eq!(read.is_ok(), odd.is_none(), "{name}: {read:?}");
         }
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_is_listed_with_the_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in [b"b\xc3\xa4d\xff.wasm".as_slice(), b".\xff.wasm", b"\xff.txt", b"good.wasm"] {
+            fs::write(dir.path().join(std::ffi::OsStr::from_bytes(name)), "x").unwrap();
+        }
+        let found = list(dir.path(), Rule::EveryFile).unwrap().unwrap();
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["bäd\\xff", "good"]);
+        let bad = &found["bäd\\xff"];
+        assert!(bad.odd.as_ref().unwrap().contains("not text (UTF-8)"), "{bad:?}");
+        assert!(bad.path.to_str().is_some(), "it goes to the router as text");
     }
 
     #[test]

@@ -465,3 +465,18 @@ fn where_keys_are_given_a_file_runs_once_its_signature_is_there_and_others_run_o
     fs::write(scene.plugin("q.wasm"), "good 1").unwrap();
     assert!(events.kept().error.unwrap().starts_with("not signed"));
 }
+
+#[test]
+fn a_file_whose_name_is_no_text_is_told_of_and_the_others_are_loaded() {
+    use std::os::unix::ffi::OsStrExt;
+    let scene = Scene::new();
+    fs::write(scene.plugins.path().join(std::ffi::OsStr::from_bytes(b"bad\xff.wasm")), "good bad").unwrap();
+    fs::write(scene.plugin("p.wasm"), "good p").unwrap();
+    let events = scene.watch();
+    let (first, second) = (events.next(), events.next());
+    let states: Vec<_> = [&first, &second].into_iter().filter_map(Event::state).collect();
+    let bad = states.iter().find(|state| state.name == "bad\\xff").expect("it is told of");
+    assert!(bad.error.as_ref().unwrap().contains("rename it"), "{bad:?}");
+    serde_json::to_string(bad).expect("it can be sent");
+    assert!(states.iter().any(|state| state.name == "p" && state.loaded.is_some()), "{states:?}");
+}

@@ -17,7 +17,7 @@ use vouchd_config::grants::Refusal;
 
 use super::error::{Stage, of_connection, of_file};
 use super::wire::Portions;
-use super::{Looks, files, resolve};
+use super::{Looks, files, network, resolve};
 use crate::contract::ProbeError;
 
 /// How long an address is waited for before the next is tried as well (RFC 8305 section 5).
@@ -67,6 +67,20 @@ pub(crate) async fn tcp(addresses: &[SocketAddr]) -> Result<Portions<TcpStream>,
             () = tokio::time::sleep(STAGGER), if rest.len() > 0 => {}
             else => return Err(worst),
         }
+    }
+}
+
+/// Silence, or a next hop that does not answer, says nothing about the service where this host's own interface has no carrier.
+pub(crate) fn unless_unplugged(error: ProbeError, addresses: &[SocketAddr]) -> ProbeError {
+    if !matches!(error, ProbeError::Timeout | ProbeError::Other(_)) {
+        return error;
+    }
+    let links: Option<Vec<_>> = addresses.iter().map(|address| network::without_carrier(*address)).collect();
+    match (links.as_ref().and_then(|links| links.first()), addresses) {
+        (Some(link), [address, ..]) => ProbeError::Unable(format!(
+            "{link} has no carrier, and {address} is reached by it: look at its cable, switch port, or virtual switch"
+        )),
+        _ => error,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Links and addresses of the host, in the network namespace that the daemon runs in.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
@@ -35,6 +35,30 @@ pub(crate) fn addresses(changes: Option<&Changes>) -> Result<Vec<Address>, Probe
     Ok(addresses)
 }
 
+/// The interface by which this host reaches the address, where nothing that it sends there leaves the host.
+pub(crate) fn without_carrier(there: SocketAddr) -> Option<String> {
+    // Connecting a datagram socket asks for the route, and sends nothing.
+    let any: IpAddr = if there.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(there).ok()?;
+    let here = socket.local_addr().ok()?.ip();
+    let mut found = None;
+    for entry in getifaddrs().ok()? {
+        let address = entry.address.as_ref().and_then(ip);
+        // One of its own: no interface is needed.
+        if address == Some(there.ip()) {
+            return None;
+        }
+        if address == Some(here) {
+            if entry.flags.contains(InterfaceFlags::IFF_LOWER_UP) {
+                return None;
+            }
+            found = Some(link_name(entry.interface_name));
+        }
+    }
+    found
+}
+
 /// An IPv4 address may go by a label (`eth0:1`), which begins with the link's name.
 fn link_name(label: String) -> String {
     label.split(':').next().unwrap_or_default().to_owned()
@@ -64,6 +88,7 @@ fn failed(errno: nix::errno::Errno) -> ProbeError {
 
 #[cfg(test)]
 mod tests {
+    use super::super::connect;
     use super::*;
 
     #[test]
@@ -75,6 +100,40 @@ mod tests {
             let addresses = addresses(None).unwrap();
             assert!(addresses.iter().any(|a| a.link == "lo" && a.ip == "127.0.0.1" && a.prefix == 8), "{addresses:?}");
         }
+    }
+
+    /// What this needs lives in a network of its own, for as long as the thread.
+    #[test]
+    fn an_interface_without_a_carrier_is_found_by_what_it_should_reach() {
+        const LINKS: &str = "ip link set lo up && ip link add dead type veth peer name far && ip link set dead up
+            ip link add well type veth peer name near && ip link set well up && ip link set near up
+            ip addr add 192.0.2.1/24 dev dead && ip addr add 198.51.100.1/24 dev well
+            ip addr add 2001:db8::1/64 dev dead nodad";
+        let looks = || {
+            if nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).is_err() {
+                return vouchd_skip::skip("no network namespace", "run as root");
+            }
+            assert!(std::process::Command::new("sh").args(["-ec", LINKS]).status().unwrap().success());
+            for (address, expected) in [
+                ("192.0.2.2:80", Some("dead")),
+                ("[2001:db8::2]:80", Some("dead")),
+                ("198.51.100.2:80", None),
+                // Its own, without a route, and itself.
+                ("192.0.2.1:80", None),
+                ("[2001:db8::1]:80", None),
+                ("203.0.113.1:80", None),
+                ("127.0.0.1:80", None),
+            ] {
+                let there = address.parse().unwrap();
+                assert_eq!(without_carrier(there).as_deref(), expected, "{address}");
+                let silent = connect::unless_unplugged(ProbeError::Timeout, &[there]);
+                assert_eq!(silent.rules_out_a_verdict().is_some(), expected.is_some(), "{silent:?}");
+            }
+            let either = ["192.0.2.2:80".parse().unwrap(), "198.51.100.2:80".parse().unwrap()];
+            assert_eq!(connect::unless_unplugged(ProbeError::Timeout, &either), ProbeError::Timeout);
+            assert_eq!(connect::unless_unplugged(ProbeError::Refused, &either[..1]), ProbeError::Refused);
+        };
+        std::thread::spawn(looks).join().unwrap();
     }
 
     #[test]

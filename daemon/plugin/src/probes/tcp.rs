@@ -58,7 +58,8 @@ pub(super) async fn connect(
     let permits = |address| grants.permits_tcp_address(host, address);
     let addresses = connect::addresses(host, port, permits, deadline).await?;
     let started = Instant::now();
-    let stream = until(deadline, connect::tcp(&addresses)).await?;
+    let connected = until(deadline, connect::tcp(&addresses)).await;
+    let stream = connected.map_err(|error| connect::unless_unplugged(error, &addresses))?;
     Ok((started.elapsed(), stream))
 }
 

@@ -109,10 +109,23 @@ impl Http {
             Err(error) if self.makes_room(Some(&error)).await => hop.target(errand).await?,
             found => found?,
         };
+        let answer = self.ask(errand, hop, &target, outgoing, wanted, started).await;
+        answer.map_err(|error| connect::unless_unplugged(error, &target.addresses))
+    }
+
+    async fn ask(
+        &self,
+        errand: &Errand<'_>,
+        hop: &Hop<'_>,
+        target: &Target,
+        outgoing: &Outgoing,
+        wanted: Wanted,
+        started: Instant,
+    ) -> Result<Answer, ProbeError> {
         let request = || outgoing.request(&self.requests, hop.url);
         if hop.keep
             && let Some(answer) =
-                until(errand.deadline, self.on_kept(&target, outgoing, &request, wanted, started)).await?
+                until(errand.deadline, self.on_kept(target, outgoing, &request, wanted, started)).await?
         {
             return Ok(answer);
         }
@@ -122,14 +135,14 @@ impl Http {
             found => found?,
         };
         until(errand.deadline, async {
-            let mut connection = match Connection::open(&target, tls.clone(), wanted.bound).await {
+            let mut connection = match Connection::open(target, tls.clone(), wanted.bound).await {
                 Err(error) if self.makes_room(Some(&error)).await => {
-                    Connection::open(&target, tls, wanted.bound).await?
+                    Connection::open(target, tls, wanted.bound).await?
                 }
                 opened => opened?,
             };
             match connection.exchange(request()?, wanted, started).await {
-                Ok(answer) => Ok(self.keep(target, connection, answer)),
+                Ok(answer) => Ok(self.keep(target.clone(), connection, answer)),
                 Err(failure) => Err(failure.error),
             }
         })

@@ -162,6 +162,16 @@ fn static_copy_is_reported_on_a_backup_and_stays_after_an_activation() {
         until("the host's address in use", PATIENCE, || address(&vouchd, "web", 0)["host"] == true)?;
         wait_exactly(host, &["192.168.175.100/24", "192.168.175.100/32"])?;
         ensure!(permanent(host)?.contains(&form(index(host, "ens33")?, "192.168.175.100/32")), "it got a lease");
+        let (_, page) = said(site, &format!("status --control {}", control(&vouchd)))?;
+        ensure!(page.contains("+ on the interface anyway, not put there by vouchd"), "{page}");
+        // A copy that comes now is called what it is for an active router.
+        host.sh("ip address add 192.168.175.100/25 dev ens33")?;
+        until("the log of the active router", PATIENCE, || {
+            let log = vouchd.process.log();
+            log.contains("192.168.175.100/25 is on ens33 and not vouchd's: it stays when vouchd gives the address up")
+        })?;
+        ensure!(!vouchd.process.log().contains(&told(25)), "{}", vouchd.process.log());
+        host.sh("ip address del 192.168.175.100/25 dev ens33")?;
         // Nothing listens there; that the connection is refused needs the address all the same.
         let reach = "curl -s -m 1 http://192.168.175.100/; ip neigh show 192.168.175.100";
         until("the client reaches it", PATIENCE, || {

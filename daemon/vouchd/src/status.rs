@@ -183,7 +183,7 @@ pub struct Conflict {
     pub since: Option<String>,
 }
 
-/// A virtual address that somebody else put on the interface: this host answers for it while a backup.
+/// A virtual address that somebody else put on the interface: while a backup, this host answers for it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Copy {
     pub interface: String,

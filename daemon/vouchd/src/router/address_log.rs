@@ -64,9 +64,13 @@ pub fn log_left(name: &str, changes: &[AddressChange]) {
 }
 
 /// What a copy of a virtual address means that vouchd did not make.
-pub fn not_ours(copy: &VirtualAddress) -> impl Display {
+pub fn not_ours(copy: &VirtualAddress, state: State) -> impl Display {
     let VirtualAddress { interface, address, prefix } = copy;
-    format!("{address}/{prefix} is on {interface} and not vouchd's: this host answers for it while a backup")
+    let effect = match state {
+        State::Active => "it stays when vouchd gives the address up",
+        State::Backup | State::Initialize => "this host answers for it while a backup",
+    };
+    format!("{address}/{prefix} is on {interface} and not vouchd's: {effect}")
 }
 
 fn promoting(address: &VirtualAddress, what: &str) -> String {

@@ -364,7 +364,7 @@ impl VirtualRouter {
         let (known, found) = (copies(&before), copies(&self.states));
         if self.config.priority != Priority::OWNER {
             for copy in found.iter().filter(|copy| !known.contains(copy)) {
-                let line = self.line(Line::warn, address_log::not_ours(copy));
+                let line = self.line(Line::warn, address_log::not_ours(copy, self.router.state()));
                 self.log.say_state(now, "copy", &copy.to_string(), line);
             }
             for copy in known.iter().filter(|copy| !found.contains(copy)) {

@@ -56,7 +56,7 @@ fn legend(instances: &[Instance]) -> String {
         lines += "* on the interface, put there by vouchd\n";
     }
     if has(|address| address.host && !address.installed) {
-        lines += "+ on the interface anyway: it is this host's own\n";
+        lines += "+ on the interface anyway, not put there by vouchd\n";
     }
     if lines.is_empty() { lines } else { format!("\n{lines}") }
 }
@@ -66,11 +66,11 @@ fn summary(problems: &[Problem]) -> String {
         return "all is well\n".to_owned();
     }
     let lines = problems.iter().map(|Problem { level, subject, text }| {
-        match level {
-            Level::Fault => indented(&format!("FAULT: {subject}: {text}"), 0),
-            // Its full text stands below.
-            Level::Well | Level::Degraded => first_line(&format!("degraded: {subject}: {text}")),
-        }
+        let word = match level {
+            Level::Fault => "FAULT",
+            Level::Well | Level::Degraded => "degraded",
+        };
+        indented(&format!("{word}: {subject}: {text}"), 0)
     });
     lines.collect()
 }

@@ -234,6 +234,16 @@ process  component  0123456789ab  /usr/lib/process.wasm
 }
 
 #[test]
+fn what_is_degraded_is_said_to_its_end() {
+    let error = "a reason of many words ".repeat(8) + "and the remedy";
+    let status = with(&[("/plugins/0/error", json!(error))]);
+    let found = problems(&status, now());
+    let page = overview(&status, &found, false, now());
+    let summary = page.split("\n\n").next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(summary.contains(&format!("degraded: plugin process: {error}")), "{page}");
+}
+
+#[test]
 fn a_tie_is_explained_by_the_rule_that_decides_it() {
     let explained = |changes: &[(&str, Value)]| {
         let status = with(changes);

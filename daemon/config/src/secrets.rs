@@ -25,6 +25,9 @@ pub(crate) fn is_secret(path: &str) -> bool {
 
 /// The line of a file with stars for what may be a password; `before` is the file up to it.
 pub(crate) fn without_secrets(before: &str, line: &str) -> String {
+    if is_within_secret_text(before) {
+        return line.chars().map(|_| '*').collect();
+    }
     let mut shown = String::with_capacity(line.len());
     let mut tokens = Tokens(line.char_indices().peekable(), line);
     let mut hidden = is_within_auth(before);
@@ -70,11 +73,24 @@ pub(crate) fn without_secrets(before: &str, line: &str) -> String {
     shown
 }
 
+/// Whether what follows the text is in a string of several lines that is a password.
+fn is_within_secret_text(before: &str) -> bool {
+    let Some(quotes) = ["\"\"\"", "'''"].into_iter().find(|quotes| before.matches(quotes).count() % 2 == 1) else {
+        return false;
+    };
+    let line_start = |at: usize| before[..at].rfind('\n').map_or(0, |newline| newline + 1);
+    let Some((above, line)) = before.rfind(quotes).map(|at| (&before[..line_start(at)], &before[line_start(at)..at]))
+    else {
+        return false;
+    };
+    without_secrets(above, &format!("{line}x")) != format!("{line}x")
+}
+
 /// Whether what follows the text is in a table of authentication.
 fn is_within_auth(before: &str) -> bool {
     let (mut opened, mut closed) = (0, 0);
     for line in before.lines().rev() {
-        let line = line.trim();
+        let line = line.split('#').next().unwrap_or_default().trim();
         if line.starts_with('[') && line.ends_with(']') && !line.contains([',', '=']) {
             let name = line.trim_matches(['[', ']', ' ']);
             return name.split('.').count() > 2 && name.rsplit('.').next().is_some_and(|key| key.trim() == "auth");
@@ -194,8 +210,12 @@ mod tests {
     fn so_is_what_stands_in_a_table_of_authentication() {
         for (before, shown) in [
             ("[instance.web.auth]\ntype = \"pass\"\n", "secret = ***"),
+            ("[instance.web.auth] # of both\ntype = \"pass\"\n", "secret = ***"),
             ("[instance.web]\nauth = {\ntype = \"pass\",\n", "secret = ***"),
             ("vrrp_instance VI_1 {\n  authentication {\n", "secret = ***"),
+            ("[instance.web]\nauth = { password = \"\"\"\n", "************"),
+            ("[instance.web]\nauth = { password = \"\"\"\na\"\"\" }\n", "secret = \"a\""),
+            ("[check.c]\nparams = { a = '''\n", "secret = \"a\""),
             ("[instance.auth]\n", "secret = \"a\""),
             ("[instance.web]\nauth = { type = \"pass\" }\n", "secret = \"a\""),
         ] {

@@ -22,6 +22,8 @@ use vouchd_plugin::{Host, Plugin};
 
 const PAGE: &str = include_str!("../../../docs/replacing-scripts.md");
 
+/// What is not on this machine: without a network it can't be asked, which says nothing about it.
+const FAR: [&str; 3] = ["gateway", "metadata", "way-out"];
 /// What this test starts no service for. The databases are tried with servers of their own, and a login by the operating
 /// system's user.
 const NOT_SERVED: [&str; 3] = ["mysql", "mysql-writable", "postgresql"];
@@ -210,20 +212,20 @@ fn plugins(host: &Host, config: &Config) -> Option<BTreeMap<String, Plugin>> {
     names.into_iter().map(|name| builtin(host, name.as_str()).map(|plugin| (name.to_string(), plugin))).collect()
 }
 
-/// What each check of the page says, with its name.
+/// What each check of the page says, with its name; no verdict where it could not be carried out.
 async fn verdicts(
     host: &Host,
     plugins: &BTreeMap<String, Plugin>,
     config: &Config,
-) -> BTreeMap<String, (Verdict, String)> {
+) -> BTreeMap<String, (Option<Verdict>, String)> {
     let mut verdicts = BTreeMap::new();
     for check in config.checks.iter().filter(|check| check.plugin != NO_SYSTEMD) {
         let params: Vec<_> = check.params.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         let outcome = run(host, &plugins[check.plugin.as_str()], &params, &check.grants).await;
         let said = match outcome.result {
-            RunResult::Report(report) => (report.verdict, report.message),
-            RunResult::TimedOut { .. } => (Verdict::Fail, "timed out".to_owned()),
-            RunResult::Error { reason } => panic!("{}: an error: {reason}", check.name),
+            RunResult::Report(report) => (Some(report.verdict), report.message),
+            RunResult::TimedOut { .. } => (Some(Verdict::Fail), "timed out".to_owned()),
+            RunResult::Error { reason } => (None, reason),
         };
         verdicts.insert(check.name.to_string(), said);
     }
@@ -255,7 +257,12 @@ fn what_replaces_a_script_fails_without_its_service_and_passes_with_it() {
         };
         // Processes are this machine's whole: another test may run an nginx.
         for (name, (verdict, message)) in verdicts(&host, &plugins, &config).await {
-            let expected = if PASS_ALONE.contains(&name.as_str()) { Verdict::Pass } else { Verdict::Fail };
+            let expected = match name.as_str() {
+                alone if PASS_ALONE.contains(&alone) => Some(Verdict::Pass),
+                far if FAR.contains(&far) => None,
+                _ => Some(Verdict::Fail),
+            };
+            assert!(verdict.is_some() || message.contains("this host"), "{name}: {message}");
             assert!(verdict == expected || is_process(&name), "{name} without its service: {verdict:?}: {message}");
         }
         let services = start_services();
@@ -264,7 +271,7 @@ fn what_replaces_a_script_fails_without_its_service_and_passes_with_it() {
             let mut wrong = verdicts(&host, &plugins, &config).await;
             wrong.retain(|name, (verdict, _)| {
                 let expected = if NOT_SERVED.contains(&name.as_str()) { Verdict::Fail } else { Verdict::Pass };
-                *verdict != expected
+                *verdict != Some(expected)
             });
             if wrong.is_empty() {
                 break;

@@ -530,7 +530,9 @@ impl Directory {
                 Some(version) => Expected::Loaded(version, path),
                 None => Expected::Error(""),
             },
-            Ok(_) | Err(_) => Expected::Gone,
+            Ok(_) => Expected::Error("not a file"),
+            Err(_) if path.is_symlink() => Expected::Error("link"),
+            Err(_) => Expected::Gone,
         }
     }
 }

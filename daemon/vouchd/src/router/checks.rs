@@ -338,7 +338,11 @@ impl CheckState {
     /// What is said of it, with a message, and since when.
     fn said(&self) -> (&'static str, String, SystemTime) {
         let (verdict, message) = status::verdict(self.counter.standing());
-        let Some(Pending { what, since, .. }) = &self.awaits else { return (verdict, message, self.since) };
+        let Some(Pending { what, since, is_long }) = &self.awaits else { return (verdict, message, self.since) };
+        if !is_long && !matches!(self.counter.standing(), Standing::Waiting { .. }) {
+            // A file that has just come, half written perhaps, changes nothing yet.
+            return (verdict, message, self.since);
+        }
         let mut waits = format!("plugin {} {}", self.spec.plugin, status::waiting(what, *since));
         if let Standing::Verdict { .. } = self.counter.standing() {
             let _ = write!(waits, "; until then its last verdict counts: {verdict}: {message}");

@@ -384,7 +384,11 @@ fn a_user_that_does_not_exist_is_told() {
     system_test("no such user", &[Need::Vouchd], |_| {
         let (code, said) = config_check(&["-"], "[daemon]\nuser = \"nosuchuser\"\n")?;
         let place = "standard input:2:8: daemon.user = \"nosuchuser\": this host has no such user";
-        ensure!(code == Some(2) && said.contains(place), "{code:?}: {said}");
+        ensure!(said.contains(place), "{code:?}: {said}");
+        let (strict, said) = config_check(&["-", "--strict"], "[daemon]\nuser = \"nosuchuser\"\n")?;
+        ensure!(strict == Some(2), "{strict:?}: {said}");
+        let (code, said) = config_check(&["-"], "[daemon]\nuser = \"root\"\n")?;
+        ensure!(code == Some(2) && said.contains("this is root"), "{code:?}: {said}");
         Ok(())
     });
 }

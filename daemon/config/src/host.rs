@@ -78,7 +78,9 @@ impl Config {
     pub fn check_user(&self, number: Option<u32>) -> Option<Problem> {
         let name = self.daemon.checker_user.as_ref()?;
         let message = match number {
-            None => "this host has no such user, and without it the daemon does not start; create it, or name another",
+            None => {
+                "this host has no such user, and without it the daemon does not start here; create it, or name another"
+            }
             Some(0) => "this is root; expected an unprivileged user: the checks run as it",
             Some(_) => return None,
         };

@@ -59,6 +59,7 @@ fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(2));
         }
     };
+    let mut warnings = Vec::new();
     // With the right directories only: those of a default would lack what the operator has elsewhere.
     if examined.daemon_is_known {
         let config = &examined.config;
@@ -66,12 +67,16 @@ fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         let mut errors: Vec<Problem> = missing.map(|errors| errors.problems().to_vec()).unwrap_or_default();
         errors.extend(config.check_plugin_files(&plugin_files(config)));
         examined.errors.extend(errors);
-        examined.errors.extend(config.daemon.checker_user.as_deref().and_then(|name| {
-            // Where users can't be looked up, nothing is known of this one.
-            let user = User::from_name(name).ok()?;
-            config.check_user(user.map(|user| user.uid.as_raw()))
-        }));
+        // Where users can't be looked up, nothing is known of this one.
+        let user = config.daemon.checker_user.as_deref().and_then(|name| User::from_name(name).ok());
+        if let Some(user) = user {
+            let problem = config.check_user(user.as_ref().map(|user| user.uid.as_raw()));
+            // A user that this host lacks may be there where the configuration will run; root never is the right one.
+            let found = if user.is_some() { &mut examined.errors } else { &mut warnings };
+            found.extend(problem);
+        }
     }
+    examined.config.warnings.extend(warnings);
     if let Some(host) = this_host() {
         let found = examined.config.check_host(&host);
         examined.errors.extend(found.errors);

@@ -240,7 +240,9 @@ fn redirect_target(url: &Url, response: &reqwest::Response) -> Result<Option<Url
     match next.scheme() {
         "http" | "https" => Ok(Some(next)),
         // The server's doing, whatever the check is granted.
-        scheme => Err(ProbeError::Other(format!("redirected to {location:?}: expected http or https, found {scheme}"))),
+        _ => Err(ProbeError::Other(format!(
+            "redirected to {location:?}: expected a URL that begins with http:// or https://"
+        ))),
     }
 }
 

@@ -122,14 +122,7 @@ async fn a_conversation_that_never_comes_to_its_end_does_not_keep_the_thread() {
 
 #[tokio::test]
 async fn tls_records_of_a_single_byte_do_not_keep_the_thread() {
-    let certified = rcgen::generate_simple_self_signed(["www.example.com".to_owned()]).unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
-    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certified.cert.der().clone()], key)
-        .unwrap();
+    let config = crate::probes::tls::self_signed_server("www.example.com");
     let config = Arc::new(config);
     let address = serve(move |mut peer| {
         let mut session = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();

@@ -293,14 +293,7 @@ mod tests {
     }
 
     fn tls_server(greeting: &'static [u8]) -> SocketAddr {
-        let certified = rcgen::generate_simple_self_signed(["www.example.com".to_owned()]).unwrap();
-        let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
-        let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certified.cert.der().clone()], key)
-            .unwrap();
+        let config = crate::probes::tls::self_signed_server("www.example.com");
         serve(move |mut peer| {
             peer.write_all(greeting).unwrap();
             let mut stream = rustls::StreamOwned::new(rustls::ServerConnection::new(Arc::new(config)).unwrap(), peer);

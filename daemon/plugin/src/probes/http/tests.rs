@@ -225,14 +225,7 @@ async fn a_redirect_to_nowhere_is_the_servers_doing() {
 #[tokio::test]
 async fn under_tls_a_body_without_a_length_ends_with_a_goodbye() {
     const CHUNKS: &str = "Transfer-Encoding: chunked\r\n\r\n4\r\nhere\r\n0\r\n\r\n";
-    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
-    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certified.cert.der().clone()], key)
-        .unwrap();
+    let config = crate::probes::tls::self_signed_server("localhost");
     let config = Arc::new(config);
     for (rest, has_goodbye, is_whole) in [
         ("\r\nhere", true, true),

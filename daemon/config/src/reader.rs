@@ -22,7 +22,7 @@ use crate::syntax::truth;
 pub(crate) struct Problems {
     pub errors: Vec<Problem>,
     pub warnings: Vec<Problem>,
-    /// There are more errors than are told.
+    /// There are more errors than are reported.
     pub has_more: bool,
 }
 

@@ -199,7 +199,7 @@ impl Checks {
         }
     }
 
-    /// What was left out of the log and may be told by now.
+    /// Reports what was left out of the log, where its time has come.
     pub fn overdue(&mut self) {
         self.log.overdue(Time::now());
     }

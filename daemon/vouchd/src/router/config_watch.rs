@@ -36,7 +36,7 @@ const LONGEST_WRITE: Duration = Duration::from_secs(5);
 /// How long making the watches may take, on a file system that has just answered.
 const WATCH_PATIENCE: Duration = Duration::from_secs(2);
 
-/// What the thread can be told.
+/// The messages that the thread takes.
 enum Note {
     Changed(PathBuf, Change),
     /// An error of the watcher, which may hide a change.

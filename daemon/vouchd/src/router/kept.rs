@@ -114,7 +114,7 @@ impl fmt::Display for Other {
 pub struct Others(Vec<Other>);
 
 impl Others {
-    /// Whether one of them keeps the address on the interface, as far as can be told.
+    /// Whether one of them keeps the address on the interface, as far as is known.
     pub fn keep(&self, interface: &str, address: Ipv4Addr) -> bool {
         let wanted = (interface.to_owned(), address);
         self.0.iter().any(|other| match other {

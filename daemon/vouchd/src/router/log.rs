@@ -53,7 +53,7 @@ impl Log {
         self.pass(now, this, line);
     }
 
-    /// Writes what was left out and may be told by now. To be called about once a second.
+    /// Writes what was left out, where its time has come. To be called about once a second.
     pub fn overdue(&mut self, now: Time) {
         for (line, left_out) in self.limiter.overdue(instant(now)) {
             line.write(left_out);

@@ -287,7 +287,7 @@ impl VirtualRouter {
         }
     }
 
-    /// What was left out of the log and may be told by now.
+    /// Reports what was left out of the log, where its time has come.
     pub fn overdue(&mut self, now: Time) {
         for action in self.router.overdue(instant(now)) {
             if let Action::Event { event, left_out } = action {

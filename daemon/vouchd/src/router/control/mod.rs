@@ -6,7 +6,7 @@
 //! | `{"error": "…"}` | there is none, and why |
 //!
 //! One thread serves all clients ([`clients`]) and waits for none of them. It asks the threads that know (a [`Round`])
-//! once for everybody who waits, and gives them less time than a client has patience: a router that hangs is told as that.
+//! once for everybody who waits, and gives them less time than a client has patience: a router that hangs is reported as such.
 
 mod clients;
 mod round;
@@ -231,7 +231,7 @@ impl Server {
 
 fn document(value: &impl serde::Serialize) -> Arc<[u8]> {
     let mut bytes = serde_json::to_vec(value).unwrap_or_else(|error| {
-        // What is told has no keys that JSON does not know.
+        // A report has no keys that JSON does not know.
         json!({ "error": error.to_string() }).to_string().into_bytes()
     });
     bytes.push(b'\n');

@@ -48,7 +48,7 @@ pub(crate) fn for_compiling(max_memory: u64) -> wasmtime::Result<Engine> {
 }
 
 /// The settings that show in the code: the same for who compiles it and who runs it. Proposals are those of
-/// [`offered`](crate::proposals::offered): on by default, or named here.
+/// [`offered`](crate::load::proposals::offered): on by default, or named here.
 fn for_code(max_memory: u64) -> Config {
     let mut config = Config::new();
     config

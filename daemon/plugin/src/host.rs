@@ -14,23 +14,23 @@ use wasmtime::{Engine, Module, Store};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::aside::Aside;
-use crate::budget::Budget;
-use crate::cache::{Cache, CacheSettings, hex};
-use crate::changes::Changes;
-use crate::command;
-use crate::compile::{self, Artefact, Compiler, Form};
 use crate::contract::{Context, Plugin as Bindings, PluginPre, offered_version, types};
 use crate::engine::{self, Ticker};
-use crate::failure::{self, MAX_REASON};
+use crate::load::cache::{Cache, CacheSettings, hex};
+use crate::load::compile::{self, Artefact, Compiler, Form};
 use crate::load::{self, Entry, Kind, LoadError, Metadata};
-use crate::metered::{CpuExceeded, Metered};
-use crate::outcome::{LogLevel, LogLine, Outcome, Run, Watch};
 use crate::probes::Probes;
+use crate::probes::changes::Changes;
 use crate::probes::error::lacks;
-use crate::ready::Ready;
-use crate::state::{MAX_MEMO, RunState, Setting};
+use crate::run::budget::Budget;
+use crate::run::command;
+use crate::run::failure::{self, MAX_REASON};
+use crate::run::meter::{CpuExceeded, Metered};
+use crate::run::outcome::{LogLevel, LogLine, Outcome, Run, Watch};
+use crate::run::ready::Ready;
+use crate::run::state::{MAX_MEMO, RunState, Setting};
+use crate::run::turns::{Bell, Cut, Meter, Turns};
 use crate::text::{cut, line, metric_name};
-use crate::turns::{Bell, Cut, Meter, Turns};
 
 /// A plugin gets this long to start when it is loaded, and as much CPU time as a check may use in a run.
 const START_TIME: Duration = Duration::from_secs(5);

@@ -30,40 +30,21 @@
 //! count runs.
 
 mod aside;
-mod budget;
-mod cache;
-mod calls;
-mod changes;
-mod command;
-mod compile;
 mod contract;
-mod declared;
 mod engine;
-mod failure;
 mod host;
-mod limiter;
-mod lines;
 mod load;
-mod metered;
-mod names;
-mod outcome;
-mod output;
 mod probes;
-mod program;
-mod proposals;
-mod ready;
-mod room;
-mod state;
+mod run;
 mod text;
-mod turns;
 
 pub use aside::{Aside, Stuck};
-pub use cache::{CacheKey, CacheSettings};
-pub use changes::Changes;
-pub use compile::child::{CompileJob, compile_as_child};
-pub use compile::{CompileLimits, Compiler};
-pub use declared::{DeclarationError, damage, declared_params};
 pub use host::{Host, HostError, HostSettings, Origin, Plugin};
+pub use load::cache::{CacheKey, CacheSettings};
+pub use load::compile::child::{CompileJob, compile_as_child};
+pub use load::compile::{CompileLimits, Compiler};
+pub use load::declared::{DeclarationError, damage, declared_params};
 pub use load::{Kind, LoadError, Metadata};
-pub use outcome::{LogLevel, LogLine, Outcome, Probe, ProcessHandle, Run, Watch};
+pub use probes::changes::Changes;
 pub use probes::error::lacks;
+pub use run::outcome::{LogLevel, LogLine, Outcome, Probe, ProcessHandle, Run, Watch};

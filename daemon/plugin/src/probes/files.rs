@@ -19,9 +19,9 @@ use vouchd_config::grants::{GrantedPath, Refusal};
 
 use super::error::of_file;
 use super::{permission, too_many_bytes};
-use crate::changes::Changes;
 use crate::contract::ProbeError;
 use crate::contract::files::{Info, Kind, Usage};
+use crate::probes::changes::Changes;
 
 pub(crate) fn stat(grants: &Grants, path: &str, changes: Option<&Changes>) -> Result<Option<Info>, ProbeError> {
     let Some(fd) = find_watched(grants, path, changes)? else { return Ok(None) };

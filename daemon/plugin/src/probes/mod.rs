@@ -4,6 +4,7 @@
 //! is sent. Every probe has a deadline of its own within the run's.
 
 mod certificate;
+pub(crate) mod changes;
 mod connect;
 #[cfg(test)]
 mod endless;

@@ -8,9 +8,9 @@ use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::SockaddrStorage;
 
 use super::error::lacking;
-use crate::changes::Changes;
 use crate::contract::ProbeError;
 use crate::contract::network::{Address, Link};
+use crate::probes::changes::Changes;
 
 pub(crate) fn links(changes: Option<&Changes>) -> Result<Vec<Link>, ProbeError> {
     changes.inspect(|changes| changes.watch_network());

@@ -23,7 +23,7 @@ use super::error::lacking;
 use super::{files, too_many_bytes};
 use crate::contract::ProbeError;
 use crate::contract::process::{Info, Query};
-use crate::outcome::ProcessHandle;
+use crate::run::outcome::ProcessHandle;
 use scan::{Entry, look};
 
 /// How long a snapshot may be shared: a process that started since is missed for that long.

@@ -3,6 +3,8 @@
 //!
 //! A core module runs as it is, since an adapter to a component would lose its exit status.
 
+pub(crate) mod report;
+
 use std::sync::{Mutex, PoisonError};
 
 use wasmtime::{Caller, Extern, Linker, Module};
@@ -10,8 +12,8 @@ use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
 
 use crate::contract::{log, parse_name, simple};
 use crate::load::LoadError;
-use crate::output::Keep;
-use crate::state::RunState;
+use crate::run::output::Keep;
+use crate::run::state::RunState;
 use crate::text::cut;
 
 /// Where a program exports its memory, by convention of every toolchain.

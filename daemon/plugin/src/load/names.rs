@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use wasmparser::{BinaryReaderError, KnownCustom, Name, NameSectionReader, Parser, Payload};
 
-use crate::room::number;
+use crate::load::adapter_memory::number;
 
 /// A core module without the name sections that can't be read; as it is if there are none, or it can't be read itself.
 pub(crate) fn without_broken_names(bytes: &[u8]) -> Cow<'_, [u8]> {

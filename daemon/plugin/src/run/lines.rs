@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::outcome::{LogLevel, LogLine};
-use crate::output::Keep;
+use crate::run::outcome::{LogLevel, LogLine};
+use crate::run::output::Keep;
 use crate::text::cut;
 
 /// Longest line in bytes.

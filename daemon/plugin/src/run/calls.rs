@@ -5,11 +5,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use wasmtime::component::Resource;
 
-use crate::changes::Changes;
 use crate::contract::{ProbeError, clock, dns, files, network, stream};
+use crate::probes::changes::Changes;
 use crate::probes::stream::Connection;
 use crate::probes::{self, resolve, within};
-use crate::state::RunState;
+use crate::run::state::RunState;
 
 impl RunState {
     /// A probe that looks at the host itself, at this place, and may block.

@@ -19,8 +19,8 @@ use std::time::{Duration, SystemTime};
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 
-use crate::compile::Artefact;
 use crate::contract;
+use crate::load::compile::Artefact;
 
 /// Bytes that all entries may take together.
 const ROOM: u64 = 1 << 30;
@@ -79,7 +79,7 @@ impl Cache {
         hasher.0.update(env!("CARGO_PKG_VERSION"));
         // What a module is made into depends on it.
         hasher.0.update(contract::VERSION.0.to_le_bytes());
-        hasher.0.update(include_bytes!("../../../sdk/wit/check.wit"));
+        hasher.0.update(include_bytes!("../../../../sdk/wit/check.wit"));
         Cache { settings, room: ROOM, engine: hex(&hasher.0.finalize()) }
     }
 
@@ -228,8 +228,8 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compile::{Compiler, compile};
     use crate::engine;
+    use crate::load::compile::{Compiler, compile};
 
     const MEMORY: u64 = 1 << 20;
 

@@ -4,7 +4,7 @@ use thiserror::Error;
 use vouchd_config::Param;
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 
-use crate::proposals::offered;
+use crate::load::proposals::offered;
 use crate::text::line;
 
 const SECTION: &str = "vouchd:params";

@@ -9,16 +9,16 @@ use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiVie
 
 use std::sync::Arc;
 
-use crate::budget::Share;
-use crate::changes::Changes;
-use crate::command::{self, Printed};
 use crate::contract::{ProbeError, http, log, memo, process, simple, tcp, types};
-use crate::limiter::Limiter;
-use crate::lines::{Lines, Printout};
-use crate::outcome::{LogLevel, Probe, Watch};
-use crate::output::Output;
+use crate::probes::changes::Changes;
 use crate::probes::{self, Looks, Probes};
-use crate::turns::Meter;
+use crate::run::budget::Share;
+use crate::run::command::{self, Printed};
+use crate::run::limiter::Limiter;
+use crate::run::lines::{Lines, Printout};
+use crate::run::outcome::{LogLevel, Probe, Watch};
+use crate::run::output::Output;
+use crate::run::turns::Meter;
 
 /// Processes that are watched for one check: each takes a descriptor.
 const MAX_WATCHED: usize = 64;

@@ -4,6 +4,13 @@
 //! contract's `check` is made into one, with the metadata that it has embedded (what `cargo build --target
 //! wasm32-unknown-unknown` with wit-bindgen gives), or else with the host's own. A WASI command stays a core module.
 
+mod adapter_memory;
+pub(crate) mod cache;
+pub(crate) mod compile;
+pub(crate) mod declared;
+mod names;
+pub(crate) mod proposals;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use wasi_preview1_component_adapter_provider::{
@@ -15,9 +22,9 @@ use wit_component::{ComponentEncoder, StringEncoding};
 use wit_parser::Resolve;
 
 use crate::contract::{OFFERED, PACKAGE, is_compatible, offered_version, parse_name};
-use crate::declared::broken;
-use crate::names::without_broken_names;
-use crate::room::with_room;
+use crate::load::adapter_memory::with_room;
+use crate::load::declared::broken;
+use crate::load::names::without_broken_names;
 use crate::text::{cut, line};
 
 /// Longest text of the metadata, and longest name, in bytes.
@@ -150,7 +157,7 @@ pub(crate) fn prepare(bytes: &[u8]) -> Result<(Kind, Code), LoadError> {
 const FOR_PROGRAMS: [&str; 2] = ["simple", "log"];
 
 /// The contract as it is compiled in: what a module is embedded that has no metadata of its own.
-const WIT: &str = include_str!("../../../sdk/wit/check.wit");
+const WIT: &str = include_str!("../../../../sdk/wit/check.wit");
 
 /// A core module with the contract's metadata, in the version that it was written for.
 fn embed_contract(bytes: &[u8], version: &str) -> Result<Vec<u8>, LoadError> {

@@ -2,7 +2,7 @@
 //!
 //! Compiling is where a file can do most harm before anything of it has run: it can take minutes, gigabytes, or hit a bug
 //! of the compiler. So the daemon has it done by a child process ([`child`]) that has limits of its own and may be killed
-//! ([`parent`]); what comes back is an [`Artefact`], which is also what the [cache](crate::cache) keeps.
+//! ([`parent`]); what comes back is an [`Artefact`], which is also what the [cache](crate::load::cache) keeps.
 
 pub(crate) mod child;
 pub(crate) mod parent;
@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use wasmtime::Engine;
 
 use crate::engine;
+use crate::load::proposals;
 use crate::load::{self, Code, Kind, LoadError, Metadata};
-use crate::proposals;
 use crate::text::line;
 
 /// Who compiles.

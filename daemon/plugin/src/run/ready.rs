@@ -8,8 +8,8 @@ use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::contract::{Context, PluginPre, types};
-use crate::program;
-use crate::state::{Program, RunState};
+use crate::run::command::report as program;
+use crate::run::state::{Program, RunState};
 
 /// What a run calls.
 pub(crate) enum Ready {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-use crate::turns::Meter;
+use crate::run::turns::Meter;
 
 /// The future was stopped because it computed for too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 
 use wasmtime::ResourceLimiter;
 
-use crate::budget::{Exhausted, Share};
+use crate::run::budget::{Exhausted, Share};
 
 /// Components of some languages consist of many modules.
 const MAX_INSTANCES: usize = 128;
@@ -112,7 +112,7 @@ fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::budget::Budget;
+    use crate::run::budget::Budget;
 
     fn share() -> Share {
         Budget::new(1 << 30).share(&std::sync::Arc::default())

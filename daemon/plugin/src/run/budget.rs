@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::turns::Bell;
+use crate::run::turns::Bell;
 
 /// At least this much, for all plugins together.
 const LEAST: u64 = 128 << 20;

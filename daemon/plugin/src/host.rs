@@ -21,7 +21,6 @@ use crate::load::compile::{self, Artefact, Compiler, Form};
 use crate::load::{self, Entry, Kind, LoadError, Metadata};
 use crate::probes::Probes;
 use crate::probes::changes::Changes;
-use crate::probes::error::lacks;
 use crate::run::budget::Budget;
 use crate::run::command;
 use crate::run::failure::{self, MAX_REASON};
@@ -30,6 +29,7 @@ use crate::run::outcome::{LogLevel, LogLine, Outcome, Run, Watch};
 use crate::run::ready::Ready;
 use crate::run::state::{MAX_MEMO, RunState, Setting};
 use crate::run::turns::{Bell, Cut, Meter, Turns};
+use crate::shortage::lacks;
 use crate::text::{cut, line, metric_name};
 
 /// A plugin gets this long to start when it is loaded, and as much CPU time as a check may use in a run.

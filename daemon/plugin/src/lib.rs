@@ -36,6 +36,7 @@ mod host;
 mod load;
 mod probes;
 mod run;
+mod shortage;
 mod text;
 
 pub use aside::{Aside, Stuck};
@@ -46,5 +47,6 @@ pub use load::compile::{CompileLimits, Compiler};
 pub use load::declared::{DeclarationError, damage, declared_params};
 pub use load::{Kind, LoadError, Metadata};
 pub use probes::changes::Changes;
-pub use probes::error::lacks;
-pub use run::outcome::{LogLevel, LogLine, Outcome, Probe, ProcessHandle, Run, Watch};
+pub use probes::process::ProcessHandle;
+pub use run::outcome::{LogLevel, LogLine, Outcome, Probe, Run, Watch};
+pub use shortage::lacks;

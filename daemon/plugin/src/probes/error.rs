@@ -6,77 +6,14 @@
 use std::io::{self, ErrorKind};
 
 use nix::errno::Errno;
-use nix::sys::resource::{Resource, getrlimit};
 
-use crate::contract::types;
-
-/// What errors say where this process or this host has run out of them.
-const NO_DESCRIPTOR: &str = "no file descriptor left";
-
-/// The contract's `probe-error`, with one more case.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum ProbeError {
-    Denied(String),
-    /// This host can't make the probe: it lacks a descriptor, memory, a port or a route, or may not see what it is to look
-    /// at. A plugin finds it as `invalid`.
-    Unable(String),
-    Timeout,
-    Refused,
-    Unresolved,
-    Tls(String),
-    Invalid(String),
-    Other(String),
-}
-
-impl From<ProbeError> for types::ProbeError {
-    fn from(error: ProbeError) -> Self {
-        match error {
-            ProbeError::Denied(text) => types::ProbeError::Denied(text),
-            // The case that every SDK takes for an error of the check.
-            ProbeError::Unable(text) | ProbeError::Invalid(text) => types::ProbeError::Invalid(text),
-            ProbeError::Timeout => types::ProbeError::Timeout,
-            ProbeError::Refused => types::ProbeError::Refused,
-            ProbeError::Unresolved => types::ProbeError::Unresolved,
-            ProbeError::Tls(text) => types::ProbeError::Tls(text),
-            ProbeError::Other(text) => types::ProbeError::Other(text),
-        }
-    }
-}
+use crate::contract::ProbeError;
+use crate::shortage::{NO_DESCRIPTOR, lacking};
 
 impl ProbeError {
-    /// The answer of a failed probe, for people.
-    pub(crate) fn words(&self) -> String {
-        match self {
-            ProbeError::Denied(what) => format!("denied: {what}"),
-            ProbeError::Timeout => "no answer in time".to_owned(),
-            ProbeError::Refused => "refused".to_owned(),
-            ProbeError::Unresolved => "name does not resolve".to_owned(),
-            ProbeError::Tls(what) => format!("TLS: {what}"),
-            ProbeError::Unable(what) | ProbeError::Invalid(what) | ProbeError::Other(what) => what.clone(),
-        }
-    }
-
-    /// Whether the run can't be judged, whatever the plugin makes of it; and why.
-    pub(crate) fn rules_out_a_verdict(&self) -> Option<&str> {
-        match self {
-            ProbeError::Denied(why) | ProbeError::Unable(why) => Some(why),
-            ProbeError::Timeout
-            | ProbeError::Refused
-            | ProbeError::Unresolved
-            | ProbeError::Tls(_)
-            | ProbeError::Invalid(_)
-            | ProbeError::Other(_) => None,
-        }
-    }
-
     /// Whether another descriptor would have helped.
     pub(crate) fn is_lack_of_descriptors(&self) -> bool {
         matches!(self, ProbeError::Unable(why) if why.contains(NO_DESCRIPTOR))
-    }
-
-    /// Whether the peer, or the way to it, is the cause.
-    pub(crate) fn is_the_peers(&self) -> bool {
-        matches!(self, ProbeError::Timeout | ProbeError::Refused | ProbeError::Tls(_) | ProbeError::Other(_))
     }
 }
 
@@ -147,35 +84,6 @@ pub(crate) fn of_file(error: &io::Error, path: &str) -> ProbeError {
     }
 }
 
-/// What this host has run out of, if that is what the error says: it may come up anywhere.
-pub(crate) fn lacking(errno: Errno, doing: &str) -> Option<String> {
-    Some(match errno {
-        Errno::EMFILE => {
-            let limit =
-                getrlimit(Resource::RLIMIT_NOFILE).map(|(soft, _)| format!(", limit {soft}")).unwrap_or_default();
-            format!("the checker has {NO_DESCRIPTOR}{limit}, for {doing}: raise LimitNOFILE= of the service")
-        }
-        Errno::ENFILE => format!("this host has {NO_DESCRIPTOR}, for {doing}: raise the sysctl fs.file-max"),
-        Errno::ENOMEM => format!("this host has no memory left, for {doing}"),
-        Errno::ENOBUFS => format!("the kernel has no buffers left, for {doing}"),
-        // Of a thread or process; a socket that would block is waited for and never gets here.
-        Errno::EAGAIN => format!("this host lacks resources (threads, ports, or entries of a table) for {doing}"),
-        Errno::EADDRNOTAVAIL | Errno::EADDRINUSE => format!(
-            "this host has no local address or port left, for {doing}: see the sysctl net.ipv4.ip_local_port_range, and \
-             whether the addresses that it needs are there"
-        ),
-        Errno::ENETDOWN | Errno::ENODEV | Errno::ENXIO => format!("this host's interface is down or gone, for {doing}"),
-        Errno::ENOSPC => format!("this host has no room left, for {doing}"),
-        Errno::ENOSYS => format!("this host's kernel lacks a function that it takes, for {doing}"),
-        _ => return None,
-    })
-}
-
-/// What this host has run out of, if that is what an error says that came up while it was `doing` something.
-pub fn lacks(error: &io::Error, doing: &str) -> Option<String> {
-    lacking(Errno::from_raw(error.raw_os_error()?), doing)
-}
-
 /// The user in whose name probes are made, for people.
 pub(crate) fn who() -> String {
     let uid = nix::unistd::geteuid();
@@ -184,6 +92,8 @@ pub(crate) fn who() -> String {
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::resource::{Resource, getrlimit};
+
     use super::*;
 
     #[derive(Debug, PartialEq, Eq)]
@@ -256,11 +166,5 @@ mod tests {
         let error = of_connection(&Errno::EMFILE.into(), Stage::Here, "connecting to [::1]:80");
         let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
         assert!(error.words().contains(&format!("no file descriptor left, limit {soft}")), "{}", error.words());
-    }
-
-    #[test]
-    fn a_plugin_finds_what_the_host_cannot_do_as_invalid() {
-        let error = types::ProbeError::from(ProbeError::Unable("no descriptor".to_owned()));
-        assert!(matches!(error, types::ProbeError::Invalid(text) if text == "no descriptor"));
     }
 }

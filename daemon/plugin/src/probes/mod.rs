@@ -24,10 +24,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub(crate) use connect::unanswered;
-pub(crate) use error::ProbeError;
-
 use crate::aside::Aside;
+use crate::contract::ProbeError;
+pub(crate) use connect::unanswered;
 
 /// What all runs share: the process snapshot, TLS settings, kept connections.
 #[derive(Default)]

@@ -7,10 +7,10 @@ use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::SockaddrStorage;
 
-use super::error::lacking;
 use crate::contract::ProbeError;
 use crate::contract::network::{Address, Link};
 use crate::probes::changes::Changes;
+use crate::shortage::lacking;
 
 pub(crate) fn links(changes: Option<&Changes>) -> Result<Vec<Link>, ProbeError> {
     changes.inspect(|changes| changes.watch_network());

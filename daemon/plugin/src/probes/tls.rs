@@ -137,7 +137,7 @@ fn lacking(error: &rustls_native_certs::Error) -> Option<String> {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
         if let Some(errno) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error) {
-            return super::error::lacking(Errno::from_raw(errno), "reading the CA certificates");
+            return crate::shortage::lacking(Errno::from_raw(errno), "reading the CA certificates");
         }
         cause = error.source();
     }

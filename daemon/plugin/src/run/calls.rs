@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use wasmtime::component::Resource;
 
+use crate::contract::stream::Connection as Handle;
 use crate::contract::{ProbeError, clock, dns, files, network, stream};
 use crate::probes::changes::Changes;
 use crate::probes::stream::Connection;
@@ -34,23 +35,23 @@ impl RunState {
         what: String,
         started: Instant,
         connected: Result<Connection, ProbeError>,
-    ) -> Result<Resource<Connection>, ProbeError> {
+    ) -> Result<Resource<Handle>, ProbeError> {
         let probe = self.probes.len();
         self.note(what, started, connected.as_ref().map(|_| "connected".to_owned()));
         let mut connection = connected?;
         connection.probe = probe;
-        let handle = self.table.push(connection).map_err(|e| ProbeError::Invalid(e.to_string()))?;
+        let entry = self.table.push(connection).map_err(|e| ProbeError::Invalid(e.to_string()))?;
         self.open += 1;
-        Ok(handle)
+        Ok(Resource::new_own(entry.rep()))
     }
 
     /// Something done with a connection, which its record tells from then on.
     async fn converse<T>(
         &mut self,
-        handle: &Resource<Connection>,
+        handle: &Resource<Handle>,
         act: impl AsyncFnOnce(&mut Connection) -> Result<T, ProbeError>,
     ) -> Result<T, ProbeError> {
-        let connection = self.table.get_mut(handle).map_err(|e| ProbeError::Invalid(e.to_string()))?;
+        let connection = self.table.get_mut(&entry(handle)).map_err(|e| ProbeError::Invalid(e.to_string()))?;
         let started = Instant::now();
         let done = act(connection).await;
         if let Some(record) = self.probes.get_mut(connection.probe) {
@@ -65,6 +66,11 @@ impl RunState {
         }
         done
     }
+}
+
+/// The table's entry of a connection: the contract knows its handle only.
+fn entry(handle: &Resource<Handle>) -> Resource<Connection> {
+    Resource::new_own(handle.rep())
 }
 
 fn bytes(count: usize) -> String {
@@ -126,7 +132,7 @@ impl network::Host for RunState {
 }
 
 impl stream::Host for RunState {
-    async fn connect_tcp(&mut self, addr: String, timeout_ms: u32) -> Result<Resource<Connection>, ProbeError> {
+    async fn connect_tcp(&mut self, addr: String, timeout_ms: u32) -> Result<Resource<Handle>, ProbeError> {
         self.admit()?;
         let (started, time) = (Instant::now(), self.time(timeout_ms));
         let connected = match self.may_connect() {
@@ -141,7 +147,7 @@ impl stream::Host for RunState {
         self.open(format!("stream {addr}"), started, connected)
     }
 
-    async fn connect_unix(&mut self, path: String, timeout_ms: u32) -> Result<Resource<Connection>, ProbeError> {
+    async fn connect_unix(&mut self, path: String, timeout_ms: u32) -> Result<Resource<Handle>, ProbeError> {
         self.admit()?;
         let (started, time) = (Instant::now(), self.time(timeout_ms));
         let connected = match self.may_connect() {
@@ -161,14 +167,14 @@ impl stream::Host for RunState {
 }
 
 impl stream::HostConnection for RunState {
-    async fn send(&mut self, handle: Resource<Connection>, data: Vec<u8>) -> Result<(), ProbeError> {
+    async fn send(&mut self, handle: Resource<Handle>, data: Vec<u8>) -> Result<(), ProbeError> {
         let time = self.time(0);
         self.converse(&handle, async |connection| connection.send(&data, time).await).await
     }
 
     async fn receive(
         &mut self,
-        handle: Resource<Connection>,
+        handle: Resource<Handle>,
         until: Option<Vec<u8>>,
         max_bytes: u32,
         timeout_ms: u32,
@@ -179,7 +185,7 @@ impl stream::HostConnection for RunState {
 
     async fn start_tls(
         &mut self,
-        handle: Resource<Connection>,
+        handle: Resource<Handle>,
         server_name: String,
         verify: bool,
         timeout_ms: u32,
@@ -189,8 +195,8 @@ impl stream::HostConnection for RunState {
         self.converse(&handle, async |connection| connection.start_tls(&tls, &server_name, verify, time).await).await
     }
 
-    async fn drop(&mut self, handle: Resource<Connection>) -> wasmtime::Result<()> {
-        self.table.delete(handle)?;
+    async fn drop(&mut self, handle: Resource<Handle>) -> wasmtime::Result<()> {
+        self.table.delete(entry(&handle))?;
         self.open = self.open.saturating_sub(1);
         Ok(())
     }

@@ -7,8 +7,8 @@ use vouchd_config::Limits;
 use wasmtime::{PoolConcurrencyLimitError, ThrownException, Trap};
 use wasmtime_wasi::I32Exit;
 
-use crate::probes::error::lacking;
 use crate::run::limiter::LimitHit;
+use crate::shortage::lacking;
 use crate::text::cut;
 
 /// Longest reason in bytes; room for a whole `allow` line.

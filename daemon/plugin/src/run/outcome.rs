@@ -1,11 +1,12 @@
 //! What goes into a run and what comes out of it.
 
 use std::fmt;
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use vouchd_config::{ExitCodes, Grants, Limits};
 use vouchd_health::RunResult;
+
+use crate::probes::process::ProcessHandle;
 
 /// One run to be carried out.
 pub struct Run<'a> {
@@ -84,11 +85,4 @@ pub struct Probe {
 #[derive(Debug, Default)]
 pub struct Watch {
     pub processes: Vec<ProcessHandle>,
-}
-
-/// A process that a run found. The pidfd becomes readable when the process ends.
-#[derive(Debug)]
-pub struct ProcessHandle {
-    pub pid: u32,
-    pub fd: OwnedFd,
 }

@@ -20,8 +20,8 @@ use crate::run::outcome::{LogLevel, Probe, Watch};
 use crate::run::output::Output;
 use crate::run::turns::Meter;
 
-/// Processes that are watched for one check: each takes a descriptor.
-const MAX_WATCHED: usize = 64;
+/// Processes that are watched between two runs of a check: each takes a descriptor.
+const MAX_WATCHED_PROCESSES: usize = 64;
 
 /// Bytes that a check may remember.
 pub(crate) const MAX_MEMO: usize = 4096;
@@ -231,7 +231,7 @@ impl RunState {
         let found = self.aside(&place, move || shared.processes.find(&grants, &query, bound)).await;
         self.note(what, started, found.as_ref().map(|(infos, _)| format!("{} found", infos.len())));
         let (infos, handles) = found?;
-        let room = MAX_WATCHED.saturating_sub(self.watch.processes.len());
+        let room = MAX_WATCHED_PROCESSES.saturating_sub(self.watch.processes.len());
         self.watch.processes.extend(handles.into_iter().take(room));
         Ok(infos)
     }
@@ -289,6 +289,21 @@ impl WasiView for RunState {
 impl types::Host for RunState {
     fn convert_probe_error(&mut self, error: ProbeError) -> wasmtime::Result<types::ProbeError> {
         Ok(error.into())
+    }
+}
+
+impl From<ProbeError> for types::ProbeError {
+    fn from(error: ProbeError) -> Self {
+        match error {
+            ProbeError::Denied(text) => types::ProbeError::Denied(text),
+            // The case that every SDK takes for an error of the check.
+            ProbeError::Unable(text) | ProbeError::Invalid(text) => types::ProbeError::Invalid(text),
+            ProbeError::Timeout => types::ProbeError::Timeout,
+            ProbeError::Refused => types::ProbeError::Refused,
+            ProbeError::Unresolved => types::ProbeError::Unresolved,
+            ProbeError::Tls(text) => types::ProbeError::Tls(text),
+            ProbeError::Other(text) => types::ProbeError::Other(text),
+        }
     }
 }
 
@@ -383,5 +398,16 @@ fn number<N: TryInto<i32>>(answer: Result<N, ProbeError>) -> i32 {
         Err(ProbeError::Other(_)) => -6,
         Err(ProbeError::Invalid(_)) => -7,
         Err(ProbeError::Unable(_)) => -8,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_finds_what_the_host_cannot_do_as_invalid() {
+        let error = types::ProbeError::from(ProbeError::Unable("no descriptor".to_owned()));
+        assert!(matches!(error, types::ProbeError::Invalid(text) if text == "no descriptor"));
     }
 }

@@ -16,7 +16,7 @@ use rustix::process::{Pid, setpriority_process};
 use super::{Head, compile_with, encode};
 use crate::engine;
 use crate::load::LoadError;
-use crate::probes::error::lacks;
+use crate::shortage::lacks;
 
 /// Most bytes that the child may write to one file: an artefact has three to four times the size of its plugin.
 pub(super) const MAX_OUTPUT: u64 = 512 << 20;

@@ -17,7 +17,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use super::child::{MAX_OUTPUT, OUT_OF_MEMORY, seconds};
 use super::{Artefact, CompileLimits};
 use crate::load::LoadError;
-use crate::probes::error::lacks;
+use crate::shortage::lacks;
 use crate::text::cut;
 
 /// What is read of a child's last words.

@@ -19,11 +19,10 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use vouchd_config::Grants;
 use vouchd_config::grants::ProcessGrant;
 
-use super::error::lacking;
 use super::{files, too_many_bytes};
 use crate::contract::ProbeError;
 use crate::contract::process::{Info, Query};
-use crate::run::outcome::ProcessHandle;
+use crate::shortage::lacking;
 use scan::{Entry, look};
 
 /// How long a snapshot may be shared: a process that started since is missed for that long.
@@ -35,8 +34,17 @@ const COMM_LEN: usize = 15;
 /// A process in the answer counts for so many of the bytes that a probe may carry.
 const BYTES_EACH: usize = 64;
 
-/// More are not watched: each takes a descriptor until the next run.
-const MAX_WATCHED: usize = 32;
+/// Handles that one query returns: each takes a descriptor until the check's next run.
+const MAX_HANDLES: usize = 32;
+
+/// A process that a run found.
+#[derive(Debug)]
+pub struct ProcessHandle {
+    /// The process's id in the checker's PID namespace.
+    pub pid: u32,
+    /// A pidfd: becomes readable when the process ends.
+    pub fd: OwnedFd,
+}
 
 /// The shared snapshot.
 #[derive(Default)]
@@ -93,7 +101,7 @@ impl Processes {
                 continue;
             }
             match watch(entry.pid) {
-                Alive::Yes(handle) => handles.extend(handle.filter(|_| handles.len() < MAX_WATCHED)),
+                Alive::Yes(handle) => handles.extend(handle.filter(|_| handles.len() < MAX_HANDLES)),
                 Alive::No => continue,
             }
             // A count that is cut would be a wrong one.

@@ -1,9 +1,11 @@
-//! The Rust side of `sdk/wit/check.wit`, and the names and version it goes by.
+//! The Rust side of `sdk/wit/check.wit`: generated types, and the contract's names and version.
+
+mod probe_error;
 
 wasmtime::component::bindgen!({
     path: "../../sdk/wit",
     world: "plugin",
-    // Those that answer with the host's own error type, which is converted to the contract's in one place.
+    // `trappable`: these functions fail with `ProbeError`, which `types::Host` converts to the contract's in one place.
     imports: {
         "vouchd:check/process.find": async | trappable,
         "vouchd:check/tcp.probe": async | trappable,
@@ -22,39 +24,39 @@ wasmtime::component::bindgen!({
         default: async,
     },
     exports: { default: async },
-    trappable_error_type: { "vouchd:check/types.probe-error" => crate::probes::ProbeError },
-    with: { "vouchd:check/stream.connection": crate::probes::stream::Connection },
+    trappable_error_type: { "vouchd:check/types.probe-error" => crate::contract::ProbeError },
 });
 
 pub(crate) use exports::vouchd::check::checker::Context;
 pub(crate) use vouchd::check::types;
 pub(crate) use vouchd::check::{clock, dns, files, http, log, memo, network, process, simple, stream, tcp};
 
-pub(crate) use crate::probes::ProbeError;
+pub(crate) use probe_error::ProbeError;
 
-/// The package that every name of the contract begins with.
+/// The package part of every interface name of the contract.
 pub(crate) const PACKAGE: &str = "vouchd:check/";
 
-/// The version of the contract that this host offers.
+/// The version of the contract that this host implements.
 pub(crate) const VERSION: (u64, u64, u64) = (0, 1, 0);
 
 /// The interfaces that a plugin may import.
 pub(crate) const OFFERED: [&str; 12] =
     ["types", "process", "tcp", "http", "files", "dns", "network", "stream", "clock", "log", "memo", "simple"];
 
-/// `vouchd:check/http@0.1.0` as (`http`, version). None if the name is not of the contract.
+/// Splits `vouchd:check/http@0.1.0` into `http` and `0.1.0` (empty if the name has no version). `None` if the name is not
+/// the contract's.
 pub(crate) fn parse_name(name: &str) -> Option<(&str, &str)> {
     let rest = name.strip_prefix(PACKAGE)?;
     Some(rest.split_once('@').unwrap_or((rest, "")))
 }
 
-/// Whether code built against `version` runs here: the same 0.1, whatever the last number.
+/// Whether a plugin built against `version` runs here: major and minor number must be equal.
 pub(crate) fn is_compatible(version: &str) -> bool {
     let mut numbers = version.split(['.', '-', '+']).map(str::parse::<u64>);
     matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) == (VERSION.0, VERSION.1))
 }
 
-/// The offered version as text.
+/// [`VERSION`] as text.
 pub(crate) fn offered_version() -> String {
     let (major, minor, patch) = VERSION;
     format!("{major}.{minor}.{patch}")
@@ -73,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_the_contract_are_told_from_others() {
+    fn only_names_of_the_package_belong_to_the_contract() {
         assert_eq!(parse_name("vouchd:check/http@0.1.0"), Some(("http", "0.1.0")));
         assert_eq!(parse_name("vouchd:check/http"), Some(("http", "")));
         assert_eq!(parse_name("wasi:cli/run@0.2.0"), None);

@@ -1,11 +1,13 @@
 //! `cargo xtask`: builds, shows, tests and measures vouchd, and sets up first what a fresh machine lacks.
 
 mod conformance;
+mod house;
 mod languages;
 mod machine;
 mod plugins;
 mod smith;
 mod totals;
+mod workspace;
 
 use std::env;
 use std::ffi::OsStr;
@@ -61,6 +63,8 @@ enum Task {
     },
     /// Writes into docs/conformance.md which tests prove which row
     Conformance,
+    /// Draws into docs/design.md which crate depends on which
+    House,
     /// Formatting, clippy with warnings denied, and whether docs/conformance.md is up to date
     Lint,
 }
@@ -76,6 +80,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Languages { figures } => languages(&root, figures),
         Task::Smith { count, seed } => smith::try_out(&root, count, seed),
         Task::Conformance => conformance::update(&root, false),
+        Task::House => house::update(&root, false),
         Task::Lint => lint(&root),
     }?;
     Ok(ExitCode::SUCCESS)
@@ -148,6 +153,7 @@ fn languages(root: &Path, figures: bool) -> anyhow::Result<()> {
 
 fn lint(root: &Path) -> anyhow::Result<()> {
     conformance::update(root, true)?;
+    house::update(root, true)?;
     run(cargo(["fmt", "--all", "--check"]))?;
     run(guests(root, ["fmt", "--all", "--check"]))?;
     run(cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;

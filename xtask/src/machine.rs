@@ -1,5 +1,6 @@
 //! What a fresh machine lacks: Debian packages and cargo tools, installed where we may, named where we may not.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 
@@ -49,13 +50,18 @@ pub fn install_packages(needed: &[Needed]) -> anyhow::Result<()> {
 
 /// The test runner.
 pub fn install_nextest() -> anyhow::Result<()> {
-    if Command::new("cargo").args(["nextest", "--version"]).output()?.status.success() {
+    if works("cargo", &["nextest", "--version"]) {
         return Ok(());
     }
     println!("xtask: installing cargo-nextest, the test runner (a few minutes)");
     let status = Command::new("cargo").args(["install", "--locked", "cargo-nextest"]).status()?;
     ensure!(status.success(), "cargo install cargo-nextest ended with {status}");
     Ok(())
+}
+
+/// Whether this command can be started and succeeds.
+pub fn works(program: impl AsRef<OsStr>, args: &[&str]) -> bool {
+    Command::new(program).args(args).output().is_ok_and(|output| output.status.success())
 }
 
 /// Runs `apt-get` without questions.

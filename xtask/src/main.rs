@@ -1,8 +1,10 @@
 //! `cargo xtask`: builds, shows, tests and measures vouchd, and sets up first what a fresh machine lacks.
 
 mod conformance;
+mod deny;
 mod house;
 mod languages;
+mod lint;
 mod machine;
 mod plugins;
 mod smith;
@@ -65,7 +67,7 @@ enum Task {
     Conformance,
     /// Draws into docs/design.md which crate depends on which
     House,
-    /// Formatting, clippy with warnings denied, and whether docs/conformance.md is up to date
+    /// Formatting, clippy, documentation, dependencies, and whether generated documents are up to date
     Lint,
 }
 
@@ -81,7 +83,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Smith { count, seed } => smith::try_out(&root, count, seed),
         Task::Conformance => conformance::update(&root, false),
         Task::House => house::update(&root, false),
-        Task::Lint => lint(&root),
+        Task::Lint => lint::lint(&root),
     }?;
     Ok(ExitCode::SUCCESS)
 }
@@ -149,19 +151,6 @@ fn languages(root: &Path, figures: bool) -> anyhow::Result<()> {
         }
     };
     if figures { languages::print_figures(root, &vouchd) } else { languages::test(root, &vouchd) }
-}
-
-fn lint(root: &Path) -> anyhow::Result<()> {
-    conformance::update(root, true)?;
-    house::update(root, true)?;
-    run(cargo(["fmt", "--all", "--check"]))?;
-    run(guests(root, ["fmt", "--all", "--check"]))?;
-    run(cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-    run(guests(root, ["clippy", "--all-targets", "--", "-D", "warnings"]))?;
-    let smith =
-        |args: &[&str]| run(cargo(args).current_dir("tests/smith").env("CARGO_TARGET_DIR", root.join("target/smith")));
-    smith(&["fmt", "--check"])?;
-    smith(&["clippy", "--", "-D", "warnings"])
 }
 
 /// Cargo, in the workspace of the plugins; their native builds stay apart from the host's.

@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 
-use crate::{machine, run};
+use crate::machine::{self, works};
+use crate::run;
 
 /// Where the tools are kept when a clone should not have its own; see [`Tools::open`].
 const DIRECTORY: &str = "VOUCHD_LANGUAGES_CACHE";
@@ -102,10 +103,6 @@ impl Tools {
     fn node(&self) -> PathBuf {
         self.directory.join("node")
     }
-}
-
-fn works(program: &str, args: &[&str]) -> bool {
-    Command::new(program).args(args).output().is_ok_and(|output| output.status.success())
 }
 
 /// Installs those packages of which no note in `place` says that this version is there.

@@ -7,6 +7,7 @@ mod languages;
 mod lint;
 mod machine;
 mod plugins;
+mod quick;
 mod smith;
 mod totals;
 mod workspace;
@@ -36,6 +37,9 @@ enum Task {
     },
     /// All tests: units, properties, plugins, and whole systems in network namespaces
     Test {
+        /// Only units, properties and a handful of whole systems: an answer in two minutes
+        #[arg(long)]
+        quick: bool,
         /// Handed to `cargo nextest run`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
@@ -75,7 +79,8 @@ fn main() -> anyhow::Result<ExitCode> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?.to_owned();
     env::set_current_dir(&root)?;
     match Cli::parse().task {
-        Task::Test { args } => return test(&root, &args),
+        Task::Test { quick: false, args } => return test(&root, &args),
+        Task::Test { quick: true, args } => return test_quickly(&root, &args),
         Task::Demo { args } => demo(&root, &args),
         Task::Build => build(&root),
         Task::Bench { args } => bench(&root, &args),
@@ -97,27 +102,54 @@ fn demo(root: &Path, args: &[String]) -> anyhow::Result<()> {
 /// Ends as nextest does.
 fn test(root: &Path, args: &[String]) -> anyhow::Result<ExitCode> {
     machine::install_packages(machine::FOR_TESTS)?;
-    let plugins = plugins::build(root)?;
-    run(cargo(["build", "--package", "vouchd"]))?;
-    let environment = [
-        ("VOUCHD_BIN", root.join("target/debug/vouchd")),
-        ("VOUCHD_PLUGINS", plugins),
-        ("VOUCHD_SMITH", smith::build(root)?),
-    ];
+    let mut environment = built_for_tests(root)?;
+    environment.push(("VOUCHD_SMITH", smith::build(root)?));
     run(guests(root, ["test"]).envs(environment.clone()))?;
     run(cargo(["test", "--workspace", "--doc"]))?;
-    // Minutes and a gigabyte at first: where that is not asked for, what needs them says that it is skipped.
+    // Minutes and a gigabyte at first: unless asked for, tests that need them report that they are skipped.
     if env::var_os(vouchd_skip::STRICT).is_some() {
         languages::build(root)?;
     }
     languages::test(root, &root.join("target/debug/vouchd"))?;
-    machine::install_nextest()?;
     let records = totals::Records::new(root)?;
+    nextest(root, &records, &environment, args)
+}
+
+/// The same with the tests of [`quick`] only.
+fn test_quickly(root: &Path, args: &[String]) -> anyhow::Result<ExitCode> {
+    machine::install_packages(machine::FOR_TESTS)?;
+    let environment = built_for_tests(root)?;
+    let records = totals::Records::new(root)?;
+    let all: Vec<String> = quick::arguments(root)?.into_iter().chain(args.iter().cloned()).collect();
+    let code = nextest(root, &records, &environment, &all)?;
+    println!("{}", quick::LEFT_OUT);
+    if args.is_empty()
+        && let Some(report) = records.report()?
+    {
+        quick::ran(&report)?;
+    }
+    Ok(code)
+}
+
+/// What whole-system tests start, by the variables that name it.
+fn built_for_tests(root: &Path) -> anyhow::Result<Vec<(&'static str, PathBuf)>> {
+    let plugins = plugins::build(root)?;
+    run(cargo(["build", "--package", "vouchd"]))?;
+    Ok(vec![("VOUCHD_BIN", root.join("target/debug/vouchd")), ("VOUCHD_PLUGINS", plugins)])
+}
+
+fn nextest(
+    root: &Path,
+    records: &totals::Records,
+    environment: &[(&str, PathBuf)],
+    args: &[String],
+) -> anyhow::Result<ExitCode> {
+    machine::install_nextest()?;
     let mut nextest = cargo(["nextest", "run", "--workspace", "--no-fail-fast"]);
-    nextest.args(args).envs(environment).env(vouchd_skip::FILE, records.skipped());
+    nextest.args(args).envs(environment.iter().cloned()).env(vouchd_skip::FILE, records.skipped());
     eprintln!("xtask: {}", shown(&nextest));
-    let status = nextest.status().context("starting cargo nextest")?;
-    // Last, so that they are what is seen: nextest counts a skipped test among those that passed.
+    let status = nextest.current_dir(root).status().context("starting cargo nextest")?;
+    // Last, so that they are seen: nextest counts a skipped test as passed.
     if let Some(totals) = records.totals()? {
         println!("{totals}");
     }

@@ -3,7 +3,7 @@
 //!
 //! It is made here, from text and bytes, so that whoever changes the host sees what each file does. Two tests use it: one
 //! hands every file to the host (`daemon/plugin/tests/corpus.rs`), one drops all of them at once into the plugin directory of
-//! a running router (`tests/tests/hostile.rs`).
+//! a running router (`tests/tests/heavy/hostile.rs`).
 
 mod components;
 mod files;

@@ -238,7 +238,7 @@ fn what_a_plugin_takes_is_shown_without_running_it() {
 #[test]
 fn what_replaces_scripts_is_accepted_without_a_warning() {
     system_test("what replaces scripts", &[Need::Vouchd], |site| {
-        let page = include_str!("../../docs/replacing-scripts.md");
+        let page = include_str!("../../../../docs/replacing-scripts.md");
         let mut blocks = 0;
         for block in page.split("\n```toml\n").skip(1).filter_map(|rest| rest.split("\n```").next()) {
             blocks += 1;

@@ -1,0 +1,7 @@
+//! Long or greedy tests of whole systems: they take minutes, or all the processor time of the machine.
+
+mod escapes;
+mod fairness;
+mod hostile;
+mod reload_fuzz;
+mod torture;

@@ -1,0 +1,6 @@
+//! The commands of an operator and of a plugin's author.
+
+mod author;
+mod control;
+mod demo;
+mod status;

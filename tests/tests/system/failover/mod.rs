@@ -1,0 +1,6 @@
+//! Who holds the virtual address, and what a client sees of it.
+
+mod death;
+mod partition;
+mod services;
+mod topology;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::PluginUse;
+use crate::CheckPlaces;
 use crate::errors::Problem;
 use crate::hints;
 use crate::model::Check;
@@ -65,7 +65,7 @@ impl ParamType {
 
 impl Param {
     /// What to write, if `text` is not that. It is judged as the plugin gets it: `"2"` is a whole number, too.
-    fn misfit(&self, text: &str) -> Option<String> {
+    fn mismatch(&self, text: &str) -> Option<String> {
         let fits = match self.kind {
             ParamType::Text | ParamType::Any => true,
             ParamType::Integer => text.parse::<i128>().is_ok_and(|n| {
@@ -99,14 +99,14 @@ impl Param {
 
 /// Where a parameter of a check stands.
 #[derive(Debug, Clone)]
-pub(crate) struct Given {
+pub(crate) struct ParamPlaces {
     pub key: Place,
     pub value: Place,
     pub subject: String,
 }
 
 /// What of a check's parameters is not as its plugin declares, in the order of the file; what is missing last.
-pub(crate) fn misfits(check: &Check, declared: &[Param], at: &PluginUse) -> Vec<Problem> {
+pub(crate) fn mismatches(check: &Check, declared: &[Param], at: &CheckPlaces) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut problem = |place: &Place, subject: &str, message: String| {
         problems.push(Problem { place: Some(place.clone()), subject: subject.to_owned(), message });
@@ -125,7 +125,7 @@ pub(crate) fn misfits(check: &Check, declared: &[Param], at: &PluginUse) -> Vec<
                     problem(&given.key, &given.subject, format!("expected {}, found a table", param.expected()));
                 }
             }
-        } else if let Some(expected) = param.misfit(text) {
+        } else if let Some(expected) = param.mismatch(text) {
             problem(&given.value, &given.subject, format!("expected {expected}"));
         } else if !param.list
             && param.kind != ParamType::Any
@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_plugins_sdk_writes_is_read_and_nothing_of_it_lost() {
+    fn declarations_of_the_plugin_sdk_are_read_without_loss() {
         // The writer is tested with the same file.
         let json = include_str!("../../../sdk/declared.json");
         let declared: Vec<Param> = serde_json::from_str(json).expect("the reader knows the format");

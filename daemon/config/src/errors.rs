@@ -36,7 +36,7 @@ impl fmt::Display for Problem {
 }
 
 /// A file that was named by mistake may have hundreds of thousands, and they are part of what `status` shows.
-const MOST_SHOWN: usize = 100;
+const MAX_SHOWN: usize = 100;
 
 /// All problems of a configuration, at least one, in the order of files and lines.
 #[derive(Debug, Clone)]
@@ -61,13 +61,13 @@ impl Errors {
 
 impl fmt::Display for Errors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, problem) in self.0.iter().take(MOST_SHOWN).enumerate() {
+        for (n, problem) in self.0.iter().take(MAX_SHOWN).enumerate() {
             if n > 0 {
                 f.write_str("\n")?;
             }
             write!(f, "{problem}")?;
         }
-        match self.0.len().saturating_sub(MOST_SHOWN) {
+        match self.0.len().saturating_sub(MAX_SHOWN) {
             0 => Ok(()),
             more => write!(f, "\nand {more} more"),
         }

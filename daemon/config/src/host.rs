@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::errors::Problem;
 use crate::model::Instance;
-use crate::resolve::address::edge;
+use crate::resolve::address::network_edge;
 use crate::{Access, Config, InstancePlaces, hints};
 
 /// What a machine has, as far as a configuration refers to it.
@@ -76,7 +76,7 @@ impl Config {
 
     /// What is wrong with `daemon.user`, given its number on this host; None: there is no such user.
     pub fn check_user(&self, number: Option<u32>) -> Option<Problem> {
-        let name = self.daemon.checker_user.as_ref()?;
+        let name = self.daemon.user.as_ref()?;
         let message = match number {
             None => {
                 "this host has no such user, and without it the daemon does not start here; create it, or name another"
@@ -161,7 +161,7 @@ fn check_edges(instance: &Instance, at: &InstancePlaces, host: &Host, findings: 
     let virtual_ips = instance.addresses.iter().map(|address| address.ip).zip(&at.addresses);
     let peers = instance.unicast.iter().flat_map(|unicast| unicast.peers.iter().copied()).zip(&at.peers);
     for (ip, place) in virtual_ips.chain(peers) {
-        let edge = |of: &HostAddress| Some((edge(ip, of.ip, of.prefix)?, *of));
+        let edge = |of: &HostAddress| Some((network_edge(ip, of.ip, of.prefix)?, *of));
         if let Some((edge, of)) = interface.addresses.iter().find_map(edge) {
             findings.warnings.push(Problem {
                 place: Some(place.clone()),

@@ -11,12 +11,12 @@
 
 pub mod declared;
 mod errors;
-mod examined;
 pub mod grants;
 mod hints;
 pub mod host;
 mod load;
 pub mod model;
+mod partial;
 mod plugins;
 mod quantity;
 mod reader;
@@ -28,16 +28,16 @@ mod syntax;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use declared::Given;
+use declared::ParamPlaces;
 pub use declared::{Param, ParamType};
 pub use errors::{Errors, Problem};
-pub use examined::{Examined, sort};
 pub use grants::{Grants, ProcessGrant};
 pub use host::{Findings, Host};
 pub use load::{
     Access, DropIns, FileText, Files, drop_in_dir, is_drop_in, list_drop_ins, load, read_drop_in, read_main,
 };
 pub use model::{Check, CheckUse, DEFAULT_CONTROL, Daemon, ExitCodes, Garp, Instance, Limits, Unicast, VirtualAddress};
+pub use partial::{PartialConfig, sort_by_place};
 pub use plugins::PluginFile;
 pub use quantity::{format_duration, parse_duration};
 pub use resolve::resolve;
@@ -64,7 +64,7 @@ pub struct Config {
     /// `daemon.user`
     user_at: Option<Place>,
     /// By the check's name.
-    plugins: BTreeMap<String, PluginUse>,
+    checks_at: BTreeMap<String, CheckPlaces>,
     /// By the instance's name.
     instances_at: BTreeMap<String, InstancePlaces>,
     /// Who may read the files, as far as known.
@@ -89,12 +89,12 @@ struct InstancePlaces {
 
 /// Where a check stands, where it names its plugin, and what it gives it.
 #[derive(Debug, Clone)]
-struct PluginUse {
+struct CheckPlaces {
     named: Place,
     plugin: Place,
     sha256: Option<Place>,
     /// The key `params`, if it is there.
     params: Option<Place>,
     /// One for each of the check's `params`.
-    given: Vec<Given>,
+    given: Vec<ParamPlaces>,
 }

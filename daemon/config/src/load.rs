@@ -8,12 +8,12 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::errors::{Errors, Problem};
-use crate::examined::Examined;
+use crate::partial::PartialConfig;
 use crate::source::Source;
 use crate::{Config, resolve};
 
 /// No configuration is larger; a file that is has been named by mistake.
-const LARGEST: u64 = 16 << 20;
+const MAX_FILE_BYTES: u64 = 16 << 20;
 
 /// A file of the configuration: what it says, or why it can't be read.
 #[derive(Debug, Clone)]
@@ -115,7 +115,7 @@ impl Files {
     }
 
     /// Everything that can be understood of them, and everything that is wrong.
-    pub fn examine(self) -> Examined {
+    pub fn examine(self) -> PartialConfig {
         let mut unread = Vec::new();
         let mut sources = Vec::new();
         if let Some((dir, error)) = self.list.error {
@@ -176,9 +176,12 @@ fn read(path: &Path, opened: io::Result<File>, kind: Kind) -> FileText {
             regular(&metadata)?;
         }
         let mut bytes = Vec::new();
-        file.take(LARGEST + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > LARGEST {
-            return Err(io::Error::other(format!("it has more than {} MiB; expected a configuration", LARGEST >> 20)));
+        file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > MAX_FILE_BYTES {
+            return Err(io::Error::other(format!(
+                "it has more than {} MiB; expected a configuration",
+                MAX_FILE_BYTES >> 20
+            )));
         }
         Ok(bytes)
     });

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use vouchd_health::{Counting, Influence};
+use vouchd_health::{Influence, Thresholds};
 use vouchd_wire::{AdvertInterval, Auth, ChecksumForm, Priority, Version, Vrid};
 
 use crate::grants::Grants;
@@ -32,7 +32,7 @@ pub struct Daemon {
     /// Where compiled plugins are kept. None: nowhere, every start compiles.
     pub cache_dir: Option<PathBuf>,
     /// The user that the checker process becomes. None: `vouchd` if there is one, else `nobody`.
-    pub checker_user: Option<String>,
+    pub user: Option<String>,
     /// How long the checker may be gone before its checks count as errors.
     pub error_grace: Duration,
     /// Whether the protocol thread asks for real-time scheduling and locked memory.
@@ -54,7 +54,7 @@ pub struct Check {
     pub timeout: Duration,
     /// Used instead of `interval` while the verdict is about to change. Not longer than `interval`.
     pub fast_interval: Duration,
-    pub counting: Counting,
+    pub thresholds: Thresholds,
     /// What the check costs an instance that does not say otherwise.
     pub influence: Influence,
     pub grants: Grants,

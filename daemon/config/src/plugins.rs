@@ -40,8 +40,8 @@ impl Config {
         let problems: Vec<Problem> = self
             .checks
             .iter()
-            .filter_map(|check| Some((check, declared.get(&check.plugin)?, self.plugins.get(&check.name)?)))
-            .flat_map(|(check, params, at)| declared::misfits(check, params, at))
+            .filter_map(|check| Some((check, declared.get(&check.plugin)?, self.checks_at.get(&check.name)?)))
+            .flat_map(|(check, params, at)| declared::mismatches(check, params, at))
             .collect();
         if problems.is_empty() { Ok(()) } else { Err(Errors::new(problems)) }
     }
@@ -50,7 +50,7 @@ impl Config {
     pub fn check_plugin_files(&self, files: &BTreeMap<String, PluginFile>) -> Vec<Problem> {
         let mut problems = Vec::new();
         for check in &self.checks {
-            let (Some(file), Some(at)) = (files.get(&check.plugin), self.plugins.get(&check.name)) else { continue };
+            let (Some(file), Some(at)) = (files.get(&check.plugin), self.checks_at.get(&check.name)) else { continue };
             if let Some(damage) = &file.damage {
                 problems.push(Problem {
                     place: Some(at.plugin.clone()),
@@ -68,7 +68,7 @@ impl Config {
                 });
             }
             if let Some(declared) = &file.declared {
-                problems.extend(declared::misfits(check, declared, at));
+                problems.extend(declared::mismatches(check, declared, at));
             }
         }
         problems
@@ -91,7 +91,7 @@ impl Config {
             )
         };
         Problem {
-            place: self.plugins.get(&check.name).map(|at| at.plugin.clone()),
+            place: self.checks_at.get(&check.name).map(|at| at.plugin.clone()),
             subject: format!("check.{}.plugin = {:?}", check.name, check.plugin),
             message,
         }

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_written_as_elsewhere_are_understood() {
+    fn durations_in_other_notations_are_recognised() {
         for (text, meant) in [
             ("1.5s", Some("1500ms")),
             ("1m30s", Some("90s")),
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_shown_as_they_may_be_written() {
+    fn formatted_durations_parse_again() {
         for text in ["1s", "90s", "500ms", "2m", "1h", "36h", "2d", "0s", "1500ms"] {
             assert_eq!(parse_duration(text).map(format_duration).as_deref(), Some(text));
         }

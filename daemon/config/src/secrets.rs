@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_be_a_password_is_starred_and_nothing_else() {
+    fn possible_passwords_are_starred_and_nothing_else() {
         for (line, shown) in [
             ("priority = 256 # too much", "priority = 256 # too much"),
             ("script = \"cat /etc/passwd\"", "script = \"cat /etc/passwd\""),
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn so_is_what_stands_in_a_table_of_authentication() {
+    fn values_in_an_authentication_table_are_starred() {
         for (before, shown) in [
             ("[instance.web.auth]\ntype = \"pass\"\n", "secret = ***"),
             ("[instance.web.auth] # of both\ntype = \"pass\"\n", "secret = ***"),
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_secret_by_their_path() {
+    fn value_is_secret_by_its_path() {
         for (path, secret) in [
             ("instance.web.auth", true),
             ("instance.web.auth.password", true),

@@ -36,7 +36,7 @@ fn assert_error(text: &str, place: &str, words: &str) {
 }
 
 #[test]
-fn an_error_names_place_key_value_and_what_is_allowed() {
+fn error_names_place_key_value_and_what_is_allowed() {
     let errors = errors(&[("/etc/vouchd/vouchd.toml", &instance_with("  priority = 256"))]);
     assert_eq!(
         errors.to_string(),
@@ -47,7 +47,7 @@ fn an_error_names_place_key_value_and_what_is_allowed() {
 }
 
 #[test]
-fn values_of_an_instance() {
+fn wrong_values_of_an_instance() {
     for (line, column, words) in [
         ("priority = 0", 12, "from 1 to 255"),
         ("priority = 256", 12, "from 1 to 255"),
@@ -119,7 +119,7 @@ fn values_of_an_instance() {
 }
 
 #[test]
-fn values_that_version_3_does_not_take() {
+fn wrong_values_in_version_3() {
     for (line, column, words) in [
         ("advert_interval = 1", 19, "from 10ms to 40950ms"),
         ("advert_interval = \"0.5s\"", 19, "; write \"500ms\""),
@@ -143,7 +143,7 @@ fn virtual_router_ids_out_of_range() {
 }
 
 #[test]
-fn values_of_a_check() {
+fn wrong_values_of_a_check() {
     for (line, column, words) in [
         ("interval = \"5ms\"", 12, "from 10ms to 1h"),
         ("interval = \"2h\"", 12, "from 10ms to 1h"),
@@ -199,7 +199,7 @@ fn values_of_a_check() {
 }
 
 #[test]
-fn values_of_the_daemon() {
+fn wrong_values_of_the_daemon() {
     for (line, column, words) in [
         ("plugin_dir = \"plugins\"", 14, "an absolute path"),
         ("control = 1", 11, "an absolute path, found a whole number"),
@@ -218,7 +218,7 @@ fn values_of_the_daemon() {
 }
 
 #[test]
-fn what_keepalived_calls_otherwise() {
+fn keywords_of_keepalived_get_a_translation() {
     for (line, words) in [
         ("advert_int = 1", "write `advert_interval"),
         ("virtual_ipaddress = [\"192.0.2.1\"]", "write `addresses`"),
@@ -238,7 +238,7 @@ fn what_keepalived_calls_otherwise() {
 }
 
 #[test]
-fn a_key_in_the_wrong_table_is_told_where_it_belongs() {
+fn key_in_the_wrong_table_names_the_right_one() {
     for (text, place, words) in [
         ("priority = 100\n".to_owned(), "1:1", "unknown key here (it belongs to an instance, below [instance.NAME])"),
         ("[daemon]\nplugin = \"p\"\n".to_owned(), "2:1", "it belongs to a check, below [check.NAME]"),
@@ -258,7 +258,7 @@ fn a_key_in_the_wrong_table_is_told_where_it_belongs() {
 }
 
 #[test]
-fn what_is_missing_is_named_at_the_table() {
+fn missing_key_is_reported_at_its_table() {
     let errors = errors(&[("v.toml", "# an empty instance\n[instance.web]\n")]);
     let shown = errors.to_string();
     for key in ["interface", "virtual_router_id", "addresses"] {
@@ -267,7 +267,7 @@ fn what_is_missing_is_named_at_the_table() {
 }
 
 #[test]
-fn all_errors_are_told_together_from_top_to_bottom() {
+fn all_errors_are_reported_together_from_top_to_bottom() {
     let text = "[instance.a]\ninterface = \"e\"\nvirtual_router_id = 0\naddresses = [\"x\"]\nchecks = [\"c\"]\n\
                 [check.c]\nplugin = \"p\"\nrise = 0\n[daemon]\ncolour = \"red\"\n";
     let errors = errors(&[("v.toml", text)]);
@@ -277,7 +277,7 @@ fn all_errors_are_told_together_from_top_to_bottom() {
 }
 
 #[test]
-fn an_error_in_a_check_is_not_told_again_where_it_is_used() {
+fn error_in_a_check_is_not_repeated_where_the_check_is_used() {
     assert_error(
         "[check.c]\n[instance.a]\ninterface = \"e\"\nvirtual_router_id = 1\naddresses = [\"192.0.2.1\"]\nchecks = [\"c\"]\n",
         "1:8",
@@ -286,7 +286,7 @@ fn an_error_in_a_check_is_not_told_again_where_it_is_used() {
 }
 
 #[test]
-fn not_toml() {
+fn invalid_toml() {
     for (text, place) in
         [("[instance", "1:"), ("a = \n", "1:"), ("a = 1\na = 2\n", "2:1"), ("[a]\n[a]\n", "2:"), ("x\u{1b}[31m", "1:")]
     {
@@ -298,7 +298,7 @@ fn not_toml() {
 }
 
 #[test]
-fn columns_count_characters_and_the_caret_stands_below_tabs() {
+fn columns_count_characters_and_carets_align_below_tabs() {
     let errors =
         errors(&[("v.toml", "[check.c]\nplugin = \"p\"\nparams = { \"ü\" = 1 }\t# x\n[daemon]\n\trealtime = 1\n")]);
     assert!(errors.to_string().ends_with("  5 | \trealtime = 1\n    | \t           ^"), "{errors}");
@@ -337,7 +337,7 @@ fn passwords_are_not_shown() {
 const ROUTER: &str = "interface = \"eth0\"\nvirtual_router_id = 55\n";
 
 #[test]
-fn a_virtual_router_id_twice_on_one_interface() {
+fn duplicate_virtual_router_id_on_one_interface() {
     let text = format!(
         "[instance.a]\n{ROUTER}addresses = [\"192.0.2.1\"]\n[instance.b]\n{ROUTER}addresses = [\"192.0.2.2\"]\n"
     );
@@ -347,7 +347,7 @@ fn a_virtual_router_id_twice_on_one_interface() {
 }
 
 #[test]
-fn a_virtual_address_twice_on_one_interface() {
+fn duplicate_virtual_address_on_one_interface() {
     let text = format!(
         "[instance.a]\n{ROUTER}addresses = [\"192.0.2.1\"]\n[instance.b]\n{}addresses = [\"192.0.2.2\", \"192.0.2.1/24\"]\n",
         ROUTER.replace("55", "56")
@@ -356,7 +356,7 @@ fn a_virtual_address_twice_on_one_interface() {
 }
 
 #[test]
-fn names_are_unique_over_all_files() {
+fn names_are_unique_across_files() {
     let main = format!("[check.c]\nplugin = \"p\"\n[instance.a]\n{ROUTER}addresses = [\"192.0.2.1\"]\n");
     let drop_in = "\n[check.c]\nplugin = \"q\"\n";
     let shown = errors(&[("v.toml", &main), ("conf.d/a.toml", drop_in)]).to_string();
@@ -364,13 +364,13 @@ fn names_are_unique_over_all_files() {
 }
 
 #[test]
-fn the_daemon_is_configured_in_the_main_file_only() {
+fn daemon_table_is_allowed_in_the_main_file_only() {
     let shown = errors(&[("v.toml", ""), ("conf.d/a.toml", "[daemon]\nname = \"b\"\n")]).to_string();
     assert!(shown.starts_with("conf.d/a.toml:1:2: daemon: only in the main file, v.toml"), "{shown}");
 }
 
 #[test]
-fn names_that_would_not_fit_a_status_line() {
+fn names_with_other_characters_are_rejected() {
     for name in ["\"\"", "\"a b\"", "\"a\\n\"", "\"ä\""] {
         let text = format!("[check.{name}]\nplugin = \"p\"\n");
         assert_error(&text, "1:8", "1 to 64 letters, digits");
@@ -378,7 +378,7 @@ fn names_that_would_not_fit_a_status_line() {
 }
 
 #[test]
-fn a_missing_plugin_is_named_with_its_place_and_what_there_is() {
+fn missing_plugin_is_reported_with_its_place_and_the_available_ones() {
     let config = resolve(vec![("v.toml".into(), "[check.c]\nplugin = \"proces\"\n".into())]).expect("valid");
     let available = ["tcp".to_owned(), "process".to_owned()];
     let shown = config.check_plugins(&available).expect_err("missing").to_string();

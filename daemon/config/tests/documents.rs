@@ -21,7 +21,7 @@ fn toml_blocks(manual: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_toml_block_of_the_manual_is_a_valid_file() {
+fn every_toml_block_of_the_manual_is_valid() {
     for (manual, blocks) in [("docs/configuration.md", 4), ("docs/checks.md", 2)] {
         let found = toml_blocks(&read(manual));
         assert_eq!(found.len(), blocks, "blocks in {manual}");
@@ -34,7 +34,7 @@ fn every_toml_block_of_the_manual_is_a_valid_file() {
 }
 
 #[test]
-fn every_plugin_of_the_manual_has_an_example_that_is_a_valid_file() {
+fn every_plugin_in_the_manual_has_a_valid_example() {
     let manual = read("docs/plugins.md");
     let sections = manual.split("\n## ").skip(1).map(|section| (section.lines().next().unwrap_or_default(), section));
     // Other sections have headings of several words.
@@ -51,7 +51,7 @@ fn every_plugin_of_the_manual_has_an_example_that_is_a_valid_file() {
 }
 
 #[test]
-fn the_manual_names_every_key() {
+fn manual_names_every_key() {
     let manual = read("docs/configuration.md");
     for table in [
         "[x]",
@@ -76,7 +76,7 @@ fn the_manual_names_every_key() {
 
 /// A key in a table that does not have it gets a hint that names the right table.
 #[test]
-fn every_key_is_known_to_belong_somewhere() {
+fn every_key_belongs_to_a_known_table() {
     for (table, belongs) in [
         ("[daemon]\nx = 1", "[daemon]"),
         ("[check.c]\nplugin = \"p\"\nx = 1", "a check"),
@@ -95,7 +95,7 @@ fn every_key_is_known_to_belong_somewhere() {
 }
 
 #[test]
-fn the_examples_are_valid_and_give_no_warning() {
+fn examples_are_valid_and_give_no_warning() {
     let shipped = ["process", "http", "tcp"].map(str::to_owned);
     let mut seen = 0;
     for machine in ["nginx01", "nginx02"] {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use vouchd_config::{Config, Daemon, ExitCodes, Garp, Limits, ProcessGrant, VirtualAddress, load, resolve};
-use vouchd_health::{Counting, Influence, OnError, Weight};
+use vouchd_health::{Influence, OnError, Thresholds, Weight};
 use vouchd_wire::{AdvertInterval, Auth, ChecksumForm, Priority, Version, Vrid};
 
 fn config(text: &str) -> Config {
@@ -65,7 +65,7 @@ fn the_example() {
     let [nginx, site] = config.checks.as_slice() else { panic!("two checks") };
     assert_eq!((nginx.name.as_str(), nginx.plugin.as_str()), ("nginx", "process"));
     assert_eq!(nginx.timeout, Duration::from_millis(500));
-    assert_eq!(nginx.counting, Counting { rise: 2, fall: 2 });
+    assert_eq!(nginx.thresholds, Thresholds { rise: 2, fall: 2 });
     assert_eq!(nginx.influence, Influence { weight: weight(-40), ..Influence::default() });
     assert_eq!(nginx.grants.process, ProcessGrant::Names(vec!["nginx".into()]));
     assert_eq!(
@@ -97,7 +97,7 @@ fn defaults() {
     assert_eq!(check.interval, Duration::from_secs(1));
     assert_eq!(check.timeout, Duration::from_secs(1));
     assert_eq!(check.fast_interval, Duration::from_millis(100));
-    assert_eq!(check.counting, Counting { rise: 1, fall: 1 });
+    assert_eq!(check.thresholds, Thresholds { rise: 1, fall: 1 });
     assert_eq!(check.influence, Influence::default());
     assert_eq!(check.influence.on_error, OnError::LastResort);
     assert_eq!(check.grants.process, ProcessGrant::None);
@@ -116,7 +116,7 @@ fn defaults() {
 }
 
 #[test]
-fn copies_are_adopted_only_where_that_is_asked_for() {
+fn copies_are_adopted_only_if_configured() {
     for (line, expected) in [("", false), ("adopt = false", false), ("adopt = true", true)] {
         let text =
             format!("[instance.a]\ninterface = \"e\"\nvirtual_router_id = 1\naddresses = [\"192.0.2.1\"]\n{line}\n");
@@ -171,7 +171,7 @@ fn the_other_values() {
         "#,
     );
     let daemon = &config.daemon;
-    assert_eq!((daemon.cache_dir.as_ref(), daemon.checker_user.as_deref()), (None, Some("checks")));
+    assert_eq!((daemon.cache_dir.as_ref(), daemon.user.as_deref()), (None, Some("checks")));
     assert_eq!((daemon.error_grace, daemon.realtime), (Duration::from_millis(500), false));
     assert_eq!(daemon.plugin_keys, ["RWQPWdDO1o3mzp6LbizY/vhj9fzPOp/BqDEKcuwKkfD/1zfLFMiKqLLv"]);
     assert_eq!(daemon.builtin_plugin_dir, PathBuf::from("/opt/plugins"));
@@ -208,7 +208,7 @@ fn the_other_values() {
 }
 
 #[test]
-fn times_of_a_check_follow_its_interval() {
+fn default_times_of_a_check_follow_its_interval() {
     for (line, timeout, fast) in [
         ("interval = \"10ms\"", 100, 10),
         ("interval = \"200ms\"", 200, 50),
@@ -248,7 +248,7 @@ fn parameters_are_flattened_in_file_order() {
 }
 
 #[test]
-fn warnings_for_what_can_not_have_been_meant() {
+fn unintended_settings_give_warnings() {
     let instance = "interface = \"e\"\nvirtual_router_id = 1\naddresses = [\"192.0.2.1\"]\n";
     for (text, place, words) in [
         ("[check.c]\nplugin = \"p\"\n".to_owned(), "v.toml:1:8", "no instance lists this check"),
@@ -315,7 +315,7 @@ fn warnings_for_what_can_not_have_been_meant() {
 }
 
 #[test]
-fn weights_that_leave_a_router_above_the_default_priority_are_noted_with_what_is_assumed() {
+fn weights_that_leave_a_router_above_the_default_priority_give_a_note_with_its_assumption() {
     let text = |priority: u8, weights: [i16; 2]| {
         let [a, b] = weights;
         format!(
@@ -349,7 +349,7 @@ fn weights_that_leave_a_router_above_the_default_priority_are_noted_with_what_is
 
 /// Whatever a slip of the editor makes of a file: an answer, and errors that point into the file.
 #[test]
-fn a_damaged_file_never_panics() {
+fn damaged_file_never_panics() {
     let mut damaged: Vec<String> = EXAMPLE.char_indices().map(|(at, _)| EXAMPLE[..at].to_owned()).collect();
     for (at, c) in EXAMPLE.char_indices() {
         for insert in ["", "\"", "=", "[", "0", "é", "\n", "\u{0}"] {
@@ -372,13 +372,13 @@ fn a_damaged_file_never_panics() {
 }
 
 #[test]
-fn an_empty_configuration_is_one() {
+fn empty_configuration_is_valid() {
     let config = config("");
     assert!(config.checks.is_empty() && config.instances.is_empty());
 }
 
 #[test]
-fn what_crosses_the_pipe_arrives_as_it_was() {
+fn check_survives_serialization() {
     for check in config(EXAMPLE).checks {
         let text = toml::to_string(&check).expect("serializes");
         assert_eq!(toml::from_str::<vouchd_config::Check>(&text).expect("deserializes"), check);
@@ -415,7 +415,7 @@ fn drop_ins_are_read_beside_the_main_file_in_order() {
 }
 
 #[test]
-fn a_file_that_is_not_there_or_not_text_is_an_error_with_its_place() {
+fn missing_or_binary_file_is_an_error_with_its_place() {
     let dir = tempfile::tempdir().expect("a directory");
     let main = dir.path().join("vouchd.toml");
     let shown = load(&main).expect_err("missing").to_string();

@@ -56,7 +56,7 @@ fn warnings(plugin: &str, params: &str, allow: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_missing_grant_is_found_for_every_plugin_that_ships_and_the_right_one_is_silent() {
+fn missing_grant_is_reported_for_every_bundled_plugin_and_a_sufficient_one_is_not() {
     for (plugin, params, allow) in TYPICAL {
         let said = warnings(plugin, params, &format!("allow = {allow}"));
         assert!(said.is_empty(), "{plugin} {params} {allow}: {said:?}");
@@ -74,7 +74,7 @@ fn a_missing_grant_is_found_for_every_plugin_that_ships_and_the_right_one_is_sil
 }
 
 #[test]
-fn a_wider_grant_is_silent_and_a_narrower_one_is_not() {
+fn wider_grant_is_accepted_and_a_narrower_one_is_reported() {
     for (plugin, params, allow, silent) in [
         ("process", "{ cmdline = \"Main\" }", "{ process = [\"java\"] }", true),
         ("process", "{ name = \"nginx\" }", "{ process = [\"java\"] }", false),

@@ -38,7 +38,7 @@ fn assert_only_warning(findings: &Findings, place: &str, words: &str) {
 }
 
 #[test]
-fn a_missing_interface_is_a_warning_that_names_those_there_are() {
+fn missing_interface_is_a_warning_that_lists_the_existing_ones() {
     let host = host(&[("lo", &["127.0.0.1/8"]), ("eth0", &["192.0.2.11/24"])]);
     assert_only_warning(
         &config(&instance("interface = \"eth1\"")).check_host(&host),
@@ -50,7 +50,7 @@ fn a_missing_interface_is_a_warning_that_names_those_there_are() {
 }
 
 #[test]
-fn a_missing_source_address_is_a_warning_that_names_those_there_are() {
+fn missing_source_address_is_a_warning_that_lists_the_existing_ones() {
     let text = instance("interface = \"eth0\"\nunicast = { source = \"192.0.2.11\", peers = [\"192.0.2.12\"] }");
     let there = config(&text).check_host(&host(&[("eth0", &["192.0.2.11/24"])]));
     assert!(there.errors.is_empty() && there.warnings.is_empty(), "{there:?}");
@@ -68,7 +68,7 @@ fn a_missing_source_address_is_a_warning_that_names_those_there_are() {
 }
 
 #[test]
-fn addresses_at_the_edge_of_the_interfaces_network_and_our_own_among_the_peers_are_told() {
+fn network_and_broadcast_addresses_and_our_own_among_the_peers_are_reported() {
     let host = host(&[("eth0", &["192.0.2.11/24"])]);
     for (address, words) in [
         ("192.0.2.255", "the broadcast address of eth0's network here (192.0.2.11/24)"),
@@ -86,7 +86,7 @@ fn addresses_at_the_edge_of_the_interfaces_network_and_our_own_among_the_peers_a
 }
 
 #[test]
-fn a_file_that_the_daemon_cannot_read_or_that_shows_a_password_is_told_with_the_mode_that_works() {
+fn file_with_a_wrong_mode_is_reported_with_the_right_one() {
     let dir = tempfile::tempdir().expect("a directory");
     let main = dir.path().join("vouchd.toml");
     let text = instance("interface = \"eth0\"\nauth = { type = \"pass\", password = \"1234\" }");
@@ -114,7 +114,7 @@ fn a_file_that_the_daemon_cannot_read_or_that_shows_a_password_is_told_with_the_
 }
 
 #[test]
-fn a_user_that_the_checker_can_not_become_is_an_error() {
+fn user_that_the_checker_can_not_become_is_an_error() {
     let config = vouchd_config::resolve(vec![("v.toml".into(), "[daemon]\nuser = \"checks\"\n".to_owned())]);
     let config = config.expect("valid");
     for (number, words) in [(None, "no such user"), (Some(0), "this is root")] {

@@ -47,7 +47,7 @@ fn problems(params: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_is_declared_is_taken() {
+fn declared_parameters_are_accepted() {
     for params in [
         "params = { url = \"x\" }",
         "params = { url = \"x\", status = [200, \"3xx\"], redirects = 255, ratio = 1, verify = false, timeout = \"2s\" }",
@@ -60,7 +60,7 @@ fn what_is_declared_is_taken() {
 }
 
 #[test]
-fn what_is_not_declared_is_an_error_at_its_place() {
+fn undeclared_parameter_is_an_error_at_its_place() {
     for (params, expected) in [
         ("", "v.toml:1:8: check.c.params: `url` is missing, which plugin p needs: Where it is"),
         (
@@ -112,7 +112,7 @@ fn what_is_not_declared_is_an_error_at_its_place() {
 }
 
 #[test]
-fn a_plugin_that_declares_nothing_takes_everything() {
+fn plugin_without_declaration_accepts_every_parameter() {
     let text = "[check.c]\nplugin = \"other\"\nparams = { a = 1 }\n";
     let config = resolve(vec![(PathBuf::from("v.toml"), text.to_owned())]).expect("valid in itself");
     assert!(config.check_params(&declared()).is_ok());

@@ -31,7 +31,7 @@ verdict = "timeout"
 "#;
 
 #[test]
-fn a_run_has_the_keys_of_a_check_and_words_in_braces_are_replaced() {
+fn run_has_the_keys_of_a_check_and_words_in_braces_are_replaced() {
     let script = read(SCRIPT).unwrap();
     let [serves, denied, hangs] = script.runs.as_slice() else { panic!("three runs") };
     let params: Vec<_> = serves.check.params.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -48,7 +48,7 @@ fn a_run_has_the_keys_of_a_check_and_words_in_braces_are_replaced() {
 }
 
 #[test]
-fn what_is_expected() {
+fn expectations_are_read() {
     let script = read(SCRIPT).unwrap();
     let [serves, denied, hangs] = script.runs.as_slice() else { panic!("three runs") };
     let metrics = [
@@ -63,7 +63,7 @@ fn what_is_expected() {
 }
 
 #[test]
-fn a_mistake_is_told_with_its_place() {
+fn mistake_is_reported_with_its_place() {
     for (text, expected) in [
         ("", "s.toml:1:1: `run` is missing: runs, each as [[run]]"),
         ("run = []\n", "s.toml:1:7: run: expected at least one [[run]]"),

@@ -13,7 +13,7 @@ fn errors(files: &[(&str, &str)]) -> Errors {
 }
 
 #[test]
-fn what_was_meant_by_a_line_is_said() {
+fn unreadable_line_gets_advice_on_what_was_meant() {
     for (line, column, words) in [
         ("preempt = no", 11, "expected true or false, in lower case and without quotes: false for no"),
         ("preempt = yes", 11, "true for yes"),
@@ -71,7 +71,7 @@ fn what_was_meant_by_a_line_is_said() {
 }
 
 #[test]
-fn every_line_that_can_not_be_read_is_told_and_the_other_files_too() {
+fn every_unreadable_line_of_every_file_is_reported() {
     let main = "[instance.web]\ninterface = eth0\npreempt = no\n// priority\naddresses = [192.0.2.1]\n";
     let drop_in = "[check.c]\nplugin = \"p\"\nrise = 0\n";
     let errors = errors(&[("v.toml", main), ("conf.d/c.toml", drop_in)]);
@@ -80,7 +80,7 @@ fn every_line_that_can_not_be_read_is_told_and_the_other_files_too() {
 }
 
 #[test]
-fn what_an_unreadable_file_may_hold_is_not_missed_elsewhere() {
+fn names_that_an_unreadable_file_may_define_are_not_reported_as_missing() {
     let instance =
         "[instance.a]\ninterface = \"e\"\nvirtual_router_id = 1\naddresses = [\"192.0.2.1\"]\nchecks = [\"c\"]\n";
     let errors = errors(&[("v.toml", instance), ("conf.d/c.toml", "[check.c]\nplugin = p\n")]);
@@ -113,7 +113,7 @@ fn files_of_another_format_are_recognised() {
 }
 
 #[test]
-fn no_password_is_shown_however_it_is_written() {
+fn no_message_shows_a_password_however_it_is_written() {
     for line in [
         "auth = { type = pass, password = \"secret99\" }",
         "auth = { type = \"pass\", password: \"secret99\" }",
@@ -129,7 +129,7 @@ fn no_password_is_shown_however_it_is_written() {
 }
 
 #[test]
-fn a_file_named_by_mistake_gets_an_answer_of_bearable_size() {
+fn wrong_file_gets_an_error_of_bounded_size() {
     let unknown: String = (0..50_000).map(|n| format!("key{n} = 1\n")).collect();
     let broken = "what is this\n".repeat(50_000);
     let long = format!("[instance.web]\npriority = {}\n", "9".repeat(1 << 20));
@@ -147,7 +147,7 @@ fn a_file_named_by_mistake_gets_an_answer_of_bearable_size() {
 }
 
 #[test]
-fn one_mistake_is_one_error_where_it_was_made() {
+fn one_mistake_gives_one_error_at_its_place() {
     let list = "[instance.web]\naddresses = [\n  \"192.0.2.1\",\n\npriority = 1\nversion = 2\n[check.c]\nrise = 1\n";
     let twice = "[check.c]\nplugin = \"p\"\nrise = 1\n[check.d]\nplugin = \"p\"\n[check.c]\nplugin = \"p\"\nrise = 1\n";
     for (text, place, words) in [

@@ -1,4 +1,4 @@
-//! Counting of runs: one bad run is not yet a failure, one good run not yet a recovery.
+//! Thresholds of runs: one bad run is not yet a failure, one good run not yet a recovery.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,17 +6,17 @@ use crate::report::{Report, RunResult, Verdict};
 
 /// How many runs in a row it takes to believe a change. Both at least 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counting {
-    /// Runs better than the standing before the standing gets better.
+pub struct Thresholds {
+    /// Runs better than the status before the status gets better.
     pub rise: u32,
-    /// Runs worse than the standing before the standing gets worse.
+    /// Runs worse than the status before the status gets worse.
     pub fall: u32,
 }
 
 /// What is believed of a check, after counting.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Standing {
+pub enum CheckStatus {
     /// No run has ended yet, and why.
     Waiting { reason: String },
     Verdict {
@@ -33,25 +33,25 @@ pub enum Standing {
     },
 }
 
-impl Standing {
+impl CheckStatus {
     /// How bad it is; only the order matters. An error is worse than a failure, which is at least known, and better
     /// than a fault, which is an explicit "not me".
     fn rank(&self) -> u8 {
         match self {
-            Standing::Waiting { .. } => 0,
-            Standing::Verdict { verdict: Verdict::Pass, .. } => 1,
-            Standing::Verdict { verdict: Verdict::Warn, .. } => 2,
-            Standing::Verdict { verdict: Verdict::Fail, .. } => 3,
-            Standing::Error { .. } => 4,
-            Standing::Verdict { verdict: Verdict::Fault, .. } => 5,
+            CheckStatus::Waiting { .. } => 0,
+            CheckStatus::Verdict { verdict: Verdict::Pass, .. } => 1,
+            CheckStatus::Verdict { verdict: Verdict::Warn, .. } => 2,
+            CheckStatus::Verdict { verdict: Verdict::Fail, .. } => 3,
+            CheckStatus::Error { .. } => 4,
+            CheckStatus::Verdict { verdict: Verdict::Fault, .. } => 5,
         }
     }
 
     fn verdict(&self) -> Option<(Verdict, Option<i16>)> {
         match self {
-            Standing::Waiting { .. } => None,
-            Standing::Verdict { verdict, adjust, .. } => Some((*verdict, *adjust)),
-            Standing::Error { last, .. } => *last,
+            CheckStatus::Waiting { .. } => None,
+            CheckStatus::Verdict { verdict, adjust, .. } => Some((*verdict, *adjust)),
+            CheckStatus::Error { last, .. } => *last,
         }
     }
 }
@@ -59,14 +59,14 @@ impl Standing {
 /// The counter of one check.
 #[derive(Debug, Clone)]
 pub struct Counter {
-    counting: Counting,
-    standing: Standing,
+    thresholds: Thresholds,
+    status: CheckStatus,
     streak: Streak,
     /// The next result decides at once: it is the first, or the first after the checker was gone.
     undecided: bool,
 }
 
-/// Runs in a row that contradict the standing.
+/// Runs in a row that contradict the status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Streak {
     None,
@@ -75,29 +75,29 @@ enum Streak {
 }
 
 impl Counter {
-    pub fn new(counting: Counting) -> Self {
-        let standing = Standing::Waiting { reason: "no result yet".to_owned() };
-        Counter { counting, standing, streak: Streak::None, undecided: true }
+    pub fn new(thresholds: Thresholds) -> Self {
+        let status = CheckStatus::Waiting { reason: "no result yet".to_owned() };
+        Counter { thresholds, status, streak: Streak::None, undecided: true }
     }
 
     /// The same check under another configuration: what was believed stands until its next result, which decides at once.
-    pub fn reconfigured(&self, counting: Counting) -> Self {
-        Counter { standing: self.standing.clone(), ..Counter::new(counting) }
+    pub fn reconfigured(&self, thresholds: Thresholds) -> Self {
+        Counter { status: self.status.clone(), ..Counter::new(thresholds) }
     }
 
-    pub fn standing(&self) -> &Standing {
-        &self.standing
+    pub fn status(&self) -> &CheckStatus {
+        &self.status
     }
 
-    /// Whether the standing is about to change: the check should run at its fast interval.
+    /// Whether the status is about to change: the check should run at its fast interval.
     pub fn is_changing(&self) -> bool {
         self.streak != Streak::None
     }
 
-    /// Counts one run. True if the standing changed in kind (verdict, or error).
+    /// Counts one run. True if the status changed in kind (verdict, or error).
     pub fn record(&mut self, result: &RunResult) -> bool {
         let seen = self.seen(result);
-        let (now, believed) = (seen.rank(), self.standing.rank());
+        let (now, believed) = (seen.rank(), self.status.rank());
         if self.undecided {
             self.undecided = false;
             return self.believe(seen);
@@ -113,55 +113,55 @@ impl Counter {
                 Streak::None | Streak::Better(_) => 1,
             };
             self.streak = Streak::Worse(n);
-            n >= self.counting.fall
+            n >= self.thresholds.fall
         } else {
             let n = match self.streak {
                 Streak::Better(n) => n + 1,
                 Streak::None | Streak::Worse(_) => 1,
             };
             self.streak = Streak::Better(n);
-            n >= self.counting.rise
+            n >= self.thresholds.rise
         };
         decided && self.believe(seen)
     }
 
     /// No run can be expected: the checker is gone for longer than its grace. Believed at once; the next result decides
-    /// at once again. True if the standing changed in kind.
-    pub fn lost(&mut self, reason: &str) -> bool {
+    /// at once again. True if the status changed in kind.
+    pub fn record_loss(&mut self, reason: &str) -> bool {
         self.undecided = true;
-        let error = Standing::Error { reason: reason.to_owned(), last: self.standing.verdict() };
+        let error = CheckStatus::Error { reason: reason.to_owned(), last: self.status.verdict() };
         self.believe(error)
     }
 
     /// No run can come yet, for this reason. What is believed stays: nothing, what the last runs said, or that the check
     /// can't be carried out. The next result decides at once.
-    pub fn awaits(&mut self, why: &str) {
+    pub fn record_wait(&mut self, why: &str) {
         self.undecided = true;
         self.streak = Streak::None;
-        match &mut self.standing {
-            Standing::Waiting { reason } | Standing::Error { reason, .. } => why.clone_into(reason),
-            Standing::Verdict { .. } => {}
+        match &mut self.status {
+            CheckStatus::Waiting { reason } | CheckStatus::Error { reason, .. } => why.clone_into(reason),
+            CheckStatus::Verdict { .. } => {}
         }
     }
 
-    fn believe(&mut self, standing: Standing) -> bool {
-        let changed = standing.rank() != self.standing.rank();
-        self.standing = standing;
+    fn believe(&mut self, status: CheckStatus) -> bool {
+        let changed = status.rank() != self.status.rank();
+        self.status = status;
         self.streak = Streak::None;
         changed
     }
 
-    fn seen(&self, result: &RunResult) -> Standing {
+    fn seen(&self, result: &RunResult) -> CheckStatus {
         match result {
             RunResult::Report(Report { verdict, message, adjust, .. }) => {
-                Standing::Verdict { verdict: *verdict, message: message.clone(), adjust: *adjust }
+                CheckStatus::Verdict { verdict: *verdict, message: message.clone(), adjust: *adjust }
             }
-            RunResult::TimedOut { after } => Standing::Verdict {
+            RunResult::TimedOut { after } => CheckStatus::Verdict {
                 verdict: Verdict::Fail,
                 message: format!("timed out after {} ms", after.as_millis()),
                 adjust: None,
             },
-            RunResult::Error { reason } => Standing::Error { reason: reason.clone(), last: self.standing.verdict() },
+            RunResult::Error { reason } => CheckStatus::Error { reason: reason.clone(), last: self.status.verdict() },
         }
     }
 }
@@ -179,28 +179,28 @@ mod tests {
     }
 
     fn counter(rise: u32, fall: u32, first: Verdict) -> Counter {
-        let mut counter = Counter::new(Counting { rise, fall });
+        let mut counter = Counter::new(Thresholds { rise, fall });
         assert!(counter.record(&run(first)));
         counter
     }
 
     fn verdict(counter: &Counter) -> Option<Verdict> {
-        match counter.standing() {
-            Standing::Verdict { verdict, .. } => Some(*verdict),
-            Standing::Waiting { .. } | Standing::Error { .. } => None,
+        match counter.status() {
+            CheckStatus::Verdict { verdict, .. } => Some(*verdict),
+            CheckStatus::Waiting { .. } | CheckStatus::Error { .. } => None,
         }
     }
 
     #[test]
-    fn the_first_result_decides_at_once_whatever_rise_and_fall_say() {
+    fn first_result_decides_at_once_whatever_rise_and_fall_are() {
         for first in [Verdict::Pass, Verdict::Warn, Verdict::Fail, Verdict::Fault] {
             assert_eq!(verdict(&counter(5, 5, first)), Some(first));
         }
     }
 
     #[test]
-    fn under_another_configuration_the_old_verdict_stands_until_the_next_result_decides() {
-        let counter = counter(2, 2, Verdict::Fail).reconfigured(Counting { rise: 5, fall: 5 });
+    fn reconfigured_counter_keeps_the_verdict_until_the_next_result_decides() {
+        let counter = counter(2, 2, Verdict::Fail).reconfigured(Thresholds { rise: 5, fall: 5 });
         assert_eq!(verdict(&counter), Some(Verdict::Fail));
         let mut counter = counter;
         assert!(counter.record(&run(Verdict::Pass)));
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_believed_after_fall_runs_and_a_recovery_after_rise_runs() {
+    fn failure_counts_after_fall_runs_and_recovery_after_rise_runs() {
         let mut counter = counter(2, 3, Verdict::Pass);
         for believed in [Verdict::Pass, Verdict::Pass, Verdict::Fail] {
             counter.record(&run(Verdict::Fail));
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_agrees_with_the_standing_starts_the_count_again() {
+    fn run_that_agrees_with_the_status_restarts_the_count() {
         let mut counter = counter(1, 2, Verdict::Pass);
         for seen in [Verdict::Fail, Verdict::Pass, Verdict::Fail] {
             counter.record(&run(seen));
@@ -236,64 +236,67 @@ mod tests {
     }
 
     #[test]
-    fn worse_runs_of_different_kinds_count_together_and_the_last_one_is_believed() {
+    fn worse_runs_of_different_kinds_count_together_and_the_last_one_decides() {
         let mut counter = counter(1, 2, Verdict::Pass);
         counter.record(&run(Verdict::Fail));
         assert!(counter.record(&error("trapped")));
         assert_eq!(
-            counter.standing(),
-            &Standing::Error { reason: "trapped".to_owned(), last: Some((Verdict::Pass, None)) }
+            counter.status(),
+            &CheckStatus::Error { reason: "trapped".to_owned(), last: Some((Verdict::Pass, None)) }
         );
     }
 
     #[test]
-    fn a_timeout_counts_as_a_failure() {
+    fn timeout_counts_as_a_failure() {
         let mut counter = counter(1, 1, Verdict::Pass);
         assert!(counter.record(&RunResult::TimedOut { after: std::time::Duration::from_millis(500) }));
         assert_eq!(verdict(&counter), Some(Verdict::Fail));
     }
 
     #[test]
-    fn a_second_error_keeps_the_verdict_from_before_the_first() {
+    fn second_error_keeps_the_verdict_from_before_the_first() {
         let mut counter = counter(1, 1, Verdict::Warn);
         counter.record(&error("a"));
         counter.record(&error("b"));
-        assert_eq!(counter.standing(), &Standing::Error { reason: "b".to_owned(), last: Some((Verdict::Warn, None)) });
+        assert_eq!(counter.status(), &CheckStatus::Error { reason: "b".to_owned(), last: Some((Verdict::Warn, None)) });
     }
 
     #[test]
-    fn after_the_checker_was_lost_the_next_result_decides_at_once() {
+    fn next_result_decides_at_once_after_the_checker_was_lost() {
         let mut counter = counter(3, 3, Verdict::Pass);
-        assert!(counter.lost("the checker does not run"));
-        assert!(matches!(counter.standing(), Standing::Error { .. }));
+        assert!(counter.record_loss("the checker does not run"));
+        assert!(matches!(counter.status(), CheckStatus::Error { .. }));
         assert!(counter.record(&run(Verdict::Pass)));
         assert_eq!(verdict(&counter), Some(Verdict::Pass));
     }
 
     #[test]
-    fn a_check_that_has_to_wait_keeps_what_is_believed_and_the_next_result_decides_at_once() {
-        let mut fresh = Counter::new(Counting { rise: 3, fall: 3 });
-        fresh.awaits("its plugin is being compiled");
-        assert_eq!(fresh.standing(), &Standing::Waiting { reason: "its plugin is being compiled".to_owned() });
+    fn waiting_check_keeps_its_status_and_the_next_result_decides_at_once() {
+        let mut fresh = Counter::new(Thresholds { rise: 3, fall: 3 });
+        fresh.record_wait("its plugin is being compiled");
+        assert_eq!(fresh.status(), &CheckStatus::Waiting { reason: "its plugin is being compiled".to_owned() });
         let mut known = counter(3, 3, Verdict::Pass);
         known.record(&run(Verdict::Fail));
-        known.awaits("its plugin is being compiled");
+        known.record_wait("its plugin is being compiled");
         assert_eq!(verdict(&known), Some(Verdict::Pass));
         assert!(!known.is_changing());
         assert!(known.record(&run(Verdict::Fail)));
         let mut broken = counter(1, 1, Verdict::Pass);
         broken.record(&error("no plugin"));
-        broken.awaits("its plugin is being compiled");
+        broken.record_wait("its plugin is being compiled");
         assert_eq!(
-            broken.standing(),
-            &Standing::Error { reason: "its plugin is being compiled".to_owned(), last: Some((Verdict::Pass, None)) }
+            broken.status(),
+            &CheckStatus::Error {
+                reason: "its plugin is being compiled".to_owned(),
+                last: Some((Verdict::Pass, None))
+            }
         );
     }
 
     proptest::proptest! {
         #[test]
-        fn nothing_but_a_passing_run_makes_a_standing_pass(results in proptest::collection::vec(0u8..5, 1..60), rise in 1u32..4, fall in 1u32..4) {
-            let mut counter = Counter::new(Counting { rise, fall });
+        fn only_a_passing_run_leads_to_pass(results in proptest::collection::vec(0u8..5, 1..60), rise in 1u32..4, fall in 1u32..4) {
+            let mut counter = Counter::new(Thresholds { rise, fall });
             for result in results {
                 let run = match result {
                     0 => run(Verdict::Pass),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::counter::Standing;
+use crate::counter::CheckStatus;
 use crate::report::Verdict;
 
 /// What a failing (negative) or passing (positive) check adds to the priority: -253..=253, not 0.
@@ -117,12 +117,12 @@ const OWNER: u8 = 255;
 ///
 /// `clamp(base + sum of the terms, 1, 254)`; an owner (255) keeps its 255. A hard fault beats everything, then an error
 /// that makes the router the last resort (priority 1).
-pub fn fitness<'a>(base: u8, checks: impl IntoIterator<Item = (&'a str, &'a Standing, &'a Influence)>) -> Fitness {
+pub fn fitness<'a>(base: u8, checks: impl IntoIterator<Item = (&'a str, &'a CheckStatus, &'a Influence)>) -> Fitness {
     let terms: Vec<Term> = checks
         .into_iter()
-        .map(|(name, standing, influence)| {
-            let (effect, value) = effect(standing, influence);
-            Term { check: name.to_owned(), effect, value, why: describe(standing) }
+        .map(|(name, status, influence)| {
+            let (effect, value) = effect(status, influence);
+            Term { check: name.to_owned(), effect, value, why: describe(status) }
         })
         .collect();
     let with = |effect| terms.iter().filter(move |term| term.effect == effect);
@@ -144,13 +144,13 @@ pub fn fitness<'a>(base: u8, checks: impl IntoIterator<Item = (&'a str, &'a Stan
     }
 }
 
-fn effect(standing: &Standing, influence: &Influence) -> (Effect, i16) {
-    match standing {
+fn effect(status: &CheckStatus, influence: &Influence) -> (Effect, i16) {
+    match status {
         // A weighted check costs nothing and adds nothing until it is known.
-        Standing::Waiting { .. } if influence.weight.is_some() => (Effect::Add, 0),
-        Standing::Waiting { .. } => (Effect::Waiting, 0),
-        Standing::Verdict { verdict, adjust, .. } => verdict_effect(*verdict, *adjust, influence),
-        Standing::Error { last, .. } => match (influence.on_error, last) {
+        CheckStatus::Waiting { .. } if influence.weight.is_some() => (Effect::Add, 0),
+        CheckStatus::Waiting { .. } => (Effect::Waiting, 0),
+        CheckStatus::Verdict { verdict, adjust, .. } => verdict_effect(*verdict, *adjust, influence),
+        CheckStatus::Error { last, .. } => match (influence.on_error, last) {
             (OnError::LastResort, _) | (OnError::Hold, None) => (Effect::LastResort, 0),
             (OnError::Fail, _) => verdict_effect(Verdict::Fail, None, influence),
             (OnError::Hold, Some((verdict, adjust))) => verdict_effect(*verdict, *adjust, influence),
@@ -174,12 +174,12 @@ fn verdict_effect(verdict: Verdict, adjust: Option<i16>, influence: &Influence) 
     }
 }
 
-fn describe(standing: &Standing) -> String {
-    match standing {
-        Standing::Waiting { reason } => reason.clone(),
-        Standing::Verdict { verdict, message, .. } if message.is_empty() => verdict.to_string(),
-        Standing::Verdict { verdict, message, .. } => format!("{verdict}: {message}"),
-        Standing::Error { reason, .. } => format!("error: {reason}"),
+fn describe(status: &CheckStatus) -> String {
+    match status {
+        CheckStatus::Waiting { reason } => reason.clone(),
+        CheckStatus::Verdict { verdict, message, .. } if message.is_empty() => verdict.to_string(),
+        CheckStatus::Verdict { verdict, message, .. } => format!("{verdict}: {message}"),
+        CheckStatus::Error { reason, .. } => format!("error: {reason}"),
     }
 }
 
@@ -187,24 +187,24 @@ fn describe(standing: &Standing) -> String {
 mod tests {
     use super::*;
 
-    fn verdict(verdict: Verdict) -> Standing {
-        Standing::Verdict { verdict, message: String::new(), adjust: None }
+    fn verdict(verdict: Verdict) -> CheckStatus {
+        CheckStatus::Verdict { verdict, message: String::new(), adjust: None }
     }
 
-    fn waiting() -> Standing {
-        Standing::Waiting { reason: "no result yet".to_owned() }
+    fn waiting() -> CheckStatus {
+        CheckStatus::Waiting { reason: "no result yet".to_owned() }
     }
 
     fn weight(value: i16) -> Influence {
         Influence { weight: Some(Weight::try_from(value).unwrap()), ..Influence::default() }
     }
 
-    fn of(base: u8, checks: &[(Standing, Influence)]) -> Fitness {
-        fitness(base, checks.iter().map(|(standing, influence)| ("check", standing, influence)))
+    fn of(base: u8, checks: &[(CheckStatus, Influence)]) -> Fitness {
+        fitness(base, checks.iter().map(|(status, influence)| ("check", status, influence)))
     }
 
     /// The priority; None: fault; panics when waiting.
-    fn priority(base: u8, checks: &[(Standing, Influence)]) -> Option<u8> {
+    fn priority(base: u8, checks: &[(CheckStatus, Influence)]) -> Option<u8> {
         match of(base, checks) {
             Fitness::Fit { priority, .. } => Some(priority),
             Fitness::Fault { .. } => None,
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn verdicts_count_as_the_table_says() {
+    fn verdicts_count_as_documented() {
         use Verdict::{Fail, Fault, Pass, Warn};
         let unset = Influence { warn_weight: -5, ..Influence::default() };
         let negative = Influence { warn_weight: -5, ..weight(-40) };
@@ -238,8 +238,8 @@ mod tests {
     }
 
     #[test]
-    fn the_plugins_own_number_counts_only_within_the_operators_range() {
-        let wishes = |wish| Standing::Verdict { verdict: Verdict::Pass, message: String::new(), adjust: Some(wish) };
+    fn adjust_counts_only_within_the_operators_range() {
+        let wishes = |wish| CheckStatus::Verdict { verdict: Verdict::Pass, message: String::new(), adjust: Some(wish) };
         let allowed = Influence { adjust: Some((-50, 0)), ..Influence::default() };
         assert_eq!(priority(100, &[(wishes(-30), allowed)]), Some(70));
         assert_eq!(priority(100, &[(wishes(-80), allowed)]), Some(50));
@@ -248,8 +248,8 @@ mod tests {
     }
 
     #[test]
-    fn an_error_makes_the_router_the_last_resort_or_what_on_error_says() {
-        let error = |last| Standing::Error { reason: "trapped".to_owned(), last };
+    fn error_makes_the_router_the_last_resort_unless_on_error_says_otherwise() {
+        let error = |last| CheckStatus::Error { reason: "trapped".to_owned(), last };
         let on = |on_error| Influence { on_error, ..weight(-40) };
         let fresh = error(None);
         let failed = error(Some((Verdict::Fail, None)));
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instance_waits_for_its_unweighted_checks_only() {
+    fn instance_waits_only_for_its_unweighted_checks() {
         let waits = of(100, &[(waiting(), Influence::default())]);
         assert!(matches!(waits, Fitness::Waiting { checks, .. } if checks == ["check"]));
         let failing = (verdict(Verdict::Fail), weight(-40));
@@ -272,21 +272,21 @@ mod tests {
     }
 
     #[test]
-    fn a_hard_fault_is_not_hidden_by_another_check_that_is_still_awaited() {
+    fn hard_fault_takes_precedence_over_a_waiting_check() {
         let checks = [(waiting(), Influence::default()), (verdict(Verdict::Fail), Influence::default())];
         assert_eq!(priority(100, &checks), None);
     }
 
     #[test]
-    fn an_owner_keeps_255_but_not_against_a_hard_fault() {
-        let error = Standing::Error { reason: "trapped".to_owned(), last: None };
+    fn owner_keeps_255_except_in_a_hard_fault() {
+        let error = CheckStatus::Error { reason: "trapped".to_owned(), last: None };
         assert_eq!(priority(255, &[(verdict(Verdict::Fail), weight(-40))]), Some(255));
         assert_eq!(priority(255, &[(error, weight(-40))]), Some(255));
         assert_eq!(priority(255, &[(verdict(Verdict::Fail), Influence::default())]), None);
     }
 
     #[test]
-    fn weights_out_of_range_are_refused() {
+    fn weights_out_of_range_are_rejected() {
         for bad in [0, 254, -254, i16::MAX, i16::MIN] {
             assert_eq!(Weight::try_from(bad), Err(InvalidWeight(bad)));
         }
@@ -294,7 +294,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn the_priority_is_the_clamped_sum_whatever_the_order(base in 1u8..255, weights in proptest::collection::vec((-253i16..=253, proptest::bool::ANY), 0..20)) {
+        fn priority_is_the_clamped_sum_in_any_order(base in 1u8..255, weights in proptest::collection::vec((-253i16..=253, proptest::bool::ANY), 0..20)) {
             let checks: Vec<_> = weights
                 .into_iter()
                 .filter(|(w, _)| *w != 0)
@@ -302,9 +302,9 @@ mod tests {
                 .collect();
             let mut reversed = checks.clone();
             reversed.reverse();
-            let sum: i32 = checks.iter().map(|(standing, influence)| {
+            let sum: i32 = checks.iter().map(|(status, influence)| {
                 let w = i32::from(i16::from(influence.weight.unwrap()));
-                let passes = *standing == verdict(Verdict::Pass);
+                let passes = *status == verdict(Verdict::Pass);
                 if passes == (w > 0) { w } else { 0 }
             }).sum();
             let expected = (i32::from(base) + sum).clamp(1, 254) as u8;

@@ -3,7 +3,7 @@
 //! Three steps, each its own module:
 //!
 //! 1. [`report`]: what one run of a check found out ([`RunResult`]).
-//! 2. [`counter`]: runs are counted (`rise`, `fall`) into the check's [`Standing`].
+//! 2. [`counter`]: runs are counted (`rise`, `fall`) into the check's [`CheckStatus`].
 //! 3. [`influence`]: the standings of all checks of an instance, and what the operator decided they cost, make the
 //!    instance's [`Fitness`]: an effective priority, a hard fault, or "still waiting".
 //!
@@ -13,6 +13,6 @@ pub mod counter;
 pub mod influence;
 pub mod report;
 
-pub use counter::{Counter, Counting, Standing};
+pub use counter::{CheckStatus, Counter, Thresholds};
 pub use influence::{Effect, Fitness, Influence, InvalidWeight, OnError, Term, Weight, fitness};
 pub use report::{Metric, Report, RunResult, Verdict};

@@ -36,7 +36,7 @@ mod tests {
     use super::{is_unprintable, plain};
 
     #[test]
-    fn nothing_that_moves_turns_or_hides_text_is_left() {
+    fn control_bidirectional_and_invisible_characters_become_spaces() {
         let table = [
             ("fine, äöü, 漢字, 👩\u{200d}💻", "fine, äöü, 漢字, 👩\u{200d}💻"),
             ("two\nlines\r\n\ttab", "two lines   tab"),
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn every_bidirectional_control_and_separator_is_named() {
+    fn every_bidirectional_control_and_separator_is_unprintable() {
         let ranges =
             ['\u{202a}'..='\u{202e}', '\u{2066}'..='\u{2069}', '\u{2028}'..='\u{2029}', '\u{200e}'..='\u{200f}'];
         for c in ranges.into_iter().flatten().chain(['\u{61c}', '\u{0}', '\u{7f}', '\u{9f}']) {

@@ -32,7 +32,7 @@ pub enum ToChecker {
     Forget { check: String },
     /// All checks that were configured at start have been sent: run them.
     Start,
-    /// The standing of a check is about to change (run it at its fast interval), or no longer.
+    /// The status of a check is about to change (run it at its fast interval), or no longer.
     Pace { check: String, fast: bool },
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
-use vouchd_health::{Metric, Standing, Term};
+use vouchd_health::{CheckStatus, Metric, Term};
 
 use crate::pipe::PluginState;
 
@@ -303,11 +303,11 @@ pub fn waiting(what: &str, since: u64) -> String {
     format!("{what}, for {} s", now.saturating_sub(since))
 }
 
-/// A standing as the document has it: the verdict's word, and the message.
-pub fn verdict(standing: &Standing) -> (&'static str, String) {
-    match standing {
-        Standing::Waiting { reason } => ("waiting", reason.clone()),
-        Standing::Verdict { verdict, message, .. } => (verdict.as_str(), message.clone()),
-        Standing::Error { reason, .. } => ("error", reason.clone()),
+/// The status of a check as the document has it: the verdict's word, and the message.
+pub fn verdict(status: &CheckStatus) -> (&'static str, String) {
+    match status {
+        CheckStatus::Waiting { reason } => ("waiting", reason.clone()),
+        CheckStatus::Verdict { verdict, message, .. } => (verdict.as_str(), message.clone()),
+        CheckStatus::Error { reason, .. } => ("error", reason.clone()),
     }
 }

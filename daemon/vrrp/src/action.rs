@@ -1,4 +1,4 @@
-//! What the caller has to do after an input, and what happened, for the log.
+//! What the caller has to do after an input, and the events for the log.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,47 +6,47 @@ use std::time::Duration;
 
 use vouchd_wire::{AdvertInterval, Advertisement, ChecksumForm, Priority};
 
-use crate::discard::{Discard, Rejection, list};
+use crate::discard::{DiscardReason, Rejection, list};
 use crate::limit::LeftOut;
 use crate::rival::Rival;
 use crate::status::{State, Why};
 
-/// One thing to do. Actions are to be carried out in their order.
+/// One thing for the caller to do. Carry actions out in the order in which they are returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Send this; [`crate::Router::packets`] makes the bytes for each destination.
+    /// Send this advertisement. [`crate::Router::packets`] encodes it for each destination.
     Send(Advertisement),
-    /// Make the kernel hold all configured addresses, for `lease` from now on or, without one, for ever. It comes with
-    /// every periodic advertisement: where they are there already it only renews the lease.
+    /// Install all configured addresses in the kernel for `lease` from now on, or renew the lease of those that are
+    /// installed. Comes with every periodic advertisement.
     Install {
-        /// The kernel's valid lifetime for the addresses, in whole seconds.
+        /// The kernel's valid lifetime for the addresses, in whole seconds. `None`: without limit.
         lease: Option<Duration>,
     },
-    /// Take all addresses of this router away from the kernel.
+    /// Remove all addresses of this router from the kernel.
     Remove,
-    /// Take away these addresses, which a reload took out of the configuration.
+    /// Remove these addresses, which a reload removed from the configuration.
     Withdraw {
         /// The addresses.
         addresses: Vec<IpAddr>,
     },
-    /// Send a gratuitous ARP (or unsolicited neighbour advertisement) for each address, so often. Only after the
-    /// addresses of an earlier [`Action::Install`] are in place.
+    /// Send gratuitous ARP (or unsolicited neighbour advertisements) for each address, once the addresses of an earlier
+    /// [`Action::Install`] are in place.
     Announce {
-        /// How often.
+        /// The number of packets per address.
         repeat: u32,
     },
-    /// For the log and whoever follows events; nothing to do. At most once a second for each kind of event.
+    /// Log this event and pass it on to those who follow events. At most one per second for each kind of event.
     Event {
         /// The event.
-        event: Event,
-        /// How many of its kind were left out before it.
+        event: ProtocolEvent,
+        /// How many of its kind were suppressed before it.
         left_out: LeftOut,
     },
 }
 
-/// Something that a person may want to know.
+/// Something that an operator may want to know about a virtual router.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum ProtocolEvent {
     /// The state changed.
     Transition {
         /// The state before.
@@ -56,145 +56,147 @@ pub enum Event {
         /// What caused it.
         why: Why,
     },
-    /// Still in Initialize, for another reason than before.
+    /// Still in Initialize, but for another reason than before.
     Held {
-        /// What is missing now.
+        /// What keeps it there now.
         why: Why,
     },
     /// The effective priority changed.
     Priority {
-        /// The one before.
+        /// The priority before.
         from: Priority,
-        /// The one now.
+        /// The priority now.
         to: Priority,
-        /// Which checks made it so.
+        /// Which checks changed it.
         reason: String,
     },
-    /// A packet was discarded. Each reason is a kind of its own; the counters have all.
+    /// A packet was discarded. Each reason counts as a kind of its own; [`crate::Counters`] has the totals.
     Discarded {
-        /// Who sent it.
+        /// The IP source.
         source: IpAddr,
         /// Why it was discarded.
         rejection: Rejection,
-        /// How many were discarded for the same reason so far.
+        /// How many packets were discarded for the same reason so far.
         total: u64,
     },
-    /// This active router's priority fell, and it asks who is better now.
+    /// This active router's priority fell, and it called an election.
     ElectionCalled {
         /// The priority with which it takes part.
         priority: Priority,
-        /// The priority that it had before it fell.
+        /// The priority before it fell.
         before: Priority,
     },
-    /// Nobody was better: this router stays active.
+    /// No router was better: this one stays active.
     ElectionWon {
-        /// The worse router that took over meanwhile and steps back, if one did.
+        /// The worse router that took over meanwhile, and now steps back.
         against: Option<IpAddr>,
     },
-    /// This router is active and heard a worse active one, which it answered.
+    /// This router is active, heard a worse active one, and answered it.
     OtherActive {
         /// The other router.
         peer: IpAddr,
         /// Its priority.
         priority: Priority,
     },
-    /// Another router claims to be active too, and goes on with it. Told once, until it stops.
-    Contested(Rival),
-    /// Nobody called this router for so long that it can't know who is active.
+    /// Another router persistently claims to be active too. Reported once, until the claim ends.
+    Rival(Rival),
+    /// The caller was so late that this router no longer knows who is active.
     Stalled {
-        /// How much too late the call came.
+        /// How late the call was.
         late: Duration,
     },
-    /// Version 3: a peer has another interval than this router; it is followed.
+    /// Version 3: a peer has another interval than this router, which adopts it while that peer is active.
     PeerInterval {
         /// The peer.
         peer: IpAddr,
         /// Its interval.
         interval: AdvertInterval,
-        /// Ours.
+        /// This router's interval.
         own: AdvertInterval,
     },
-    /// Version 3 over IPv4: a peer sends the other checksum form. It is understood, but may not understand ours.
+    /// Version 3 over IPv4: a peer sends the other checksum form. This router accepts both, the peer may not.
     PeerChecksum {
         /// The peer.
         peer: IpAddr,
-        /// Its form.
+        /// The form that it sends.
         form: ChecksumForm,
-        /// Ours.
+        /// The form that this router sends.
         own: ChecksumForm,
     },
-    /// A peer has one of this router's addresses, but not just these.
+    /// A peer shares some but not all of this router's addresses, or has more.
     PeerAddresses {
         /// The peer.
         peer: IpAddr,
         /// Its addresses.
         addresses: Vec<IpAddr>,
-        /// Ours.
+        /// This router's addresses.
         own: Vec<IpAddr>,
     },
 }
 
-/// What counts as the same for the limit on events.
+/// The kind of an event: the unit of the limit on events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
+pub(crate) enum EventKind {
     Transition(State, State),
     Held,
     Priority,
-    Discarded(Discard),
+    Discarded(DiscardReason),
     ElectionCalled,
     ElectionWon,
     OtherActive,
-    Contested,
+    Rival,
     Stalled,
     PeerInterval,
     PeerChecksum,
     PeerAddresses,
 }
 
-impl Event {
-    pub(crate) fn kind(&self) -> Kind {
+impl ProtocolEvent {
+    pub(crate) fn kind(&self) -> EventKind {
         match self {
-            Self::Transition { from, to, .. } => Kind::Transition(*from, *to),
-            Self::Held { .. } => Kind::Held,
-            Self::Priority { .. } => Kind::Priority,
-            Self::Discarded { rejection, .. } => Kind::Discarded(rejection.reason()),
-            Self::ElectionCalled { .. } => Kind::ElectionCalled,
-            Self::ElectionWon { .. } => Kind::ElectionWon,
-            Self::OtherActive { .. } => Kind::OtherActive,
-            Self::Contested(_) => Kind::Contested,
-            Self::Stalled { .. } => Kind::Stalled,
-            Self::PeerInterval { .. } => Kind::PeerInterval,
-            Self::PeerChecksum { .. } => Kind::PeerChecksum,
-            Self::PeerAddresses { .. } => Kind::PeerAddresses,
+            Self::Transition { from, to, .. } => EventKind::Transition(*from, *to),
+            Self::Held { .. } => EventKind::Held,
+            Self::Priority { .. } => EventKind::Priority,
+            Self::Discarded { rejection, .. } => EventKind::Discarded(rejection.reason()),
+            Self::ElectionCalled { .. } => EventKind::ElectionCalled,
+            Self::ElectionWon { .. } => EventKind::ElectionWon,
+            Self::OtherActive { .. } => EventKind::OtherActive,
+            Self::Rival(_) => EventKind::Rival,
+            Self::Stalled { .. } => EventKind::Stalled,
+            Self::PeerInterval { .. } => EventKind::PeerInterval,
+            Self::PeerChecksum { .. } => EventKind::PeerChecksum,
+            Self::PeerAddresses { .. } => EventKind::PeerAddresses,
         }
     }
 }
 
-impl fmt::Display for Event {
+impl fmt::Display for ProtocolEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Transition { from, to, why } => write!(f, "{from} -> {to}: {why}"),
             Self::Held { why } => write!(f, "stays in {}: {why}", State::Initialize),
             Self::Priority { from, to, reason } => write!(f, "effective priority {from} -> {to}: {reason}"),
             Self::Discarded { source, rejection, total } => {
-                write!(f, "discarded a packet from {source} ({} so far): {rejection}", total)
+                write!(f, "discarded a packet from {source} ({total} so far): {rejection}")
             }
             Self::ElectionCalled { priority, before } => {
                 write!(f, "the priority fell from {before} to {priority}: called an election")
             }
-            Self::ElectionWon { against: None } => f.write_str("nobody is better: stays active"),
+            Self::ElectionWon { against: None } => f.write_str("no router is better: stays active"),
             Self::ElectionWon { against: Some(peer) } => write!(f, "better than {peer}: stays active"),
             Self::OtherActive { peer, priority } => {
-                write!(f, "{peer} is active too, with priority {priority}: answered, it has to step back")
+                write!(f, "{peer} is active too, with priority {priority}, and has to step back: answered it")
             }
-            Self::Contested(rival) => rival.fmt(f),
-            Self::Stalled { late } => write!(f, "was not called for {late:?} too long: somebody else may be active"),
+            Self::Rival(rival) => rival.fmt(f),
+            Self::Stalled { late } => {
+                write!(f, "did not run in time, {late:?} late: another router may be active, so it listens first")
+            }
             Self::PeerInterval { peer, interval, own } => {
-                write!(f, "{peer} advertises every {interval}, this router every {own}")
+                write!(f, "{peer} advertises every {interval}, this router every {own}: set the same interval on both")
             }
             Self::PeerChecksum { peer, form, own } => write!(
                 f,
-                "{peer} sends the {} checksum, this router the {} one: set the same if it discards our packets",
+                "{peer} sends the {} checksum, this router the {} one: set the same on both if it discards our packets",
                 form.name(),
                 own.name()
             ),
@@ -204,10 +206,10 @@ impl fmt::Display for Event {
                 };
                 let (more, less) = (missing(own, addresses), missing(addresses, own));
                 match (more.as_str(), less.as_str()) {
-                    // It names one twice.
+                    // It lists an address twice.
                     ("", "") => write!(f, "{peer} advertises {}, this router {}", list(addresses), list(own))?,
                     (more, "") => write!(f, "{peer} has {more} too, which this router does not have")?,
-                    ("", less) => write!(f, "{peer} does not have {less}, which this router has")?,
+                    ("", less) => write!(f, "{peer} lacks {less}, which this router has")?,
                     (more, less) => write!(f, "{peer} has {more}, which this router does not have, and lacks {less}")?,
                 }
                 f.write_str(": set the same addresses on both")

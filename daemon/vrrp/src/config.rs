@@ -1,5 +1,5 @@
-//! What a router is told once: its identity, its rank and how it speaks. Everything that changes while it runs comes
-//! as [`crate::Input`].
+//! The configuration of a router: its identity, its priority and how it advertises. Everything else that changes while it
+//! runs comes as [`crate::Input`].
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -12,70 +12,73 @@ use vouchd_wire::{AdvertInterval, Advertisement, Auth, ChecksumForm, EncodeError
 pub struct Config {
     /// The virtual router.
     pub vrid: Vrid,
-    /// The version spoken; the other one is discarded.
+    /// The version to send. Packets of the other version are discarded.
     pub version: Version,
-    /// The configured priority, 1..=254, or [`Priority::OWNER`] if the addresses are this machine's own.
+    /// The configured priority: 1..=254, or [`Priority::OWNER`] if the addresses belong to this machine.
     pub priority: Priority,
-    /// The time between this router's own advertisements.
+    /// Advertisement_Interval of this router.
     pub interval: AdvertInterval,
-    /// Whether a better router takes over from a worse one that works. An owner always does.
+    /// Preempt_Mode: whether this router takes over from a worse active router. An owner always does.
     pub preempt: bool,
-    /// The virtual addresses, 1..=255 of one family; over IPv6 a link-local one first.
+    /// The virtual addresses: 1..=255 of one family, over IPv6 a link-local one first.
     pub addresses: Vec<IpAddr>,
-    /// Version 2's password.
+    /// The authentication of version 2.
     pub auth: Auth,
-    /// The only routers to speak with, by unicast. `None`: whoever is in the multicast group.
+    /// The only routers to exchange advertisements with, by unicast. `None`: multicast.
     pub peers: Option<Vec<IpAddr>>,
-    /// The checksum form sent in version 3 over IPv4. Both are accepted.
+    /// The checksum form to send in version 3 over IPv4. Both forms are accepted.
     pub checksum: ChecksumForm,
-    /// Whether addresses are installed for [`crate::lease`] only, and renewed, instead of for ever.
+    /// Whether addresses are installed for [`crate::lease`] and renewed, instead of without limit.
     pub lease: bool,
-    /// How the move of the addresses is announced.
+    /// How to announce the addresses.
     pub announce: Announcements,
 }
 
-/// When and how often the addresses' new place is announced by gratuitous ARP.
+/// When and how often to announce the addresses by gratuitous ARP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Announcements {
-    /// How often each address is announced when this router becomes active.
+    /// Packets per address when this router becomes active.
     pub repeat: u32,
-    /// After this time once more, for what was lost or not listening yet; zero: never.
+    /// The time after which it announces them once more, for hosts that missed the first round. Zero: never.
     pub delay: Duration,
-    /// Again and again while active, each time this long after the last; zero: never.
+    /// The interval of further announcements while active. Zero: none.
     pub refresh: Duration,
-    /// How often each address is announced in a refresh.
+    /// Packets per address in each of these.
     pub refresh_repeat: u32,
 }
 
 impl Default for Announcements {
-    /// keepalived's: five times at once, five times after 5 s, no refresh.
+    /// As keepalived: five packets at once, five after 5 s, no refresh.
     fn default() -> Self {
         Self { repeat: 5, delay: Duration::from_secs(5), refresh: Duration::ZERO, refresh_repeat: 1 }
     }
 }
 
-/// Why a [`Config`] makes no router.
+/// Why a [`crate::Router`] can't run with a [`Config`].
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ConfigError {
-    /// Its advertisements could not be encoded.
+    /// Its advertisements can't be encoded.
     #[error(transparent)]
     Advertisement(#[from] EncodeError),
-    /// 0 is what a router says when it stops.
-    #[error("the priority is 0, expected 1 to 254, or 255 for the owner of the addresses")]
+    /// Priority 0 is reserved for a router that resigns.
+    #[error("the priority is 0; expected 1 to 254, or 255 for the owner of the addresses")]
     PriorityZero,
-    /// Unicast with nobody to speak to; it would be silent and active for ever.
-    #[error("unicast without a peer: name at least one, or leave unicast out to use multicast")]
+    /// Unicast without a peer: the router would reach nobody and always be active.
+    #[error("unicast without a peer: list at least one, or leave unicast out to use multicast")]
     NoPeers,
-    /// A peer that can't be spoken to over the addresses' family.
+    /// A peer that can't be reached with the addresses' family.
     #[error("the peer {0} is not a unicast address of the virtual addresses' family")]
     Peer(IpAddr),
-    /// A running router can't become another one.
+    /// A change that makes it another virtual router.
     #[error("{0} can't change while the router runs: stop it and start a new one")]
     Identity(&'static str),
 }
 
 impl Config {
-    /// Whether a [`crate::Router`] can run with it.
+    /// Checks that a [`crate::Router`] can run with it.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.advertisement(self.priority).check()?;
         if self.priority == Priority::RESIGN {
@@ -94,7 +97,7 @@ impl Config {
         self.priority == Priority::OWNER
     }
 
-    /// What a router with this configuration sends at `priority`.
+    /// The advertisement of a router with this configuration at `priority`.
     pub(crate) fn advertisement(&self, priority: Priority) -> Advertisement {
         Advertisement {
             version: self.version,

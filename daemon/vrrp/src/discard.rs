@@ -5,20 +5,20 @@ use std::net::IpAddr;
 use thiserror::Error;
 use vouchd_wire::{AdvertInterval, ParseError, Version, Vrid};
 
-/// Declares [`Discard`] once, so that the list of all reasons and their names can't miss one.
+/// Declares [`DiscardReason`], the list of all reasons and their names from one table, so that none is missing.
 macro_rules! discards {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
-        /// Why a packet was discarded, without its details.
+        /// Why a packet was discarded, without the details of [`Rejection`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Discard {
+        pub enum DiscardReason {
             $($(#[$doc])* $variant,)*
         }
 
-        impl Discard {
+        impl DiscardReason {
             /// Every reason, in the order of the checks.
             pub const ALL: [Self; [$(Self::$variant),*].len()] = [$(Self::$variant),*];
 
-            /// The stable name in log, status and metrics.
+            /// The name in log, status and metrics; it never changes.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)*
@@ -29,19 +29,19 @@ macro_rules! discards {
 }
 
 discards! {
-    /// TTL or hop limit below 255: it passed a router.
+    /// TTL or hop limit below 255: the packet passed a router.
     Ttl = "ttl",
-    /// Multicast to a unicast router or the other way round.
+    /// Sent to the multicast group while this router uses unicast, or the other way round.
     Destination = "destination",
-    /// Sent from an address that no router has.
+    /// Sent from an unspecified, multicast or broadcast address.
     Source = "source",
     /// Sent from this router's own address.
     OwnAddress = "own_address",
-    /// A unicast packet of a router that is no configured peer.
+    /// Unicast from a router that is not a configured peer.
     UnknownPeer = "unknown_peer",
-    /// Another virtual router's.
+    /// For another virtual router.
     Vrid = "vrid",
-    /// The peer speaks the other version, or one that does not exist.
+    /// Of the other version, or one that does not exist.
     Version = "version",
     /// Not an advertisement.
     Type = "type",
@@ -57,7 +57,7 @@ discards! {
     ZeroInterval = "zero_interval",
     /// The first IPv6 address is not link-local.
     FirstAddress = "first_address",
-    /// It belongs to CARP, another protocol on the same numbers.
+    /// A packet of CARP, which uses the same IP protocol number and group.
     Carp = "carp",
     /// The authentication type is not the configured one.
     AuthType = "auth_type",
@@ -65,13 +65,13 @@ discards! {
     AuthPassword = "auth_password",
     /// Version 2: the peer's interval is not the configured one.
     Interval = "interval",
-    /// None of its addresses is ours: another virtual router with the same number.
+    /// None of its addresses is ours: it is for another virtual router with the same VRID.
     Addresses = "addresses",
-    /// Version 2: the owner of the addresses listens to nobody.
+    /// Version 2: the owner of the addresses discards every advertisement.
     OwnerReceives = "owner_receives",
 }
 
-/// A discarded packet: why, with what was expected and found.
+/// Why a packet was discarded, with what was expected and what was found.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Rejection {
     /// RFC 9568 section 5.1.1.3.
@@ -80,7 +80,7 @@ pub enum Rejection {
         /// The TTL or hop limit.
         found: u8,
     },
-    /// See [`Discard::Destination`].
+    /// See [`DiscardReason::Destination`].
     #[error("sent to {found}, expected {expected}")]
     Destination {
         /// Where it was sent.
@@ -91,13 +91,13 @@ pub enum Rejection {
     /// Zero, multicast or broadcast.
     #[error("the source {0} is not the address of a router")]
     Source(IpAddr),
-    /// See [`Discard::OwnAddress`].
-    #[error("another machine sends from our own address {0}: give it, or this one, another address")]
+    /// See [`DiscardReason::OwnAddress`].
+    #[error("another machine sends from this router's address {0}: give one of them another address")]
     OwnAddress(IpAddr),
-    /// See [`Discard::UnknownPeer`].
+    /// See [`DiscardReason::UnknownPeer`].
     #[error("{0} is not among the configured peers")]
     UnknownPeer(IpAddr),
-    /// See [`Discard::Vrid`].
+    /// See [`DiscardReason::Vrid`].
     #[error("virtual router id {found}, expected {expected}")]
     Vrid {
         /// The field.
@@ -105,7 +105,7 @@ pub enum Rejection {
         /// The configured one.
         expected: Vrid,
     },
-    /// Two routers of different versions don't hear each other, and both become active.
+    /// Routers of different versions discard each other's advertisements, and all of them become active.
     #[error("the peer speaks VRRP version {found}, this router version {expected}: set the same on both")]
     Version {
         /// The peer's.
@@ -116,7 +116,7 @@ pub enum Rejection {
     /// The message itself is wrong.
     #[error(transparent)]
     Malformed(#[from] ParseError),
-    /// See [`Discard::AuthType`].
+    /// See [`DiscardReason::AuthType`].
     #[error("authentication type {found}, expected {expected}")]
     AuthType {
         /// The peer's.
@@ -124,10 +124,10 @@ pub enum Rejection {
         /// The configured one.
         expected: u8,
     },
-    /// See [`Discard::AuthPassword`].
+    /// See [`DiscardReason::AuthPassword`].
     #[error("the password is not the configured one")]
     AuthPassword,
-    /// See [`Discard::Interval`].
+    /// See [`DiscardReason::Interval`].
     #[error("advertisement interval {found}, expected {expected}: version 2 needs the same on every router")]
     Interval {
         /// The peer's.
@@ -135,9 +135,10 @@ pub enum Rejection {
         /// The configured one.
         expected: AdvertInterval,
     },
-    /// See [`Discard::Addresses`].
+    /// See [`DiscardReason::Addresses`].
     #[error(
-        "another virtual router with the same id: its addresses are {}, ours {}: give one of them another virtual_router_id, or both the same addresses",
+        "another virtual router with the same id: its addresses are {}, ours {}: give one of the two another \
+         virtual_router_id, or both the same addresses",
         list(found),
         list(expected)
     )]
@@ -147,45 +148,45 @@ pub enum Rejection {
         /// The configured ones.
         expected: Vec<IpAddr>,
     },
-    /// See [`Discard::OwnerReceives`].
-    #[error("this router owns the addresses (priority 255), yet another one is active for them")]
+    /// See [`DiscardReason::OwnerReceives`].
+    #[error("this router owns the addresses (priority 255), but another one is active for them")]
     OwnerReceives,
 }
 
-/// With commas.
+/// The addresses, separated by commas.
 pub(crate) fn list(addresses: &[IpAddr]) -> String {
     addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ")
 }
 
 impl Rejection {
-    /// The reason without its details.
-    pub const fn reason(&self) -> Discard {
+    /// The reason without the details.
+    pub const fn reason(&self) -> DiscardReason {
         match self {
-            Self::Ttl { .. } => Discard::Ttl,
-            Self::Destination { .. } => Discard::Destination,
-            Self::Source(_) => Discard::Source,
-            Self::OwnAddress(_) => Discard::OwnAddress,
-            Self::UnknownPeer(_) => Discard::UnknownPeer,
-            Self::Vrid { .. } => Discard::Vrid,
-            Self::Version { .. } => Discard::Version,
+            Self::Ttl { .. } => DiscardReason::Ttl,
+            Self::Destination { .. } => DiscardReason::Destination,
+            Self::Source(_) => DiscardReason::Source,
+            Self::OwnAddress(_) => DiscardReason::OwnAddress,
+            Self::UnknownPeer(_) => DiscardReason::UnknownPeer,
+            Self::Vrid { .. } => DiscardReason::Vrid,
+            Self::Version { .. } => DiscardReason::Version,
             Self::Malformed(error) => match error {
-                ParseError::Short { .. } | ParseError::Length { .. } => Discard::Length,
-                ParseError::Version(_) => Discard::Version,
-                ParseError::Type(_) => Discard::Type,
-                ParseError::Carp => Discard::Carp,
-                ParseError::ZeroVrid => Discard::Vrid,
-                ParseError::ZeroCount => Discard::NoAddresses,
-                ParseError::Checksum { .. } => Discard::Checksum,
-                ParseError::ZeroInterval => Discard::ZeroInterval,
-                ParseError::AuthType(_) => Discard::AuthType,
-                ParseError::Family { .. } => Discard::Family,
-                ParseError::FirstAddressNotLinkLocal(_) => Discard::FirstAddress,
+                ParseError::Short { .. } | ParseError::Length { .. } => DiscardReason::Length,
+                ParseError::Version(_) => DiscardReason::Version,
+                ParseError::Type(_) => DiscardReason::Type,
+                ParseError::Carp => DiscardReason::Carp,
+                ParseError::ZeroVrid => DiscardReason::Vrid,
+                ParseError::ZeroCount => DiscardReason::NoAddresses,
+                ParseError::Checksum { .. } => DiscardReason::Checksum,
+                ParseError::ZeroInterval => DiscardReason::ZeroInterval,
+                ParseError::AuthType(_) => DiscardReason::AuthType,
+                ParseError::Family { .. } => DiscardReason::Family,
+                ParseError::FirstAddressNotLinkLocal(_) => DiscardReason::FirstAddress,
             },
-            Self::AuthType { .. } => Discard::AuthType,
-            Self::AuthPassword => Discard::AuthPassword,
-            Self::Interval { .. } => Discard::Interval,
-            Self::Addresses { .. } => Discard::Addresses,
-            Self::OwnerReceives => Discard::OwnerReceives,
+            Self::AuthType { .. } => DiscardReason::AuthType,
+            Self::AuthPassword => DiscardReason::AuthPassword,
+            Self::Interval { .. } => DiscardReason::Interval,
+            Self::Addresses { .. } => DiscardReason::Addresses,
+            Self::OwnerReceives => DiscardReason::OwnerReceives,
         }
     }
 }
@@ -197,13 +198,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn row_102_every_reason_has_one_name_of_its_own() {
-        let names: BTreeSet<_> = Discard::ALL.iter().map(|reason| reason.name()).collect();
-        assert_eq!(names.len(), Discard::ALL.len());
+    fn row_102_every_reason_has_a_unique_name() {
+        let names: BTreeSet<_> = DiscardReason::ALL.iter().map(|reason| reason.name()).collect();
+        assert_eq!(names.len(), DiscardReason::ALL.len());
         for name in names {
             assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{name}");
         }
-        for (index, reason) in Discard::ALL.into_iter().enumerate() {
+        for (index, reason) in DiscardReason::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, index, "counters index by the reason");
         }
     }

@@ -1,69 +1,68 @@
-//! What can happen to a router.
+//! What the caller reports to a router.
 
 use std::net::IpAddr;
 
 use vouchd_wire::Priority;
 
-/// One thing that happened, for [`crate::Router::handle`].
+/// Something that happened, for [`crate::Router::handle`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input<'a> {
-    /// The interface changed.
+    /// The interface came up, went down or changed its primary address.
     Link(Link),
-    /// The node's checks changed their mind.
+    /// The result of the node's checks changed.
     Health(Health),
     /// A VRRP packet arrived on the router's interface.
     Packet(Packet<'a>),
-    /// The [`crate::Router::deadline`] has come; harmless at any other time. Hand over every packet that has
-    /// already arrived first.
+    /// The [`crate::Router::deadline`] has passed; harmless at any other time. Hand over every packet that has already
+    /// arrived first.
     Timer,
-    /// The kernel has added all addresses of the last [`crate::Action::Install`]. That one was only renewed is nothing to
-    /// report.
+    /// The kernel has added all addresses of the last [`crate::Action::Install`]. Not to be sent if it only renewed them.
     AddressesInstalled,
     /// The kernel refused one of the addresses of the last [`crate::Action::Install`].
     AddressesFailed {
-        /// What the kernel said.
+        /// The kernel's error, for status.
         reason: String,
     },
-    /// The daemon stops, or this router is removed. Nothing that comes later has an effect.
+    /// The daemon stops, or this router is removed. It stays in Initialize for good.
     Shutdown,
 }
 
 /// Whether the interface can carry advertisements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Link {
-    /// It can, and this is the primary address to send from. Also to be given when only the address changes.
+    /// The interface can carry advertisements. Send this again whenever the address changes.
     Up {
-        /// The primary address, of the family of the virtual addresses.
+        /// The primary address to send from, of the family of the virtual addresses.
         source: IpAddr,
     },
-    /// It can't.
+    /// The interface can't carry advertisements.
     Down {
         /// Why, for status: "carrier lost", "no IPv4 address".
         reason: String,
     },
 }
 
-/// Whether the node may hold the addresses, and how well it would serve.
+/// Whether the node may hold the addresses, and at which priority.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Health {
-    /// A check that decides has not run yet. It keeps a router out that does not take part; one that does goes on as
-    /// it is until there is a verdict (a check added by a reload must not cost the addresses).
+    /// A check without a weight has no result yet. A router in Initialize stays there; one that takes part goes on until the
+    /// result is known, because a check that a reload added must not cost it the addresses.
     Waiting {
-        /// For what, for status.
+        /// What it waits for, for status.
         reason: String,
-        /// The effective priority that the other checks make, for a router that takes part.
+        /// The effective priority by the other checks, for a router that takes part.
         priority: Priority,
     },
-    /// It may, at this effective priority: taken as 1..=254, and ignored by an owner.
+    /// The node may hold the addresses.
     Fit {
-        /// The effective priority.
+        /// The effective priority, clamped to 1..=254. An owner ignores it.
         priority: Priority,
-        /// Which checks made it so, for log and status.
+        /// Which checks led to it, for log and status.
         reason: String,
     },
-    /// It must not: hard fault.
+    /// The node must not hold the addresses (hard fault).
     Fault {
-        /// Which check said so, for log, status and explanation.
+        /// Which check failed and why, for log and status.
         reason: String,
     },
 }

@@ -1,4 +1,5 @@
-//! The routers that were heard, for status and to tell changes of theirs once. Nothing here decides anything.
+//! The routers whose advertisements were accepted, for status and to report each change of theirs once. No decision depends on
+//! it.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -6,22 +7,22 @@ use std::time::Duration;
 
 use vouchd_wire::{Advertisement, Parsed};
 
-use crate::action::Event;
+use crate::action::ProtocolEvent;
 use crate::config::Config;
 use crate::reception::same_addresses;
 use crate::status::Peer;
 use crate::time::Instant;
 
-/// More than any real virtual router has; a flood of made-up sources must not fill the memory.
-const CAPACITY: usize = 32;
+/// More than any real virtual router has; a flood of forged source addresses must not fill the memory.
+const MAX_PEERS: usize = 32;
 
-/// Who has said nothing for so long makes place for anybody.
-const SILENCE: Duration = Duration::from_secs(600);
+/// A router that was silent for this long is the first to be evicted from a full table.
+pub(crate) const FORGET_AFTER: Duration = Duration::from_secs(600);
 
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
     heard: Vec<Peer>,
-    /// Those that were compared with another configuration than ours is now.
+    /// Those that were last compared with an earlier configuration of ours.
     compared_before: BTreeSet<IpAddr>,
 }
 
@@ -34,13 +35,13 @@ impl Peers {
         self.heard.iter().find(|peer| peer.address == address)
     }
 
-    /// Our configuration has changed: what differs now is told again.
+    /// Our configuration has changed: reports every difference again.
     pub(crate) fn compare_again(&mut self) {
         self.compared_before = self.heard.iter().map(|peer| peer.address).collect();
     }
 
-    /// Remembers what `address` said, and returns what is worth telling about it: each difference once, when it
-    /// appears. Where there are too many, those that were heard least make place, and never the `active` one.
+    /// Remembers what `address` sent, and returns each difference from our configuration once, when it appears. A full table
+    /// evicts the router that was heard least, and never the `active` one.
     pub(crate) fn note(
         &mut self,
         now: Instant,
@@ -48,7 +49,7 @@ impl Peers {
         address: IpAddr,
         parsed: &Parsed,
         active: Option<IpAddr>,
-    ) -> Vec<Event> {
+    ) -> Vec<ProtocolEvent> {
         let Parsed { advertisement, checksum_form } = parsed;
         let before = self.get(address).cloned();
         let compared = before.as_ref().filter(|_| !self.compared_before.remove(&address));
@@ -63,12 +64,12 @@ impl Peers {
             heard: now,
             received: before.as_ref().map_or(0, |peer| peer.received) + 1,
         };
-        if before.is_none() && self.heard.len() >= CAPACITY {
-            let standing = |peer: &Peer| {
-                let received = if now.since(peer.heard) > SILENCE { 0 } else { peer.received };
+        if before.is_none() && self.heard.len() >= MAX_PEERS {
+            let rank = |peer: &Peer| {
+                let received = if now.since(peer.heard) > FORGET_AFTER { 0 } else { peer.received };
                 (Some(peer.address) == active, received, peer.heard)
             };
-            let least = self.heard.iter().enumerate().min_by_key(|(_, peer)| standing(peer)).map(|(at, _)| at);
+            let least = self.heard.iter().enumerate().min_by_key(|(_, peer)| rank(peer)).map(|(at, _)| at);
             least.map(|at| self.heard.swap_remove(at));
         }
         match self.heard.iter_mut().find(|peer| peer.address == address) {
@@ -79,23 +80,23 @@ impl Peers {
     }
 }
 
-fn differences(config: &Config, address: IpAddr, before: Option<&Peer>, parsed: &Parsed) -> Vec<Event> {
+fn differences(config: &Config, address: IpAddr, before: Option<&Peer>, parsed: &Parsed) -> Vec<ProtocolEvent> {
     let Parsed { advertisement, checksum_form } = parsed;
     let mut events = Vec::new();
     let interval = advertisement.interval;
     if interval != config.interval && before.is_none_or(|peer| peer.interval != interval) {
-        events.push(Event::PeerInterval { peer: address, interval, own: config.interval });
+        events.push(ProtocolEvent::PeerInterval { peer: address, interval, own: config.interval });
     }
     match *checksum_form {
         Some(form) if form != config.checksum && before.is_none_or(|peer| peer.checksum_form != Some(form)) => {
-            events.push(Event::PeerChecksum { peer: address, form, own: config.checksum });
+            events.push(ProtocolEvent::PeerChecksum { peer: address, form, own: config.checksum });
         }
         Some(_) | None => {}
     }
     let addresses = &advertisement.addresses;
     if !same_addresses(config, advertisement) && before.is_none_or(|peer| peer.addresses != *addresses) {
         let (addresses, own) = (addresses.clone(), config.addresses.clone());
-        events.push(Event::PeerAddresses { peer: address, addresses, own });
+        events.push(ProtocolEvent::PeerAddresses { peer: address, addresses, own });
     }
     events
 }

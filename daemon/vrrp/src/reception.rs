@@ -1,5 +1,5 @@
-//! Whether a received packet is believed: all checks of RFC 9568 section 7.1 (RFC 3768 section 7.1 in version 2) in one
-//! place. Nothing here has an effect; a packet that fails is never seen by the state machine.
+//! Whether a received packet is accepted: all checks of RFC 9568 section 7.1 (in version 2 of RFC 3768 section 7.1) in one
+//! place. Nothing here has an effect, and the state machine never sees a packet that fails.
 
 use std::net::IpAddr;
 
@@ -9,10 +9,10 @@ use crate::config::Config;
 use crate::discard::Rejection;
 use crate::input::Packet;
 
-/// Checks `packet` for a router with `config` that sends from `own`.
+/// Checks and parses `packet` for a router with `config` that sends from `own`.
 pub(crate) fn check(config: &Config, own: Option<IpAddr>, packet: &Packet<'_>) -> Result<Parsed, Rejection> {
     addressing(config, own, packet)?;
-    // Before everything that needs an intact message: a packet of another version or virtual router is not damaged.
+    // Before the checks that need an intact message: a packet of another version or virtual router is not damaged.
     match packet.payload.get(1) {
         Some(&found) if found != config.vrid.get() => return Err(Rejection::Vrid { found, expected: config.vrid }),
         Some(_) | None => {}
@@ -31,9 +31,9 @@ pub(crate) fn check(config: &Config, own: Option<IpAddr>, packet: &Packet<'_>) -
     Ok(parsed)
 }
 
-/// Who has none of our addresses speaks of another virtual router with the same number: believing it would take ours off
-/// the air. One address in common makes it ours, so that a list can be changed node by node. RFC 9568 section 7.1 and
-/// RFC 3768 section 7.1 leave it to the implementation (MAY).
+/// An advertisement without any of our addresses belongs to another virtual router with the same VRID; accepting it would
+/// leave our addresses without a holder. One shared address is enough, so that a list can be changed node by node. RFC 9568
+/// section 7.1 and RFC 3768 section 7.1 leave this check to the implementation (MAY).
 fn same_virtual_router(config: &Config, advertisement: &Advertisement) -> Result<(), Rejection> {
     if advertisement.addresses.iter().any(|address| config.addresses.contains(address)) {
         return Ok(());
@@ -74,7 +74,7 @@ fn is_broadcast(address: IpAddr) -> bool {
     }
 }
 
-/// What version 2 demands beyond version 3: everything that is configured is the same on all routers.
+/// The checks that only version 2 has: all routers have the same configuration.
 fn version_2(config: &Config, advertisement: &Advertisement) -> Result<(), Rejection> {
     match (config.auth, advertisement.auth) {
         (Auth::None, Auth::None) => {}
@@ -87,14 +87,14 @@ fn version_2(config: &Config, advertisement: &Advertisement) -> Result<(), Rejec
     if advertisement.interval != config.interval {
         return Err(Rejection::Interval { found: advertisement.interval, expected: config.interval });
     }
-    // An owner's list is right by definition (RFC 3768 section 7.1).
+    // An owner's list is always accepted (RFC 3768 section 7.1).
     if advertisement.priority != vouchd_wire::Priority::OWNER {
         same_virtual_router(config, advertisement)?;
     }
     if config.is_owner() { Err(Rejection::OwnerReceives) } else { Ok(()) }
 }
 
-/// Whether the peer speaks of the same addresses, in whatever order.
+/// Whether the advertisement has exactly our addresses, in any order.
 pub(crate) fn same_addresses(config: &Config, advertisement: &Advertisement) -> bool {
     let sorted = |addresses: &[IpAddr]| {
         let mut addresses = addresses.to_vec();

@@ -1,92 +1,90 @@
-//! Whoever sends advertisements for this virtual router or its addresses, believed or not: what came of it, and who claims to
-//! be active beside the active one. For status and log; nothing here decides anything.
+//! Everyone who sends advertisements for this virtual router or its addresses: what was accepted, what was discarded and why,
+//! and who claims to be active beside the active router. For status and log; no decision depends on it.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::discard::Discard;
-use crate::glimpse::Glimpse;
-use crate::rival::{Contested, Rival};
+use crate::discard::DiscardReason;
+use crate::peek::Unchecked;
+use crate::peers::FORGET_AFTER;
+use crate::rival::{Rival, RivalReason};
 use crate::status::State;
 use crate::time::Instant;
 
-/// More than any real network has; a flood of made-up sources must not fill the memory.
-const CAPACITY: usize = 64;
+/// The largest number of sources beside the configured peers. More than any real network has; a flood of forged source
+/// addresses must not fill the memory.
+const MAX_SOURCES: usize = 64;
 
-/// Who has said nothing for so long makes place for anybody.
-const SILENCE: Duration = Duration::from_secs(600);
+/// A router that was not heard for three intervals, and at least this long, is no longer active (RFC 9568 section 6.1).
+const MIN_WINDOW: Duration = Duration::from_secs(3);
 
-/// A router that is not heard for three intervals, at least for so long, is not active any more (RFC 9568 section 6.1).
-const SHORTEST_WINDOW: Duration = Duration::from_secs(3);
+/// A router whose advertisements are discarded counts as active until it resigns or is silent for this long. It may send
+/// rarely: keepalived puts its next advertisement off with every one that it receives and discards.
+const DISCARDED_WINDOW: Duration = Duration::from_secs(60);
 
-/// A router whose advertisements are discarded is active until it says otherwise, or is silent for so long. It may send
-/// seldom: keepalived puts its next advertisement off with every one that it receives and discards.
-const UNHEEDED: Duration = Duration::from_secs(60);
-
-/// A worse router gets so long to hear the better one, and at least two intervals.
-const SHORTEST_PATIENCE: Duration = Duration::from_secs(1);
+/// A worse router has at least this long, and two intervals, to hear the better one.
+const MIN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A source of advertisements, under one virtual router id.
 #[derive(Clone, Debug)]
 pub struct Source {
     /// Where it sends from.
     pub address: IpAddr,
-    /// The virtual router id in its newest advertisement; `None` while nothing could be read.
+    /// The virtual router id in its newest advertisement; `None` while none was readable.
     pub vrid: Option<u8>,
-    /// The priority in its newest advertisement.
+    /// The priority in its newest advertisement; `None` while none was readable.
     pub priority: Option<u8>,
-    /// Advertisements that passed all checks.
+    /// How many of its advertisements passed all checks.
     pub accepted: u64,
-    /// When the newest of them came.
+    /// When the newest accepted one arrived.
     pub last_accepted: Option<Instant>,
-    /// When the newest one came that did not, and why it was discarded.
-    pub last_discarded: Option<(Instant, Discard)>,
-    discarded: [u64; Discard::ALL.len()],
-    /// An address that it shares with this router, under another id.
+    /// When the newest discarded one arrived, and why it was discarded.
+    pub last_discarded: Option<(Instant, DiscardReason)>,
+    discarded: [u64; DiscardReason::ALL.len()],
+    /// An address of this router that it advertises under another VRID.
     shared: Option<IpAddr>,
-    run: Option<Run>,
+    claim: Option<Claim>,
 }
 
-/// Advertisements of an active router, without a gap in which it would count as gone.
+/// A source's claim to be active: its advertisements since the last gap in which it would have counted as gone.
 #[derive(Clone, Copy, Debug)]
-struct Run {
+struct Claim {
     accepted: bool,
     since: Instant,
     last: Instant,
     count: u64,
     window: Duration,
-    /// The newest one names addresses, and none of ours: another virtual router with the same id.
-    elsewhere: bool,
-    /// The claim has been told.
-    told: bool,
+    /// The newest one has addresses, and none of ours: it belongs to another virtual router with the same VRID.
+    for_other_addresses: bool,
+    reported: bool,
 }
 
-/// What became of an advertisement.
+/// How an advertisement was taken.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Outcome {
     Accepted,
-    Discarded(Discard),
-    /// It has another virtual router id, and this address of ours.
+    Discarded(DiscardReason),
+    /// It has another VRID, and this address of ours.
     Overheard(IpAddr),
 }
 
-/// What is known about the router that keeps the table.
+/// The router that keeps this table, as far as claims are judged by it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Own<'a> {
+pub(crate) struct Observer<'a> {
     pub(crate) state: State,
     pub(crate) source: Option<IpAddr>,
     pub(crate) interval: Duration,
     pub(crate) addresses: &'a [IpAddr],
-    /// By unicast.
+    /// `None`: multicast.
     pub(crate) peers: Option<&'a [IpAddr]>,
     pub(crate) active_peer: Option<IpAddr>,
 }
 
-impl<'a> Own<'a> {
+impl<'a> Observer<'a> {
     pub(crate) fn of(config: &'a Config, state: State, source: Option<IpAddr>, active_peer: Option<IpAddr>) -> Self {
         let (interval, peers) = (config.interval.duration(), config.peers.as_deref());
-        Own { state, source, interval, addresses: &config.addresses, peers, active_peer }
+        Observer { state, source, interval, addresses: &config.addresses, peers, active_peer }
     }
 }
 
@@ -104,20 +102,22 @@ impl Source {
             accepted: 0,
             last_accepted: None,
             last_discarded: None,
-            discarded: [0; Discard::ALL.len()],
+            discarded: [0; DiscardReason::ALL.len()],
             shared: None,
-            run: None,
+            claim: None,
         }
     }
 
-    /// Advertisements of it that were discarded for `reason`.
-    pub fn discarded(&self, reason: Discard) -> u64 {
+    /// How many of its advertisements were discarded for `reason`.
+    pub fn discarded(&self, reason: DiscardReason) -> u64 {
         self.discarded[reason as usize]
     }
 
-    /// Why what it said last as an active router for our addresses was discarded, be it a single advertisement.
-    pub fn unheeded(&self, now: Instant) -> Option<Discard> {
-        self.run.filter(|run| !run.accepted && !run.elsewhere && now.since(run.last) <= run.window)?;
+    /// Why its current claim to be active for our addresses is discarded; a single advertisement is enough. `None` without
+    /// such a claim.
+    pub fn discarded_claim(&self, now: Instant) -> Option<DiscardReason> {
+        self.claim
+            .filter(|claim| !claim.accepted && !claim.for_other_addresses && now.since(claim.last) <= claim.window)?;
         self.last_discarded.map(|(_, reason)| reason)
     }
 
@@ -136,77 +136,85 @@ impl Source {
                 self.last_discarded = Some((now, reason));
             }
             Outcome::Overheard(address) => {
-                self.discarded[Discard::Vrid as usize] += 1;
-                self.last_discarded = Some((now, Discard::Vrid));
+                self.discarded[DiscardReason::Vrid as usize] += 1;
+                self.last_discarded = Some((now, DiscardReason::Vrid));
                 self.shared = Some(address);
             }
         }
     }
 
-    fn read(&mut self, now: Instant, glimpse: &Glimpse, accepted: bool, own: Own<'_>) {
-        self.vrid = Some(glimpse.vrid);
-        self.priority = Some(glimpse.priority);
-        if glimpse.priority == 0 {
-            self.run = None;
+    fn update_claim(&mut self, now: Instant, unchecked: &Unchecked, accepted: bool, observer: Observer<'_>) {
+        self.vrid = Some(unchecked.vrid);
+        self.priority = Some(unchecked.priority);
+        if unchecked.priority == 0 {
+            self.claim = None;
             return;
         }
         let shortest = match (accepted, self.last_discarded) {
-            // One that is understood falls silent when it hears this router.
-            (true, _) | (false, Some((_, Discard::OwnerReceives))) => SHORTEST_WINDOW,
-            (false, _) => UNHEEDED,
+            // A router that can be understood falls silent when it hears this one.
+            (true, _) | (false, Some((_, DiscardReason::OwnerReceives))) => MIN_WINDOW,
+            (false, _) => DISCARDED_WINDOW,
         };
-        let window = (own.interval.max(glimpse.interval) * 3).max(shortest);
-        let named = &glimpse.addresses;
-        let elsewhere = !named.is_empty() && named.iter().all(|address| !own.addresses.contains(address));
-        self.run = Some(match self.run {
-            Some(run) if run.accepted == accepted && now.since(run.last) <= run.window.max(window) => {
-                Run { last: now, count: run.count + 1, window, elsewhere, ..run }
+        let window = (observer.interval.max(unchecked.interval) * 3).max(shortest);
+        let named = &unchecked.addresses;
+        let for_other_addresses =
+            !named.is_empty() && named.iter().all(|address| !observer.addresses.contains(address));
+        self.claim = Some(match self.claim {
+            Some(claim) if claim.accepted == accepted && now.since(claim.last) <= claim.window.max(window) => {
+                Claim { last: now, count: claim.count + 1, window, for_other_addresses, ..claim }
             }
-            Some(_) | None => Run { accepted, since: now, last: now, count: 1, window, elsewhere, told: false },
+            Some(_) | None => {
+                Claim { accepted, since: now, last: now, count: 1, window, for_other_addresses, reported: false }
+            }
         });
     }
 
-    /// What it claims beside the active router, if it does.
-    fn rival(&self, now: Instant, own: Own<'_>, active: Option<Run>) -> Option<Rival> {
-        let run = self.run?;
-        if own.state == State::Initialize || now.since(run.last) > run.window {
+    /// Its claim to be active beside the active router.
+    fn rival(&self, now: Instant, observer: Observer<'_>, active: Option<Claim>) -> Option<Rival> {
+        let claim = self.claim?;
+        if observer.state == State::Initialize || now.since(claim.last) > claim.window {
             return None;
         }
-        // A better or equal router that is heard would have answered by now, and a worse one would have stepped back.
-        let patience = (own.interval * 2).max(SHORTEST_PATIENCE);
-        let insists = run.count >= 3 && run.last.since(run.since) >= patience;
-        // Both went on after the later of them began.
-        let go_on = |other: Run| {
-            let both = run.since.max(other.since);
-            run.last.since(both) >= patience && other.last.since(both) >= patience
+        // By then a better or equal router would have answered, and a worse one would have stepped back.
+        let patience = (observer.interval * 2).max(MIN_PATIENCE);
+        let persists = claim.count >= 3 && claim.last.since(claim.since) >= patience;
+        // Both kept advertising after the later of them began.
+        let both_persist = |other: Claim| {
+            let both = claim.since.max(other.since);
+            claim.last.since(both) >= patience && other.last.since(both) >= patience
         };
         let reason = self.last_discarded.map(|(_, reason)| reason);
-        let (why, count) = match (run.accepted, reason) {
-            (true, _) if !insists => return None,
-            (true, _) => match own.state {
-                State::Active => (Contested::Unheard { own: own.source?, unicast: own.peers.is_some() }, run.count),
-                State::Backup | State::Initialize => match own.active_peer {
-                    Some(peer) if peer != self.address && active.is_some_and(go_on) => {
-                        (Contested::Beside(peer), run.count)
+        let (reason, count) = match (claim.accepted, reason) {
+            (true, _) if !persists => return None,
+            (true, _) => match observer.state {
+                State::Active => {
+                    (RivalReason::Unheard { own: observer.source?, unicast: observer.peers.is_some() }, claim.count)
+                }
+                State::Backup | State::Initialize => match observer.active_peer {
+                    Some(peer) if peer != self.address && active.is_some_and(both_persist) => {
+                        (RivalReason::TwoActive(peer), claim.count)
                     }
                     Some(_) | None => return None,
                 },
             },
-            (false, Some(Discard::OwnerReceives)) if !insists => return None,
-            // One packet is easily made up, or a router's last word.
-            (false, _) if run.count < 2 => return None,
-            (false, Some(Discard::Vrid)) => {
-                (Contested::OtherVrid { vrid: self.vrid?, address: self.shared? }, self.discarded(Discard::Vrid))
+            (false, Some(DiscardReason::OwnerReceives)) if !persists => return None,
+            // A single packet may be forged, or the last of a router that steps back.
+            (false, _) if claim.count < 2 => return None,
+            (false, Some(DiscardReason::Vrid)) => (
+                RivalReason::OtherVrid { vrid: self.vrid?, address: self.shared? },
+                self.discarded(DiscardReason::Vrid),
+            ),
+            // The addresses of a damaged packet mean nothing, and a CARP packet has none.
+            (false, Some(reason @ (DiscardReason::Checksum | DiscardReason::Length | DiscardReason::Carp))) => {
+                (RivalReason::Discarded(reason), self.discarded(reason))
             }
-            // What the damage has left of the addresses says nothing, and CARP has none in its packets.
-            (false, Some(reason @ (Discard::Checksum | Discard::Length | Discard::Carp))) => {
-                (Contested::Discarded(reason), self.discarded(reason))
+            (false, Some(reason)) if claim.for_other_addresses => {
+                (RivalReason::OtherAddresses(reason), self.discarded(reason))
             }
-            (false, Some(reason)) if run.elsewhere => (Contested::OtherAddresses(reason), self.discarded(reason)),
-            (false, Some(reason)) => (Contested::Discarded(reason), self.discarded(reason)),
+            (false, Some(reason)) => (RivalReason::Discarded(reason), self.discarded(reason)),
             (false, None) => return None,
         };
-        Some(Rival { peer: self.address, priority: self.priority?, count, ago: now.since(run.last), why })
+        Some(Rival { peer: self.address, priority: self.priority?, count, ago: now.since(claim.last), reason })
     }
 }
 
@@ -215,65 +223,65 @@ impl Sources {
         &self.seen
     }
 
-    /// What `source` claims now, if it does.
-    pub(crate) fn rival(&self, now: Instant, own: Own<'_>, source: &Source) -> Option<Rival> {
-        source.rival(now, own, self.active_run(own))
+    /// What `source` claims now.
+    pub(crate) fn rival(&self, now: Instant, observer: Observer<'_>, source: &Source) -> Option<Rival> {
+        source.rival(now, observer, self.active_claim(observer))
     }
 
-    /// Who claims to be active now.
-    pub(crate) fn rivals(&self, now: Instant, own: Own<'_>) -> Vec<Rival> {
-        self.seen.iter().filter_map(|source| self.rival(now, own, source)).collect()
+    /// Every current claim to be active.
+    pub(crate) fn rivals(&self, now: Instant, observer: Observer<'_>) -> Vec<Rival> {
+        self.seen.iter().filter_map(|source| self.rival(now, observer, source)).collect()
     }
 
-    /// Remembers what `address` sent, and returns what it claims, once, when that has become clear.
+    /// Remembers what `address` sent. Returns its claim to be active once, as soon as that is certain.
     pub(crate) fn note(
         &mut self,
         now: Instant,
-        own: Own<'_>,
+        observer: Observer<'_>,
         address: IpAddr,
-        glimpse: Option<&Glimpse>,
+        unchecked: Option<&Unchecked>,
         outcome: Outcome,
     ) -> Option<Rival> {
-        let source = self.entry(now, own, address, glimpse.map(|glimpse| glimpse.vrid));
+        let source = self.entry(now, observer, address, unchecked.map(|unchecked| unchecked.vrid));
         source.count(now, outcome);
-        if let Some(glimpse) = glimpse {
-            source.read(now, glimpse, matches!(outcome, Outcome::Accepted), own);
+        if let Some(unchecked) = unchecked {
+            source.update_claim(now, unchecked, matches!(outcome, Outcome::Accepted), observer);
         }
         if matches!(outcome, Outcome::Accepted) {
-            // Whatever it sent before, under another id perhaps, it has been understood now.
+            // It is understood now, so what it sent before under another VRID no longer counts.
             let others = self.seen.iter_mut().filter(|source| source.address == address);
-            others.for_each(|source| source.run = source.run.filter(|run| run.accepted));
+            others.for_each(|source| source.claim = source.claim.filter(|claim| claim.accepted));
         }
-        let source = self.entry(now, own, address, glimpse.map(|glimpse| glimpse.vrid));
-        if source.run.is_none_or(|run| run.told) {
+        let source = self.entry(now, observer, address, unchecked.map(|unchecked| unchecked.vrid));
+        if source.claim.is_none_or(|claim| claim.reported) {
             return None;
         }
-        let active = self.active_run(own);
-        let source = self.entry(now, own, address, glimpse.map(|glimpse| glimpse.vrid));
-        let rival = source.rival(now, own, active)?;
-        if let Some(run) = &mut source.run {
-            run.told = true;
+        let active = self.active_claim(observer);
+        let source = self.entry(now, observer, address, unchecked.map(|unchecked| unchecked.vrid));
+        let rival = source.rival(now, observer, active)?;
+        if let Some(claim) = &mut source.claim {
+            claim.reported = true;
         }
         Some(rival)
     }
 
-    /// That of the active router that was accepted.
-    fn active_run(&self, own: Own<'_>) -> Option<Run> {
-        let active = self.seen.iter().filter(|source| Some(source.address) == own.active_peer);
-        active.filter_map(|source| source.run).find(|run| run.accepted)
+    /// The claim of the active router, if accepted.
+    fn active_claim(&self, observer: Observer<'_>) -> Option<Claim> {
+        let active = self.seen.iter().filter(|source| Some(source.address) == observer.active_peer);
+        active.filter_map(|source| source.claim).find(|claim| claim.accepted)
     }
 
-    /// This router has just become active: whoever it was that it heard gets the time to hear it.
+    /// This router has just become active: the routers that it accepted have to hear it before their claims count again.
     pub(crate) fn begin_active(&mut self) {
         for source in &mut self.seen {
-            source.run = source.run.filter(|run| !run.accepted);
+            source.claim = source.claim.filter(|claim| !claim.accepted);
         }
     }
 
-    /// The entry of a source, made if need be. Where there are too many, the one that was heard least makes place, those
-    /// that were never believed first; a configured peer and the active router never do.
-    fn entry(&mut self, now: Instant, own: Own<'_>, address: IpAddr, vrid: Option<u8>) -> &mut Source {
-        // What can't be read names no id.
+    /// Finds or creates the entry of a source. When the table is full, it evicts the source that was heard least, silent ones
+    /// and those never accepted first. A configured peer and the active router are never evicted.
+    fn entry(&mut self, now: Instant, observer: Observer<'_>, address: IpAddr, vrid: Option<u8>) -> &mut Source {
+        // An unreadable packet has no VRID.
         let is_same = |source: &Source| {
             source.address == address && (source.vrid == vrid || vrid.is_none() || source.vrid.is_none())
         };
@@ -281,16 +289,17 @@ impl Sources {
             return &mut self.seen[at];
         }
         let is_peer = |source: &Source| {
-            own.active_peer == Some(source.address) || own.peers.is_some_and(|peers| peers.contains(&source.address))
+            observer.active_peer == Some(source.address)
+                || observer.peers.is_some_and(|peers| peers.contains(&source.address))
         };
         let others = self.seen.iter().enumerate().filter(|(_, source)| !is_peer(source));
-        if others.clone().count() >= CAPACITY {
-            let standing = |source: &Source| {
-                let is_silent = source.newest().is_none_or(|at| now.since(at) > SILENCE);
+        if others.clone().count() >= MAX_SOURCES {
+            let rank = |source: &Source| {
+                let is_silent = source.newest().is_none_or(|at| now.since(at) > FORGET_AFTER);
                 let all = source.accepted + source.discarded.iter().sum::<u64>();
                 (!is_silent, source.accepted > 0, all, source.newest())
             };
-            let least = others.min_by_key(|(_, source)| standing(source)).map(|(at, _)| at);
+            let least = others.min_by_key(|(_, source)| rank(source)).map(|(at, _)| at);
             least.map(|at| self.seen.swap_remove(at));
         }
         self.seen.push(Source::new(address, vrid));

@@ -1,4 +1,4 @@
-//! What a router tells about itself: its state and the reason for it, its peers, its counters.
+//! What a router shows of itself: its state and the reason for it, its peers, its counters.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use vouchd_wire::{AdvertInterval, ChecksumForm, Priority};
 
-use crate::discard::Discard;
+use crate::discard::DiscardReason;
 use crate::time::Instant;
 
 /// The states of RFC 9568 section 6.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
-    /// Takes no part: the link is down, the checks don't vouch for the node, or it was shut down.
+    /// Takes no part: the link is down, a check forbids it, or it was shut down.
     Initialize,
-    /// Listens for the active router and stands in when it is gone.
+    /// Listens for the active router and takes over when it is gone.
     Backup,
-    /// Holds the addresses.
+    /// Holds the addresses and advertises.
     Active,
 }
 
 impl State {
-    /// The stable name in log, status and metrics.
+    /// The name in log, status and metrics; it never changes.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Initialize => "initialize",
@@ -40,39 +40,39 @@ impl fmt::Display for State {
 /// Why a router is in its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Why {
-    /// Initialize: nothing is known about the interface yet.
+    /// Initialize: the state of the interface is not known yet.
     Starting,
     /// Initialize: the interface can't carry advertisements.
     LinkDown(String),
-    /// Initialize: a check that decides has not run yet.
+    /// Initialize: a check without a weight has no result yet.
     HealthWaiting(String),
-    /// Initialize: a check forbids to hold the addresses.
+    /// Initialize: a check forbids this node to hold the addresses.
     HealthFault(String),
-    /// Initialize: the kernel refused the addresses; tried again later.
+    /// Initialize: the kernel refused the addresses; the router tries again later.
     AddressesFailed(String),
-    /// Initialize: told to stop.
+    /// Initialize: the router was shut down.
     ShutDown,
-    /// Backup: everything is well, and somebody else may be active.
+    /// Backup: ready, while another router may be active.
     Ready,
-    /// Backup: the addresses were refused the last time and are tried before this router becomes active.
+    /// Backup: the kernel refused the addresses the last time; they get a trial before this router becomes active.
     Refused(String),
     /// Backup: a better router is active.
     Better {
-        /// The router.
+        /// The active router.
         peer: IpAddr,
         /// Its priority.
         priority: Priority,
     },
-    /// Backup: this router was not called for so long that somebody else may be active.
+    /// Backup: the caller was so late that another router may be active.
     Stalled {
-        /// How much too late the call came.
+        /// How late the call was.
         late: Duration,
     },
     /// Active: this router owns the addresses.
     Owner,
-    /// Active: nobody was heard for the whole down interval.
+    /// Active: no active router was heard for a whole down interval.
     Silence,
-    /// Active: the router that was active stopped, or called an election that this one won.
+    /// Active: the active router resigned, or called an election that this one won.
     Resigned {
         /// The router that was active.
         peer: IpAddr,
@@ -87,7 +87,7 @@ pub enum Why {
 }
 
 impl Why {
-    /// The stable name in status.
+    /// The name in status; it never changes.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Starting => "starting",
@@ -119,10 +119,10 @@ impl fmt::Display for Why {
             Self::ShutDown => f.write_str("shut down"),
             Self::Ready => f.write_str("ready, listening for an active router"),
             Self::Refused(reason) => {
-                write!(f, "listening; before it becomes active it tries the addresses again, which failed: {reason}")
+                write!(f, "listening, and tries the addresses again before it becomes active; last failure: {reason}")
             }
             Self::Better { peer, priority } => write!(f, "{peer} is active with priority {priority}"),
-            Self::Stalled { late } => write!(f, "stalled for {late:?}, listening before acting"),
+            Self::Stalled { late } => write!(f, "stalled for {late:?}, listening before it acts"),
             Self::Owner => f.write_str("owns the addresses"),
             Self::Silence => f.write_str("no active router was heard"),
             Self::Resigned { peer } => write!(f, "{peer} resigned"),
@@ -131,60 +131,60 @@ impl fmt::Display for Why {
     }
 }
 
-/// A router that was heard.
+/// A router whose advertisements passed all checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// Where it sends from.
+    /// The address that it sends from.
     pub address: IpAddr,
-    /// What it said last; [`Priority::RESIGN`] if that it stops.
+    /// The priority in its newest advertisement; [`Priority::RESIGN`] if it resigned.
     pub priority: Priority,
-    /// Its interval.
+    /// The interval in its newest advertisement.
     pub interval: AdvertInterval,
-    /// Its checksum form, in version 3 over IPv4.
+    /// The checksum form of its newest advertisement, in version 3 over IPv4.
     pub checksum_form: Option<ChecksumForm>,
-    /// Its virtual addresses.
+    /// The virtual addresses in its newest advertisement.
     pub addresses: Vec<IpAddr>,
-    /// When it was heard last.
+    /// When its newest advertisement arrived.
     pub heard: Instant,
-    /// Advertisements of it that passed all checks, as far as it is remembered.
+    /// How many of its advertisements passed all checks since it was last evicted from the table.
     pub received: u64,
 }
 
-/// Everything a router counted since it was made.
+/// Everything that a router counted since it was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Advertisements handed out for sending, those of priority 0 included.
+    /// Advertisements returned for sending, including those of priority 0.
     pub sent: u64,
-    /// Of them those of priority 0.
+    /// Advertisements of priority 0 among [`Counters::sent`].
     pub priority_zero_sent: u64,
-    /// Advertisements that passed all checks, those of priority 0 included.
+    /// Advertisements that passed all checks, including those of priority 0.
     pub received: u64,
-    /// Of them those of priority 0.
+    /// Advertisements of priority 0 among [`Counters::received`].
     pub priority_zero_received: u64,
     /// Changes of state.
     pub transitions: u64,
-    /// Of them those to Active.
+    /// Changes of state to Active.
     pub became_active: u64,
     /// Elections called.
     pub elections: u64,
-    /// Stalls noticed.
+    /// Stalls detected.
     pub stalls: u64,
-    discarded: [u64; Discard::ALL.len()],
+    discarded: [u64; DiscardReason::ALL.len()],
 }
 
 impl Counters {
     /// Packets discarded for `reason`.
-    pub fn discarded(&self, reason: Discard) -> u64 {
+    pub fn discarded(&self, reason: DiscardReason) -> u64 {
         self.discarded[reason as usize]
     }
 
     /// Packets discarded for any reason.
-    pub fn discarded_in_all(&self) -> u64 {
+    pub fn discarded_total(&self) -> u64 {
         self.discarded.iter().sum()
     }
 
     /// Counts one more and returns the new total.
-    pub(crate) fn discard(&mut self, reason: Discard) -> u64 {
+    pub(crate) fn discard(&mut self, reason: DiscardReason) -> u64 {
         let counter = &mut self.discarded[reason as usize];
         *counter += 1;
         *counter

@@ -1,13 +1,13 @@
-//! Points in time on a clock that the caller keeps.
+//! Points in time on the caller's clock.
 
 use std::fmt;
 use std::ops::Add;
 use std::time::Duration;
 
-/// Nanoseconds on the caller's clock.
+/// A point in time, in nanoseconds on the caller's clock.
 ///
-/// The clock must be monotonic, must not jump when the wall clock is set, and should count the time that the machine
-/// was suspended (CLOCK_BOOTTIME on Linux): a router that slept has to notice that it did.
+/// The clock must be monotonic, must not jump when the wall clock is set, and should count the time in which the machine
+/// was suspended (CLOCK_BOOTTIME on Linux): a router has to notice that it was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(u64);
 
@@ -22,18 +22,18 @@ impl Instant {
         self.0
     }
 
-    /// The time from `earlier` to `self`; zero if `earlier` is later.
+    /// The time from `earlier` to `self`, or zero if `earlier` is later.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
-    /// `duration` before `self`; the clock's zero if that is earlier still.
+    /// The point `duration` before `self`, but not before the clock's zero.
     pub fn before(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(nanos(duration)))
     }
 }
 
-/// Saturates instead of overflowing: the far future stays the far future.
+/// Saturates instead of overflowing.
 impl Add<Duration> for Instant {
     type Output = Self;
 

@@ -1,15 +1,15 @@
 //! The durations of RFC 9568 section 6.1 (version 3) and RFC 3768 section 6.1 (version 2), as pure functions.
 //!
-//! They are kept in nanoseconds: at 1 cs and priority 254 a Skew_Time is 78 µs, and rounding it to centiseconds would
+//! They are exact to the nanosecond: at 1 cs and priority 254 a Skew_Time is 78 µs, and rounding it to centiseconds would
 //! make all priorities equal (conformance row 72).
 
 use std::time::Duration;
 
 use vouchd_wire::{AdvertInterval, Priority, Version};
 
-/// Skew_Time: how much later than the best possible router one with this priority acts.
+/// Skew_Time: how much later a router acts the lower its priority is.
 ///
-/// Version 3 scales it with the interval of the active router, version 2 always has (256 - priority) / 256 s.
+/// Version 3 scales it with the interval of the active router; in version 2 it is always (256 - priority) / 256 s.
 pub fn skew(version: Version, priority: Priority, interval: AdvertInterval) -> Duration {
     let base = match version {
         Version::V2 => Duration::from_secs(1),
@@ -18,21 +18,21 @@ pub fn skew(version: Version, priority: Priority, interval: AdvertInterval) -> D
     base * (256 - u32::from(priority.get())) / 256
 }
 
-/// How long a router that called an election waits before it takes the addresses back itself: its own [`skew`], less half
-/// of what lies between two neighbouring priorities. Every better peer is still ahead of it; an equal one is behind it, so
-/// that the addresses don't wander between equals.
+/// How long a router that called an election waits for a better one before it goes on: its [`skew`], less half of the
+/// difference between two neighbouring priorities. Every better peer comes before it, an equal one after it, so that the
+/// addresses don't wander between equals.
 pub fn election_wait(version: Version, priority: Priority, interval: AdvertInterval) -> Duration {
-    // 255 has the skew of a single step.
+    // The skew of priority 255 is that of one step.
     skew(version, priority, interval) - skew(version, Priority::OWNER, interval) / 2
 }
 
-/// Active_Down_Interval: the silence after which an active router counts as gone.
+/// Active_Down_Interval: how long an active router may be silent before it counts as gone.
 pub fn down_interval(version: Version, priority: Priority, interval: AdvertInterval) -> Duration {
     interval.duration() * 3 + skew(version, priority, interval)
 }
 
-/// How long an installed address may outlive the last renewal: the shortest time after which a peer could have taken
-/// over, in the whole seconds that the kernel counts, and at least one of them.
+/// The lifetime of an installed address after its last renewal: the shortest time after which a peer could have taken over,
+/// in the kernel's unit of whole seconds, and at least one.
 pub fn lease(interval: AdvertInterval) -> Duration {
     Duration::from_secs((interval.duration() * 3).as_secs().max(1))
 }
@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn row_69_version_3_skew_is_exact_and_falls_strictly_with_priority_at_every_interval() {
+    fn row_69_version_3_skew_is_exact_and_decreases_with_priority_at_every_interval() {
         for cs in 1..=4095 {
             let interval = centiseconds(cs);
             let mut previous = Duration::MAX;
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_ends_before_the_fastest_peer_takes_over_where_a_second_is_short_enough() {
+    fn lease_ends_before_the_fastest_peer_takes_over_unless_that_is_within_a_second() {
         for (interval, seconds) in [(1, 1), (10, 1), (33, 1), (66, 1), (67, 2), (100, 3), (150, 4), (4095, 122)] {
             assert_eq!(lease(centiseconds(interval)), Duration::from_secs(seconds), "{interval} cs");
         }

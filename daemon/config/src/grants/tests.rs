@@ -42,7 +42,7 @@ fn processes_are_granted_by_exact_name() {
 }
 
 #[test]
-fn urls_that_a_pattern_grants() {
+fn http_pattern_grants_these_urls() {
     for (pattern, target) in [
         ("http://127.0.0.1/", "http://127.0.0.1/"),
         ("http://127.0.0.1/", "http://127.0.0.1"),
@@ -78,7 +78,7 @@ fn urls_that_a_pattern_grants() {
 }
 
 #[test]
-fn urls_that_a_pattern_does_not_grant() {
+fn http_pattern_does_not_grant_these_urls() {
     for (pattern, target) in [
         ("http://127.0.0.1/", "https://127.0.0.1/"),
         ("http://127.0.0.1/", "http://127.0.0.1:8080/"),
@@ -121,7 +121,7 @@ fn urls_that_a_pattern_does_not_grant() {
 }
 
 #[test]
-fn http_patterns_that_are_refused() {
+fn invalid_http_patterns_are_rejected() {
     for (pattern, expected) in [
         ("", "http:// or https://"),
         ("127.0.0.1", "http:// or https://"),
@@ -151,7 +151,7 @@ fn http_patterns_that_are_refused() {
 }
 
 #[test]
-fn connections_that_a_pattern_grants() {
+fn tcp_pattern_grants_these_connections() {
     for (pattern, host, port) in [
         ("127.0.0.1:3306", "127.0.0.1", 3306),
         ("127.0.0.1:3306", "::ffff:127.0.0.1", 3306),
@@ -172,7 +172,7 @@ fn connections_that_a_pattern_grants() {
 }
 
 #[test]
-fn connections_that_a_pattern_does_not_grant() {
+fn tcp_pattern_does_not_grant_these_connections() {
     for (pattern, host, port) in [
         ("127.0.0.1:3306", "127.0.0.1", 3307),
         ("127.0.0.1:3306", "localhost", 3306),
@@ -203,7 +203,7 @@ fn connections_that_a_pattern_does_not_grant() {
 }
 
 #[test]
-fn tcp_patterns_that_are_refused() {
+fn invalid_tcp_patterns_are_rejected() {
     for pattern in [
         "",
         "127.0.0.1",
@@ -239,7 +239,7 @@ fn tcp_patterns_that_are_refused() {
 }
 
 #[test]
-fn a_refusal_gives_the_whole_line_that_would_permit_it() {
+fn refusal_gives_the_whole_allow_line_that_would_permit_it() {
     let mut grants = http(&["http://127.0.0.1/"]);
     grants.process = ProcessGrant::Names(vec!["nginx".into()]);
     let line = |refused: Result<(), Refusal>| refused.expect_err("not granted").line;
@@ -259,7 +259,7 @@ fn a_refusal_gives_the_whole_line_that_would_permit_it() {
 }
 
 #[test]
-fn a_refusal_shows_no_password_and_says_when_nothing_could_grant_it() {
+fn refusal_shows_no_password_and_says_if_nothing_could_grant_it() {
     let refusal = Grants::default().permits_http(&url("http://user:secret@h/")).expect_err("not granted");
     assert!(!refusal.to_string().contains("secret"), "{refusal}");
     let refusal = Grants::default().permits_tcp("127.1", 80).expect_err("not granted");
@@ -269,7 +269,7 @@ fn a_refusal_shows_no_password_and_says_when_nothing_could_grant_it() {
 }
 
 #[test]
-fn the_line_of_a_refusal_permits_what_was_refused() {
+fn allow_line_of_a_refusal_permits_what_was_refused() {
     for target in ["http://a.example/x?y=%20", "https://[::1]:8443/", "http://0x7f.1/", "http://a_b.example./c"] {
         let target = url(target);
         let line = Grants::default().permits_http(&target).expect_err("not granted").line;
@@ -284,7 +284,7 @@ fn the_line_of_a_refusal_permits_what_was_refused() {
 }
 
 #[test]
-fn patterns_are_shown_as_they_are_written() {
+fn patterns_are_shown_as_written() {
     for pattern in ["http://127.0.0.1/", "https://*.example.com:8443/health*", "http://[::1]:8080/a?b"] {
         assert_eq!(pattern.parse::<HttpPattern>().map(String::from).as_deref(), Ok(pattern));
     }
@@ -304,7 +304,7 @@ fn dns(patterns: &[&str]) -> Grants {
 }
 
 #[test]
-fn a_granted_path_is_divided_where_the_operators_words_end() {
+fn granted_path_is_split_at_the_first_wildcard() {
     for (pattern, path, trusted, rest) in [
         ("/run/app/ready", "/run/app/ready", "/run/app", "ready"),
         ("/run/app/*.flag", "/run/app/a.flag", "/run/app", "a.flag"),
@@ -327,7 +327,7 @@ fn a_granted_path_is_divided_where_the_operators_words_end() {
 }
 
 #[test]
-fn paths_that_a_pattern_does_not_grant() {
+fn path_pattern_does_not_grant_these_paths() {
     for (pattern, path) in [
         ("/run/app/ready", "/run/app/ready2"),
         ("/run/app/ready", "/run/app"),
@@ -350,14 +350,14 @@ fn paths_that_a_pattern_does_not_grant() {
 }
 
 #[test]
-fn path_patterns_that_are_refused() {
+fn invalid_path_patterns_are_rejected() {
     for pattern in ["", "run", "./run", "/run/../etc", "/run/.", "/a**", "/**b", "/**/**/**", "/a\nb", "~/x"] {
         assert!(pattern.parse::<PathPattern>().is_err(), "{pattern:?} should be refused");
     }
 }
 
 #[test]
-fn names_are_looked_up_as_granted() {
+fn dns_lookups_are_limited_to_granted_names() {
     let grants = dns(&["db.example.com", "*.example.org"]);
     for name in ["db.example.com", "DB.example.com.", "a.example.org", "a.b.example.org"] {
         assert!(grants.permits_dns(name).is_ok(), "{name}");
@@ -373,7 +373,7 @@ fn names_are_looked_up_as_granted() {
 }
 
 #[test]
-fn an_address_that_has_to_be_meant_is_granted_only_where_it_or_the_name_is_spelt_out() {
+fn guarded_address_needs_the_address_or_its_name_spelled_out() {
     let guarded = [
         "169.254.169.254",
         "::ffff:169.254.169.254",
@@ -424,7 +424,7 @@ fn an_address_that_has_to_be_meant_is_granted_only_where_it_or_the_name_is_spelt
 }
 
 #[test]
-fn the_line_of_a_refusal_names_the_new_grants_and_hides_the_environment() {
+fn allow_line_of_a_refusal_lists_new_grants_and_hides_the_environment() {
     let mut grants = files(&["/run/*"]);
     grants.env = [("TOKEN".to_owned(), "secret".to_owned())].into();
     let line = |refused: Refusal| refused.line;

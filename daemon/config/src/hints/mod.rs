@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn typing_mistakes_are_recognised_and_other_words_are_not() {
+    fn typing_mistakes_are_recognised_but_not_other_words() {
         let known = ["interval", "timeout", "weight", "rise", "fall"];
         for (typed, meant) in [
             ("intervall", Some("interval")),
@@ -159,7 +159,7 @@ mod tests {
         tmp_config_directory virtual_server virtual_server_group real_server lvs_sync_daemon";
 
     #[test]
-    fn every_keyword_of_keepalived_has_a_hint_that_says_what_to_do() {
+    fn every_keepalived_keyword_has_a_hint() {
         for keyword in KEYWORDS.split_whitespace() {
             let hint = for_key(keyword, &["interface", "priority", "plugin", "preempt"]);
             assert!(hint.starts_with(" (keepalived's; "), "{keyword}: {hint:?}");

@@ -24,7 +24,7 @@ pub(super) fn parse(text: &str) -> Option<VirtualAddress> {
 }
 
 /// A hint for a text that is not an address; empty if there is none.
-pub(super) fn meant(text: &str) -> String {
+pub(super) fn suggestion(text: &str) -> String {
     if let Some((address, rest)) = text.trim().split_once(char::is_whitespace)
         && parse(address).is_some()
     {
@@ -57,7 +57,7 @@ pub(super) fn meant(text: &str) -> String {
 }
 
 /// Why no interface of a machine can have the address as its own.
-pub(super) fn no_host(ip: Ipv4Addr) -> Option<&'static str> {
+pub(super) fn why_no_host(ip: Ipv4Addr) -> Option<&'static str> {
     if ip.is_unspecified() {
         Some("this is no address, it stands for all of them")
     } else if ip.octets()[0] == 0 {
@@ -74,7 +74,7 @@ pub(super) fn no_host(ip: Ipv4Addr) -> Option<&'static str> {
 }
 
 /// What the address is in a network that it is the first or the last one of.
-pub(crate) fn edge(ip: IpAddr, network: IpAddr, prefix: u8) -> Option<&'static str> {
+pub(crate) fn network_edge(ip: IpAddr, network: IpAddr, prefix: u8) -> Option<&'static str> {
     let (IpAddr::V4(ip), IpAddr::V4(network)) = (ip, network) else { return None };
     // In a /31 both are hosts (RFC 3021).
     if prefix == 0 || prefix > 30 {
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_and_last_address_of_a_network_are_no_hosts() {
+    fn first_and_last_address_of_a_network_are_no_hosts() {
         let network: IpAddr = "192.0.2.77".parse().unwrap();
         for (ip, prefix, is) in [
             ("192.0.2.0", 24, Some("the address of the network itself")),
@@ -109,7 +109,7 @@ mod tests {
             ("192.0.2.76", 31, None),
             ("192.0.2.77", 32, None),
         ] {
-            assert_eq!(edge(ip.parse().unwrap(), network, prefix), is, "{ip}/{prefix}");
+            assert_eq!(network_edge(ip.parse().unwrap(), network, prefix), is, "{ip}/{prefix}");
         }
     }
 }

@@ -5,20 +5,24 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use toml::de::DeValue;
-use vouchd_health::{Counting, Influence, OnError, Weight};
+use vouchd_health::{Influence, OnError, Thresholds, Weight};
 
-use crate::declared::Given;
+use crate::declared::ParamPlaces;
 use crate::grants::{BadPattern, DnsGrant, Grants, ProcessGrant};
 use crate::model::{Check, ExitCodes, Limits};
 use crate::reader::{Problems, Table, Value};
 
-use super::{name, reach};
+use super::{name, needs};
 
-const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
-const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(600);
+const MIN_INTERVAL: Duration = Duration::from_millis(10);
+const MAX_INTERVAL: Duration = Duration::from_secs(3600);
+const MAX_TIMEOUT: Duration = Duration::from_secs(600);
 
-pub(super) fn check(check_name: &str, mut table: Table<'_>, problems: &mut Problems) -> Option<(Check, Vec<Given>)> {
+pub(super) fn check(
+    check_name: &str,
+    mut table: Table<'_>,
+    problems: &mut Problems,
+) -> Option<(Check, Vec<ParamPlaces>)> {
     let plugin = table.require("plugin", "the plugin's file name without .wasm, like \"process\"", problems);
     let plugin = plugin.and_then(|value| plugin_name(&value, problems));
     let sha256 = table.take("sha256").and_then(|value| sha256(&value, problems));
@@ -26,16 +30,17 @@ pub(super) fn check(check_name: &str, mut table: Table<'_>, problems: &mut Probl
     let (params, given) = params.into_iter().unzip();
 
     let interval = table.take("interval");
-    let interval = interval.and_then(|v| v.duration(SHORTEST_INTERVAL..=LONGEST_INTERVAL, problems));
+    let interval = interval.and_then(|v| v.duration(MIN_INTERVAL..=MAX_INTERVAL, problems));
     let interval = interval.unwrap_or(Duration::from_secs(1));
     let timeout = table.take("timeout");
-    let timeout = timeout.and_then(|v| v.duration(SHORTEST_INTERVAL..=LONGEST_TIMEOUT, problems));
+    let timeout = timeout.and_then(|v| v.duration(MIN_INTERVAL..=MAX_TIMEOUT, problems));
     let timeout = timeout.unwrap_or(interval.clamp(Duration::from_millis(100), Duration::from_secs(1)));
     let fast = table.take("fast_interval");
-    let fast = fast.and_then(|v| v.duration(SHORTEST_INTERVAL..=interval, problems));
+    let fast = fast.and_then(|v| v.duration(MIN_INTERVAL..=interval, problems));
     let fast = fast.unwrap_or((interval / 10).max(Duration::from_millis(50)).min(interval));
 
-    let counting = Counting { rise: count(table.take("rise"), problems), fall: count(table.take("fall"), problems) };
+    let thresholds =
+        Thresholds { rise: count(table.take("rise"), problems), fall: count(table.take("fall"), problems) };
     let influence = influence(&mut table, Influence::default(), problems);
     let allow = table.take("allow");
     let grants = allow.as_ref().map(|value| grants(value, problems)).unwrap_or_default();
@@ -52,13 +57,13 @@ pub(super) fn check(check_name: &str, mut table: Table<'_>, problems: &mut Probl
         interval,
         timeout,
         fast_interval: fast,
-        counting,
+        thresholds,
         influence,
         grants,
         limits,
         exit_codes,
     };
-    if let Some(line) = reach::missing(&check) {
+    if let Some(line) = needs::missing_grants(&check) {
         let place = allow.map_or(place, |value| value.place());
         let message =
             format!("its parameters name what it may not reach, so every run would be an error; write {line}");
@@ -71,7 +76,7 @@ pub(super) fn check(check_name: &str, mut table: Table<'_>, problems: &mut Probl
 pub(super) fn scripted(table: &mut Table<'_>, problems: &mut Problems) -> Check {
     let params = table.take("params").map(|value| params(&value, problems)).unwrap_or_default();
     let timeout = table.take("timeout");
-    let timeout = timeout.and_then(|v| v.duration(SHORTEST_INTERVAL..=LONGEST_TIMEOUT, problems));
+    let timeout = timeout.and_then(|v| v.duration(MIN_INTERVAL..=MAX_TIMEOUT, problems));
     let second = Duration::from_secs(1);
     Check {
         name: "test".to_owned(),
@@ -81,7 +86,7 @@ pub(super) fn scripted(table: &mut Table<'_>, problems: &mut Problems) -> Check 
         interval: second,
         timeout: timeout.unwrap_or(second),
         fast_interval: second,
-        counting: Counting { rise: 1, fall: 1 },
+        thresholds: Thresholds { rise: 1, fall: 1 },
         influence: Influence::default(),
         grants: table.take("allow").map(|value| grants(&value, problems)).unwrap_or_default(),
         limits: table.take("limits").map(|value| limits(&value, problems)).unwrap_or_default(),
@@ -166,7 +171,7 @@ fn adjust(value: &Value<'_>, problems: &mut Problems) -> Option<(i16, i16)> {
 }
 
 /// Name and text as the plugin gets them, and where they stand.
-type Flat = ((String, String), Given);
+type Flat = ((String, String), ParamPlaces);
 
 /// Flattened: plugins get names and texts, whatever the language that they are written in.
 fn params(value: &Value<'_>, problems: &mut Problems) -> Vec<Flat> {
@@ -183,7 +188,7 @@ fn param(key: String, value: &Value<'_>, flat: &mut Vec<Flat>, problems: &mut Pr
     let mut push = |text: String| {
         flat.push((
             (key.clone(), text),
-            Given { key: value.key_place(), value: value.place(), subject: value.subject() },
+            ParamPlaces { key: value.key_place(), value: value.place(), subject: value.subject() },
         ));
     };
     match value.get() {
@@ -322,7 +327,7 @@ fn limits(value: &Value<'_>, problems: &mut Problems) -> Limits {
         limits.memory = value.size(1 << 20..=1 << 30, problems).unwrap_or(limits.memory);
     }
     if let Some(value) = table.take("cpu") {
-        limits.cpu = value.duration(SHORTEST_INTERVAL..=Duration::from_secs(60), problems).unwrap_or(limits.cpu);
+        limits.cpu = value.duration(MIN_INTERVAL..=Duration::from_secs(60), problems).unwrap_or(limits.cpu);
     }
     if let Some(value) = table.take("table_elements") {
         limits.table_elements = value.number(100..=1_000_000, problems).unwrap_or(limits.table_elements);

@@ -17,7 +17,7 @@ impl Default for Daemon {
             plugin_keys: Vec::new(),
             control: crate::model::DEFAULT_CONTROL.into(),
             cache_dir: Some("/var/cache/vouchd".into()),
-            checker_user: None,
+            user: None,
             error_grace: Duration::from_secs(3),
             realtime: true,
         }
@@ -47,7 +47,7 @@ pub(super) fn daemon(mut table: Table<'_>, problems: &mut Problems) -> Daemon {
         None => {}
     }
     if let Some(value) = table.take("user") {
-        daemon.checker_user = name(&value, problems);
+        daemon.user = name(&value, problems);
     }
     if let Some(value) = table.take("error_grace") {
         let range = Duration::ZERO..=Duration::from_secs(3600);

@@ -162,7 +162,7 @@ fn virtual_addresses(value: &Value<'_>, problems: &mut Problems) -> Vec<(Virtual
     for item in &items {
         let Some(text) = item.string(ADDRESS, problems) else { continue };
         let Some(address) = address::parse(text) else {
-            item.error(format!("expected {ADDRESS}{}", address::meant(text)), problems);
+            item.error(format!("expected {ADDRESS}{}", address::suggestion(text)), problems);
             continue;
         };
         if let Some((_, first)) = addresses.iter().find(|(a, _)| a.ip == address.ip) {
@@ -173,9 +173,9 @@ fn virtual_addresses(value: &Value<'_>, problems: &mut Problems) -> Vec<(Virtual
         } else {
             match address.ip {
                 IpAddr::V4(ip) => {
-                    let edge = || address::edge(address.ip, address.ip, address.prefix);
+                    let edge = || address::network_edge(address.ip, address.ip, address.prefix);
                     let of = || edge().map(|edge| format!("this is {edge} of its /{}", address.prefix));
-                    if let Some(why) = address::no_host(ip).map(str::to_owned).or_else(of) {
+                    if let Some(why) = address::why_no_host(ip).map(str::to_owned).or_else(of) {
                         item.error(format!("{why}; expected the address of a host"), problems);
                     }
                 }
@@ -236,7 +236,7 @@ fn unicast(
     }
     table.finish(problems);
     for (ip, place) in peers.iter().zip(&places).chain(source.iter().zip(&source_value.as_ref().map(Value::place))) {
-        let edge = |(of, _): &(VirtualAddress, Place)| Some((address::edge(*ip, of.ip, of.prefix)?, *of));
+        let edge = |(of, _): &(VirtualAddress, Place)| Some((address::network_edge(*ip, of.ip, of.prefix)?, *of));
         if let Some((edge, of)) = addresses.iter().find_map(edge) {
             let message = format!("this is {edge} of {}/{}; expected the address of a router", of.ip, of.prefix);
             problems.error(place.clone(), format!("{}: {ip}", value.path), message);
@@ -249,7 +249,7 @@ fn peer_address(value: &Value<'_>, problems: &mut Problems) -> Option<IpAddr> {
     const EXPECTED: &str = "the IPv4 address of a router, like \"192.0.2.11\"";
     let ip = value.string(EXPECTED, problems)?.parse::<IpAddr>().ok();
     match ip {
-        Some(IpAddr::V4(v4)) => match address::no_host(v4) {
+        Some(IpAddr::V4(v4)) => match address::why_no_host(v4) {
             None => ip,
             Some(why) => {
                 value.error(format!("{why}; expected {EXPECTED}"), problems);

@@ -8,10 +8,10 @@ use vouchd_wire::Priority;
 use crate::errors::Problem;
 use crate::model::{Check, Daemon, Instance};
 use crate::reader::Problems;
-use crate::{InstancePlaces, PluginUse};
+use crate::{CheckPlaces, InstancePlaces};
 
 /// A configuration with nothing in it.
-pub(super) fn nothing(main: &Path, checks: &[Check], instances: &[Instance], problems: &mut Problems) {
+pub(super) fn empty_configuration(main: &Path, checks: &[Check], instances: &[Instance], problems: &mut Problems) {
     if checks.is_empty() && instances.is_empty() {
         problems.warnings.push(Problem {
             place: None,
@@ -24,12 +24,12 @@ pub(super) fn nothing(main: &Path, checks: &[Check], instances: &[Instance], pro
 pub(super) fn unused_checks(
     checks: &[Check],
     instances: &[Instance],
-    plugins: &BTreeMap<String, PluginUse>,
+    checks_at: &BTreeMap<String, CheckPlaces>,
     problems: &mut Problems,
 ) {
     for check in checks {
         let used = instances.iter().any(|i| i.checks.iter().any(|u| u.check == check.name));
-        if let Some(at) = plugins.get(&check.name).filter(|_| !used) {
+        if let Some(at) = checks_at.get(&check.name).filter(|_| !used) {
             let message = "no instance lists this check: it runs and is shown, and decides nothing";
             problems.warn(at.named.clone(), format!("check.{}", check.name), message);
         }
@@ -37,10 +37,10 @@ pub(super) fn unused_checks(
 }
 
 /// Files that checks look at in the directory of the control socket, which systemd empties when the daemon stops.
-pub(super) fn fleeting_files(
+pub(super) fn files_in_runtime_dir(
     checks: &[Check],
     daemon: &Daemon,
-    plugins: &BTreeMap<String, PluginUse>,
+    checks_at: &BTreeMap<String, CheckPlaces>,
     problems: &mut Problems,
 ) {
     let Some(runtime) = daemon.control.parent().filter(|it| it.starts_with("/run/") && *it != Path::new("/run/"))
@@ -48,7 +48,7 @@ pub(super) fn fleeting_files(
         return;
     };
     for check in checks.iter().filter(|check| check.plugin == "file") {
-        let Some(at) = plugins.get(&check.name) else { continue };
+        let Some(at) = checks_at.get(&check.name) else { continue };
         for ((_, path), given) in check.params.iter().zip(&at.given).filter(|((key, _), _)| key == "path") {
             if Path::new(path).starts_with(runtime) {
                 let message = format!(

@@ -5,7 +5,7 @@ mod check;
 mod daemon;
 mod instance;
 mod lint;
-mod reach;
+mod needs;
 pub mod script;
 
 use std::collections::BTreeMap;
@@ -16,12 +16,12 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use crate::errors::{Errors, Problem};
-use crate::examined::Examined;
 use crate::model::{Check, Daemon};
+use crate::partial::PartialConfig;
 use crate::reader::{Problems, Table, Value};
 use crate::source::Source;
 use crate::syntax::parse;
-use crate::{Config, PluginUse, hints};
+use crate::{CheckPlaces, Config, hints};
 
 use instance::Placed;
 
@@ -36,7 +36,7 @@ pub fn resolve(files: Vec<(PathBuf, String)>) -> Result<Config, Errors> {
 }
 
 /// Everything that can be understood of files that were read; `unread` says what is wrong with those that could not be.
-pub(crate) fn examine(main: &Path, sources: Vec<Source>, unread: Vec<Problem>) -> Examined {
+pub(crate) fn examine(main: &Path, sources: Vec<Source>, unread: Vec<Problem>) -> PartialConfig {
     let sources: Vec<Arc<Source>> = sources.into_iter().map(Arc::new).collect();
     let mut problems = Problems { errors: unread, warnings: Vec::new(), has_more: false };
     let documents: Vec<(&Arc<Source>, Spanned<DeTable<'_>>)> =
@@ -67,7 +67,7 @@ pub(crate) fn examine(main: &Path, sources: Vec<Source>, unread: Vec<Problem>) -
 
     let known: Vec<String> = check_tables.tables.iter().map(|(name, _)| name.clone()).collect();
     let known = Known { checks: known.iter().map(String::as_str).collect(), all_read };
-    let (checks, plugins) = checks(check_tables, &mut problems);
+    let (checks, checks_at) = checks(check_tables, &mut problems);
     let placed = instances(instance_tables, &checks, &known, &mut problems);
     let mut instances = Vec::new();
     let mut instances_at = BTreeMap::new();
@@ -78,9 +78,9 @@ pub(crate) fn examine(main: &Path, sources: Vec<Source>, unread: Vec<Problem>) -
     let mut notes = Vec::new();
     // A check that seems unused may be used by what has errors.
     if problems.errors.is_empty() {
-        lint::nothing(main, &checks, &instances, &mut problems);
-        lint::unused_checks(&checks, &instances, &plugins, &mut problems);
-        lint::fleeting_files(&checks, &daemon, &plugins, &mut problems);
+        lint::empty_configuration(main, &checks, &instances, &mut problems);
+        lint::unused_checks(&checks, &instances, &checks_at, &mut problems);
+        lint::files_in_runtime_dir(&checks, &daemon, &checks_at, &mut problems);
         lint::same_address_elsewhere(&instances, &instances_at, &mut problems);
         notes = lint::weights(&instances, &instances_at);
     }
@@ -94,11 +94,11 @@ pub(crate) fn examine(main: &Path, sources: Vec<Source>, unread: Vec<Problem>) -
         warnings,
         notes,
         user_at,
-        plugins,
+        checks_at,
         instances_at,
         access: Vec::new(),
     };
-    Examined { config, errors, has_more, daemon_is_known: documents.iter().any(|(source, _)| source.path == main) }
+    PartialConfig { config, errors, has_more, daemon_is_known: documents.iter().any(|(source, _)| source.path == main) }
 }
 
 /// The tables `[kind.NAME]` of all files.
@@ -138,9 +138,9 @@ impl<'a> Named<'a> {
     }
 }
 
-fn checks(tables: Named<'_>, problems: &mut Problems) -> (Vec<Check>, BTreeMap<String, PluginUse>) {
+fn checks(tables: Named<'_>, problems: &mut Problems) -> (Vec<Check>, BTreeMap<String, CheckPlaces>) {
     let mut checks = Vec::new();
-    let mut plugins = BTreeMap::new();
+    let mut places = BTreeMap::new();
     for (name, table) in tables.tables {
         let named = table.place();
         let plugin = table.peek("plugin").map(|value| value.place());
@@ -148,11 +148,11 @@ fn checks(tables: Named<'_>, problems: &mut Problems) -> (Vec<Check>, BTreeMap<S
         let sha256 = table.peek("sha256").map(|value| value.place());
         if let Some((check, given)) = check::check(&name, table, problems) {
             let plugin = plugin.unwrap_or_else(|| named.clone());
-            plugins.insert(name, PluginUse { named, plugin, sha256, params, given });
+            places.insert(name, CheckPlaces { named, plugin, sha256, params, given });
             checks.push(check);
         }
     }
-    (checks, plugins)
+    (checks, places)
 }
 
 /// The names of all checks, also of those with errors of their own.

@@ -16,7 +16,7 @@ use crate::reader::Problems;
 use crate::source::{Place, Source};
 
 /// Of one file; who has made more mistakes has made the same one again and again.
-const MOST_ERRORS: usize = 20;
+const MAX_ERRORS: usize = 20;
 
 /// How often the parser gets what is left of a file.
 const ROUNDS: usize = 3;
@@ -31,38 +31,38 @@ pub(crate) fn parse<'a>(source: &'a Arc<Source>, problems: &mut Problems) -> Opt
         problems.error(Place::new(source, span), "", message);
         return None;
     }
-    let mut told = Vec::new();
-    collect(source, &source.text, &errors, &mut told);
+    let mut found = Vec::new();
+    collect(source, &source.text, &errors, &mut found);
     // The parser skips what follows some mistakes: it gets the rest again without those lines.
     for _ in 0..ROUNDS {
         let mut rest = source.text.clone();
-        for mistake in &told {
+        for mistake in &found {
             rest.replace_range(mistake.line.clone(), &comment(mistake.line.len()));
         }
         let (_, errors) = DeTable::parse_recoverable(&rest);
-        let before = told.len();
+        let before = found.len();
         let mut more = Vec::new();
         collect(source, &rest, &errors, &mut more);
         // Without a line, the one after it may make no sense: only what is clearly a mistake of its own counts.
         more.retain(|mistake| mistake.is_explained && source.text[mistake.line.clone()].contains('='));
-        told.extend(more);
-        if told.len() == before {
+        found.extend(more);
+        if found.len() == before {
             break;
         }
     }
-    told.sort_by_key(|mistake| mistake.line.start);
-    problems.has_more |= told.len() > MOST_ERRORS;
-    problems.errors.extend(told.into_iter().map(|mistake| mistake.problem).take(MOST_ERRORS));
+    found.sort_by_key(|mistake| mistake.line.start);
+    problems.has_more |= found.len() > MAX_ERRORS;
+    problems.errors.extend(found.into_iter().map(|mistake| mistake.problem).take(MAX_ERRORS));
     None
 }
 
-fn collect(source: &Arc<Source>, text: &str, errors: &[Error], told: &mut Vec<Mistake>) {
+fn collect(source: &Arc<Source>, text: &str, errors: &[Error], found: &mut Vec<Mistake>) {
     let unclosed = unclosed_list(source, text);
     for error in errors {
         let span = error.span().unwrap_or(0..0);
         let line = line_around(text, span.start);
         // What follows on the same line comes of the same mistake.
-        if told.len() > MOST_ERRORS || told.iter().any(|other| other.line.contains(&line.start)) {
+        if found.len() > MAX_ERRORS || found.iter().any(|other| other.line.contains(&line.start)) {
             continue;
         }
         // Nothing behind it means what it says.
@@ -72,7 +72,7 @@ fn collect(source: &Arc<Source>, text: &str, errors: &[Error], told: &mut Vec<Mi
         if error.message() == DUPLICATE
             && let Some(table) = table_again(source, text, line.start)
         {
-            told.push(table);
+            found.push(table);
             continue;
         }
         let at = span.start.clamp(line.start, line.end) - line.start;
@@ -83,9 +83,9 @@ fn collect(source: &Arc<Source>, text: &str, errors: &[Error], told: &mut Vec<Mi
             None => (span, format!("not TOML: {}", error.message())),
         };
         let problem = Problem { place: Some(Place::new(source, span)), subject: String::new(), message };
-        told.push(Mistake { line, problem, is_explained });
+        found.push(Mistake { line, problem, is_explained });
     }
-    told.extend(unclosed);
+    found.extend(unclosed);
 }
 
 /// The parser's word for a key or a table that is there already.

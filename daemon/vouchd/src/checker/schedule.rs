@@ -35,7 +35,7 @@ pub struct Schedule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
     Normal,
-    /// The standing of the check is about to change.
+    /// The status of the check is about to change.
     Fast,
 }
 

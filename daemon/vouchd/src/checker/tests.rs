@@ -10,7 +10,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use vouchd_config::{ExitCodes, Grants, Limits, ProcessGrant};
-use vouchd_health::{Counting, Influence, OnError, Report, RunResult, Verdict};
+use vouchd_health::{Influence, OnError, Report, RunResult, Thresholds, Verdict};
 use vouchd_plugin::Changes;
 
 use super::runner::Ended;
@@ -78,7 +78,7 @@ fn check(name: &str, plugin: &str, interval: Duration) -> Check {
         interval,
         timeout: Duration::from_secs(1),
         fast_interval: interval / 10,
-        counting: Counting { rise: 1, fall: 1 },
+        thresholds: Thresholds { rise: 1, fall: 1 },
         influence: Influence { weight: None, warn_weight: 0, adjust: None, on_error: OnError::LastResort },
         grants: Grants::default(),
         limits: Limits::default(),

@@ -11,7 +11,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use nix::unistd::User;
 use sha2::{Digest, Sha256};
-use vouchd_config::{Config, Errors, Examined, FileText, Files, PluginFile, Problem};
+use vouchd_config::{Config, Errors, FileText, Files, PartialConfig, PluginFile, Problem};
 use vouchd_plugin::Aside;
 
 use super::host::this_host;
@@ -68,7 +68,7 @@ fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         errors.extend(config.check_plugin_files(&plugin_files(config)));
         examined.errors.extend(errors);
         // Where users can't be looked up, nothing is known of this one.
-        let user = config.daemon.checker_user.as_deref().and_then(|name| User::from_name(name).ok());
+        let user = config.daemon.user.as_deref().and_then(|name| User::from_name(name).ok());
         if let Some(user) = user {
             let problem = config.check_user(user.as_ref().map(|user| user.uid.as_raw()));
             // A user that this host lacks may be there where the configuration will run; root never is the right one.
@@ -89,11 +89,11 @@ fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     report(shown, examined, args.strict)
 }
 
-fn report(file: &Path, examined: Examined, strict: bool) -> anyhow::Result<ExitCode> {
-    let Examined { mut config, mut errors, has_more, .. } = examined;
+fn report(file: &Path, examined: PartialConfig, strict: bool) -> anyhow::Result<ExitCode> {
+    let PartialConfig { mut config, mut errors, has_more, .. } = examined;
     let mut warnings = std::mem::take(&mut config.warnings);
-    vouchd_config::sort(&mut errors, &config);
-    vouchd_config::sort(&mut warnings, &config);
+    vouchd_config::sort_by_place(&mut errors, &config);
+    vouchd_config::sort_by_place(&mut warnings, &config);
     let mut said = String::new();
     for warning in &warnings {
         said += &format!("warning: {warning}\n");

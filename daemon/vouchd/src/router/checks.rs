@@ -1,4 +1,4 @@
-//! What the router believes of its checks: runs counted, standings kept, fitness of each instance worked out.
+//! What the router believes of its checks: counts runs, keeps statuses, computes the fitness of each instance.
 //!
 //! Lives in the router, not in the checker, so that a checker that dies takes no knowledge with it. No I/O here.
 
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::debug;
 use vouchd_config::{Check, Config, Instance};
-use vouchd_health::{Counter, Effect, Fitness, Influence, RunResult, Standing, Term, Verdict, fitness};
+use vouchd_health::{CheckStatus, Counter, Effect, Fitness, Influence, RunResult, Term, Verdict, fitness};
 use vouchd_net::Time;
 use vouchd_vrrp::limit::Limiter;
 use vouchd_vrrp::{Health, Instant as Moment};
@@ -60,7 +60,7 @@ impl Checks {
         Checks { checks: BTreeMap::new(), instances: BTreeMap::new(), plugins: BTreeMap::new(), log: Log::default() }
     }
 
-    /// Takes over a configuration: what is unchanged keeps its standing and counts, what has changed keeps its standing
+    /// Takes over a configuration: what is unchanged keeps its status and counts, what has changed keeps its status
     /// until its first result (a reload is no verdict). Returns the messages to send to the checker.
     pub fn configure(&mut self, config: &Config) -> Vec<ToChecker> {
         let mut messages = Vec::new();
@@ -241,9 +241,9 @@ impl Checks {
 impl CheckState {
     /// `known`: the same check before a reload.
     fn new(spec: Check, known: Option<CheckState>) -> Self {
-        let counter = known.as_ref().map(|known| known.counter.reconfigured(spec.counting));
+        let counter = known.as_ref().map(|known| known.counter.reconfigured(spec.thresholds));
         CheckState {
-            counter: counter.unwrap_or_else(|| Counter::new(spec.counting)),
+            counter: counter.unwrap_or_else(|| Counter::new(spec.thresholds)),
             spec,
             since: known.map_or_else(SystemTime::now, |known| known.since),
             last: None,
@@ -261,12 +261,12 @@ impl CheckState {
     fn await_plugin(&mut self, plugin: Option<&PluginState>) {
         match plugin.and_then(PluginState::awaited) {
             Some(pending) => {
-                self.counter.awaits(&format!("plugin {} {}", self.spec.plugin, pending.what));
+                self.counter.record_wait(&format!("plugin {} {}", self.spec.plugin, pending.what));
                 self.awaits = Some(pending.clone());
             }
             None if self.awaits.take().is_some() => {
-                if matches!(self.counter.standing(), Standing::Waiting { .. }) {
-                    self.counter.awaits("no result yet");
+                if matches!(self.counter.status(), CheckStatus::Waiting { .. }) {
+                    self.counter.record_wait("no result yet");
                 }
                 self.heard = Instant::now();
             }
@@ -287,7 +287,7 @@ impl CheckState {
             self.failures += 1;
         }
         self.log_of_the_run(std::mem::take(&mut done.log));
-        let before = self.counter.standing().clone();
+        let before = self.counter.status().clone();
         if self.counter.record(&done.result) {
             self.changed(&before, log);
         }
@@ -301,8 +301,8 @@ impl CheckState {
     }
 
     fn lost(&mut self, reason: &str, log: &mut Log) {
-        let before = self.counter.standing().clone();
-        if self.counter.lost(reason) {
+        let before = self.counter.status().clone();
+        if self.counter.record_loss(reason) {
             self.changed(&before, log);
         }
     }
@@ -312,7 +312,7 @@ impl CheckState {
             return;
         }
         let now = Moment::from_nanos(Time::now().as_nanos());
-        let Some((lines, left_out)) = self.logged.say(now, (), lines) else { return };
+        let Some((lines, left_out)) = self.logged.admit(now, (), lines) else { return };
         for LogLine { level, message } in lines {
             debug!(check = self.spec.name, plugin = self.spec.plugin, level, "{message}");
         }
@@ -322,14 +322,14 @@ impl CheckState {
         }
     }
 
-    fn changed(&mut self, before: &Standing, log: &mut Log) {
+    fn changed(&mut self, before: &CheckStatus, log: &mut Log) {
         self.since = SystemTime::now();
         let (from, _) = status::verdict(before);
-        let (to, message) = status::verdict(self.counter.standing());
+        let (to, message) = status::verdict(self.counter.status());
         let name = &self.spec.name;
-        let level = match self.counter.standing() {
-            Standing::Waiting { .. } | Standing::Verdict { verdict: Verdict::Pass, .. } => Line::info,
-            Standing::Verdict { .. } | Standing::Error { .. } => Line::warn,
+        let level = match self.counter.status() {
+            CheckStatus::Waiting { .. } | CheckStatus::Verdict { verdict: Verdict::Pass, .. } => Line::info,
+            CheckStatus::Verdict { .. } | CheckStatus::Error { .. } => Line::warn,
         };
         let line = level(Subject::Check(name.clone()), format!("check {name}: {from} -> {to}: {message}"));
         log.say_state(Time::now(), "verdict", to, line.change(from, to));
@@ -337,14 +337,14 @@ impl CheckState {
 
     /// What is said of it, with a message, and since when.
     fn said(&self) -> (&'static str, String, SystemTime) {
-        let (verdict, message) = status::verdict(self.counter.standing());
+        let (verdict, message) = status::verdict(self.counter.status());
         let Some(Pending { what, since, is_long }) = &self.awaits else { return (verdict, message, self.since) };
-        if !is_long && !matches!(self.counter.standing(), Standing::Waiting { .. }) {
+        if !is_long && !matches!(self.counter.status(), CheckStatus::Waiting { .. }) {
             // A file that has just come, half written perhaps, changes nothing yet.
             return (verdict, message, self.since);
         }
         let mut waits = format!("plugin {} {}", self.spec.plugin, status::waiting(what, *since));
-        if let Standing::Verdict { .. } = self.counter.standing() {
+        if let CheckStatus::Verdict { .. } = self.counter.status() {
             let _ = write!(waits, "; until then its last verdict counts: {verdict}: {message}");
         }
         ("waiting", waits, SystemTime::UNIX_EPOCH + Duration::from_secs(*since))
@@ -406,7 +406,7 @@ impl InstanceChecks {
             self.base,
             self.uses.iter().filter_map(|(name, influence)| {
                 let check = checks.get(name)?;
-                Some((name.as_str(), check.counter.standing(), influence))
+                Some((name.as_str(), check.counter.status(), influence))
             }),
         )
     }
@@ -434,7 +434,7 @@ impl InstanceChecks {
     /// The weighted checks that have no result yet.
     fn unknown<'a>(&'a self, checks: &'a BTreeMap<String, CheckState>) -> impl Iterator<Item = &'a str> {
         let is_waiting = |name: &String| {
-            checks.get(name).is_some_and(|check| matches!(check.counter.standing(), Standing::Waiting { .. }))
+            checks.get(name).is_some_and(|check| matches!(check.counter.status(), CheckStatus::Waiting { .. }))
         };
         let weighted = self.uses.iter().filter(|(_, influence)| influence.weight.is_some());
         weighted.filter(move |(name, _)| is_waiting(name)).map(|(name, _)| name.as_str())

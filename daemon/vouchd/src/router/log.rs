@@ -49,7 +49,7 @@ impl Log {
     /// another one that was left out is no news any more.
     pub fn say_state(&mut self, now: Time, reason: &'static str, state: &str, line: Line) {
         let this = Reason { subject: line.subject.clone(), reason, state: state.to_owned() };
-        self.limiter.outdate(|other| other.subject == this.subject && other.reason == this.reason);
+        self.limiter.drop_pending(|other| other.subject == this.subject && other.reason == this.reason);
         self.pass(now, this, line);
     }
 
@@ -61,7 +61,7 @@ impl Log {
     }
 
     fn pass(&mut self, now: Time, reason: Reason, line: Line) {
-        if let Some((line, left_out)) = self.limiter.say(instant(now), reason, line) {
+        if let Some((line, left_out)) = self.limiter.admit(instant(now), reason, line) {
             line.write(left_out);
         }
     }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::SystemTime;
 
 use vouchd_net::Time;
-use vouchd_vrrp::{Contested, Discard, Instant, Router, Source};
+use vouchd_vrrp::{DiscardReason, Instant, RivalReason, Router, Source};
 
 use crate::status::{self, Peer};
 
@@ -21,7 +21,7 @@ pub fn peers(router: &Router, now: Time) -> Vec<Peer> {
 
 fn heard(source: &Source, router: &Router, configured: &[IpAddr], now: Instant) -> Peer {
     let at = |instant: Instant| status::time(SystemTime::now() - now.since(instant));
-    let counts = Discard::ALL.into_iter().map(|reason| (reason.name().to_owned(), source.discarded(reason)));
+    let counts = DiscardReason::ALL.into_iter().map(|reason| (reason.name().to_owned(), source.discarded(reason)));
     let rival = router.rival(now, source);
     Peer {
         address: source.address.to_string(),
@@ -34,7 +34,7 @@ fn heard(source: &Source, router: &Router, configured: &[IpAddr], now: Instant) 
         last_discarded: source.last_discarded.map(|(instant, _)| at(instant)),
         last_discard: source.last_discarded.map(|(_, reason)| reason.name().to_owned()),
         claim: rival.as_ref().map(ToString::to_string),
-        other_addresses: rival.is_some_and(|rival| matches!(rival.why, Contested::OtherAddresses(_))),
+        other_addresses: rival.is_some_and(|rival| matches!(rival.reason, RivalReason::OtherAddresses(_))),
     }
 }
 

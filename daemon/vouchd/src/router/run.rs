@@ -57,7 +57,7 @@ pub fn run(config_file: &Path) -> anyhow::Result<ExitCode> {
     };
     // Before anything is changed that a running daemon may use.
     let _lock = Lock::take(&config.daemon.control)?;
-    let identity = Identity::find(config.daemon.checker_user.as_deref())?;
+    let identity = Identity::find(config.daemon.user.as_deref())?;
     let cache = config.daemon.cache_dir.clone().map(|directory| {
         let path = directory.clone();
         let prepare = move || cache::prepare(&path, identity.uid, identity.gid);

@@ -14,8 +14,8 @@ use vouchd_net::{
 };
 use vouchd_vrrp::limit::LeftOut;
 use vouchd_vrrp::{
-    Action, Announcements, ConfigError, Discard, Event, Health, Input, Instant, Link, Packet, Router, Source, State,
-    Why,
+    Action, Announcements, ConfigError, DiscardReason, Health, Input, Instant, Link, Packet, ProtocolEvent, Router,
+    Source, State, Why,
 };
 use vouchd_wire::{Advertisement, Priority};
 
@@ -386,25 +386,28 @@ impl VirtualRouter {
         }
     }
 
-    fn tell(&self, now: Time, event: &Event, left_out: LeftOut) {
+    fn tell(&self, now: Time, event: &ProtocolEvent, left_out: LeftOut) {
         match event {
-            Event::Transition { from, to, why } => {
+            ProtocolEvent::Transition { from, to, why } => {
                 let text = format!("{from} -> {to}: {}", self.reason(why, now));
                 self.line(Line::info, text).change(from.name(), to.name()).write(left_out);
                 if let Why::HealthFault(reason) = why {
                     self.line(Line::warn, format_args!("hard fault: {reason}")).write(LeftOut::default());
                 }
             }
-            Event::Held { .. } | Event::Priority { .. } | Event::ElectionCalled { .. } | Event::ElectionWon { .. } => {
+            ProtocolEvent::Held { .. }
+            | ProtocolEvent::Priority { .. }
+            | ProtocolEvent::ElectionCalled { .. }
+            | ProtocolEvent::ElectionWon { .. } => {
                 self.line(Line::info, event).write(left_out);
             }
-            Event::Discarded { .. }
-            | Event::OtherActive { .. }
-            | Event::Contested(_)
-            | Event::Stalled { .. }
-            | Event::PeerInterval { .. }
-            | Event::PeerChecksum { .. }
-            | Event::PeerAddresses { .. } => self.line(Line::warn, event).write(left_out),
+            ProtocolEvent::Discarded { .. }
+            | ProtocolEvent::OtherActive { .. }
+            | ProtocolEvent::Rival(_)
+            | ProtocolEvent::Stalled { .. }
+            | ProtocolEvent::PeerInterval { .. }
+            | ProtocolEvent::PeerChecksum { .. }
+            | ProtocolEvent::PeerAddresses { .. } => self.line(Line::warn, event).write(left_out),
         }
     }
 
@@ -451,8 +454,8 @@ impl VirtualRouter {
 
     /// Who may be the one that answers: a single advertisement is no claim by itself, but together with the answer it is.
     fn suspect(&self, now: Time) -> String {
-        let unheeded = |source: &Source| Some((source.address, source.unheeded(instant(now))?));
-        self.router.sources().iter().find_map(unheeded).map_or_else(String::new, |(address, reason)| {
+        let discarded_claim = |source: &Source| Some((source.address, source.discarded_claim(instant(now))?));
+        self.router.sources().iter().find_map(discarded_claim).map_or_else(String::new, |(address, reason)| {
             format!(
                 "; {address} may be that router, what it sends is discarded ({}): {}",
                 reason.name(),
@@ -466,7 +469,7 @@ impl VirtualRouter {
         let counters = self.router.counters();
         let state = self.router.state();
         let since = SystemTime::now() - now.saturating_since(Time::from_nanos(self.router.since().as_nanos()));
-        let discarded = Discard::ALL
+        let discarded = DiscardReason::ALL
             .into_iter()
             .map(|reason| (reason.name().to_owned(), counters.discarded(reason)))
             .filter(|(_, count)| *count > 0)

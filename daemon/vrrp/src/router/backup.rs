@@ -1,4 +1,4 @@
-//! Backup (RFC 9568 section 6.4.2): listen, and stand in when the active router is gone.
+//! Backup (RFC 9568 section 6.4.2): listen, and take over when the active router is gone.
 
 use std::net::IpAddr;
 
@@ -17,21 +17,22 @@ pub(super) struct Backup {
     pub(super) awaiting: Awaiting,
 }
 
-/// What it will mean when the timer fires.
+/// What it means if the timer fires.
 #[derive(Clone, Debug)]
 pub(super) enum Awaiting {
-    /// Nobody was heard.
+    /// No active router was heard.
     Silence,
-    /// Nothing: a reload made this router the owner.
+    /// A reload made this router the owner; there is nothing to wait for.
     Ownership,
-    /// The active router stopped, and nobody better stood in.
+    /// The active router resigned, and no better one took over.
     Resigned { peer: IpAddr },
     /// A worse router is active.
     Preemption { peer: IpAddr, priority: Priority },
 }
 
 impl Awaiting {
-    pub(super) fn fulfilled(self) -> Why {
+    /// Why this router becomes active when its timer has fired.
+    pub(super) fn why(self) -> Why {
         match self {
             Self::Silence => Why::Silence,
             Self::Ownership => Why::Owner,
@@ -44,18 +45,18 @@ impl Awaiting {
 impl Router {
     pub(super) fn hear_as_backup(&mut self, now: Instant, peer: IpAddr, parsed: &Parsed, out: &mut Vec<Action>) {
         let priority = parsed.advertisement.priority;
-        let followed = priority >= self.priority || !self.config.preempts();
-        if priority == Priority::RESIGN || followed || self.active_peer.is_none() {
+        let follows = priority >= self.priority || !self.config.preempts();
+        if priority == Priority::RESIGN || follows || self.active_peer.is_none() {
             self.note_active(peer, parsed);
         }
         let (down_at, awaiting) = if priority == Priority::RESIGN {
             (Some(now + self.skew()), Awaiting::Resigned { peer })
-        } else if followed {
-            self.learn(parsed);
+        } else if follows {
+            self.learn_interval(parsed);
             self.end_trial(out);
             (Some(now + self.down_interval()), Awaiting::Silence)
         } else {
-            // A worse router: the timer runs on, and fires in spite of it.
+            // A worse router does not restart the timer.
             (None, Awaiting::Preemption { peer, priority })
         };
         self.with_backup(|backup| {
@@ -64,7 +65,7 @@ impl Router {
         });
     }
 
-    /// For rules that are reached in Backup only.
+    /// For rules that apply in Backup only.
     fn with_backup(&mut self, change: impl FnOnce(&mut Backup)) {
         match &mut self.phase {
             Phase::Backup(backup) => change(backup),
@@ -75,16 +76,13 @@ impl Router {
     pub(super) fn reconfigure_backup(&mut self, now: Instant, old: &Config, out: &mut Vec<Action>) {
         if self.config.is_owner() {
             self.with_backup(|backup| backup.awaiting = Awaiting::Ownership);
-            return self.stand_in(now, out);
+            return self.take_over(now, out);
         }
-        if old.interval == self.config.interval {
+        // While an active router is heard, its interval counts, not ours.
+        if old.interval == self.config.interval || self.learned_interval.is_some() {
             return;
         }
-        if self.learned.is_some() {
-            // The active router's interval counts, not ours.
-            return;
-        }
-        // What was awaited at the old pace says nothing.
+        // The deadline was computed from the old interval.
         let (skew, down) = (now + self.skew(), now + self.down_interval());
         self.with_backup(|backup| {
             backup.down_at = match backup.awaiting {

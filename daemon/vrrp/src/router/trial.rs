@@ -1,4 +1,5 @@
-//! Whether the kernel takes the addresses: a router that can't hold them must not take them from one that can.
+//! The way to Active. A router that can't hold the addresses must not take them from one that can, so the kernel installs
+//! them before this router says that it is active: a trial.
 
 use std::time::Duration;
 
@@ -7,58 +8,57 @@ use crate::action::Action;
 use crate::status::{State, Why};
 use crate::time::Instant;
 
-/// How long the kernel may take for a trial, at least. A busy one is slower than a short down interval.
-const ANSWER: Duration = Duration::from_secs(2);
+/// The least time that the kernel has for a trial. A busy kernel needs longer than a short down interval.
+const MIN_TRIAL: Duration = Duration::from_secs(2);
 
 impl Router {
-    pub(super) fn take_failure(&mut self, now: Instant, reason: String, out: &mut Vec<Action>) {
-        if self.state() != State::Active && self.trial.is_none() {
-            return;
-        }
-        let wait = self.own_down_interval() * 2u32.pow(self.address_failures.min(6));
-        self.address_failures += 1;
-        self.proven = false;
-        self.retry = Some((now + wait, reason));
-        self.end_trial(out);
-        self.reconcile(now, out);
-    }
-
-    pub(super) fn take_success(&mut self, now: Instant, out: &mut Vec<Action>) {
-        self.proven = true;
-        self.address_failures = 0;
-        if self.trial.take().is_some() {
-            self.claim(now, out);
-        }
-    }
-
-    /// The way to Active. The kernel is asked first, without a word on the network, unless it is known to take the
-    /// addresses.
-    pub(super) fn stand_in(&mut self, now: Instant, out: &mut Vec<Action>) {
-        if self.proven {
-            self.claim(now, out);
-        } else if self.trial.is_none() {
-            self.trial = Some(now + self.own_down_interval().max(ANSWER));
+    /// Becomes active: at once if the kernel is known to accept the addresses, else after a trial.
+    pub(super) fn take_over(&mut self, now: Instant, out: &mut Vec<Action>) {
+        if self.addresses_proven {
+            self.complete_takeover(now, out);
+        } else if !self.is_in_trial() {
+            self.trial_until = Some(now + self.own_down_interval().max(MIN_TRIAL));
             self.install(out);
         }
     }
 
-    fn claim(&mut self, now: Instant, out: &mut Vec<Action>) {
+    fn complete_takeover(&mut self, now: Instant, out: &mut Vec<Action>) {
         let why = match &self.phase {
             Phase::Initialize => Why::Owner,
-            Phase::Backup(backup) => backup.awaiting.clone().fulfilled(),
+            Phase::Backup(backup) => backup.awaiting.clone().why(),
             Phase::Active(_) => return,
         };
         self.become_active(now, why, out);
     }
 
-    /// Takes back what the kernel was asked to take.
+    pub(super) fn handle_installed(&mut self, now: Instant, out: &mut Vec<Action>) {
+        self.addresses_proven = true;
+        self.address_failures = 0;
+        if self.trial_until.take().is_some() {
+            self.complete_takeover(now, out);
+        }
+    }
+
+    pub(super) fn handle_refused(&mut self, now: Instant, reason: String, out: &mut Vec<Action>) {
+        if self.state() != State::Active && !self.is_in_trial() {
+            return;
+        }
+        let wait = self.own_down_interval() * 2u32.pow(self.address_failures.min(6));
+        self.address_failures += 1;
+        self.addresses_proven = false;
+        self.retry = Some((now + wait, reason));
+        self.end_trial(out);
+        self.reconcile(now, out);
+    }
+
+    /// Gives a trial up and removes what the kernel may have installed for it.
     pub(super) fn end_trial(&mut self, out: &mut Vec<Action>) {
-        if self.trial.take().is_some() {
+        if self.trial_until.take().is_some() {
             out.push(Action::Remove);
         }
     }
 
-    /// Whatever was refused is worth a new try.
+    /// Allows the next trial at once.
     pub(super) fn forget_failures(&mut self) {
         self.retry = None;
         self.address_failures = 0;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use vouchd_vrrp::wire::{Advertisement, Priority};
-use vouchd_vrrp::{Action, Announcements, Config, Event, Input, Instant, State, Why};
+use vouchd_vrrp::{Action, Announcements, Config, Input, Instant, ProtocolEvent, State, Why};
 
 use crate::bench::*;
 
@@ -20,7 +20,7 @@ fn sent_at(bench: &mut Bench, duration: Duration) -> Vec<Instant> {
 }
 
 #[test]
-fn row_54_advertisements_come_at_the_interval_without_drift() {
+fn row_54_advertisements_keep_the_interval_without_drift() {
     let mut bench = Bench::active(config(100));
     let start = bench.now;
     for _ in 0..100 {
@@ -42,7 +42,7 @@ fn every_advertisement_renews_the_lease() {
 }
 
 #[test]
-fn row_55_priority_0_is_answered_at_once_and_restarts_the_timer() {
+fn row_55_active_router_answers_priority_0_at_once_and_restarts_its_timer() {
     let mut bench = Bench::active(config(100));
     bench.wait(seconds(0.9));
     assert_eq!(done(&bench.hear(HIGHER, 0)), ["send 100", "install for 3", "announce 5"]);
@@ -50,7 +50,7 @@ fn row_55_priority_0_is_answered_at_once_and_restarts_the_timer() {
 }
 
 #[test]
-fn row_56_a_better_router_is_given_way_to_after_a_last_word() {
+fn row_56_active_router_advertises_once_more_and_steps_back_for_a_better_one() {
     for (config, source, priority) in [
         (config(100), LOWER, 101),
         (config(100), HIGHER, 100),
@@ -85,7 +85,7 @@ fn row_56_addresses_are_compared_as_unsigned_numbers_in_network_order() {
 }
 
 #[test]
-fn row_56_ipv6_routers_compare_their_addresses_too() {
+fn row_56_ipv6_addresses_are_compared_too() {
     let group = "ff02::12".parse().expect("an address");
     let address = |text: &str| text.parse::<std::net::IpAddr>().expect("an address");
     for (peer, gives_way) in [("fe80::c9", true), ("fe80::c7", false)] {
@@ -102,7 +102,7 @@ fn row_56_ipv6_routers_compare_their_addresses_too() {
 }
 
 #[test]
-fn row_56_the_interval_of_the_better_router_is_learned() {
+fn row_56_router_that_steps_back_learns_the_better_ones_interval() {
     let mut bench = Bench::active(config(100));
     let slow = Advertisement { interval: interval(300), ..bench.advertisement(200) };
     bench.hear_this(HIGHER, &slow);
@@ -110,7 +110,7 @@ fn row_56_the_interval_of_the_better_router_is_learned() {
 }
 
 #[test]
-fn row_57_a_worse_router_is_answered_at_once_and_the_timer_is_left_alone() {
+fn row_57_active_router_answers_a_worse_one_at_once_and_keeps_its_timer() {
     for (source, priority) in [(HIGHER, 99), (LOWER, 100), (HIGHER, 1)] {
         let mut bench = Bench::active(config(100));
         bench.wait(seconds(0.4));
@@ -123,7 +123,7 @@ fn row_57_a_worse_router_is_answered_at_once_and_the_timer_is_left_alone() {
 }
 
 #[test]
-fn row_37_a_flood_of_worse_advertisements_gets_few_answers_and_changes_no_cadence() {
+fn row_37_flood_of_worse_advertisements_gets_few_answers_and_leaves_the_interval_alone() {
     let mut bench = Bench::active(config(100));
     let (mut sent, mut announced) = (0, 0);
     let mut regular = Vec::new();
@@ -144,7 +144,7 @@ fn row_37_a_flood_of_worse_advertisements_gets_few_answers_and_changes_no_cadenc
 }
 
 #[test]
-fn a_flood_of_priority_0_neither_silences_nor_speeds_up_the_advertisements() {
+fn flood_of_priority_0_neither_stops_nor_multiplies_advertisements() {
     let mut bench = Bench::active(config(100));
     let mut sent = vec![bench.now];
     for _ in 0..10_000 {
@@ -161,7 +161,7 @@ fn a_flood_of_priority_0_neither_silences_nor_speeds_up_the_advertisements() {
 
 /// The lease of a router that keeps advertising never ends, whatever makes it advertise.
 #[test]
-fn whatever_others_send_every_own_advertisement_renews_the_lease() {
+fn every_advertisement_renews_the_lease_whatever_others_send() {
     for config in [config(100), Config { interval: interval(10), ..config(100) }, v2(100)] {
         for (priority, every) in [(0, 1), (0, 90), (0, 300), (50, 1), (50, 500), (100, 700)] {
             let lease = vouchd_vrrp::lease(config.interval);
@@ -187,7 +187,7 @@ fn whatever_others_send_every_own_advertisement_renews_the_lease() {
 }
 
 #[test]
-fn row_81_whoever_was_active_too_has_the_addresses_announced_at_once_and_an_interval_later() {
+fn row_81_second_active_router_makes_this_one_announce_at_once_and_an_interval_later() {
     for priority in [0, 50] {
         let mut bench = Bench::active(config(100));
         bench.wait(millis(300));
@@ -199,7 +199,7 @@ fn row_81_whoever_was_active_too_has_the_addresses_announced_at_once_and_an_inte
 }
 
 #[test]
-fn an_owner_in_version_2_which_listens_to_nobody_announces_with_its_next_advertisement() {
+fn version_2_owner_announces_again_with_its_next_advertisement() {
     let mut bench = Bench::active(v2(255));
     bench.wait(millis(300));
     assert!(done(&bench.hear(LOWER, 100)).is_empty(), "row 96: discarded, and no answer");
@@ -214,14 +214,14 @@ fn an_owner_in_version_2_which_listens_to_nobody_announces_with_its_next_adverti
 }
 
 #[test]
-fn the_last_word_of_a_router_that_was_preempted_or_resigned_is_answered_and_no_news() {
+fn last_advertisement_of_a_preempted_router_is_answered_but_not_reported() {
     for before in [50, 0] {
         let mut bench = Bench::started(config(100));
         bench.hear(LOWER, before);
         bench.run_to_deadline();
         assert_eq!(bench.state(), State::Active);
         let is_told =
-            |actions: &[Action]| events(actions).iter().any(|event| matches!(event, Event::OtherActive { .. }));
+            |actions: &[Action]| events(actions).iter().any(|event| matches!(event, ProtocolEvent::OtherActive { .. }));
         let actions = bench.hear(LOWER, 50);
         assert!(!is_told(&actions) && done(&actions).contains(&"send 100".to_owned()));
         bench.wait(millis(100));
@@ -230,7 +230,7 @@ fn the_last_word_of_a_router_that_was_preempted_or_resigned_is_answered_and_no_n
 }
 
 #[test]
-fn a_router_that_is_made_to_step_back_again_and_again_has_few_last_words() {
+fn repeated_stepping_back_sends_a_bounded_number_of_advertisements() {
     let mut bench = Bench::active(Config { interval: interval(1), ..config(100) });
     let mut last_words = 0;
     for _ in 0..500 {
@@ -243,16 +243,16 @@ fn a_router_that_is_made_to_step_back_again_and_again_has_few_last_words() {
 }
 
 #[test]
-fn row_58_a_packet_from_our_own_address_changes_nothing() {
+fn row_58_packet_from_our_own_address_changes_nothing() {
     let mut bench = Bench::active(config(100));
     let actions = bench.hear(OWN, 200);
     assert_eq!(done(&actions), Vec::<String>::new());
-    assert!(matches!(events(&actions)[..], [Event::Discarded { .. }]));
+    assert!(matches!(events(&actions)[..], [ProtocolEvent::Discarded { .. }]));
     assert_eq!(bench.state(), State::Active);
 }
 
 #[test]
-fn row_59_shutdown_says_priority_0_before_the_addresses_go() {
+fn row_59_shutdown_sends_priority_0_before_it_removes_the_addresses() {
     let mut bench = Bench::active(config(100));
     let actions = bench.input(Input::Shutdown);
     assert_eq!(done(&actions), ["send 0", "remove"]);
@@ -260,7 +260,7 @@ fn row_59_shutdown_says_priority_0_before_the_addresses_go() {
 }
 
 #[test]
-fn row_67_a_restored_priority_takes_the_addresses_back() {
+fn row_67_recovered_router_takes_the_addresses_back() {
     let mut bench = Bench::active(config(100));
     bench.fit(60);
     bench.hear(LOWER, 80);
@@ -277,7 +277,7 @@ fn row_67_a_restored_priority_takes_the_addresses_back() {
 }
 
 #[test]
-fn row_68_a_hard_fault_resigns_and_recovers_through_backup() {
+fn row_68_hard_fault_resigns_and_recovers_through_backup() {
     let mut bench = Bench::active(config(100));
     let actions = bench.fault();
     assert_eq!(done(&actions), ["send 0", "remove"]);
@@ -295,7 +295,7 @@ fn row_33_two_owners_elect_by_address() {
 }
 
 #[test]
-fn the_checks_of_an_owner_move_no_priority_but_a_fault_counts() {
+fn owner_keeps_its_priority_but_obeys_a_hard_fault() {
     let mut bench = Bench::active(config(255));
     assert!(bench.fit(60).is_empty());
     assert_eq!(bench.router.priority(), Priority::OWNER);
@@ -305,7 +305,7 @@ fn the_checks_of_an_owner_move_no_priority_but_a_fault_counts() {
 }
 
 #[test]
-fn an_effective_priority_stays_between_1_and_254() {
+fn effective_priority_stays_between_1_and_254() {
     let mut bench = Bench::started(config(100));
     for (told, effective) in [(0, 1), (255, 254), (1, 1), (254, 254)] {
         bench.fit(told);

@@ -17,7 +17,7 @@ fn row_47_shutdown_in_backup_sends_nothing() {
 }
 
 #[test]
-fn row_48_after_a_down_interval_of_silence_it_becomes_active() {
+fn row_48_backup_becomes_active_after_a_down_interval_of_silence() {
     let mut bench = Bench::started(config(100));
     bench.wait(seconds(DOWN_100) - millis(1));
     assert!(bench.timer().is_empty(), "not before");
@@ -30,7 +30,7 @@ fn row_48_after_a_down_interval_of_silence_it_becomes_active() {
 }
 
 #[test]
-fn row_49_priority_0_leaves_one_skew_time() {
+fn row_49_priority_0_shortens_the_wait_to_one_skew_time() {
     for (config, skew) in [
         (config(100), 0.609_375),
         (v2(80), 0.687_5),
@@ -48,7 +48,7 @@ fn row_49_priority_0_leaves_one_skew_time() {
 }
 
 #[test]
-fn row_49_the_skew_time_is_of_the_active_routers_interval() {
+fn row_49_skew_time_scales_with_the_active_routers_interval() {
     let mut bench = Bench::started(config(100));
     let slow = Advertisement { interval: interval(300), ..bench.advertisement(200) };
     bench.hear_this(HIGHER, &slow);
@@ -57,7 +57,7 @@ fn row_49_the_skew_time_is_of_the_active_routers_interval() {
 }
 
 #[test]
-fn row_50_an_equal_or_better_router_is_followed_whatever_its_address() {
+fn row_50_equal_or_better_router_restarts_the_timer_whatever_its_address() {
     for (source, priority) in [(LOWER, 100), (HIGHER, 100), (LOWER, 101), (HIGHER, 255)] {
         let mut bench = Bench::started(config(100));
         bench.wait(seconds(3.0));
@@ -68,7 +68,7 @@ fn row_50_an_equal_or_better_router_is_followed_whatever_its_address() {
 }
 
 #[test]
-fn row_50_a_worse_router_is_followed_without_preemption() {
+fn row_50_worse_router_restarts_the_timer_without_preemption() {
     let mut bench = Bench::started(Config { preempt: false, ..config(100) });
     bench.wait(seconds(3.0));
     bench.hear(HIGHER, 1);
@@ -76,7 +76,7 @@ fn row_50_a_worse_router_is_followed_without_preemption() {
 }
 
 #[test]
-fn row_51_lower_priority_with_preempt_is_discarded() {
+fn row_51_worse_router_leaves_the_timer_running_with_preemption() {
     let mut bench = Bench::started(config(100));
     bench.wait(seconds(3.0));
     assert!(bench.hear(HIGHER, 99).is_empty());
@@ -87,7 +87,7 @@ fn row_51_lower_priority_with_preempt_is_discarded() {
 }
 
 #[test]
-fn row_52_the_interval_of_the_active_router_is_learned() {
+fn row_52_backup_learns_the_active_routers_interval() {
     let mut bench = Bench::started(config(100));
     let slow = Advertisement { interval: interval(300), ..bench.advertisement(200) };
     bench.hear_this(HIGHER, &slow);
@@ -98,7 +98,7 @@ fn row_52_the_interval_of_the_active_router_is_learned() {
 }
 
 #[test]
-fn row_53_a_second_priority_0_starts_the_skew_again_and_an_advertisement_restores_the_interval() {
+fn row_53_second_priority_0_restarts_the_skew_time_and_an_advertisement_restores_the_down_interval() {
     let mut bench = Bench::started(config(100));
     bench.hear(HIGHER, 0);
     bench.wait(seconds(0.5));
@@ -109,7 +109,7 @@ fn row_53_a_second_priority_0_starts_the_skew_again_and_an_advertisement_restore
 }
 
 #[test]
-fn a_change_of_priority_moves_the_running_timer_by_the_difference_of_the_skews() {
+fn changed_priority_moves_the_pending_timer_by_the_change_in_skew() {
     let mut bench = Bench::started(config(100));
     bench.wait(seconds(2.0));
     let before = bench.until_deadline();
@@ -123,7 +123,7 @@ fn a_change_of_priority_moves_the_running_timer_by_the_difference_of_the_skews()
 }
 
 #[test]
-fn row_76_a_stale_timer_has_no_effect() {
+fn row_76_stale_timer_has_no_effect() {
     let mut bench = Bench::started(config(100));
     bench.wait(seconds(3.5));
     bench.hear(HIGHER, 200);
@@ -133,7 +133,7 @@ fn row_76_a_stale_timer_has_no_effect() {
 }
 
 #[test]
-fn row_79_an_owner_preempts_whatever_is_configured() {
+fn row_79_owner_preempts_whatever_is_configured() {
     let mut bench = Bench::started(Config { preempt: false, ..config(255) });
     // Only another owner with a higher address makes an owner a backup.
     bench.hear(HIGHER, 255);

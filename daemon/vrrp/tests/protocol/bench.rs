@@ -4,7 +4,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use vouchd_vrrp::wire::{AdvertInterval, Advertisement, Auth, ChecksumForm, GROUP_V4, Priority, Version, Vrid};
-use vouchd_vrrp::{Action, Announcements, Config, Event, Health, Input, Instant, Link, Packet, Router, State, Why};
+use vouchd_vrrp::{
+    Action, Announcements, Config, Health, Input, Instant, Link, Packet, ProtocolEvent, Router, State, Why,
+};
 
 /// Where the router under test sends from.
 pub const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10));
@@ -182,8 +184,8 @@ pub fn done(actions: &[Action]) -> Vec<String> {
     actions.iter().filter_map(word).collect()
 }
 
-pub fn events(actions: &[Action]) -> Vec<&Event> {
-    fn event(action: &Action) -> Option<&Event> {
+pub fn events(actions: &[Action]) -> Vec<&ProtocolEvent> {
+    fn event(action: &Action) -> Option<&ProtocolEvent> {
         match action {
             Action::Event { event, .. } => Some(event),
             _ => None,
@@ -194,8 +196,8 @@ pub fn events(actions: &[Action]) -> Vec<&Event> {
 
 /// The transitions among `actions`.
 pub fn transitions(actions: &[Action]) -> Vec<(State, State, Why)> {
-    let transition = |event: &Event| match event {
-        Event::Transition { from, to, why } => Some((*from, *to, why.clone())),
+    let transition = |event: &ProtocolEvent| match event {
+        ProtocolEvent::Transition { from, to, why } => Some((*from, *to, why.clone())),
         _ => None,
     };
     events(actions).into_iter().filter_map(transition).collect()

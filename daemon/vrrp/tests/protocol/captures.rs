@@ -10,7 +10,7 @@ use std::time::Duration;
 use vouchd_vrrp::wire::{
     Advertisement, Auth, ChecksumForm, IP_PROTOCOL, ParseError, Priority, Version, Vrid, ipv4, parse,
 };
-use vouchd_vrrp::{Config, Discard, Health, Input, Instant, Link, Packet, Router, State};
+use vouchd_vrrp::{Config, DiscardReason, Health, Input, Instant, Link, Packet, Router, State};
 
 use crate::bench;
 
@@ -137,7 +137,7 @@ fn replay(name: &str, packets: &[Recorded]) {
         assert_eq!(router.state(), State::Backup, "{name}, at {:?}", packet.at);
     }
     let counters = router.counters();
-    assert_eq!((counters.received, counters.discarded_in_all()), (packets.len() as u64, 0), "{name}");
+    assert_eq!((counters.received, counters.discarded_total()), (packets.len() as u64, 0), "{name}");
 }
 
 /// By virtual router: family, version and VRID.
@@ -151,7 +151,7 @@ fn by_router(packets: &[Recorded]) -> BTreeMap<(bool, u8, u8), Vec<Recorded>> {
 }
 
 #[test]
-fn real_hand_offs_never_make_a_backup_promote() {
+fn recorded_handovers_never_make_a_backup_active() {
     let files = [
         ("keepalived-2.2.7-v2-ipv4-auth-pass.pcap", 17),
         ("keepalived-2.2.7-v2-ipv4.pcap", 19),
@@ -169,7 +169,7 @@ fn real_hand_offs_never_make_a_backup_promote() {
 }
 
 #[test]
-fn foreign_hand_offs_never_make_a_backup_promote() {
+fn foreign_handovers_never_make_a_backup_active() {
     let Some(folder) = foreign_recordings() else { return };
     replay_all(&folder, "vrrp.pcap", 165);
 }
@@ -192,7 +192,7 @@ fn first_address_is_global(packet: &Recorded) -> bool {
 }
 
 #[test]
-fn row_27_the_ipv6_advertisements_of_a_router_without_a_link_local_address_are_refused() {
+fn row_27_ipv6_advertisements_without_a_link_local_first_address_are_discarded() {
     let packets = file(&recordings(), "frr-8.4.4-v3-dualstack.pcap");
     let refused: Vec<_> = packets.iter().filter(|packet| first_address_is_global(packet)).collect();
     assert_eq!(refused.len(), 10);
@@ -200,7 +200,7 @@ fn row_27_the_ipv6_advertisements_of_a_router_without_a_link_local_address_are_r
 }
 
 #[test]
-fn the_routers_of_a_foreign_recording_are_read_as_documented() {
+fn foreign_recording_parses_as_documented() {
     let Some(folder) = foreign_recordings() else { return };
     let routers = by_router(&file(&folder, "vrrp.pcap"));
     let keys: Vec<_> = routers.keys().copied().collect();
@@ -233,37 +233,37 @@ fn single_frames_of_another_library_parse() {
 }
 
 #[test]
-fn a_fuzzers_packets_are_refused() {
+fn fuzzed_packets_are_rejected() {
     let Some(folder) = foreign_recordings() else { return };
     let packets = file(&folder, "vrrp-vrrp_print-oobr-2.pcap");
     assert!(packets.iter().all(|packet| packet.parse().is_none()));
 }
 
 /// The injected frames of each recording, and what has to be said of them.
-const REFUSED: [(&str, Version, Discard, usize); 22] = [
-    ("probe-rejected-badck.pcap", Version::V3, Discard::Checksum, 24),
-    ("probe-rejected-other-vrid.pcap", Version::V3, Discard::Vrid, 24),
-    ("probe-rejected-ttl64.pcap", Version::V3, Discard::Ttl, 24),
-    ("probe-rejected-v2-on-v3.pcap", Version::V3, Discard::Version, 24),
-    ("probe-v2-addrlist-mismatch.pcap", Version::V2, Discard::Addresses, 6),
-    ("probe-v2-adver2-mismatch.pcap", Version::V2, Discard::Interval, 6),
-    ("probe-v2-auth1-vs-none.pcap", Version::V2, Discard::AuthType, 6),
+const REFUSED: [(&str, Version, DiscardReason, usize); 22] = [
+    ("probe-rejected-badck.pcap", Version::V3, DiscardReason::Checksum, 24),
+    ("probe-rejected-other-vrid.pcap", Version::V3, DiscardReason::Vrid, 24),
+    ("probe-rejected-ttl64.pcap", Version::V3, DiscardReason::Ttl, 24),
+    ("probe-rejected-v2-on-v3.pcap", Version::V3, DiscardReason::Version, 24),
+    ("probe-v2-addrlist-mismatch.pcap", Version::V2, DiscardReason::Addresses, 6),
+    ("probe-v2-adver2-mismatch.pcap", Version::V2, DiscardReason::Interval, 6),
+    ("probe-v2-auth1-vs-none.pcap", Version::V2, DiscardReason::AuthType, 6),
     // None of its addresses is the victim's: another virtual router.
-    ("probe-v3-addrlist-mismatch.pcap", Version::V3, Discard::Addresses, 6),
-    ("probe-v3-adver0.pcap", Version::V3, Discard::ZeroInterval, 6),
-    ("probe-v3-badck-prio200.pcap", Version::V3, Discard::Checksum, 5),
-    ("probe-v3-count0.pcap", Version::V3, Discard::NoAddresses, 6),
-    ("probe-v3-gets-v2.pcap", Version::V3, Discard::Version, 6),
-    ("probe-v3-other-vrid.pcap", Version::V3, Discard::Vrid, 6),
-    ("probe-v3-ttl64.pcap", Version::V3, Discard::Ttl, 5),
-    ("probe-v3-type2.pcap", Version::V3, Discard::Type, 6),
-    ("probe-v3-v2-trailer.pcap", Version::V3, Discard::Length, 6),
-    ("frrprobe-adver0.pcap", Version::V3, Discard::ZeroInterval, 6),
-    ("frrprobe-badck-12s.pcap", Version::V3, Discard::Checksum, 24),
-    ("frrprobe-count0.pcap", Version::V3, Discard::NoAddresses, 6),
-    ("frrprobe-trailer.pcap", Version::V3, Discard::Length, 6),
-    ("frrprobe-ttl64.pcap", Version::V3, Discard::Ttl, 6),
-    ("frrprobe-v2-adver2.pcap", Version::V2, Discard::Interval, 6),
+    ("probe-v3-addrlist-mismatch.pcap", Version::V3, DiscardReason::Addresses, 6),
+    ("probe-v3-adver0.pcap", Version::V3, DiscardReason::ZeroInterval, 6),
+    ("probe-v3-badck-prio200.pcap", Version::V3, DiscardReason::Checksum, 5),
+    ("probe-v3-count0.pcap", Version::V3, DiscardReason::NoAddresses, 6),
+    ("probe-v3-gets-v2.pcap", Version::V3, DiscardReason::Version, 6),
+    ("probe-v3-other-vrid.pcap", Version::V3, DiscardReason::Vrid, 6),
+    ("probe-v3-ttl64.pcap", Version::V3, DiscardReason::Ttl, 5),
+    ("probe-v3-type2.pcap", Version::V3, DiscardReason::Type, 6),
+    ("probe-v3-v2-trailer.pcap", Version::V3, DiscardReason::Length, 6),
+    ("frrprobe-adver0.pcap", Version::V3, DiscardReason::ZeroInterval, 6),
+    ("frrprobe-badck-12s.pcap", Version::V3, DiscardReason::Checksum, 24),
+    ("frrprobe-count0.pcap", Version::V3, DiscardReason::NoAddresses, 6),
+    ("frrprobe-trailer.pcap", Version::V3, DiscardReason::Length, 6),
+    ("frrprobe-ttl64.pcap", Version::V3, DiscardReason::Ttl, 6),
+    ("frrprobe-v2-adver2.pcap", Version::V2, DiscardReason::Interval, 6),
 ];
 
 const INJECTOR: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 253));
@@ -279,7 +279,7 @@ fn victim(version: Version) -> Config {
 }
 
 #[test]
-fn frames_that_upset_others_are_refused_by_name_and_move_no_timer() {
+fn frames_that_disturb_other_implementations_are_discarded_and_touch_no_timer() {
     for (name, version, reason, count) in REFUSED {
         let injected: Vec<_> =
             file(&recordings(), name).into_iter().filter(|packet| packet.source == INJECTOR).collect();
@@ -297,7 +297,7 @@ fn frames_that_upset_others_are_refused_by_name_and_move_no_timer() {
 }
 
 #[test]
-fn frames_that_are_unusual_and_right_are_believed() {
+fn unusual_but_valid_frames_are_accepted() {
     for (name, version) in [
         ("probe-v3-ipopts.pcap", Version::V3),
         ("probe-v3-resv-nibble.pcap", Version::V3),
@@ -315,6 +315,6 @@ fn frames_that_are_unusual_and_right_are_believed() {
             router.input(Input::Packet(packet.as_packet()));
         }
         assert_eq!(router.state(), State::Backup, "{name}: it is better");
-        assert_eq!(router.router.counters().discarded_in_all(), 0, "{name}");
+        assert_eq!(router.router.counters().discarded_total(), 0, "{name}");
     }
 }

@@ -1,14 +1,14 @@
 //! "Yield, not only advertise": what an active router does when its own checks lower its priority.
 
 use vouchd_vrrp::wire::{Priority, Version};
-use vouchd_vrrp::{Action, Config, Event, Instant, State, Why, election_wait};
+use vouchd_vrrp::{Action, Config, Instant, ProtocolEvent, State, Why, election_wait};
 
 use crate::bench::*;
 
 const DOWN_60: f64 = 3.765_625;
 
 fn called(actions: &[Action]) -> bool {
-    events(actions).iter().any(|event| matches!(event, Event::ElectionCalled { .. }))
+    events(actions).iter().any(|event| matches!(event, ProtocolEvent::ElectionCalled { .. }))
 }
 
 /// When elections were called in `duration`, since `start`.
@@ -24,7 +24,7 @@ fn calls(bench: &mut Bench, start: Instant, duration: std::time::Duration) -> Ve
 }
 
 #[test]
-fn a_lowered_priority_is_advertised_then_resigned_and_the_addresses_are_kept() {
+fn lowered_router_advertises_then_resigns_and_keeps_the_addresses() {
     for (config, wait) in [
         (config(100), 0.765_625 - 0.001_953_125),
         (v2(100), 0.765_625 - 0.001_953_125),
@@ -41,19 +41,19 @@ fn a_lowered_priority_is_advertised_then_resigned_and_the_addresses_are_kept() {
 }
 
 #[test]
-fn a_lone_router_takes_its_turn_and_never_lets_go_of_the_addresses() {
+fn lone_router_wins_its_election_and_never_removes_the_addresses() {
     let mut bench = Bench::active(config(100));
     let mut all = bench.fit(60);
     all.extend(bench.run(seconds(600.0)));
     assert!(!done(&all).contains(&"remove".to_owned()));
     assert!(transitions(&all).is_empty());
-    assert!(events(&all).contains(&&Event::ElectionWon { against: None }));
+    assert!(events(&all).contains(&&ProtocolEvent::ElectionWon { against: None }));
     // Its lease never runs out either.
     assert_eq!(bench.state(), State::Active);
 }
 
 #[test]
-fn the_lease_is_renewed_in_time_all_through_an_election() {
+fn lease_is_renewed_throughout_an_election() {
     let mut bench = Bench::active(config(100));
     let mut installed = bench.now;
     let mut longest = std::time::Duration::ZERO;
@@ -70,7 +70,7 @@ fn the_lease_is_renewed_in_time_all_through_an_election() {
 }
 
 #[test]
-fn a_better_router_that_is_heard_first_takes_over() {
+fn better_router_that_is_heard_first_takes_over() {
     for (source, priority) in [(LOWER, 61), (HIGHER, 60), (HIGHER, 254)] {
         let mut bench = Bench::active(config(100));
         bench.fit(60);
@@ -84,19 +84,19 @@ fn a_better_router_that_is_heard_first_takes_over() {
 }
 
 #[test]
-fn a_worse_router_that_took_over_is_answered_and_the_election_is_won() {
+fn worse_router_that_took_over_is_answered_and_the_election_is_won() {
     let mut bench = Bench::active(config(100));
     bench.fit(60);
     bench.wait(seconds(0.76));
     let actions = bench.hear(HIGHER, 40);
     // It has announced itself, so the addresses are announced again.
     assert_eq!(done(&actions), ["send 60", "install for 3", "announce 5"]);
-    assert!(events(&actions).contains(&&Event::ElectionWon { against: Some(HIGHER) }));
+    assert!(events(&actions).contains(&&ProtocolEvent::ElectionWon { against: Some(HIGHER) }));
     assert_eq!(bench.until_deadline(), seconds(1.0), "the usual rhythm again");
 }
 
 #[test]
-fn the_own_turn_comes_after_that_of_every_better_router_and_before_that_of_every_equal_one() {
+fn election_turn_comes_after_every_better_router_and_before_every_equal_one() {
     for version in [Version::V2, Version::V3] {
         for cs in [100, 200, 4000] {
             for own in 2..=253 {
@@ -109,7 +109,7 @@ fn the_own_turn_comes_after_that_of_every_better_router_and_before_that_of_every
 }
 
 #[test]
-fn at_most_one_election_is_called_in_a_down_interval_and_a_second_fall_is_remembered() {
+fn one_election_per_down_interval_and_a_second_fall_is_remembered() {
     let mut bench = Bench::active(config(100));
     let start = bench.now;
     bench.fit(60);
@@ -122,7 +122,7 @@ fn at_most_one_election_is_called_in_a_down_interval_and_a_second_fall_is_rememb
 }
 
 #[test]
-fn a_check_that_flaps_calls_no_more_than_one_election_in_a_down_interval() {
+fn flapping_check_calls_at_most_one_election_per_down_interval() {
     let mut bench = Bench::active(config(100));
     let mut called_at = Vec::new();
     for turn in 0..400u32 {
@@ -136,7 +136,7 @@ fn a_check_that_flaps_calls_no_more_than_one_election_in_a_down_interval() {
 }
 
 #[test]
-fn the_election_is_called_again_ever_more_rarely_while_the_priority_stays_low() {
+fn election_is_repeated_with_growing_pauses_while_the_priority_stays_low() {
     let mut bench = Bench::active(config(100));
     let start = bench.now;
     bench.fit(60);
@@ -146,7 +146,7 @@ fn the_election_is_called_again_ever_more_rarely_while_the_priority_stays_low() 
 }
 
 #[test]
-fn the_election_is_not_called_again_once_the_priority_is_back() {
+fn recovered_priority_ends_the_elections() {
     let mut bench = Bench::active(config(100));
     bench.fit(60);
     bench.run(seconds(1.0));
@@ -159,16 +159,16 @@ fn the_election_is_not_called_again_once_the_priority_is_back() {
 }
 
 #[test]
-fn a_raised_priority_calls_no_election() {
+fn raised_priority_calls_no_election() {
     let mut bench = Bench::active(config(100));
     let actions = bench.fit(140);
     assert_eq!(done(&actions), Vec::<String>::new());
-    assert!(matches!(events(&actions)[..], [Event::Priority { .. }]));
+    assert!(matches!(events(&actions)[..], [ProtocolEvent::Priority { .. }]));
     assert_eq!(done(&bench.run_to_deadline()), ["send 140", "install for 3"]);
 }
 
 #[test]
-fn a_fall_in_backup_or_initialize_calls_no_election() {
+fn fall_in_backup_or_initialize_calls_no_election() {
     let mut bench = Bench::started(config(100));
     assert_eq!(done(&bench.fit(60)), Vec::<String>::new());
     bench.run_to_deadline();
@@ -177,7 +177,7 @@ fn a_fall_in_backup_or_initialize_calls_no_election() {
 }
 
 #[test]
-fn losing_the_election_ends_it_for_good() {
+fn lost_election_is_not_repeated() {
     let mut bench = Bench::active(config(100));
     bench.fit(60);
     bench.hear(HIGHER, 80);
@@ -188,7 +188,7 @@ fn losing_the_election_ends_it_for_good() {
 }
 
 #[test]
-fn a_priority_that_changes_during_an_election_moves_the_own_turn() {
+fn priority_change_during_an_election_moves_the_turn() {
     let mut bench = Bench::active(config(100));
     bench.fit(60);
     let turn = bench.until_deadline();

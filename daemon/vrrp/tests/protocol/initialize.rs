@@ -6,14 +6,14 @@ use vouchd_vrrp::{Config, ConfigError, Input, Link, Router, State, Why};
 use crate::bench::*;
 
 #[test]
-fn row_11_a_configured_priority_of_0_is_refused() {
+fn row_11_configured_priority_0_is_rejected() {
     let config = Config { priority: Priority::RESIGN, ..config(100) };
     let now = vouchd_vrrp::Instant::default();
     assert_eq!(Router::new(now, config).map(|_| ()), Err(ConfigError::PriorityZero));
 }
 
 #[test]
-fn row_12_a_router_without_addresses_does_not_start() {
+fn row_12_router_without_addresses_does_not_start() {
     let config = Config { addresses: vec![], ..config(100) };
     assert!(matches!(config.check(), Err(ConfigError::Advertisement(_))));
 }
@@ -29,7 +29,7 @@ fn unicast_needs_usable_peers() {
 }
 
 #[test]
-fn row_38_an_owner_is_active_at_once() {
+fn row_38_owner_is_active_at_once() {
     let mut bench = Bench::new(config(255));
     assert_eq!(done(&bench.link_up(OWN)), Vec::<String>::new());
     let actions = bench.fit(255);
@@ -39,7 +39,7 @@ fn row_38_an_owner_is_active_at_once() {
 }
 
 #[test]
-fn row_39_any_other_router_listens_first_and_sends_nothing() {
+fn row_39_other_routers_listen_first_and_send_nothing() {
     for (config, down) in [(config(100), 3.609_375), (v2(80), 3.687_5)] {
         let bench = Bench::started(config);
         assert_eq!(bench.state(), State::Backup);
@@ -60,7 +60,7 @@ fn row_40_nothing_has_an_effect_in_initialize() {
 }
 
 #[test]
-fn row_41_a_lost_link_gives_the_addresses_up_and_comes_back_through_the_start() {
+fn row_41_lost_link_removes_the_addresses_and_its_return_starts_anew() {
     let mut bench = Bench::active(config(100));
     let down = Link::Down { reason: "carrier lost".to_owned() };
     let actions = bench.input(Input::Link(down));
@@ -72,7 +72,7 @@ fn row_41_a_lost_link_gives_the_addresses_up_and_comes_back_through_the_start() 
 }
 
 #[test]
-fn a_router_starts_only_with_link_and_health() {
+fn router_starts_only_with_link_and_health() {
     let mut bench = Bench::new(config(100));
     bench.fit(100);
     assert_eq!(bench.router.why(), &Why::Starting);
@@ -86,21 +86,21 @@ fn a_router_starts_only_with_link_and_health() {
 }
 
 #[test]
-fn a_check_that_was_added_does_not_cost_the_addresses_while_it_has_no_verdict() {
+fn added_check_without_a_result_does_not_cost_the_addresses() {
     let mut bench = Bench::active(config(100));
     assert!(bench.input(Input::Health(waiting("new check", 100))).is_empty());
     assert_eq!(bench.state(), State::Active);
 }
 
 #[test]
-fn a_source_of_the_other_family_counts_as_no_link() {
+fn source_of_the_other_family_counts_as_link_down() {
     let mut bench = Bench::started(config(100));
     bench.link_up("fe80::1".parse().expect("an address"));
     assert!(matches!(bench.router.why(), Why::LinkDown(_)));
 }
 
 #[test]
-fn row_4_a_new_primary_address_is_the_source_of_the_next_packet() {
+fn row_4_new_primary_address_is_the_source_of_the_next_packet() {
     let mut bench = Bench::active(config(100));
     let advertisement = bench.advertisement(100);
     let expected = |source| advertisement.encode(source, GROUP, bench.router.config().checksum).expect("encodes");
@@ -133,7 +133,7 @@ fn refuse(bench: &mut Bench) -> Vec<String> {
 }
 
 #[test]
-fn refused_addresses_are_given_up_and_tried_again_ever_more_rarely() {
+fn refused_addresses_are_removed_and_retried_with_growing_pauses() {
     let mut bench = Bench::active(config(100));
     let down = seconds(3.609_375);
     assert_eq!(refuse(&mut bench), ["send 0", "remove"]);
@@ -160,7 +160,7 @@ fn refused_addresses_are_given_up_and_tried_again_ever_more_rarely() {
 }
 
 #[test]
-fn a_router_that_can_not_install_is_not_heard_by_the_one_that_it_would_preempt() {
+fn router_that_can_not_install_never_disturbs_the_one_that_it_would_preempt() {
     let mut bench = Bench::new(config(200));
     bench.input(Input::Link(Link::Up { source: OWN }));
     bench.fit(200);
@@ -181,7 +181,7 @@ fn a_router_that_can_not_install_is_not_heard_by_the_one_that_it_would_preempt()
     let mut actions = Vec::new();
     while bench.state() != State::Active {
         actions = bench.run(millis(100));
-        if bench.router.is_trying() {
+        if bench.router.is_in_trial() {
             actions = bench.input(Input::AddressesInstalled);
         }
         bench.hear(HIGHER, 100);
@@ -197,12 +197,12 @@ fn trying(config: Config) -> Bench {
     bench.fit(100);
     let actions = done(&bench.run_to_deadline());
     assert!(actions.len() == 1 && actions[0].starts_with("install"), "{actions:?}");
-    assert!(bench.router.is_trying());
+    assert!(bench.router.is_in_trial());
     bench
 }
 
 #[test]
-fn a_trial_ends_without_a_word_when_a_better_router_is_heard_or_the_router_takes_no_part_any_more() {
+fn trial_ends_silently_for_a_better_router_or_when_the_router_leaves() {
     let ends: [fn(&mut Bench) -> Vec<vouchd_vrrp::Action>; 5] = [
         |bench| bench.hear(HIGHER, 200),
         |bench| bench.fault(),
@@ -216,7 +216,7 @@ fn a_trial_ends_without_a_word_when_a_better_router_is_heard_or_the_router_takes
     for (number, end) in ends.into_iter().enumerate() {
         let mut bench = trying(config(100));
         assert_eq!(done(&end(&mut bench)), ["remove"], "{number}");
-        assert!(!bench.router.is_trying());
+        assert!(!bench.router.is_in_trial());
         assert!(bench.input(Input::AddressesInstalled).is_empty(), "too late, {number}");
         assert_ne!(bench.state(), State::Active, "{number}");
     }
@@ -227,14 +227,14 @@ fn a_trial_ends_without_a_word_when_a_better_router_is_heard_or_the_router_takes
 }
 
 #[test]
-fn a_kernel_that_does_not_answer_refuses() {
+fn unanswered_trial_counts_as_refused() {
     let mut bench = trying(config(100));
     assert_eq!(done(&bench.run_to_deadline()), ["remove"]);
     assert_eq!(bench.router.why(), &Why::AddressesFailed("the kernel does not answer".to_owned()));
 }
 
 #[test]
-fn a_kernel_that_is_slower_than_a_short_down_interval_is_waited_for() {
+fn trial_waits_longer_than_a_short_down_interval() {
     let mut bench = trying(Config { interval: interval(1), ..config(100) });
     bench.run(seconds(1.9));
     let actions = bench.input(Input::AddressesInstalled);
@@ -242,7 +242,7 @@ fn a_kernel_that_is_slower_than_a_short_down_interval_is_waited_for() {
 }
 
 #[test]
-fn other_addresses_or_another_state_of_the_interface_are_tried_without_delay() {
+fn changed_addresses_or_interface_end_the_pause_after_a_refusal() {
     for failures in [1, 5] {
         let refused = || {
             let mut bench = trying(config(100));
@@ -277,7 +277,7 @@ fn other_addresses_or_another_state_of_the_interface_are_tried_without_delay() {
 }
 
 #[test]
-fn an_owner_tries_too_and_is_active_when_the_kernel_has_answered() {
+fn owner_makes_a_trial_before_it_is_active() {
     let mut bench = Bench::new(config(255));
     bench.input(Input::Link(Link::Up { source: OWN }));
     assert_eq!(done(&bench.fit(255)), ["install for 3"]);

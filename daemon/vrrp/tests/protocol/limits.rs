@@ -5,7 +5,7 @@ use std::mem::discriminant;
 use std::net::IpAddr;
 
 use vouchd_vrrp::wire::{Advertisement, ChecksumForm};
-use vouchd_vrrp::{Action, Config, Event, State};
+use vouchd_vrrp::{Action, Config, ProtocolEvent, State};
 
 use crate::bench::*;
 
@@ -37,7 +37,7 @@ fn most_events(actions: &[Action]) -> usize {
     let mut counts = BTreeMap::new();
     for event in events(actions) {
         let states = match event {
-            Event::Transition { from, to, .. } => format!("{from} to {to}"),
+            ProtocolEvent::Transition { from, to, .. } => format!("{from} to {to}"),
             _ => String::new(),
         };
         *counts.entry(format!("{:?} {states}", discriminant(event))).or_insert(0) += 1;
@@ -50,7 +50,7 @@ fn count(actions: &[Action], word: &str) -> usize {
 }
 
 #[test]
-fn differences_that_flip_and_sources_that_change_are_told_once_a_second_with_a_count() {
+fn flipping_differences_and_changing_sources_are_reported_once_a_second_with_a_count() {
     let other = |last: u8| IpAddr::from([192, 0, 2, 200 + last]);
     type Make = fn(&Bench, u32) -> (IpAddr, Advertisement, ChecksumForm);
     let floods: [Make; 3] = [
@@ -85,7 +85,7 @@ fn differences_that_flip_and_sources_that_change_are_told_once_a_second_with_a_c
 }
 
 #[test]
-fn answers_and_announcements_are_bounded_by_the_second_at_every_interval() {
+fn answers_and_announcements_are_limited_per_second_at_every_interval() {
     for (config, priority) in [(fast(100), 50), (fast(100), 0), (config(100), 50), (config(100), 0)] {
         let mut bench = Bench::active(config.clone());
         let quiet = {
@@ -104,7 +104,7 @@ fn answers_and_announcements_are_bounded_by_the_second_at_every_interval() {
 }
 
 #[test]
-fn a_router_that_is_pushed_to_and_fro_announces_and_says_so_a_bounded_number_of_times() {
+fn forced_transitions_announce_and_report_a_bounded_number_of_times() {
     let mut bench = Bench::active(fast(100));
     let all = flood(&mut bench, |bench, turn| match turn % 10 {
         0 => bench.hear(HIGHER, 200),
@@ -118,7 +118,7 @@ fn a_router_that_is_pushed_to_and_fro_announces_and_says_so_a_bounded_number_of_
 }
 
 #[test]
-fn the_last_transition_that_is_told_leads_to_the_state_that_is() {
+fn last_reported_transition_leads_to_the_current_state() {
     for turns in 4..30 {
         let mut bench = Bench::active(fast(100));
         let mut all = Vec::new();
@@ -140,7 +140,7 @@ fn the_last_transition_that_is_told_leads_to_the_state_that_is() {
 }
 
 #[test]
-fn an_announcement_that_had_to_wait_comes_when_its_second_is_over() {
+fn deferred_announcement_comes_when_its_second_is_over() {
     let mut bench = Bench::active(config(100));
     bench.wait(millis(100));
     assert_eq!(count(&bench.hear(LOWER, 50), "announce"), 1);
@@ -153,7 +153,7 @@ fn an_announcement_that_had_to_wait_comes_when_its_second_is_over() {
 }
 
 #[test]
-fn a_flood_of_sources_does_not_push_a_peer_out() {
+fn flood_of_sources_evicts_no_peer() {
     let mut bench = Bench::started(config(100));
     for _ in 0..2 {
         bench.hear(HIGHER, 90);

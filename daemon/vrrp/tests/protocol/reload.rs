@@ -16,7 +16,7 @@ fn reload_with(bench: &mut Bench, config: Config, health: Health) -> Vec<String>
 }
 
 #[test]
-fn row_66_an_active_router_advertises_its_new_values_at_once_and_stays() {
+fn row_66_reloaded_active_router_advertises_its_new_values_at_once_and_stays_active() {
     let other = "192.0.2.101".parse().expect("an address");
     for (config, expected) in [
         (Config { priority: Priority::new(90), ..config(100) }, vec!["send 90", "install for 3"]),
@@ -37,7 +37,7 @@ fn row_66_an_active_router_advertises_its_new_values_at_once_and_stays() {
 }
 
 #[test]
-fn an_effective_priority_that_a_reload_lowers_calls_no_election() {
+fn priority_lowered_by_a_reload_calls_no_election() {
     let mut bench = Bench::active(config(100));
     bench.fit(60);
     bench.run(seconds(1.0));
@@ -52,7 +52,7 @@ fn an_effective_priority_that_a_reload_lowers_calls_no_election() {
 }
 
 #[test]
-fn a_backup_with_another_interval_in_version_2_listens_at_the_new_pace() {
+fn version_2_backup_waits_by_its_new_interval() {
     let mut bench = Bench::started(v2(100));
     bench.wait(seconds(3.0));
     reload(&mut bench, Config { interval: interval(200), ..v2(100) });
@@ -61,7 +61,7 @@ fn a_backup_with_another_interval_in_version_2_listens_at_the_new_pace() {
 
 /// Row 71: a reload of our own interval changes no learned one.
 #[test]
-fn a_backup_in_version_3_goes_on_at_the_pace_of_the_active_router() {
+fn version_3_backup_keeps_waiting_by_the_active_routers_interval() {
     let mut bench = Bench::started(config(100));
     bench.hear(HIGHER, 200);
     reload(&mut bench, Config { interval: interval(50), auth: Auth::None, ..config(100) });
@@ -69,7 +69,7 @@ fn a_backup_in_version_3_goes_on_at_the_pace_of_the_active_router() {
 }
 
 #[test]
-fn a_backup_in_version_3_that_heard_nobody_waits_at_its_own_new_pace() {
+fn version_3_backup_that_heard_no_active_router_waits_by_its_new_interval() {
     for (cs, down) in [(50, 1.804_687_5), (1000, 36.093_75)] {
         let mut bench = Bench::started(config(100));
         bench.wait(seconds(3.0));
@@ -86,7 +86,7 @@ fn a_backup_in_version_3_that_heard_nobody_waits_at_its_own_new_pace() {
 }
 
 #[test]
-fn a_shorter_interval_is_no_stall_whenever_it_comes() {
+fn shorter_interval_is_no_stall_whenever_it_is_set() {
     for version in [config(100), v2(100)] {
         let slow = Config { interval: interval(1000), ..version.clone() };
         let fast = Config { interval: interval(100), ..version };
@@ -114,7 +114,7 @@ fn a_shorter_interval_is_no_stall_whenever_it_comes() {
 
 /// Peers wait for their turn in the election: the call is made again with the new interval, and each turn counts from it.
 #[test]
-fn an_election_goes_on_at_the_new_pace() {
+fn running_election_is_called_again_with_the_new_interval() {
     let mut bench = Bench::active(Config { interval: interval(1000), ..config(100) });
     bench.fit(60);
     bench.wait(seconds(1.0));
@@ -130,7 +130,7 @@ fn an_election_goes_on_at_the_new_pace() {
 
 /// Only a router that is active is heard, so the one that was changed first has to say what differs.
 #[test]
-fn what_differs_from_a_peer_because_of_a_reload_is_told_when_it_is_heard_next() {
+fn difference_that_a_reload_causes_is_reported_with_the_peers_next_advertisement() {
     let mut bench = Bench::started(config(100));
     assert!(events(&bench.hear(HIGHER, 200)).is_empty());
     let other = "192.0.2.101".parse().expect("an address");
@@ -138,7 +138,7 @@ fn what_differs_from_a_peer_because_of_a_reload_is_told_when_it_is_heard_next() 
     let theirs = Advertisement { addresses: vec![VIP], interval: interval(100), ..bench.advertisement(200) };
     let actions = bench.hear_this(HIGHER, &theirs);
     let told: Vec<_> = events(&actions).into_iter().map(ToString::to_string).collect();
-    assert!(told.iter().any(|text| text.contains("does not have 192.0.2.101")), "{told:?}");
+    assert!(told.iter().any(|text| text.contains("lacks 192.0.2.101")), "{told:?}");
     assert!(told.iter().any(|text| text.contains("advertises every")), "{told:?}");
     bench.wait(seconds(2.0));
     assert!(bench.hear_this(HIGHER, &theirs).is_empty(), "once");
@@ -159,7 +159,7 @@ fn refreshes_follow_a_changed_configuration() {
 }
 
 #[test]
-fn identity_does_not_change_and_a_bad_configuration_leaves_everything_as_it_was() {
+fn identity_can_not_change_and_a_bad_configuration_changes_nothing() {
     let mut bench = Bench::active(config(100));
     let v6 = "fe80::1".parse().expect("an address");
     for (bad, expected) in [
@@ -177,7 +177,7 @@ fn identity_does_not_change_and_a_bad_configuration_leaves_everything_as_it_was(
 }
 
 #[test]
-fn the_effective_priority_is_what_the_checks_make_of_the_new_base_and_never_a_shifted_one() {
+fn effective_priority_is_recomputed_from_the_new_base() {
     // A check that fails with -200 holds the priority at 1 whatever the base is.
     let mut bench = Bench::active(config(100));
     bench.fit(1);
@@ -194,7 +194,7 @@ fn the_effective_priority_is_what_the_checks_make_of_the_new_base_and_never_a_sh
 }
 
 #[test]
-fn a_reload_in_backup_or_initialize_gives_the_priority_that_the_checks_say() {
+fn reload_in_backup_or_initialize_applies_the_priority_of_the_checks() {
     let mut bench = Bench::started(config(100));
     bench.fit(1);
     reload_with(&mut bench, config(150), fit(1));
@@ -208,7 +208,7 @@ fn a_reload_in_backup_or_initialize_gives_the_priority_that_the_checks_say() {
 }
 
 #[test]
-fn a_check_that_is_added_while_another_fails_moves_nothing_and_the_others_count_while_it_waits() {
+fn other_checks_count_while_an_added_check_has_no_result() {
     let mut bench = Bench::active(config(100));
     bench.fit(60);
     bench.run(seconds(5.0));
@@ -230,7 +230,7 @@ fn a_check_that_is_added_while_another_fails_moves_nothing_and_the_others_count_
 }
 
 #[test]
-fn a_reload_that_makes_a_failing_check_decide_resigns_and_one_that_takes_it_away_starts() {
+fn reload_to_a_hard_fault_resigns_and_a_reload_without_it_starts() {
     let mut bench = Bench::active(config(100));
     bench.fit(60);
     bench.run(seconds(1.0));
@@ -244,7 +244,7 @@ fn a_reload_that_makes_a_failing_check_decide_resigns_and_one_that_takes_it_away
 }
 
 #[test]
-fn ownership_comes_and_goes_with_a_reload() {
+fn reload_gains_and_loses_ownership() {
     let mut bench = Bench::started(config(100));
     assert_eq!(reload(&mut bench, config(255)), ["send 255", "install for 3", "announce 5"], "an owner does not wait");
     assert_eq!(bench.router.priority(), Priority::OWNER);

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use vouchd_vrrp::wire::{Advertisement, Auth, ChecksumForm, Priority, Version, Vrid};
-use vouchd_vrrp::{Action, Config, Contested, Discard, Event, Packet, Rival, State};
+use vouchd_vrrp::{Action, Config, DiscardReason, Packet, ProtocolEvent, Rival, RivalReason, State};
 
 use crate::bench::*;
 
@@ -26,19 +26,24 @@ fn rivals(bench: &Bench) -> Vec<Rival> {
     bench.router.rivals(bench.now)
 }
 
-fn told(actions: &[Action]) -> Vec<&Event> {
-    events(actions).into_iter().filter(|event| matches!(event, Event::Contested(_))).collect()
+fn told(actions: &[Action]) -> Vec<&ProtocolEvent> {
+    events(actions).into_iter().filter(|event| matches!(event, ProtocolEvent::Rival(_))).collect()
 }
 
 #[test]
 fn discarded_advertisements_of_an_active_router_are_a_claim_with_a_remedy() {
     let one_second = |config: Config| Config { interval: interval(100), ..config };
     let table = [
-        (password(b"1234"), password(b"4321"), Discard::AuthPassword, "set the same password on both"),
-        (password(b"1234"), v2(100), Discard::AuthType, "set the same auth on both"),
-        (one_second(v2(100)), one_second(config(100)), Discard::Version, "set the same version on both"),
-        (v2(100), Config { interval: interval(200), ..v2(100) }, Discard::Interval, "set the same advert_interval"),
-        (Config { peers: Some(vec![HIGHER]), ..config(100) }, config(100), Discard::Destination, "multicast"),
+        (password(b"1234"), password(b"4321"), DiscardReason::AuthPassword, "set the same password on both"),
+        (password(b"1234"), v2(100), DiscardReason::AuthType, "set the same auth on both"),
+        (one_second(v2(100)), one_second(config(100)), DiscardReason::Version, "set the same version on both"),
+        (
+            v2(100),
+            Config { interval: interval(200), ..v2(100) },
+            DiscardReason::Interval,
+            "set the same advert_interval",
+        ),
+        (Config { peers: Some(vec![HIGHER]), ..config(100) }, config(100), DiscardReason::Destination, "multicast"),
     ];
     for (own, other, reason, remedy) in table {
         let mut bench = Bench::active(own);
@@ -46,7 +51,7 @@ fn discarded_advertisements_of_an_active_router_are_a_claim_with_a_remedy() {
         assert_eq!(bench.state(), State::Active, "{reason:?}");
         let found = rivals(&bench);
         let [rival] = &found[..] else { panic!("{reason:?}: {found:?}") };
-        assert_eq!((rival.peer, rival.count, &rival.why), (LOWER, 7, &Contested::Discarded(reason)));
+        assert_eq!((rival.peer, rival.count, &rival.reason), (LOWER, 7, &RivalReason::Discarded(reason)));
         let text = rival.to_string();
         assert!(text.contains(remedy) && text.contains("7 of its advertisements"), "{text}");
         assert!(text.contains(&format!("discarded ({}), the last 0.0 s ago: ", reason.name())), "{text}");
@@ -55,36 +60,36 @@ fn discarded_advertisements_of_an_active_router_are_a_claim_with_a_remedy() {
 }
 
 #[test]
-fn other_addresses_under_the_same_id_are_called_that_whatever_else_differs() {
+fn other_addresses_under_the_same_vrid_are_named_whatever_else_differs() {
     let one_second = |config: Config| Config { interval: interval(100), ..config };
     let table = [
-        (config(100), config(100), Discard::Addresses),
-        (password(b"1234"), password(b"4321"), Discard::AuthPassword),
-        (password(b"1234"), v2(100), Discard::AuthType),
-        (one_second(v2(100)), one_second(config(100)), Discard::Version),
-        (v2(100), Config { interval: interval(200), ..v2(100) }, Discard::Interval),
-        (Config { peers: Some(vec![HIGHER]), ..config(100) }, config(100), Discard::Destination),
+        (config(100), config(100), DiscardReason::Addresses),
+        (password(b"1234"), password(b"4321"), DiscardReason::AuthPassword),
+        (password(b"1234"), v2(100), DiscardReason::AuthType),
+        (one_second(v2(100)), one_second(config(100)), DiscardReason::Version),
+        (v2(100), Config { interval: interval(200), ..v2(100) }, DiscardReason::Interval),
+        (Config { peers: Some(vec![HIGHER]), ..config(100) }, config(100), DiscardReason::Destination),
     ];
     for (own, other, reason) in table {
         let mut bench = Bench::active(own);
         beside(&mut bench, &Config { addresses: vec![HIGHER], ..other.clone() }, 3);
         let found = rivals(&bench);
         let [rival] = &found[..] else { panic!("{reason:?}: {found:?}") };
-        assert_eq!((rival.count, &rival.why), (3, &Contested::OtherAddresses(reason)));
+        assert_eq!((rival.count, &rival.reason), (3, &RivalReason::OtherAddresses(reason)));
         let text = rival.to_string();
         assert!(text.contains("is active for other addresses under the same virtual router id"), "{text}");
         assert!(text.contains(&format!("({}), the last ", reason.name())), "{text}");
         assert!(text.contains("give one of the two another virtual_router_id"), "{text}");
         // One in common is enough for two machines that answer for it.
-        if reason != Discard::Addresses {
+        if reason != DiscardReason::Addresses {
             beside(&mut bench, &Config { addresses: vec![HIGHER, VIP], ..other }, 1);
-            assert_eq!(rivals(&bench)[0].why, Contested::Discarded(reason));
+            assert_eq!(rivals(&bench)[0].reason, RivalReason::Discarded(reason));
         }
     }
 }
 
 #[test]
-fn a_claim_ends_with_the_advertisements_and_with_a_resignation() {
+fn claim_ends_with_the_advertisements_and_with_a_resignation() {
     let mut bench = Bench::active(password(b"1234"));
     beside(&mut bench, &password(b"4321"), 3);
     // It may just send seldom, while it receives what it discards.
@@ -98,7 +103,7 @@ fn a_claim_ends_with_the_advertisements_and_with_a_resignation() {
 
     // One that is understood says more by its silence.
     beside(&mut bench, &Config { priority: Priority::new(80), ..password(b"1234") }, 5);
-    assert!(matches!(&rivals(&bench)[..], [Rival { why: Contested::Unheard { .. }, .. }]), "{:?}", rivals(&bench));
+    assert!(matches!(&rivals(&bench)[..], [Rival { reason: RivalReason::Unheard { .. }, .. }]), "{:?}", rivals(&bench));
     bench.run(seconds(3.1));
     assert_eq!(rivals(&bench), []);
 
@@ -117,7 +122,7 @@ fn a_claim_ends_with_the_advertisements_and_with_a_resignation() {
 }
 
 #[test]
-fn one_packet_is_no_claim() {
+fn single_packet_is_no_claim() {
     let mut bench = Bench::active(password(b"1234"));
     beside(&mut bench, &password(b"4321"), 1);
     assert_eq!(rivals(&bench), []);
@@ -125,21 +130,21 @@ fn one_packet_is_no_claim() {
 }
 
 #[test]
-fn a_worse_router_that_goes_on_does_not_hear_this_one() {
+fn worse_router_that_keeps_advertising_is_reported_as_not_hearing_this_one() {
     let mut bench = Bench::active(config(100));
     // What two routers that meet do: the worse one says a word or two, and steps back.
     beside(&mut bench, &config(80), 2);
     assert_eq!(rivals(&bench), []);
     beside(&mut bench, &config(80), 3);
     let found = rivals(&bench);
-    assert!(matches!(&found[..], [Rival { why: Contested::Unheard { .. }, peer: LOWER, .. }]), "{found:?}");
+    assert!(matches!(&found[..], [Rival { reason: RivalReason::Unheard { .. }, peer: LOWER, .. }]), "{found:?}");
     let text = found[0].to_string();
     assert!(text.contains("it does not receive what 192.0.2.10 sends, or discards it"), "{text}");
     assert_eq!(bench.state(), State::Active);
 }
 
 #[test]
-fn a_backup_hears_two_that_do_not_hear_each_other_and_no_rival_in_an_ordinary_takeover() {
+fn backup_reports_two_active_routers_but_no_rival_in_an_ordinary_takeover() {
     let mut bench = Bench::started(config(50));
     for _ in 0..5 {
         bench.run(seconds(1.0));
@@ -158,12 +163,12 @@ fn a_backup_hears_two_that_do_not_hear_each_other_and_no_rival_in_an_ordinary_ta
         bench.hear(HIGHER, 200);
     }
     let found = rivals(&bench);
-    assert!(matches!(&found[..], [Rival { peer: LOWER, why: Contested::Beside(HIGHER), .. }]), "{found:?}");
+    assert!(matches!(&found[..], [Rival { peer: LOWER, reason: RivalReason::TwoActive(HIGHER), .. }]), "{found:?}");
     assert_eq!(bench.state(), State::Backup);
 }
 
 #[test]
-fn our_addresses_under_another_id_are_overheard() {
+fn our_addresses_under_another_vrid_are_overheard() {
     let mut bench = Bench::active(config(100));
     let overhear = |bench: &mut Bench, addresses: Vec<IpAddr>| {
         let other = Config { vrid: Vrid::new(52).expect("not 0"), addresses, ..config(100) };
@@ -173,22 +178,25 @@ fn our_addresses_under_another_id_are_overheard() {
         let packet = Packet { source: LOWER, destination: GROUP, ttl: 255, payload: &payload };
         bench.router.overhear(bench.now, &packet)
     };
-    let counted = bench.router.counters().discarded_in_all();
+    let counted = bench.router.counters().discarded_total();
     assert_eq!(overhear(&mut bench, vec![HIGHER]), []);
     assert!(bench.router.sources().is_empty(), "somebody else's business");
     let deadline = bench.router.deadline();
     let mut actions = overhear(&mut bench, vec![VIP]);
     actions.extend(overhear(&mut bench, vec![HIGHER, VIP]));
     let found = rivals(&bench);
-    assert!(matches!(&found[..], [Rival { why: Contested::OtherVrid { vrid: 52, address: VIP }, .. }]), "{found:?}");
+    assert!(
+        matches!(&found[..], [Rival { reason: RivalReason::OtherVrid { vrid: 52, address: VIP }, .. }]),
+        "{found:?}"
+    );
     assert!(found[0].to_string().contains("set the same virtual_router_id on both"), "{}", found[0]);
     assert_eq!((actions.len(), told(&actions).len()), (1, 1), "{actions:?}");
     assert_eq!((bench.state(), bench.router.deadline()), (State::Active, deadline));
-    assert_eq!(bench.router.counters().discarded_in_all(), counted);
+    assert_eq!(bench.router.counters().discarded_total(), counted);
 }
 
 #[test]
-fn a_discarded_packet_still_changes_no_timer_and_no_state() {
+fn rivals_discarded_packet_touches_no_timer_and_no_state() {
     for state in [State::Active, State::Backup] {
         let mut bench = match state {
             State::Active => Bench::active(password(b"1234")),
@@ -208,7 +216,7 @@ fn a_discarded_packet_still_changes_no_timer_and_no_state() {
 }
 
 #[test]
-fn sixty_thousand_made_up_sources_neither_fill_the_memory_nor_push_out_a_peer() {
+fn sixty_thousand_forged_sources_neither_fill_memory_nor_evict_a_peer() {
     let peers = vec![LOWER, HIGHER];
     let mut bench = Bench::active(Config { peers: Some(peers), ..v2(100) });
     let advertisement = bench.advertisement(80);
@@ -231,11 +239,11 @@ fn sixty_thousand_made_up_sources_neither_fill_the_memory_nor_push_out_a_peer() 
         assert!(sources.iter().any(|source| source.address == peer && source.accepted == 1), "{peer} was pushed out");
     }
     assert!(told <= 4, "{told} lines in a second");
-    assert_eq!(bench.router.counters().discarded(Discard::UnknownPeer), 60_000);
+    assert_eq!(bench.router.counters().discarded(DiscardReason::UnknownPeer), 60_000);
 }
 
 #[test]
-fn an_accepted_router_stays_known_among_discarded_ones() {
+fn accepted_router_stays_known_among_discarded_ones() {
     let mut bench = Bench::active(v2(100));
     bench.hear(LOWER, 80);
     let wrong = Advertisement { version: Version::V3, ..bench.advertisement(80) };

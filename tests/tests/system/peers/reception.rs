@@ -79,7 +79,7 @@ fn row_34_a_machine_with_our_own_address_is_counted_and_touches_no_timer() {
         ensure!(after["advertisements"]["discarded"]["own_address"] == FRAMES, "{after}");
         ensure!(after["transitions"] == before["transitions"], "{before} became {after}");
         let log = router.process.log();
-        ensure!(log.contains("another machine sends from our own address"), "not told: {log}");
+        ensure!(log.contains("another machine sends from this router's address"), "not reported: {log}");
         Ok(())
     });
 }

@@ -1,10 +1,11 @@
-//! Groups of routers on a simulated network: whatever their checks do and whatever the network loses, the best one ends
-//! up active. Every run is made from its seed alone; a failure names it, and `run(seed)` repeats it.
+//! Groups of routers on a simulated network: whatever their checks report and whatever the network loses, the best one ends up
+//! active. A run depends on its seed alone; a failure names the seed, and `run(seed)` repeats it.
 
-mod life;
 mod network;
 mod random;
 mod rfc;
+mod schedule;
+mod soak;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::bench::{config, interval, millis, seconds, v2};
 use vouchd_vrrp::Config;
 use vouchd_vrrp::wire::Priority;
 
-/// Two or three routers of any kind and rank.
+/// Two or three routers of any kind and priority.
 fn group(random: Random) -> Network {
     let mut network = Network::new(random);
     let random = &mut network.random;
@@ -32,19 +33,19 @@ fn group(random: Random) -> Network {
         let random = &mut network.random;
         let priority = if node == owner { 255 } else { any_priority(random, few_priorities) };
         let config = Config { priority: Priority::new(priority), preempt: random.percent(50), ..base.clone() };
-        // The order of addresses has nothing to do with that of priorities.
+        // Addresses and priorities are ordered independently.
         let address = IpAddr::from([192, 0, 2, 10 + (7 * node as u8 + random.between(0, 2) as u8 * 30)]);
         network.add(address, config, node != plain);
     }
     network
 }
 
-/// Often equal ones, when there are few.
+/// Any priority; with `few`, one of three, so that equal ones are common.
 fn any_priority(random: &mut Random, few: bool) -> u8 {
     if few { [1, 100, 254][random.between(0, 2) as usize] } else { random.between(1, 254) as u8 }
 }
 
-/// Checks that lower, raise, fail and recover, and a process that is stopped now and then.
+/// Plans checks that lower and raise the priority, fail and recover, and stopped processes.
 fn trouble(network: &mut Network, length: Duration) {
     let start = network.now;
     for node in 0..network.nodes.len() {
@@ -58,7 +59,7 @@ fn trouble(network: &mut Network, length: Duration) {
             };
             network.plan(at, node, change);
         }
-        // Most recover in the end.
+        // Most nodes recover in the end.
         if network.random.percent(60) {
             let priority = network.nodes[node].config.priority.get();
             network.plan(start + length, node, Change::Priority(priority));
@@ -66,10 +67,10 @@ fn trouble(network: &mut Network, length: Duration) {
     }
 }
 
-/// What has to come true: one router is active, and none that could serve has a better claim.
+/// Checks that one router is active, and that no healthy one has a better claim.
 ///
-/// A router without preemption leaves a worse one alone, as its operator wished, unless that one is worse because its own
-/// checks lowered it: then it called elections until a better one took over.
+/// A router without preemption leaves a worse one active, as configured, unless that one is worse because its own checks
+/// lowered its priority: then it calls elections until a better one takes over.
 fn settled(network: &Network) -> Result<(), String> {
     let active: Vec<&Node> = network.nodes.iter().filter(|node| node.is_active()).collect();
     let healthy = network.nodes.iter().filter(|node| node.healthy);
@@ -79,8 +80,8 @@ fn settled(network: &Network) -> Result<(), String> {
     };
     match active[..] {
         [] if healthy.clone().next().is_none() => Ok(()),
-        [] => Err("nobody is active".to_owned()),
-        [one] if !one.healthy => Err(format!("{} is active and not fit", describe(one))),
+        [] => Err("no router is active".to_owned()),
+        [one] if !one.healthy => Err(format!("{} is active in spite of a fault", describe(one))),
         [one] => {
             let claims = |node: &&Node| {
                 let preempts = node.config.preempt || node.priority() == 255;
@@ -103,9 +104,9 @@ fn run(seed: u64) {
     trouble(&mut network, seconds(40.0));
     network.run(network.now + seconds(41.0), |_| ());
 
-    // Under loss the best one must win, though a peer that misses three advertisements in a row may interrupt it. A
-    // router that yields asks again after 16 down intervals of up to 4 s at the latest (also for the sake of a patient
-    // peer that recovered in between), and each time one frame decides: ten times must be enough.
+    // Under loss the best one must win, though a peer that misses three advertisements in a row may interrupt it. A router
+    // that yields calls the next election after at most 16 down intervals of up to 4 s (also for a patient peer that recovered
+    // meanwhile), and one frame decides each election: ten elections must be enough.
     let bound = network.now + seconds(10.0 * 16.0 * 4.0);
     let mut reached = settled(&network);
     while reached.is_err() && network.now < bound {
@@ -115,8 +116,8 @@ fn run(seed: u64) {
         fail(format!("never settled under {} % loss: {why}", network.loss_percent));
     }
 
-    // Without loss it stays: one more call of an election at the most, then nothing changes any more. Only where equals
-    // meet, a repeated election may leave two of them active until their frames have crossed.
+    // Without loss it stays active: after at most one more election nothing changes. Between equals, a repeated election may
+    // leave two of them active until their frames have crossed.
     network.loss_percent = 0;
     network.run(network.now + seconds(75.0), |_| ());
     let mut unsettled_since = None;
@@ -134,12 +135,12 @@ fn run(seed: u64) {
 }
 
 #[test]
-fn the_best_healthy_router_ends_up_active_in_every_run() {
+fn best_healthy_router_ends_up_active_in_every_run() {
     (0..6_000).for_each(run);
 }
 
 #[test]
-fn a_lone_router_never_drops_its_addresses_whatever_its_checks_weigh() {
+fn lone_router_never_removes_its_addresses_whatever_its_checks_weigh() {
     for seed in 0..200 {
         let mut network = Network::new(Random::new(seed));
         let base = if seed % 2 == 0 { config(100) } else { v2(100) };
@@ -156,10 +157,10 @@ fn a_lone_router_never_drops_its_addresses_whatever_its_checks_weigh() {
     }
 }
 
-/// The open problem of so many keepalived set-ups: the backup does not preempt, and the active router's check only
-/// lowers its priority.
+/// An unsolved problem of many keepalived set-ups: the backup does not preempt, and the active router's check only lowers its
+/// priority.
 #[test]
-fn a_lowered_router_gives_way_in_a_skew_time_with_and_without_preemption_and_somebody_always_holds_the_addresses() {
+fn lowered_router_hands_over_in_a_skew_time_with_and_without_preemption_and_without_a_gap() {
     for seed in 0..200 {
         let mut network = Network::new(Random::new(seed));
         let (ours, preempt) = (seed % 2 == 0, seed % 4 < 2);
@@ -172,23 +173,23 @@ fn a_lowered_router_gives_way_in_a_skew_time_with_and_without_preemption_and_som
         let change = network.random.duration(millis(0), seconds(1.0));
         let lowered = network.now + change;
         network.plan(lowered, 0, Change::Priority(60));
-        let mut gave_way = None;
+        let mut handed_over = None;
         network.run(lowered + seconds(10.0), |network| {
-            assert!(network.nodes.iter().any(|node| node.holds), "seed {seed}: nobody holds the addresses");
-            if gave_way.is_none() && !network.nodes[0].is_active() {
-                gave_way = Some(network.now.since(lowered));
+            assert!(network.nodes.iter().any(|node| node.holds), "seed {seed}: no router holds the addresses");
+            if handed_over.is_none() && !network.nodes[0].is_active() {
+                handed_over = Some(network.now.since(lowered));
             }
         });
-        let gave_way = gave_way.expect("it gave way");
+        let handed_over = handed_over.expect("it handed over");
         // The skew of priority 80 is 0.6875 s; the frames take up to 30 ms each.
-        assert!((seconds(0.687)..seconds(0.75)).contains(&gave_way), "seed {seed}: {gave_way:?}");
+        assert!((seconds(0.687)..seconds(0.75)).contains(&handed_over), "seed {seed}: {handed_over:?}");
         assert!(network.nodes[1].is_active(), "seed {seed}");
     }
 }
 
-/// The worst network for it: the frame of priority 0 is lost to a peer that does not preempt.
+/// The worst case: the advertisement of priority 0 does not reach a peer that does not preempt.
 #[test]
-fn a_lost_resignation_is_made_up_for_by_the_next_election() {
+fn next_election_makes_up_for_a_lost_resignation() {
     let mut network = Network::new(Random::new(1));
     network.add(IpAddr::from([192, 0, 2, 101]), config(100), true);
     let patient = Config { priority: Priority::new(80), preempt: false, ..config(100) };
@@ -205,7 +206,7 @@ fn a_lost_resignation_is_made_up_for_by_the_next_election() {
 }
 
 #[test]
-fn row_73_of_three_backups_only_the_best_stands_in() {
+fn row_73_only_the_best_of_three_backups_takes_over() {
     for seed in 0..50 {
         let mut network = Network::new(Random::new(seed));
         for (last, priority) in [(10, 100), (11, 150), (12, 200), (13, 254)] {
@@ -223,7 +224,7 @@ fn row_73_of_three_backups_only_the_best_stands_in() {
 }
 
 #[test]
-fn row_75_a_router_that_was_frozen_while_active_comes_back_without_a_word() {
+fn row_75_router_frozen_while_active_returns_silently() {
     for seed in 0..50 {
         let mut network = Network::new(Random::new(seed));
         let worse = Config { priority: Priority::new(80), ..config(100) };
@@ -234,7 +235,7 @@ fn row_75_a_router_that_was_frozen_while_active_comes_back_without_a_word() {
         network.plan(network.now, 0, Change::Freeze(seconds(10.0)));
         network.run(network.now + seconds(9.9), |_| ());
         assert!(network.nodes[1].is_active(), "seed {seed}");
-        // Its peer goes on undisturbed for the down interval that the thawed one listens.
+        // Its peer stays active, undisturbed, while the thawed router listens for a down interval.
         network.run(network.now + seconds(3.5), |network| assert!(network.nodes[1].is_active(), "seed {seed}"));
         assert!(!network.nodes[0].is_active(), "seed {seed}");
         network.run(network.now + seconds(1.0), |_| ());
@@ -243,7 +244,7 @@ fn row_75_a_router_that_was_frozen_while_active_comes_back_without_a_word() {
 }
 
 #[test]
-fn row_80_of_two_equals_that_start_together_the_higher_address_is_active() {
+fn row_80_higher_address_wins_between_equals_that_start_together() {
     for seed in 0..50 {
         let mut network = Network::new(Random::new(seed));
         for last in [10, 9] {

@@ -1,7 +1,5 @@
 //! Routers on one segment that delays and loses packets, with a clock that jumps from event to event.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -10,6 +8,7 @@ use vouchd_vrrp::{Action, Config, Health, Input, Instant, Link, Packet, Router, 
 
 use super::random::Random;
 use super::rfc::RfcRouter;
+use super::schedule::{Schedule, Step};
 use crate::bench::GROUP;
 
 pub enum Kind {
@@ -22,19 +21,21 @@ pub struct Node {
     pub config: Config,
     pub kind: Kind,
     pub healthy: bool,
-    /// The addresses are in its kernel.
+    /// Its kernel has the addresses.
     pub holds: bool,
-    /// The highest priority that it had since it became active.
+    /// The highest priority since it became active.
     peak: u8,
     frozen_until: Instant,
 }
 
-/// What the checks of a node do.
+/// What happens to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Change {
+    /// Its checks give it this priority.
     Priority(u8),
+    /// A check reports a hard fault.
     Fault,
-    /// The process is stopped for so long.
+    /// The process is stopped for this long.
     Freeze(Duration),
 }
 
@@ -50,11 +51,7 @@ pub struct Network {
     pub random: Random,
     pub loss_percent: u64,
     pub longest_delay: Duration,
-    /// By time, then by order of creation.
-    queue: BinaryHeap<Reverse<(Instant, u64, usize, Happening)>>,
-    created: u64,
-    /// When the last packet from one node to another arrives: a segment delays, but keeps the order.
-    last_arrival: BTreeMap<(usize, usize), Instant>,
+    schedule: Schedule<Happening>,
     pub removals: u32,
 }
 
@@ -66,9 +63,7 @@ impl Network {
             random,
             loss_percent: 0,
             longest_delay: Duration::from_millis(30),
-            queue: BinaryHeap::new(),
-            created: 0,
-            last_arrival: BTreeMap::new(),
+            schedule: Schedule::new(),
             removals: 0,
         }
     }
@@ -88,47 +83,27 @@ impl Network {
     }
 
     pub fn plan(&mut self, at: Instant, node: usize, change: Change) {
-        self.push(at, node, Happening::Change(change));
+        self.schedule.push(at, node, Happening::Change(change));
     }
 
-    fn push(&mut self, at: Instant, node: usize, happening: Happening) {
-        self.created += 1;
-        self.queue.push(Reverse((at, self.created, node, happening)));
-    }
-
-    /// Until `end`, calling `watch` after everything that happened.
+    /// Runs until `end`, calling `watch` after every step.
     pub fn run(&mut self, end: Instant, mut watch: impl FnMut(&Self)) {
-        loop {
-            self.put_off_what_waits_for_the_frozen();
-            let arrival = self.queue.peek().map(|Reverse((at, ..))| *at);
-            let timer = (0..self.nodes.len()).filter_map(|node| Some((self.deadline(node)?, node))).min();
-            // What has arrived is taken before a timer of the same moment.
-            match (arrival, timer) {
-                (Some(at), timer) if at <= end && timer.is_none_or(|(due, _)| at <= due) => {
-                    let Some(Reverse((_, _, node, happening))) = self.queue.pop() else { break };
-                    self.happen(at, node, happening);
+        while let Some(step) = self.next_step(end) {
+            match step {
+                Step::Event { at, node, event } => self.happen(at, node, event),
+                Step::Timer { at, node } => {
+                    self.now = self.now.max(at);
+                    self.fire_timer(node);
                 }
-                (_, Some((due, node))) if due <= end => {
-                    self.now = self.now.max(due);
-                    self.time(node);
-                }
-                _ => break,
             }
             watch(self);
         }
         self.now = end;
     }
 
-    /// What reaches a frozen node waits in its sockets, in order, until it runs again.
-    fn put_off_what_waits_for_the_frozen(&mut self) {
-        while let Some(Reverse((at, _, node, _))) = self.queue.peek() {
-            let awake = self.nodes[*node].frozen_until;
-            if *at >= awake {
-                return;
-            }
-            let Some(Reverse((_, created, node, happening))) = self.queue.pop() else { return };
-            self.queue.push(Reverse((awake, created, node, happening)));
-        }
+    fn next_step(&mut self, end: Instant) -> Option<Step<Happening>> {
+        let timer = (0..self.nodes.len()).filter_map(|node| Some((self.deadline(node)?, node))).min();
+        self.schedule.next(end, timer, |node, _| Some(self.nodes[node].frozen_until))
     }
 
     fn happen(&mut self, at: Instant, node: usize, happening: Happening) {
@@ -148,13 +123,13 @@ impl Network {
         deadline.map(|deadline| deadline.max(node.frozen_until))
     }
 
-    fn time(&mut self, node: usize) {
+    fn fire_timer(&mut self, node: usize) {
         let now = self.now;
         match &mut self.nodes[node].kind {
             Kind::Ours(_) => self.give(node, Input::Timer),
             Kind::Rfc(router) => {
                 let sent = router.timer(now);
-                self.send_plain(node, &sent);
+                self.send_priorities(node, &sent);
             }
         }
     }
@@ -169,7 +144,7 @@ impl Network {
             Kind::Rfc(router) => {
                 let heard = parse(payload, source, GROUP).expect("a good packet").advertisement;
                 let sent = router.hear(now, source, heard.priority, heard.interval);
-                self.send_plain(node, &sent);
+                self.send_priorities(node, &sent);
             }
         }
     }
@@ -201,7 +176,7 @@ impl Network {
             }
             (Kind::Rfc(router), _) => {
                 let sent = router.fault();
-                self.send_plain(node, &sent);
+                self.send_priorities(node, &sent);
             }
         }
     }
@@ -210,7 +185,7 @@ impl Network {
         let now = self.now;
         let Kind::Ours(router) = &mut self.nodes[node].kind else { return };
         let mut actions = router.handle(now, input);
-        if router.is_trying() {
+        if router.is_in_trial() {
             actions.extend(router.handle(now, Input::AddressesInstalled));
         }
         for action in actions {
@@ -230,7 +205,7 @@ impl Network {
         assert_eq!(node.holds, node.is_active(), "exactly the active router holds the addresses");
     }
 
-    fn send_plain(&mut self, node: usize, priorities: &[u8]) {
+    fn send_priorities(&mut self, node: usize, priorities: &[u8]) {
         self.note(node);
         self.nodes[node].holds = self.nodes[node].is_active();
         let config = self.nodes[node].config.clone();
@@ -255,10 +230,8 @@ impl Network {
                 continue;
             }
             let delay = self.random.duration(Duration::ZERO, self.longest_delay);
-            let last = self.last_arrival.entry((from, to)).or_default();
-            let arrival = (self.now + delay).max(*last);
-            *last = arrival;
-            self.push(arrival, to, Happening::Packet { source, payload: payload.clone() });
+            let packet = Happening::Packet { source, payload: payload.clone() };
+            self.schedule.push_frame(self.now + delay, from, to, packet);
         }
     }
 
@@ -283,7 +256,7 @@ impl Node {
         }
     }
 
-    /// One of ours whose checks lowered its priority while it was active.
+    /// Whether it is one of ours whose checks lowered its priority while it was active.
     pub fn yields(&self) -> bool {
         match &self.kind {
             Kind::Ours(_) => self.is_active() && self.priority() < self.peak,

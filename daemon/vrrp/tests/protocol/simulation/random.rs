@@ -1,4 +1,4 @@
-//! A small random number generator whose whole state is its seed, so that a failing run can be run again.
+//! A small random number generator whose only state is its seed, so that a failing run can be repeated.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// From `low` to `high`, both possible.
+    /// A number from `low` to `high`, inclusive.
     pub fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.next() % (high - low + 1)
     }

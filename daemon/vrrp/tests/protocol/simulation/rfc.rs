@@ -1,5 +1,5 @@
-//! A plain VRRP router, written from the RFC's tables and keepalived's habits and sharing nothing with our own but the
-//! packet codec: what the simulation's routers have to live with.
+//! A plain VRRP router, written from the RFC's tables and keepalived's behaviour. It shares only the packet codec with ours,
+//! and is the foreign peer of the simulation.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -68,13 +68,13 @@ impl RfcRouter {
         self.timer = now + if self.priority == 255 { Duration::from_micros(1) } else { self.down() };
     }
 
-    /// The priorities to advertise.
+    /// Returns the priorities to advertise.
     pub fn fault(&mut self) -> Vec<u8> {
         let was = std::mem::replace(&mut self.state, State::Fault);
         if was == State::Active { vec![0] } else { vec![] }
     }
 
-    /// Nothing is sent at once: the next advertisement has it.
+    /// Takes effect with the next advertisement; nothing is sent at once.
     pub fn set_priority(&mut self, now: Instant, priority: u8) {
         let before = self.skew();
         self.priority = priority;

@@ -1,26 +1,26 @@
-//! What must hold at every moment of the pair's life, whatever happens.
+//! What must hold at every moment of a soak test, whatever happens.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use vouchd_vrrp::{Action, Event, Instant, State, Why};
+use vouchd_vrrp::{Action, Instant, ProtocolEvent, State, Why};
 
-use super::world::{Cut, DELAY, World};
+use super::world::{Cut, MAX_DELAY, World};
 use crate::bench::seconds;
 
-/// In which there is time for frames to cross, and for the kernel.
+/// Time for frames to cross, and for the kernel.
 const SLACK: Duration = Duration::from_millis(100);
 
-pub struct Watch {
+pub struct Invariants {
     seed: u64,
     start: Instant,
-    /// Since when nothing has been done to the pair, as far as is known.
+    /// When something last happened to the pair.
     calm_since: Instant,
-    /// Who was active at the last look, and since when.
+    /// The active nodes at the last look, and since when they are.
     active: (Vec<usize>, Instant),
-    /// When each kind of event of each node was told last.
-    told: BTreeMap<(usize, String), Instant>,
-    /// The times of the last second's advertisements and announcements of each node.
+    /// When each kind of event of each node was last reported.
+    reported: BTreeMap<(usize, String), Instant>,
+    /// When each node sent its advertisements and announcements of the last second.
     sent: [Vec<Instant>; 2],
     announced: [Vec<Instant>; 2],
     thawed: [Instant; 2],
@@ -28,14 +28,14 @@ pub struct Watch {
     pub counted: BTreeMap<&'static str, u64>,
 }
 
-impl Watch {
+impl Invariants {
     pub fn new(seed: u64, now: Instant) -> Self {
         Self {
             seed,
             start: now,
             calm_since: now,
             active: (Vec::new(), now),
-            told: BTreeMap::new(),
+            reported: BTreeMap::new(),
             sent: [Vec::new(), Vec::new()],
             announced: [Vec::new(), Vec::new()],
             thawed: [now; 2],
@@ -44,7 +44,7 @@ impl Watch {
         }
     }
 
-    /// Something was done to the pair.
+    /// Notes that something happened to the pair.
     pub fn disturb(&mut self, now: Instant, what: &'static str) {
         self.calm_since = now;
         *self.counted.entry(what).or_default() += 1;
@@ -54,7 +54,7 @@ impl Watch {
         self.thawed[node] = at;
     }
 
-    /// What was sent until now, perhaps at another interval, does not count.
+    /// Forgets what was sent until now, perhaps at another interval.
     pub fn reloaded(&mut self) {
         self.sent.iter_mut().for_each(Vec::clear);
     }
@@ -63,56 +63,57 @@ impl Watch {
         panic!("seed {}, after {:?}: {why}", self.seed, now.since(self.start))
     }
 
-    /// A lease ends only if its router does not keep advertising.
+    /// Checks that a lease ends only if its router stopped advertising.
     pub fn lease_ended(world: &World, node: usize) {
         let it = &world.nodes[node];
-        let ran = world.watch.thawed[node] + seconds(0.2) < world.now;
+        let ran = world.invariants.thawed[node] + seconds(0.2) < world.now;
         if it.is_active() && ran {
-            world.watch.fail(world.now, &format!("node {node} advertises, and the lease of an address ended"));
+            world.invariants.fail(world.now, &format!("node {node} advertises, and the lease of an address ended"));
         }
     }
 
-    /// Only who can hold the addresses becomes active.
+    /// Checks that only a router that can hold the addresses becomes active.
     pub fn became_active(world: &World, node: usize) {
         let it = &world.nodes[node];
         let held = it.config.addresses.iter().all(|address| it.kernel.contains_key(address));
         if it.refuses && !held {
-            world.watch.fail(world.now, &format!("node {node} became active without its addresses"));
+            world.invariants.fail(world.now, &format!("node {node} became active without its addresses"));
         }
     }
 
-    /// Limits are kept.
+    /// Checks the limits per second.
     pub fn acted(world: &mut World, node: usize, actions: &[Action]) {
         let now = world.now;
         let interval = world.nodes.iter().map(|node| node.config.interval.duration()).min().unwrap_or_default();
-        let watch = &mut world.watch;
+        let invariants = &mut world.invariants;
         for action in actions {
             match action {
-                Action::Send(_) => watch.sent[node].push(now),
-                Action::Announce { .. } => watch.announced[node].push(now),
+                Action::Send(_) => invariants.sent[node].push(now),
+                Action::Announce { .. } => invariants.announced[node].push(now),
                 Action::Event { event, .. } => {
                     let kind = match event {
-                        Event::Transition { from, to, .. } => format!("{from} -> {to}"),
-                        Event::Discarded { rejection, .. } => rejection.reason().name().to_owned(),
+                        ProtocolEvent::Transition { from, to, .. } => format!("{from} -> {to}"),
+                        ProtocolEvent::Discarded { rejection, .. } => rejection.reason().name().to_owned(),
                         other => format!("{:?}", std::mem::discriminant(other)),
                     };
-                    let before = watch.told.insert((node, kind.clone()), now);
+                    let before = invariants.reported.insert((node, kind.clone()), now);
                     if before.is_some_and(|before| now.since(before) < seconds(1.0)) {
-                        watch.fail(now, &format!("node {node} told twice in a second: {kind}"));
+                        invariants.fail(now, &format!("node {node} reported this twice in a second: {kind}"));
                     }
                 }
                 Action::Install { .. } | Action::Remove | Action::Withdraw { .. } => {}
             }
         }
-        for times in [&mut watch.sent[node], &mut watch.announced[node]] {
+        for times in [&mut invariants.sent[node], &mut invariants.announced[node]] {
             times.retain(|time| now.since(*time) < seconds(1.0));
         }
-        // Its own beat and, where somebody resigns all the time, that of the other, whom it makes place for each time; an
-        // answer or last word ten times; and what elections and reloads make of them.
+        // Its own advertisements and, if the other router resigns all the time, those that follow each return; ten answers or
+        // last advertisements; and what elections and reloads add.
         let beats = (seconds(1.0).as_nanos() / interval.as_nanos()) as usize;
-        let (sent, announced) = (watch.sent[node].len(), watch.announced[node].len());
+        let (sent, announced) = (invariants.sent[node].len(), invariants.announced[node].len());
         if sent > 2 * beats + 30 || announced > 5 + 4 {
-            watch.fail(now, &format!("node {node} in one second: {sent} advertisements, {announced} announcements"));
+            invariants
+                .fail(now, &format!("node {node} in one second: {sent} advertisements, {announced} announcements"));
         }
     }
 
@@ -121,29 +122,29 @@ impl Watch {
         for (number, node) in world.nodes.iter().enumerate() {
             let (found, expected) = (node.router.priority(), node.expected_priority());
             if !node.fault && found != expected && node.router.state() != State::Initialize {
-                world.watch.fail(now, &format!("node {number} has priority {found} instead of {expected}"));
+                world.invariants.fail(now, &format!("node {number} has priority {found} instead of {expected}"));
             }
         }
         for (number, node) in world.nodes.iter().enumerate() {
-            let stalls = std::mem::replace(&mut world.watch.stalls[number], node.router.counters().stalls);
-            if world.watch.stalls[number] > stalls && now.since(world.watch.thawed[number]) > seconds(10.0) {
-                world.watch.fail(now, &format!("node {number} believes that it stalled"));
+            let stalls = std::mem::replace(&mut world.invariants.stalls[number], node.router.counters().stalls);
+            if world.invariants.stalls[number] > stalls && now.since(world.invariants.thawed[number]) > seconds(10.0) {
+                world.invariants.fail(now, &format!("node {number} reports a stall"));
             }
         }
         let active: Vec<usize> = (0..2).filter(|node| world.nodes[*node].is_active()).collect();
-        if active != world.watch.active.0 {
-            world.watch.active = (active.clone(), now);
+        if active != world.invariants.active.0 {
+            world.invariants.active = (active.clone(), now);
         }
         let frozen = world.nodes.iter().any(|node| node.frozen_until > now);
         if world.cut != Cut::None || world.loss_percent > 0 || frozen {
-            world.watch.calm_since = now;
+            world.invariants.calm_since = now;
             return;
         }
         let interval = world.nodes.iter().map(|node| node.config.interval.duration()).max().unwrap_or_default();
         let bound = interval.max(seconds(1.0)) + SLACK;
-        let (calm, stable) = (now.since(world.watch.calm_since), now.since(world.watch.active.1));
-        if calm > bound && active.len() > 1 && Self::is_one_virtual_router(world) && stable > bound.min(DELAY * 4) {
-            world.watch.fail(now, "two are active an interval after everything was well");
+        let (calm, stable) = (now.since(world.invariants.calm_since), now.since(world.invariants.active.1));
+        if calm > bound && active.len() > 1 && Self::is_one_virtual_router(world) && stable > bound.min(MAX_DELAY * 4) {
+            world.invariants.fail(now, "two nodes are active an interval after all trouble ended");
         }
         if let [one] = active[..]
             && calm > bound
@@ -158,24 +159,24 @@ impl Watch {
         one.config.addresses.iter().any(|address| other.config.addresses.contains(address))
     }
 
-    /// Where the third host sends what is for the virtual addresses.
+    /// Checks that the third host sends packets for the virtual addresses to the active node.
     fn third_host_knows(world: &World, active: usize) {
         for address in &world.nodes[active].config.addresses {
             match world.neighbours.get(address) {
                 Some(node) if *node != active && world.nodes[*node].kernel.contains_key(address) => {
                     let why = format!("node {active} is active, and {node} has and answers for {address}");
-                    world.watch.fail(world.now, &why);
+                    world.invariants.fail(world.now, &why);
                 }
                 Some(node) if *node != active => {
                     let why = format!("node {active} is active, and the third host believes in {node} for {address}");
-                    world.watch.fail(world.now, &why);
+                    world.invariants.fail(world.now, &why);
                 }
                 Some(_) | None => {}
             }
         }
     }
 
-    /// After a while without trouble: one is active, if one can be.
+    /// Checks, after a while without trouble, that one node is active if one can be.
     pub fn settled(world: &World) {
         let able = |node: &super::world::Node| {
             let refused = matches!(node.router.why(), Why::AddressesFailed(_) | Why::Refused(_));
@@ -186,11 +187,11 @@ impl Watch {
         if active.len() > 1 || (able > 0 && active.is_empty()) {
             let states: Vec<_> =
                 world.nodes.iter().map(|node| format!("{} ({})", node.router.state(), node.router.why())).collect();
-            world.watch.fail(world.now, &format!("{} active of {able} that can be: {states:?}", active.len()));
+            world.invariants.fail(world.now, &format!("{} of {able} able nodes are active: {states:?}", active.len()));
         }
         for node in active {
             if !node.config.addresses.iter().all(|address| node.kernel.contains_key(address)) {
-                world.watch.fail(world.now, "the active one does not have its addresses");
+                world.invariants.fail(world.now, "the active node does not have its addresses");
             }
         }
     }

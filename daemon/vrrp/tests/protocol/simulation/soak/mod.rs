@@ -1,7 +1,8 @@
-//! Hours in the life of a pair: partitions, lost frames, floods, reloads, flapping checks, kernels that refuse, stalls. What
-//! must hold is in [`watch`]; a failure names its seed.
+//! Soak tests: hours of a pair with partitions, lost frames, floods, reloads, flapping checks, kernels that refuse, and stalls.
+//! [`invariants`] says what must hold; a failure names its seed.
 
-mod watch;
+mod invariants;
+mod third_host;
 mod world;
 
 use std::net::IpAddr;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use vouchd_vrrp::Config;
 use vouchd_vrrp::wire::{Advertisement, Priority, Version};
 
-use self::watch::Watch;
+use self::invariants::Invariants;
 use self::world::{Cut, World};
 use crate::bench::{VIP, config, interval, millis, seconds, v2};
 
@@ -32,7 +33,7 @@ fn trouble(world: &mut World) {
         1 => cut(world, Cut::OneWay { from: node }),
         2 => {
             world.loss_percent = world.random.between(5, 40);
-            world.watch.disturb(world.now, "loss");
+            world.invariants.disturb(world.now, "loss");
         }
         3 | 4 => flood(world),
         5 => {
@@ -40,10 +41,10 @@ fn trouble(world: &mut World) {
             reload(world, node, "another base", |config, _| config.priority = Priority::new(priority));
         }
         6 if world.nodes[node].config.version == Version::V3 => {
-            // In the middle of an election, too.
+            // Also in the middle of an election.
             if world.random.percent(50) {
                 world.nodes[node].penalty = -(world.random.between(1, 99) as i16);
-                world.watch.disturb(world.now, "a check");
+                world.invariants.disturb(world.now, "a check");
                 world.checks(node);
                 let pause = world.random.duration(Duration::ZERO, millis(300));
                 world.run(pause);
@@ -66,10 +67,10 @@ fn trouble(world: &mut World) {
         }
         10 => flap(world, node),
         11 => {
-            // The other one takes what this one does not.
+            // At most one kernel of the two refuses.
             let refuses = !world.nodes[node].refuses && !world.nodes[other].refuses;
             world.nodes[node].refuses = refuses;
-            world.watch.disturb(world.now, "the kernel refuses, or does not any more");
+            world.invariants.disturb(world.now, "the kernel starts or stops refusing");
             if world.nodes[node].cable {
                 world.cable(node, true);
             }
@@ -77,22 +78,22 @@ fn trouble(world: &mut World) {
         12 => {
             let duration = world.random.duration(millis(50), seconds(8.0));
             world.nodes[node].frozen_until = world.now + duration;
-            world.watch.thaws(node, world.now + duration);
-            world.watch.disturb(world.now, "a stall");
+            world.invariants.thaws(node, world.now + duration);
+            world.invariants.disturb(world.now, "a stall");
         }
         13 => {
             world.nodes[node].busy_until = world.now + world.random.duration(millis(1), millis(700));
-            world.watch.disturb(world.now, "a busy kernel");
+            world.invariants.disturb(world.now, "a busy kernel");
         }
         _ => {
             let plugged = !world.nodes[node].cable;
-            world.watch.disturb(world.now, "a cable");
+            world.invariants.disturb(world.now, "a cable");
             world.cable(node, plugged);
         }
     }
 }
 
-/// Who is stopped takes nothing in.
+/// Waits until a frozen node runs again.
 fn awake(world: &mut World, node: usize) {
     let pause = world.nodes[node].frozen_until.since(world.now);
     world.run(pause);
@@ -100,34 +101,34 @@ fn awake(world: &mut World, node: usize) {
 
 fn cut(world: &mut World, cut: Cut) {
     world.cut = cut;
-    world.watch.disturb(world.now, if matches!(cut, Cut::Split { .. }) { "a partition" } else { "one-way loss" });
+    world.invariants.disturb(world.now, if matches!(cut, Cut::Split { .. }) { "a partition" } else { "one-way loss" });
 }
 
 fn reload(world: &mut World, node: usize, what: &'static str, change: impl FnOnce(&mut Config, Priority)) {
     let mut config = world.nodes[node].config.clone();
     let base = Priority::new(world.random.between(1, 254) as u8);
     change(&mut config, base);
-    world.watch.disturb(world.now, what);
+    world.invariants.disturb(world.now, what);
     world.reload(node, config);
 }
 
-/// A check that can't decide.
+/// A flapping check.
 fn flap(world: &mut World, node: usize) {
     for _ in 0..world.random.between(1, 12) {
         let penalty = [0, -20, -60, -250][world.random.between(0, 3) as usize];
         world.nodes[node].penalty = penalty;
         world.nodes[node].fault = world.random.percent(10);
-        world.watch.disturb(world.now, "a check");
+        world.invariants.disturb(world.now, "a check");
         world.checks(node);
         let pause = world.random.duration(millis(1), millis(700));
         world.run(pause);
     }
     world.nodes[node].fault = false;
-    world.watch.disturb(world.now, "a check");
+    world.invariants.disturb(world.now, "a check");
     world.checks(node);
 }
 
-/// Valid frames and others, of a router that is none.
+/// Valid and other frames of an outsider.
 fn flood(world: &mut World) {
     let kind = world.random.between(0, 4);
     let model = world.nodes[0].config.clone();
@@ -148,17 +149,17 @@ fn flood(world: &mut World) {
             3 => advertisement.addresses = vec![VIP, second_vip((turn % 100) as u8)],
             _ => {}
         }
-        world.watch.disturb(world.now, "a frame of a flood");
+        world.invariants.disturb(world.now, "a frame of a flood");
         world.inject(&advertisement);
         world.run(pause);
     }
 }
 
-/// Everything heals but what was configured, and stays so for a while.
+/// Ends all trouble except what was configured, for a while.
 fn quiet(world: &mut World) {
     world.cut = Cut::None;
     world.loss_percent = 0;
-    world.watch.disturb(world.now, "peace");
+    world.invariants.disturb(world.now, "peace");
     for node in 0..2 {
         awake(world, node);
         if !world.nodes[node].cable {
@@ -168,12 +169,12 @@ fn quiet(world: &mut World) {
     let down = world.nodes.iter().map(|node| node.config.interval.duration() * 4).max().unwrap_or_default();
     world.run(down * 3 + seconds(10.0));
     for _ in 0..5 {
-        Watch::settled(world);
+        Invariants::settled(world);
         world.run(seconds(1.0));
     }
 }
 
-fn live(seed: u64, model: Config, length: Duration) -> World {
+fn soak(seed: u64, model: Config, length: Duration) -> World {
     let second = Config { priority: Priority::new(80), ..model.clone() };
     let mut world = World::new(seed, [model, second]);
     let end = world.now + length;
@@ -182,11 +183,11 @@ fn live(seed: u64, model: Config, length: Duration) -> World {
             trouble(&mut world);
             let pause = world.random.duration(millis(1), seconds(12.0));
             world.run(pause);
-            // Some of it heals in the middle of other trouble.
+            // Some trouble ends in the middle of other trouble.
             if world.random.percent(50) {
                 world.cut = Cut::None;
                 world.loss_percent = 0;
-                world.watch.disturb(world.now, "healed");
+                world.invariants.disturb(world.now, "healed");
             }
         }
         quiet(&mut world);
@@ -195,25 +196,25 @@ fn live(seed: u64, model: Config, length: Duration) -> World {
 }
 
 #[test]
-fn three_hours_with_everything_that_can_happen_break_nothing_in_version_3() {
-    let world = live(9568, config(100), THREE_HOURS);
-    assert!(world.watch.counted.values().all(|count| *count >= 10), "{:?}", world.watch.counted);
+fn version_3_pair_survives_three_hours_of_every_kind_of_trouble() {
+    let world = soak(9568, config(100), THREE_HOURS);
+    assert!(world.invariants.counted.values().all(|count| *count >= 10), "{:?}", world.invariants.counted);
 }
 
 #[test]
-fn three_hours_with_everything_that_can_happen_break_nothing_in_version_2() {
-    live(3768, v2(100), THREE_HOURS);
+fn version_2_pair_survives_three_hours_of_every_kind_of_trouble() {
+    soak(3768, v2(100), THREE_HOURS);
 }
 
 #[test]
-fn shorter_lives_of_other_seeds_break_nothing_either() {
+fn pair_survives_shorter_runs_of_other_seeds() {
     for seed in 0..24 {
         let model = if seed % 3 == 0 { v2(100) } else { Config { preempt: seed % 2 == 0, ..config(100) } };
-        live(seed, model, Duration::from_secs(600));
+        soak(seed, model, Duration::from_secs(600));
     }
 }
 
-/// Gives `node` these addresses, and looks what becomes of the pair: how long nobody or both were active, at the most.
+/// Gives `node` these addresses, and returns the longest time for which none or both of the pair were active.
 fn step(world: &mut World, node: usize, addresses: &[IpAddr]) -> Duration {
     reload(world, node, "a step", |config, _| config.addresses = addresses.to_vec());
     let mut longest = Duration::ZERO;
@@ -229,7 +230,7 @@ fn step(world: &mut World, node: usize, addresses: &[IpAddr]) -> Duration {
 }
 
 #[test]
-fn a_list_of_addresses_is_changed_node_by_node_with_one_active_router_all_the_time() {
+fn addresses_change_node_by_node_with_one_active_router_throughout() {
     let (old, new) = (VIP, second_vip(1));
     for model in [config(100), v2(100), Config { preempt: false, ..config(100) }] {
         for first in 0..2 {
@@ -252,10 +253,10 @@ fn a_list_of_addresses_is_changed_node_by_node_with_one_active_router_all_the_ti
     }
 }
 
-/// Without an address in common they are two virtual routers on the way: each address has one holder, and the last step
-/// makes them one again within an interval.
+/// Without a shared address they are two virtual routers meanwhile: each address has one holder, and the last step makes them
+/// one again within an interval.
 #[test]
-fn addresses_that_are_replaced_at_once_have_one_holder_each_on_the_way() {
+fn addresses_replaced_at_once_have_one_holder_each_meanwhile() {
     for model in [config(100), v2(100)] {
         for first in 0..2 {
             let second = Config { priority: Priority::new(80), ..model.clone() };
@@ -274,9 +275,9 @@ fn addresses_that_are_replaced_at_once_have_one_holder_each_on_the_way() {
     }
 }
 
-/// In version 3 an interval is learned from the active router, whoever changes first.
+/// In version 3 the backup learns the interval from the active router, whichever changes first.
 #[test]
-fn an_interval_is_changed_node_by_node_in_version_3_with_one_active_router_all_the_time() {
+fn version_3_interval_changes_node_by_node_with_one_active_router_throughout() {
     for (from, to) in [(100, 20), (20, 100), (100, 1000), (1000, 10)] {
         for first in 0..2 {
             let model = Config { interval: interval(from), ..config(100) };

@@ -8,7 +8,7 @@ use crate::grants::{Grants, Refusal};
 use crate::model::Check;
 
 /// One thing that a run looks at.
-enum Reach<'a> {
+enum Need<'a> {
     Process(&'a str),
     /// Processes whatever their name, as far as granted: any grant will do.
     SomeProcess,
@@ -24,10 +24,10 @@ enum Reach<'a> {
 }
 
 /// The `allow` line that grants everything that is missing. None if nothing is.
-pub(super) fn missing(check: &Check) -> Option<String> {
+pub(super) fn missing_grants(check: &Check) -> Option<String> {
     let mut granted = check.grants.clone();
-    for reach in wanted(check) {
-        if let Some(refusal) = reach.refusal(&granted) {
+    for need in wanted(check) {
+        if let Some(refusal) = need.refusal(&granted) {
             // What nothing can grant is an error of the run, with a reason of its own.
             granted = *refusal.granted;
         }
@@ -36,43 +36,43 @@ pub(super) fn missing(check: &Check) -> Option<String> {
 }
 
 /// By the plugins that ship. Of another one only URLs are clear: a text with a port or a path in it may be anything.
-fn wanted(check: &Check) -> Vec<Reach<'_>> {
+fn wanted(check: &Check) -> Vec<Need<'_>> {
     let params = Params(&check.params);
     let mut wanted = Vec::new();
     match check.plugin.as_str() {
         "process" => {
             // Without a name, the process may have any.
-            wanted.push(params.one("name").map_or(Reach::SomeProcess, Reach::Process));
-            wanted.extend(params.one("pid_file").map(Reach::File));
+            wanted.push(params.one("name").map_or(Need::SomeProcess, Need::Process));
+            wanted.extend(params.one("pid_file").map(Need::File));
         }
-        "http" => wanted.extend(params.one("url").map(Reach::Http)),
-        "tcp" | "tls" => wanted.extend(params.one("address").map(Reach::Tcp)),
-        "unix" => wanted.extend(params.one("path").map(Reach::Unix)),
-        "systemd" => wanted.push(Reach::Unix(params.one("socket").unwrap_or("/run/dbus/system_bus_socket"))),
+        "http" => wanted.extend(params.one("url").map(Need::Http)),
+        "tcp" | "tls" => wanted.extend(params.one("address").map(Need::Tcp)),
+        "unix" => wanted.extend(params.one("path").map(Need::Unix)),
+        "systemd" => wanted.push(Need::Unix(params.one("socket").unwrap_or("/run/dbus/system_bus_socket"))),
         "dns" => {
-            wanted.extend(params.one("name").map(Reach::Dns));
-            wanted.extend(params.one("server").map(Reach::NameServer));
+            wanted.extend(params.one("name").map(Need::Dns));
+            wanted.extend(params.one("server").map(Need::NameServer));
         }
-        "file" | "disk" => wanted.extend(params.one("path").map(Reach::File)),
+        "file" | "disk" => wanted.extend(params.one("path").map(Need::File)),
         "haproxy" => wanted.push(match params.one("address") {
-            Some(address) => Reach::Tcp(address),
-            None => Reach::Unix(params.one("socket").unwrap_or("/run/haproxy/admin.sock")),
+            Some(address) => Need::Tcp(address),
+            None => Need::Unix(params.one("socket").unwrap_or("/run/haproxy/admin.sock")),
         }),
         "mysql" | "postgresql" | "redis" => {
-            wanted.extend(params.one("address").map(Reach::Tcp));
-            wanted.extend(params.one("socket").map(Reach::Unix));
-            wanted.extend(params.one("password_file").map(Reach::File));
+            wanted.extend(params.one("address").map(Need::Tcp));
+            wanted.extend(params.one("socket").map(Need::Unix));
+            wanted.extend(params.one("password_file").map(Need::File));
         }
         "pressure" => {
             let files =
                 [("cpu", "/proc/pressure/cpu"), ("memory", "/proc/pressure/memory"), ("io", "/proc/pressure/io")];
-            wanted.extend(files.iter().filter(|(name, _)| params.has(name)).map(|(_, file)| Reach::File(file)));
+            wanted.extend(files.iter().filter(|(name, _)| params.has(name)).map(|(_, file)| Need::File(file)));
         }
         "vip" => {}
         _ => {
             let urls = check.params.iter().map(|(_, value)| value.as_str());
             let is_url = |value: &&str| value.starts_with("http://") || value.starts_with("https://");
-            wanted.extend(urls.filter(is_url).map(Reach::Server));
+            wanted.extend(urls.filter(is_url).map(Need::Server));
         }
     }
     wanted
@@ -92,25 +92,25 @@ impl<'a> Params<'a> {
     }
 }
 
-impl Reach<'_> {
+impl Need<'_> {
     fn refusal(&self, granted: &Grants) -> Option<Refusal> {
         match self {
-            Reach::Process(name) => granted.permits_process(name).err(),
-            Reach::SomeProcess => granted.permits_some_process().err(),
-            Reach::Http(url) => granted.permits_http(&Url::parse(url).ok()?).err(),
-            Reach::Server(url) => granted.permits_server(&Url::parse(url).ok()?).err(),
-            Reach::Tcp(address) => {
+            Need::Process(name) => granted.permits_process(name).err(),
+            Need::SomeProcess => granted.permits_some_process().err(),
+            Need::Http(url) => granted.permits_http(&Url::parse(url).ok()?).err(),
+            Need::Server(url) => granted.permits_server(&Url::parse(url).ok()?).err(),
+            Need::Tcp(address) => {
                 let (host, port) = host_and_port(address)?;
                 granted.permits_tcp(host, port).err()
             }
-            Reach::Unix(path) => granted.permits_unix(path).err(),
-            Reach::File(path) => granted.permits_file(path).err(),
-            Reach::NameServer(server) => {
+            Need::Unix(path) => granted.permits_unix(path).err(),
+            Need::File(path) => granted.permits_file(path).err(),
+            Need::NameServer(server) => {
                 let address = |text: &str| Some(SocketAddr::new(text.parse().ok()?, 53));
                 let server: SocketAddr = server.parse().ok().or_else(|| address(server))?;
                 granted.permits_tcp(&server.ip().to_string(), server.port()).err()
             }
-            Reach::Dns(name) => granted.permits_dns(name).err(),
+            Need::Dns(name) => granted.permits_dns(name).err(),
         }
     }
 }

@@ -1,0 +1,102 @@
+//! The way in and out of Initialize (RFC 9568 section 6.4.1): link, health and shutdown decide whether a router takes part.
+
+use vouchd_wire::Priority;
+
+use super::backup::{Awaiting, Backup};
+use super::{Phase, Router};
+use crate::action::{Action, ProtocolEvent};
+use crate::input::{Health, Link};
+use crate::status::{State, Why};
+use crate::time::Instant;
+
+impl Router {
+    pub(super) fn handle_link(&mut self, now: Instant, link: Link, out: &mut Vec<Action>) {
+        let link = match link {
+            Link::Up { source } if !self.config.is_family_of(source) => {
+                Link::Down { reason: format!("{source} is not of the family of the virtual addresses") }
+            }
+            link @ (Link::Up { .. } | Link::Down { .. }) => link,
+        };
+        self.link = Some(link);
+        // Another address on the interface may be why the kernel refused ours, or why it will.
+        self.addresses_proven = false;
+        self.retry = None;
+        self.reconcile(now, out);
+    }
+
+    /// Leaves Initialize once the pause after refused addresses is over.
+    pub(super) fn retry_addresses(&mut self, now: Instant, out: &mut Vec<Action>) {
+        if let Some((_, reason)) = self.retry.take_if(|(at, _)| *at <= now) {
+            self.reconcile(now, out);
+            if self.state() == State::Backup {
+                self.why = Why::Refused(reason);
+            }
+        }
+    }
+
+    /// Brings the state in line with link, health and shutdown.
+    pub(super) fn reconcile(&mut self, now: Instant, out: &mut Vec<Action>) {
+        match (self.state(), self.obstacle()) {
+            (State::Initialize, None) => self.start(now, out),
+            (State::Initialize, Some(why)) => {
+                self.end_trial(out);
+                if why != self.why {
+                    self.why = why.clone();
+                    self.report(now, ProtocolEvent::Held { why }, out);
+                }
+            }
+            // A check that a reload added must not cost a router that takes part its addresses.
+            (State::Backup | State::Active, None | Some(Why::HealthWaiting(_))) => {}
+            (State::Backup | State::Active, Some(why)) => self.enter_initialize(now, why, out),
+        }
+    }
+
+    /// What keeps this router in Initialize; of several reasons the most fundamental.
+    fn obstacle(&self) -> Option<Why> {
+        if self.shut_down {
+            return Some(Why::ShutDown);
+        }
+        match &self.link {
+            None => return Some(Why::Starting),
+            Some(Link::Down { reason }) => return Some(Why::LinkDown(reason.clone())),
+            Some(Link::Up { .. }) => {}
+        }
+        match &self.health {
+            Health::Waiting { reason, .. } => return Some(Why::HealthWaiting(reason.clone())),
+            Health::Fault { reason } => return Some(Why::HealthFault(reason.clone())),
+            Health::Fit { .. } => {}
+        }
+        self.retry.as_ref().map(|(_, reason)| Why::AddressesFailed(reason.clone()))
+    }
+
+    /// RFC 9568 section 6.4.1.
+    fn start(&mut self, now: Instant, out: &mut Vec<Action>) {
+        if self.config.is_owner() {
+            self.take_over(now, out);
+        } else {
+            self.end_trial(out);
+            self.enter_backup(now, Why::Ready, out);
+        }
+    }
+
+    /// Leaves the election. An active router sends priority 0 first, then removes the addresses.
+    fn enter_initialize(&mut self, now: Instant, why: Why, out: &mut Vec<Action>) {
+        match self.phase {
+            Phase::Initialize | Phase::Backup(_) => self.end_trial(out),
+            Phase::Active(_) => {
+                if self.source().is_some() {
+                    self.send(now, Priority::RESIGN, out);
+                }
+                out.push(Action::Remove);
+            }
+        }
+        self.transition(now, Phase::Initialize, why, out);
+    }
+
+    /// Listens for a full down interval, counted from this router's own advertisement interval.
+    pub(super) fn enter_backup(&mut self, now: Instant, why: Why, out: &mut Vec<Action>) {
+        self.learned_interval = None;
+        let down_at = now + self.down_interval();
+        self.transition(now, Phase::Backup(Backup { down_at, awaiting: Awaiting::Silence }), why, out);
+    }
+}

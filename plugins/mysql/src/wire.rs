@@ -1,5 +1,7 @@
 //! The packets of the client/server protocol: taken apart and put together, without a connection.
 
+use vouchd_check_peer::{Malformed, Parsed, Reader};
+
 /// The greeting may be this long; with more it is another protocol.
 pub const MAX_GREETING: u32 = 64 << 10;
 /// A result may have this many columns, as the server has it. How many rows it has is up to the check's
@@ -18,12 +20,6 @@ pub mod can {
 
 /// UTF-8, up to four bytes a character.
 const CHARSET: u8 = 45;
-
-/// A packet that is not what the protocol says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Malformed;
-
-pub type Parsed<T> = Result<T, Malformed>;
 
 /// What the server says first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,57 +55,41 @@ pub enum LoginAnswer {
 /// A row of a result: the columns' names and values.
 pub type Row = Vec<(String, Option<String>)>;
 
-/// Eats a packet from the front.
-struct Eater<'a>(&'a [u8]);
+/// Reads up to a zero byte, or to the end of the packet where there is none.
+fn text<'a>(reader: &mut Reader<'a>) -> &'a [u8] {
+    reader.text().unwrap_or_else(|Malformed| remainder(reader))
+}
 
-impl<'a> Eater<'a> {
-    fn take(&mut self, length: usize) -> Parsed<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(length).ok_or(Malformed)?;
-        self.0 = rest;
-        Ok(taken)
+fn remainder<'a>(reader: &mut Reader<'a>) -> &'a [u8] {
+    let rest = reader.rest();
+    reader.take(rest.len()).unwrap_or_default()
+}
+
+/// Reads a length-encoded integer; `None` is NULL.
+fn length(reader: &mut Reader) -> Parsed<Option<u64>> {
+    match reader.byte()? {
+        0xfb => Ok(None),
+        0xfc => reader.little_endian(2).map(Some),
+        0xfd => reader.little_endian(3).map(Some),
+        0xfe => reader.little_endian(8).map(Some),
+        0xff => Err(Malformed),
+        small => Ok(Some(u64::from(small))),
     }
+}
 
-    fn byte(&mut self) -> Parsed<u8> {
-        Ok(self.take(1)?[0])
-    }
-
-    fn number(&mut self, bytes: usize) -> Parsed<u64> {
-        Ok(self.take(bytes)?.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
-    }
-
-    /// Up to a zero byte, which is left out; or to the end.
-    fn text(&mut self) -> &'a [u8] {
-        let end = self.0.iter().position(|byte| *byte == 0);
-        let text = &self.0[..end.unwrap_or(self.0.len())];
-        self.0 = end.map_or(&[], |end| &self.0[end + 1..]);
-        text
-    }
-
-    /// A number that says its own length; none is NULL.
-    fn length(&mut self) -> Parsed<Option<u64>> {
-        match self.byte()? {
-            0xfb => Ok(None),
-            0xfc => self.number(2).map(Some),
-            0xfd => self.number(3).map(Some),
-            0xfe => self.number(8).map(Some),
-            0xff => Err(Malformed),
-            small => Ok(Some(u64::from(small))),
-        }
-    }
-
-    fn value(&mut self) -> Parsed<Option<&'a [u8]>> {
-        match self.length()? {
-            None => Ok(None),
-            Some(length) => self.take(usize::try_from(length).map_err(|_| Malformed)?).map(Some),
-        }
+/// Reads a length-encoded string; `None` is NULL.
+fn value<'a>(reader: &mut Reader<'a>) -> Parsed<Option<&'a [u8]>> {
+    match length(reader)? {
+        None => Ok(None),
+        Some(length) => reader.take(usize::try_from(length).map_err(|_| Malformed)?).map(Some),
     }
 }
 
 /// Length and number of the packet that this header announces.
 pub fn header(bytes: &[u8]) -> Parsed<(u32, u8)> {
-    let mut eater = Eater(bytes);
-    let length = u32::try_from(eater.number(3)?).map_err(|_| Malformed)?;
-    Ok((length, eater.byte()?))
+    let mut reader = Reader::new(bytes);
+    let length = u32::try_from(reader.little_endian(3)?).map_err(|_| Malformed)?;
+    Ok((length, reader.byte()?))
 }
 
 /// A packet with its header. What the plugin sends is never longer than fits one.
@@ -125,25 +105,26 @@ pub fn greeting(packet: &[u8]) -> Parsed<Result<Greeting, Refusal>> {
     if packet.first() == Some(&0xff) {
         return refusal(packet).map(Err);
     }
-    let mut eater = Eater(packet);
-    if eater.byte()? != 10 {
+    let mut reader = Reader::new(packet);
+    if reader.byte()? != 10 {
         return Err(Malformed);
     }
-    let version = eater.text();
-    eater.take(4)?; // the connection's number
-    let mut challenge = eater.take(8)?.to_vec();
-    eater.take(1)?;
-    let low = eater.number(2)?;
-    eater.take(3)?; // character set, status
-    let high = eater.number(2)?;
-    let length = usize::from(eater.byte()?);
-    eater.take(10)?;
+    let version = text(&mut reader);
+    reader.take(4)?; // the connection's number
+    let mut challenge = reader.take(8)?.to_vec();
+    reader.take(1)?;
+    let low = reader.little_endian(2)?;
+    reader.take(3)?; // character set, status
+    let high = reader.little_endian(2)?;
+    let length = usize::from(reader.byte()?);
+    reader.take(10)?;
     let capabilities = u32::try_from(high << 16 | low).map_err(|_| Malformed)?;
     if capabilities & can::SECURE_CONNECTION != 0 {
-        let rest = eater.take(length.saturating_sub(8).max(13).min(eater.0.len()))?;
+        let rest = reader.take(length.saturating_sub(8).max(13).min(reader.rest().len()))?;
         challenge.extend_from_slice(rest.strip_suffix(&[0]).unwrap_or(rest));
     }
-    let plugin = if capabilities & can::PLUGIN_AUTH == 0 { "mysql_native_password".into() } else { name(eater.text()) };
+    let plugin =
+        if capabilities & can::PLUGIN_AUTH == 0 { "mysql_native_password".into() } else { name(text(&mut reader)) };
     Ok(Ok(Greeting { version: product(version), capabilities, challenge, plugin }))
 }
 
@@ -161,14 +142,14 @@ fn product(version: &[u8]) -> String {
 }
 
 fn refusal(packet: &[u8]) -> Parsed<Refusal> {
-    let mut eater = Eater(packet);
-    eater.take(1)?;
-    let code = u16::try_from(eater.number(2)?).map_err(|_| Malformed)?;
+    let mut reader = Reader::new(packet);
+    reader.take(1)?;
+    let code = u16::try_from(reader.little_endian(2)?).map_err(|_| Malformed)?;
     // A class of five characters is not always there.
-    if eater.0.first() == Some(&b'#') {
-        eater.take(6)?;
+    if reader.rest().first() == Some(&b'#') {
+        reader.take(6)?;
     }
-    Ok(Refusal { code, text: eater.0.to_vec() })
+    Ok(Refusal { code, text: reader.rest().to_vec() })
 }
 
 pub fn login_answer(packet: &[u8]) -> Parsed<LoginAnswer> {
@@ -179,9 +160,9 @@ pub fn login_answer(packet: &[u8]) -> Parsed<LoginAnswer> {
         // Alone it asks for the way of before 2004.
         [0xfe] => Ok(LoginAnswer::Switch { plugin: "mysql_old_password".to_owned(), challenge: Vec::new() }),
         [0xfe, rest @ ..] => {
-            let mut eater = Eater(rest);
-            let plugin = name(eater.text());
-            let challenge = eater.0.strip_suffix(&[0]).unwrap_or(eater.0).to_vec();
+            let mut reader = Reader::new(rest);
+            let plugin = name(text(&mut reader));
+            let challenge = reader.rest().strip_suffix(&[0]).unwrap_or(reader.rest()).to_vec();
             Ok(LoginAnswer::Switch { plugin, challenge })
         }
         _ => Err(Malformed),
@@ -263,18 +244,18 @@ impl Rows {
             return refusal(packet).map(Progress::Refused);
         }
         let is_end = packet.first() == Some(&0xfe) && packet.len() < 9;
-        let mut eater = Eater(packet);
+        let mut reader = Reader::new(packet);
         self.stage = match self.stage {
-            Stage::Count => match eater.length()?.ok_or(Malformed)? {
+            Stage::Count => match length(&mut reader)?.ok_or(Malformed)? {
                 0 => return Ok(Progress::Done(Vec::new())),
                 count if count > MAX_COLUMNS => return Err(Malformed),
                 count => Stage::Columns(count),
             },
             Stage::Columns(left) => {
                 for _ in 0..4 {
-                    eater.value()?; // catalog, schema, table, table
+                    value(&mut reader)?; // catalog, schema, table, table
                 }
-                self.names.push(name(eater.value()?.ok_or(Malformed)?));
+                self.names.push(name(value(&mut reader)?.ok_or(Malformed)?));
                 if left == 1 { Stage::ColumnsEnd } else { Stage::Columns(left - 1) }
             }
             Stage::ColumnsEnd if is_end => Stage::Rows,
@@ -283,7 +264,7 @@ impl Rows {
             Stage::Rows => {
                 let mut row = Row::new();
                 for name in &self.names {
-                    let value = eater.value()?.map(|value| String::from_utf8_lossy(value).into_owned());
+                    let value = value(&mut reader)?.map(|value| String::from_utf8_lossy(value).into_owned());
                     row.push((name.clone(), value));
                 }
                 self.rows.push(row);

@@ -2,12 +2,14 @@
 //! known length. Not a plugin itself.
 
 mod finding;
+mod reader;
 
 use std::time::Duration;
 
 use vouchd_check::{Connection, Context, Error, ProbeError, Report, Result};
 
 pub use finding::{Finding, Lag, only_with_login};
+pub use reader::{Malformed, Parsed, Reader};
 
 /// A password file may be this long.
 const MAX_PASSWORD: u32 = 4096;

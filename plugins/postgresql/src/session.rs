@@ -3,12 +3,12 @@
 use std::time::UNIX_EPOCH;
 
 use vouchd_check::Context;
-use vouchd_check_peer::{Line, Peer, Stop, Talk, quoted};
+use vouchd_check_peer::{Line, Malformed, Parsed, Peer, Stop, Talk, quoted};
 
 use crate::proof::{Answer, Exchange, Keys, MECHANISM, Trouble, md5, nonce};
 use crate::wire::{
-    Auth, HEADER, Malformed, Message, Parsed, Refusal, TLS_ACCEPTED, header, message, password, query, sasl_first,
-    sasl_next, startup, terminate, tls_request,
+    Auth, HEADER, Message, Refusal, TLS_ACCEPTED, header, message, password, query, sasl_first, sasl_next, startup,
+    terminate, tls_request,
 };
 
 /// An answer has at most this many messages.

@@ -78,9 +78,9 @@ impl Bus {
 
     fn message(&mut self, what: &str) -> Talk<Message> {
         let mut data = self.line.exactly(HEAD, what)?;
-        let rest = wire::rest(&data).ok_or_else(|| Stop::fail(format!("no message of D-Bus for {what}")))?;
+        let rest = wire::rest(&data).map_err(|_| Stop::fail(format!("no message of D-Bus for {what}")))?;
         data.extend(self.line.exactly(rest, what)?);
-        Message::parse(&data).ok_or_else(|| Stop::fail(format!("a message that can't be read for {what}")))
+        Message::parse(&data).map_err(|_| Stop::fail(format!("a message that can't be read for {what}")))
     }
 }
 

@@ -81,15 +81,14 @@ vouchd_check::check!(check, Params);
 
 #[cfg(test)]
 mod tests {
-    use vouchd_check::testing::FakeHost;
+    use vouchd_check::testing::{self, FakeHost};
     use vouchd_check::{ProbeError, Verdict};
 
     use super::*;
 
     fn wanted(pairs: &[(&str, &str)]) -> Result<Wanted> {
-        let mut all = vec![("path".to_owned(), "/srv".to_owned())];
-        all.extend(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
-        Wanted::new(&vouchd_check::from_pairs(&all)?)
+        let all = [&[("path", "/srv")], pairs].concat();
+        Wanted::new(&vouchd_check::from_pairs(&testing::pairs(&all))?)
     }
 
     const HALF_FULL: DiskUsage =

@@ -11,7 +11,7 @@ vouchd_check::params! {
         /// What to look up.
         name: String,
         /// Addresses that have to be among the name's.
-        expect: OneOrMany<String>,
+        expect: OneOrMany<IpAddr>,
         /// The name may have no addresses besides the expected ones.
         exact: bool = false,
         /// The name server to ask, an address with or without a port; else those of the host.
@@ -37,12 +37,7 @@ pub fn check(ctx: &Context) -> Result<Report> {
 
 impl Params {
     fn expected(&self) -> Result<BTreeSet<IpAddr>> {
-        let parse = |text: &String| {
-            text.parse().map_err(|_| {
-                Error::new(format!("parameter `expect`: expected an IP address like \"192.0.2.1\", found {text:?}"))
-            })
-        };
-        let expected = self.expect.iter().map(parse).collect::<Result<BTreeSet<_>>>()?;
+        let expected: BTreeSet<_> = self.expect.iter().copied().collect();
         if self.exact && expected.is_empty() {
             return Err(Error::new("parameter `exact`: needs the addresses in `expect`, found none"));
         }
@@ -74,15 +69,14 @@ vouchd_check::check!(check, Params);
 
 #[cfg(test)]
 mod tests {
-    use vouchd_check::testing::FakeHost;
+    use vouchd_check::testing::{self, FakeHost};
     use vouchd_check::{ProbeError, Verdict};
 
     use super::*;
 
     fn params(pairs: &[(&str, &str)]) -> Params {
-        let mut all = vec![("name".to_owned(), "db.example".to_owned())];
-        all.extend(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
-        vouchd_check::from_pairs(&all).unwrap()
+        let all = [&[("name", "db.example")], pairs].concat();
+        vouchd_check::from_pairs(&testing::pairs(&all)).unwrap()
     }
 
     #[test]
@@ -151,7 +145,7 @@ mod tests {
     #[test]
     fn expectations_that_make_no_sense_are_errors() {
         for (pair, expected) in [(("expect", "here"), "`expect`"), (("exact", "true"), "`exact`")] {
-            let error = params(&[pair]).expected().unwrap_err().to_string();
+            let error = FakeHost::new().run(check, &[("name", "db.example"), pair]).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
     }

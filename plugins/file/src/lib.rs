@@ -109,7 +109,7 @@ vouchd_check::check!(check, Params);
 
 #[cfg(test)]
 mod tests {
-    use vouchd_check::testing::FakeHost;
+    use vouchd_check::testing::{self, FakeHost};
     use vouchd_check::{FileKind, ProbeError};
 
     use super::*;
@@ -154,9 +154,8 @@ mod tests {
     }
 
     fn params(pairs: &[(&str, &str)]) -> Params {
-        let mut all = vec![("path".to_owned(), "/f".to_owned())];
-        all.extend(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
-        vouchd_check::from_pairs(&all).unwrap()
+        let all = [&[("path", "/f")], pairs].concat();
+        vouchd_check::from_pairs(&testing::pairs(&all)).unwrap()
     }
 
     #[test]

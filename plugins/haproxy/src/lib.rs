@@ -6,7 +6,7 @@ mod answer;
 use std::time::Duration;
 
 use vouchd_check::{Context, Error, OneOrMany, Report, Result, Verdict};
-use vouchd_check_peer::{Peer, Stop, Talk};
+use vouchd_check_peer::{Finding, Peer, Stop, Talk};
 
 use answer::{Info, Row};
 
@@ -52,12 +52,6 @@ fn ask(ctx: &Context, peer: &Peer, commands: &str) -> Talk<String> {
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
-/// What of a part of HAProxy is told.
-struct Finding {
-    verdict: Verdict,
-    text: String,
-}
-
 impl Params {
     /// `show info`, then the statistics of each frontend, then those of each backend.
     fn commands(&self) -> Result<String> {
@@ -90,7 +84,7 @@ impl Params {
             .ok_or_else(|| Stop::fail(format!("expected HAProxy's statistics, found {:?}", answer::excerpt(answer))))?;
         let mut findings = Vec::new();
         if info.stopping {
-            findings.push(Finding { verdict: Verdict::Fail, text: "is stopping".to_owned() });
+            findings.push(Finding::new(Verdict::Fail, "is stopping".to_owned()));
         }
         for name in &self.frontend {
             findings.push(frontend(name, &rows(name, blocks.next())?));
@@ -103,7 +97,7 @@ impl Params {
             all += servers.len();
             findings.push(self.backend(name, &rows, &servers));
         }
-        let worst = findings.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Pass);
+        let worst = Finding::worst(&findings);
         let texts: Vec<_> = findings.iter().filter(|f| f.verdict == worst).map(|f| f.text.as_str()).collect();
         let found = if texts.is_empty() { "answers".to_owned() } else { texts.join("; ") };
         let mut report = Report::new(worst, format!("HAProxy {}: {found}", info.version));
@@ -119,7 +113,7 @@ impl Params {
 
     fn backend(&self, name: &str, rows: &[Row], servers: &[&Row]) -> Finding {
         if rows.is_empty() {
-            return Finding { verdict: Verdict::Fail, text: format!("no backend {name}") };
+            return Finding::new(Verdict::Fail, format!("no backend {name}"));
         }
         let up = servers.iter().filter(|server| server.is_up()).count();
         let down = servers.iter().filter(|server| !server.is_up()).take(5);
@@ -128,20 +122,20 @@ impl Params {
         let found = format!("{name} has {up} of {} servers up{down}", servers.len());
         let below = |least: u32| u32::try_from(up).is_ok_and(|up| up < least);
         if below(self.servers) {
-            Finding { verdict: Verdict::Fail, text: format!("{found}, expected at least {}", self.servers) }
+            Finding::new(Verdict::Fail, format!("{found}, expected at least {}", self.servers))
         } else if let Some(least) = self.warn_servers.filter(|least| below(*least)) {
-            Finding { verdict: Verdict::Warn, text: format!("{found}, expected at least {least}") }
+            Finding::new(Verdict::Warn, format!("{found}, expected at least {least}"))
         } else {
-            Finding { verdict: Verdict::Pass, text: found }
+            Finding::new(Verdict::Pass, found)
         }
     }
 }
 
 fn frontend(name: &str, rows: &[Row]) -> Finding {
     match rows.iter().find(|row| row.name == "FRONTEND") {
-        None => Finding { verdict: Verdict::Fail, text: format!("no frontend {name}") },
-        Some(row) if row.status == "OPEN" => Finding { verdict: Verdict::Pass, text: format!("{name} is open") },
-        Some(row) => Finding { verdict: Verdict::Fail, text: format!("{name} is {}, expected OPEN", row.status) },
+        None => Finding::new(Verdict::Fail, format!("no frontend {name}")),
+        Some(row) if row.status == "OPEN" => Finding::new(Verdict::Pass, format!("{name} is open")),
+        Some(row) => Finding::new(Verdict::Fail, format!("{name} is {}, expected OPEN", row.status)),
     }
 }
 

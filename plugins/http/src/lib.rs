@@ -41,7 +41,7 @@ vouchd_check::params! {
         /// Keep the connection for the next run.
         reuse: bool = false,
         /// Fetch only while this address is on this host; without it all is well.
-        if_held: Option<String>,
+        if_held: Option<IpAddr>,
         /// For the request; else what is left of the run.
         timeout: Option<Duration>,
     }
@@ -54,8 +54,8 @@ pub fn check(ctx: &Context) -> Result<Report> {
     if params.contains.as_deref() == Some("") {
         return Err(Error::new("parameter `contains`: expected some text, which an empty body does not have"));
     }
-    if let Some(address) = &params.if_held
-        && !is_held(ctx, address)?
+    if let Some(address) = params.if_held
+        && !ctx.addresses()?.iter().any(|held| held.ip == address)
     {
         return Ok(Report::pass(format!("{address} is not on this host, nothing to fetch")));
     }
@@ -93,13 +93,6 @@ pub fn check(ctx: &Context) -> Result<Report> {
         Report::pass(format!("HTTP {status} in {} ms", response.total.as_millis()))
     };
     Ok(report.metric("time", response.total.as_secs_f64(), "s"))
-}
-
-fn is_held(ctx: &Context, address: &str) -> Result<bool> {
-    let wanted: IpAddr = address
-        .parse()
-        .map_err(|_| Error::new(format!("parameter `if_held`: expected an IPv4 or IPv6 address, found {address:?}")))?;
-    Ok(ctx.addresses()?.iter().any(|address| address.ip == wanted))
 }
 
 fn compile(pattern: &str) -> Result<Regex> {

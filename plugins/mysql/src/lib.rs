@@ -1,6 +1,7 @@
 //! The built-in check `mysql`: does a MySQL or MariaDB server serve, in the right role and up to date?
 
 mod auth;
+mod rows;
 mod session;
 mod state;
 mod wire;

@@ -4,9 +4,10 @@ use vouchd_check::Context;
 use vouchd_check_peer::{Line, Malformed, Parsed, Peer, Stop, Talk, quoted};
 
 use crate::auth::{Way, clear};
+use crate::rows::{Progress, Row, Rows};
 use crate::wire::{
-    Greeting, LoginAnswer, MAX_GREETING, Progress, QUIT, Refusal, Row, Rows, can, greeting, header, login,
-    login_answer, packet, query, tls_request,
+    Greeting, LoginAnswer, MAX_GREETING, QUIT, Refusal, can, greeting, header, login, login_answer, packet, query,
+    tls_request,
 };
 
 /// A login takes at most this many packets of the server.

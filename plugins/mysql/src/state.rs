@@ -1,9 +1,9 @@
 //! What a server's answers say about its role, its replication and its part in a Galera cluster.
 
-use vouchd_check::{Error, Result, Verdict};
-use vouchd_check_peer::{Finding, Lag};
+use vouchd_check::{Result, Verdict};
+use vouchd_check_peer::{Finding, Lag, one_of};
 
-use crate::wire::Row;
+use crate::rows::Row;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -12,16 +12,12 @@ pub enum Role {
 }
 
 impl Role {
+    /// Parses the parameter `role`.
+    ///
     /// # Errors
-    /// If it is none of the two.
+    /// If it is another word.
     pub fn parse(text: &str) -> Result<Self> {
-        match text {
-            "writable" => Ok(Role::Writable),
-            "read-only" => Ok(Role::ReadOnly),
-            other => {
-                Err(Error::new(format!("parameter `role`: expected \"writable\" or \"read-only\", found {other:?}")))
-            }
-        }
+        one_of("role", text, &[("writable", Role::Writable), ("read-only", Role::ReadOnly)])
     }
 
     /// From the answer to `SELECT @@global.read_only`; newer servers have more than two values.
@@ -41,12 +37,7 @@ impl Role {
     }
 
     pub fn judge(self, wanted: Option<Role>) -> Finding {
-        match wanted {
-            Some(wanted) if wanted != self => {
-                Finding::new(Verdict::Fail, format!("{}, expected {}", self.text(), wanted.text()))
-            }
-            Some(_) | None => Finding::new(Verdict::Pass, self.text()),
-        }
+        Finding::role(self.text(), wanted.map(Role::text))
     }
 }
 

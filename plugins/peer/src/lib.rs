@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use vouchd_check::{Connection, Context, Error, ProbeError, Report, Result};
 
-pub use finding::{Finding, Lag, only_with_login};
+pub use finding::{Finding, Lag, one_of, only_with_login};
 pub use reader::{Malformed, Parsed, Reader};
 
 /// A password file may be this long.
@@ -111,13 +111,11 @@ impl Peer {
     /// If there is neither.
     pub fn with_tls(mut self, sni: Option<String>, verify: bool) -> Result<Self> {
         let host = match &self.place {
-            Place::Tcp(address) => {
-                address.rsplit_once(':').map(|(host, _)| host.trim_start_matches('[').trim_end_matches(']'))
-            }
+            Place::Tcp(address) => host_of(address),
             Place::Unix(_) => None,
         };
-        let name = sni.or_else(|| host.filter(|host| !host.is_empty()).map(str::to_owned)).ok_or_else(|| {
-            Error::new("parameter `tls`: expected `address` = \"host:port\", or `sni`, for the server's name")
+        let name = sni.or_else(|| host.map(str::to_owned)).ok_or_else(|| {
+            Error::new("parameter `tls` needs the server's name: expected `address` = \"host:port\", or `sni`")
         })?;
         self.tls = Some(Tls { name, verify });
         Ok(self)
@@ -226,6 +224,13 @@ impl Line {
     pub fn is_private(&self) -> bool {
         self.is_private
     }
+}
+
+/// The host in `host:port`, without the brackets of an IPv6 address; `None` if there is no port, or no host before it.
+pub fn host_of(address: &str) -> Option<&str> {
+    let (host, _port) = address.rsplit_once(':')?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    (!host.is_empty()).then_some(host)
 }
 
 /// The first line of a file. A password stands in one of its own, so that it is in no configuration, message or log.

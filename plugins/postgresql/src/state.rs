@@ -1,7 +1,7 @@
 //! What a server's answers say about its role, and how far a standby is behind.
 
-use vouchd_check::{Error, Result, Verdict};
-use vouchd_check_peer::{Finding, Lag};
+use vouchd_check::{Result, Verdict};
+use vouchd_check_peer::{Finding, Lag, one_of};
 
 use crate::session::Row;
 
@@ -15,14 +15,12 @@ pub enum Role {
 pub const ROLE: &str = "SELECT pg_is_in_recovery()";
 
 impl Role {
+    /// Parses the parameter `role`.
+    ///
     /// # Errors
-    /// If it is none of the two.
+    /// If it is another word.
     pub fn parse(text: &str) -> Result<Self> {
-        match text {
-            "primary" => Ok(Role::Primary),
-            "standby" => Ok(Role::Standby),
-            other => Err(Error::new(format!("parameter `role`: expected \"primary\" or \"standby\", found {other:?}"))),
-        }
+        one_of("role", text, &[("primary", Role::Primary), ("standby", Role::Standby)])
     }
 
     /// From the answer to [`ROLE`].
@@ -42,12 +40,7 @@ impl Role {
     }
 
     pub fn judge(self, wanted: Option<Role>) -> Finding {
-        match wanted {
-            Some(wanted) if wanted != self => {
-                Finding::new(Verdict::Fail, format!("{}, expected {}", self.text(), wanted.text()))
-            }
-            Some(_) | None => Finding::new(Verdict::Pass, self.text()),
-        }
+        Finding::role(self.text(), wanted.map(Role::text))
     }
 }
 

@@ -181,13 +181,12 @@ vouchd_check::check!(check, Params);
 
 #[cfg(test)]
 mod tests {
-    use vouchd_check::testing::FakeHost;
+    use vouchd_check::testing::{self, FakeHost};
 
     use super::*;
 
     fn params(pairs: &[(&str, &str)]) -> Result<Params> {
-        let pairs: Vec<_> = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Ok(vouchd_check::from_pairs(&pairs)?)
+        Ok(vouchd_check::from_pairs(&testing::pairs(pairs))?)
     }
 
     /// A host with 4 processors.

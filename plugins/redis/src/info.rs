@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use vouchd_check::{Error, Report};
+use vouchd_check::{Report, Result};
+use vouchd_check_peer::one_of;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -15,12 +16,8 @@ impl Role {
     ///
     /// # Errors
     /// If it is no role.
-    pub fn parse(text: &str) -> Result<Self, Error> {
-        match text {
-            "master" => Ok(Role::Master),
-            "replica" => Ok(Role::Replica),
-            other => Err(Error::new(format!("parameter `role`: expected \"master\" or \"replica\", found {other:?}"))),
-        }
+    pub fn parse(text: &str) -> Result<Self> {
+        one_of("role", text, &[("master", Role::Master), ("replica", Role::Replica)])
     }
 
     pub fn text(self) -> &'static str {

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use vouchd_check::{Certificate, Context, Error, ProbeError, Report, Result};
+use vouchd_check_peer::host_of;
 
 const DAY: f64 = 86_400.0;
 
@@ -49,8 +50,7 @@ impl Params {
         if let Some(name) = &self.sni {
             return Ok(name.clone());
         }
-        let host = self.address.rsplit_once(':').map(|(host, _)| host.trim_start_matches('[').trim_end_matches(']'));
-        host.filter(|host| !host.is_empty()).map(str::to_owned).ok_or_else(|| {
+        host_of(&self.address).map(str::to_owned).ok_or_else(|| {
             Error::new(format!("parameter `address`: expected host:port, IPv6 in brackets, found {:?}", self.address))
         })
     }
@@ -89,13 +89,12 @@ vouchd_check::check!(check, Params);
 #[cfg(test)]
 mod tests {
     use vouchd_check::Verdict;
-    use vouchd_check::testing::{FakeHost, Script};
+    use vouchd_check::testing::{self, FakeHost, Script};
 
     use super::*;
 
     fn params(pairs: &[(&str, &str)]) -> Result<Params> {
-        let pairs: Vec<_> = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Ok(vouchd_check::from_pairs(&pairs)?)
+        Ok(vouchd_check::from_pairs(&testing::pairs(pairs))?)
     }
 
     fn now() -> SystemTime {

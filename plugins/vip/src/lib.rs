@@ -7,7 +7,7 @@ use vouchd_check::{Address, Context, Error, OneOrMany, Report, Result};
 vouchd_check::params! {
     struct Params {
         /// One or more; all of them have to be here.
-        address: OneOrMany<String>,
+        address: OneOrMany<IpAddr>,
         /// Only addresses of this link count.
         link: Option<String>,
         /// False: none of the addresses may be here.
@@ -17,29 +17,18 @@ vouchd_check::params! {
 
 pub fn check(ctx: &Context) -> Result<Report> {
     let params: Params = ctx.params()?;
-    let wanted = params.addresses()?;
-    Ok(params.judge(&wanted, &ctx.addresses()?))
+    if params.address.is_empty() {
+        return Err(Error::new("parameter `address`: expected one or more addresses, found none"));
+    }
+    Ok(params.judge(&ctx.addresses()?))
 }
 
 impl Params {
-    fn addresses(&self) -> Result<Vec<IpAddr>> {
-        let parse = |text: &String| {
-            text.parse().map_err(|_| {
-                Error::new(format!("parameter `address`: expected an IP address like \"192.0.2.1\", found {text:?}"))
-            })
-        };
-        let addresses = self.address.iter().map(parse).collect::<Result<Vec<_>>>()?;
-        if addresses.is_empty() {
-            return Err(Error::new("parameter `address`: expected one or more addresses, found none"));
-        }
-        Ok(addresses)
-    }
-
-    fn judge(&self, wanted: &[IpAddr], present: &[Address]) -> Report {
+    fn judge(&self, present: &[Address]) -> Report {
         let counts = |address: &&Address| self.link.as_ref().is_none_or(|link| *link == address.link);
         let holder = |ip: &IpAddr| present.iter().filter(counts).find(|address| address.ip == *ip);
         let (here, absent): (Vec<_>, Vec<_>) =
-            wanted.iter().map(|ip| (ip, holder(ip))).partition(|(_, link)| link.is_some());
+            self.address.iter().map(|ip| (ip, holder(ip))).partition(|(_, link)| link.is_some());
         let absent: Vec<_> = absent.iter().map(|(ip, _)| ip.to_string()).collect();
         let here: Vec<_> =
             here.iter().filter_map(|(ip, holder)| Some(format!("{ip} on {}", holder.as_ref()?.link))).collect();
@@ -59,13 +48,12 @@ vouchd_check::check!(check, Params);
 #[cfg(test)]
 mod tests {
     use vouchd_check::Verdict;
-    use vouchd_check::testing::FakeHost;
+    use vouchd_check::testing::{self, FakeHost};
 
     use super::*;
 
     fn params(pairs: &[(&str, &str)]) -> Params {
-        let pairs: Vec<_> = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        vouchd_check::from_pairs(&pairs).unwrap()
+        vouchd_check::from_pairs(&testing::pairs(pairs)).unwrap()
     }
 
     fn present() -> Vec<Address> {
@@ -105,7 +93,7 @@ mod tests {
         ];
         for (pairs, verdict, message, held) in table {
             let params = params(pairs);
-            let report = params.judge(&params.addresses().unwrap(), &present());
+            let report = params.judge(&present());
             assert_eq!((report.verdict, report.message.as_str()), (verdict, message), "{pairs:?}");
             assert_eq!((report.metrics[0].name.as_str(), report.metrics[0].value), ("held", held), "{pairs:?}");
         }
@@ -121,8 +109,10 @@ mod tests {
     #[test]
     fn what_is_no_address_is_an_error() {
         for text in ["", "web", "192.0.2.1/24", "192.0.2"] {
-            let error = params(&[("address", text)]).addresses().unwrap_err().to_string();
+            let error = FakeHost::new().run(check, &[("address", text)]).unwrap_err().to_string();
             assert!(error.contains("`address`: expected an IP address"), "{error}");
         }
+        let error = FakeHost::new().run(check, &[]).unwrap_err().to_string();
+        assert!(error.contains("`address`: expected one or more addresses"), "{error}");
     }
 }

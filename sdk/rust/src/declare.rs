@@ -4,9 +4,10 @@
 mod json;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use serde::de::{Deserialize, Deserializer};
+use serde::de::{Deserialize, Deserializer, Error as _};
 
 use crate::params;
 
@@ -123,6 +124,15 @@ impl Parameter for Duration {
 
     fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         params::duration(deserializer)
+    }
+}
+
+impl Parameter for IpAddr {
+    const KIND: Kind = Kind::Text;
+
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(|_| D::Error::custom(format!("expected an IP address like \"192.0.2.1\", found {text:?}")))
     }
 }
 
@@ -380,8 +390,7 @@ mod tests {
     }
 
     fn example(pairs: &[(&str, &str)]) -> Result<Example, String> {
-        let pairs: Vec<_> = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        from_pairs(&pairs).map_err(|e| e.to_string())
+        from_pairs(&crate::testing::pairs(pairs)).map_err(|e| e.to_string())
     }
 
     #[test]

@@ -329,8 +329,7 @@ mod tests {
     }
 
     fn params(pairs: &[(&str, &str)]) -> Result<Params, String> {
-        let pairs: Vec<_> = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        from_pairs(&pairs).map_err(|e| e.to_string())
+        from_pairs(&crate::testing::pairs(pairs)).map_err(|e| e.to_string())
     }
 
     #[test]

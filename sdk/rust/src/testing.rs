@@ -162,8 +162,7 @@ impl FakeHost {
     /// # Errors
     /// As the check.
     pub fn run(&self, check: fn(&Context) -> Result<Report>, params: &[(&str, &str)]) -> Result<Report> {
-        let params = params.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        check(&Context::new("test".to_owned(), params, Duration::from_secs(1), self))
+        check(&Context::new("test".to_owned(), pairs(params), Duration::from_secs(1), self))
     }
 
     /// What was logged so far.
@@ -236,6 +235,24 @@ impl Host for FakeHost {
     fn remember(&self, data: &[u8]) {
         *self.memo.borrow_mut() = data.to_vec();
     }
+}
+
+/// Parameters as the daemon passes them, for [`from_pairs`](crate::from_pairs).
+pub fn pairs(params: &[(&str, &str)]) -> Vec<(String, String)> {
+    params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// Random bytes for the tests of a parser: `count` messages of up to 63 bytes, the same ones each time.
+pub fn random_messages(count: usize) -> impl Iterator<Item = Vec<u8>> {
+    let mut state = 1u64;
+    let mut next = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state
+    };
+    (0..count).map(move |_| {
+        let length = next() >> 58;
+        (0..length).map(|_| next().to_be_bytes()[0]).collect()
+    })
 }
 
 /// A peer that says its lines in turn: in the beginning, and after each thing that the check sends.

@@ -148,7 +148,7 @@ async fn a_name_is_judged_by_its_addresses() {
     let Some(plugin) = builtin(&host, "dns") else { return };
     let grants = Grants { dns: DnsGrant::Names(vec!["localhost".parse().unwrap()]), ..Grants::default() };
     let table: [(Params<'_>, Verdict, &str); 2] = [
-        (&[("expect", "127.0.0.1")], Verdict::Pass, "localhost is 127.0.0.1"),
+        (&[("expect", "127.0.0.1")], Verdict::Pass, "localhost resolves to 127.0.0.1"),
         (&[("expect", "192.0.2.77")], Verdict::Fail, "expected 192.0.2.77"),
     ];
     for (params, verdict, message) in table {
@@ -201,10 +201,10 @@ async fn a_certificate_is_judged_by_its_issuer_and_its_end() {
     let mut grants = Grants::default();
     grants.tcp.push("127.0.0.1:*".parse().unwrap());
     let table: [(SocketAddr, Params<'_>, Verdict, &str); 7] = [
-        (lasting, &[], Verdict::Fail, "certificate of www.example.com, valid for "),
+        (lasting, &[], Verdict::Fail, "certificate for www.example.com, valid for "),
         (lasting, &[("verify", "false")], Verdict::Pass, "TLSv1.3"),
         (lasting, &[("verify", "false"), ("fail_days", "9999999")], Verdict::Fail, "expected at least 9999999"),
-        (expired, &[("verify", "false")], Verdict::Warn, "certificate of www.example.com, expired "),
+        (expired, &[("verify", "false")], Verdict::Warn, "certificate for www.example.com, expired "),
         (expired, &[("verify", "false"), ("fail_days", "0")], Verdict::Fail, "expired "),
         (deaf, &[], Verdict::Fail, ": "),
         (closed, &[], Verdict::Fail, "connection refused"),

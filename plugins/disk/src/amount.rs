@@ -1,9 +1,9 @@
-//! How much has to be left: a share (`"10%"`), a size (`"2GiB"`) or a number (`1000`).
+//! How much must be free: a share (`"10%"`), a size (`"2GiB"`) or a number (`1000`).
 
 use vouchd_check::{Error, Report, Verdict};
 
 vouchd_check::params! {
-    /// As the operator wrote them.
+    /// The bounds, as the operator wrote them.
     #[derive(Debug)]
     pub struct Bounds {
         /// Less is a `warn`.
@@ -13,34 +13,34 @@ vouchd_check::params! {
     }
 }
 
-/// What is counted, which decides how a plain number is written.
+/// What is counted. It decides how an absolute amount is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
+pub(crate) enum What {
     Bytes,
     Inodes,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Amount {
-    /// Percent of the whole, 0 to 100.
+pub(crate) enum Amount {
+    /// Percent of the total, 0 to 100.
     Share(f64),
     Count(u64),
 }
 
-/// Less than these is worse than a pass.
+/// The least that must be free for each verdict.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Least {
+pub(crate) struct Least {
     warn: Option<Amount>,
     fail: Option<Amount>,
     what: What,
 }
 
 impl Least {
-    /// `name` is the parameter's.
+    /// Parses the bounds of the parameter `name`.
     ///
     /// # Errors
-    /// If there is nothing given, or it is no amount, or `warn` could never be reached before `fail`.
-    pub fn parse(name: &str, bounds: &Bounds, what: What) -> Result<Self, Error> {
+    /// If there are none, one is not an amount, or `warn` could never apply before `fail`.
+    pub(crate) fn parse(name: &str, bounds: &Bounds, what: What) -> Result<Self, Error> {
         let amount = |key: &str, text: &Option<String>| {
             let parse = |text: &String| {
                 Amount::parse(text, what).ok_or_else(|| {
@@ -73,8 +73,8 @@ impl Least {
         Ok(least)
     }
 
-    /// Judges what is left of a whole. `where_` begins the message.
-    pub fn judge(&self, where_: &str, left: u64, total: u64) -> Report {
+    /// Judges how much is left of a total. The message starts with `where_`.
+    pub(crate) fn judge(&self, where_: &str, left: u64, total: u64) -> Report {
         let share = share(left, total);
         let under = |least: Option<Amount>| {
             least.filter(|least| match least {
@@ -120,12 +120,12 @@ impl Amount {
 
 const UNITS: [(&str, u64); 5] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
 
-/// Percent that is left.
-pub fn share(left: u64, total: u64) -> f64 {
+/// The percentage that is left.
+pub(crate) fn share(left: u64, total: u64) -> f64 {
     if total == 0 { 100.0 } else { left as f64 / total as f64 * 100.0 }
 }
 
-/// In the largest unit of which there is one.
+/// A size in the largest unit that gives at least 1.
 fn size(bytes: u64) -> String {
     let (unit, one) = UNITS.iter().rev().find(|(_, one)| bytes >= *one).unwrap_or(&UNITS[0]);
     let number = bytes as f64 / *one as f64;
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_and_sizes_are_amounts_and_nothing_else_is() {
+    fn only_shares_and_sizes_are_amounts() {
         let table = [
             ("10%", What::Bytes, Some(Amount::Share(10.0))),
             ("0.5 %", What::Inodes, Some(Amount::Share(0.5))),
@@ -175,12 +175,12 @@ mod tests {
             let error = least(warn, fail, What::Bytes).unwrap_err();
             assert!(error.contains(expected), "{error}");
         }
-        // Which of them comes first depends on the file system.
+        // Which of them applies first depends on the size of the file system.
         assert!(least(Some("1%"), Some("1GiB"), What::Bytes).is_ok());
     }
 
     #[test]
-    fn a_bound_itself_is_enough() {
+    fn bound_itself_is_enough() {
         let least = least(Some("20%"), Some("10%"), What::Inodes).unwrap();
         for (left, verdict) in [(20, Verdict::Pass), (19, Verdict::Warn), (10, Verdict::Warn), (9, Verdict::Fail)] {
             assert_eq!(least.judge("/", left, 100).verdict, verdict, "{left}");
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_told_in_the_unit_that_fits() {
+    fn size_is_written_in_the_unit_that_fits() {
         for (bytes, text) in [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (2 << 30, "2 GiB")] {
             assert_eq!(size(bytes), text);
         }

@@ -1,18 +1,18 @@
-//! The built-in check `disk`: is there room on a file system, in bytes and in inodes?
+//! The built-in check `disk`: does a file system have enough room, in bytes and in inodes?
 
 mod amount;
 
-use vouchd_check::{Context, DiskUsage, Error, Report, Result};
+use vouchd_check::{Context, Error, Report, Result, Space};
 
 use amount::{Bounds, Least, What, share};
 
 vouchd_check::params! {
     struct Params {
-        /// Anything on the file system.
+        /// Any path on the file system.
         path: String,
-        /// Room for those without privileges: shares ("10%") or sizes ("2GiB").
+        /// Room for programs without privileges: shares ("10%") or sizes ("2GiB").
         free: Option<Bounds>,
-        /// Files that can still be made: shares ("5%") or numbers.
+        /// Files that can still be created: shares ("5%") or numbers.
         inodes: Option<Bounds>,
     }
 }
@@ -38,15 +38,15 @@ impl Wanted {
         Ok(wanted)
     }
 
-    /// The worse of both.
-    fn judge(&self, path: &str, space: &DiskUsage) -> Result<Report> {
+    /// Judges both; the worse one decides.
+    fn judge(&self, path: &str, space: &Space) -> Result<Report> {
         if space.total == 0 {
             return Err(Error::new(format!(
-                "{path} is on a file system without a size, such as /proc: expected one with"
+                "{path} is on a file system without a size, such as /proc: expected one that stores files"
             )));
         }
         let free = self.free.as_ref().map(|least| least.judge(path, space.available, space.total));
-        // Some file systems, btrfs for one, make inodes as they need them and count none.
+        // Some file systems, such as btrfs, create inodes as needed and count none.
         let counted = self.inodes.as_ref().filter(|_| space.inodes > 0);
         let inodes = counted.map(|least| least.judge(path, space.inodes_available, space.inodes));
         let report = match (free, inodes) {
@@ -68,6 +68,10 @@ impl Wanted {
     }
 }
 
+/// Runs the check once.
+///
+/// # Errors
+/// If a parameter makes no sense, or a probe could not be made.
 pub fn check(ctx: &Context) -> Result<Report> {
     let params: Params = ctx.params()?;
     let wanted = Wanted::new(&params)?;
@@ -91,11 +95,10 @@ mod tests {
         Wanted::new(&vouchd_check::from_pairs(&testing::pairs(&all))?)
     }
 
-    const HALF_FULL: DiskUsage =
-        DiskUsage { total: 100 << 30, available: 50 << 30, inodes: 1000, inodes_available: 10 };
+    const HALF_FULL: Space = Space { total: 100 << 30, available: 50 << 30, inodes: 1000, inodes_available: 10 };
 
     #[test]
-    fn the_worse_of_bytes_and_inodes_decides() {
+    fn worse_of_bytes_and_inodes_decides() {
         type Row = (&'static [(&'static str, &'static str)], Verdict, &'static str);
         let table: [Row; 5] = [
             (&[("free.fail", "10%")], Verdict::Pass, "/srv: 50.0% free (50 GiB)"),
@@ -122,15 +125,15 @@ mod tests {
     }
 
     #[test]
-    fn a_file_system_that_counts_no_inodes_has_enough() {
-        let space = DiskUsage { inodes: 0, inodes_available: 0, ..HALF_FULL };
+    fn file_system_without_inode_limit_passes() {
+        let space = Space { inodes: 0, inodes_available: 0, ..HALF_FULL };
         let report = wanted(&[("inodes.fail", "5%")]).unwrap().judge("/srv", &space).unwrap();
         assert_eq!((report.verdict, report.message.as_str()), (Verdict::Pass, "/srv: inodes are not limited"));
         assert!(!report.metrics.iter().any(|m| m.name == "inodes_share"));
     }
 
     #[test]
-    fn a_refusal_is_an_error_not_a_verdict() {
+    fn denied_probe_is_an_error() {
         let params = [("path", "/srv"), ("free.fail", "5%")];
         let host =
             FakeHost::new().on_space(|path| if path == "/srv" { Ok(HALF_FULL) } else { Err(ProbeError::Timeout) });
@@ -143,7 +146,7 @@ mod tests {
     fn nothing_to_judge_is_an_error() {
         let error = wanted(&[]).err().map(|e| e.to_string()).unwrap_or_default();
         assert!(error.contains("expected `free`, `inodes` or both"), "{error}");
-        let space = DiskUsage { total: 0, available: 0, ..HALF_FULL };
+        let space = Space { total: 0, available: 0, ..HALF_FULL };
         let error = wanted(&[("free.fail", "5%")]).unwrap().judge("/proc", &space).unwrap_err().to_string();
         assert!(error.contains("/proc is on a file system without a size"), "{error}");
     }

@@ -8,19 +8,23 @@ use vouchd_check::{Context, Error, OneOrMany, Report, Result};
 
 vouchd_check::params! {
     struct Params {
-        /// What to look up.
+        /// The name to look up.
         name: String,
-        /// Addresses that have to be among the name's.
+        /// Addresses that the name must resolve to.
         expect: OneOrMany<IpAddr>,
-        /// The name may have no addresses besides the expected ones.
+        /// Whether the name must have no other addresses.
         exact: bool = false,
-        /// The name server to ask, an address with or without a port; else those of the host.
+        /// The name server to ask: an address with or without a port. Default: those of the host.
         server: Option<String>,
-        /// For the answer; else what is left of the run.
+        /// For the answer. Default: what is left of the run.
         timeout: Option<Duration>,
     }
 }
 
+/// Runs the check once.
+///
+/// # Errors
+/// If a parameter makes no sense, or a probe could not be made.
 pub fn check(ctx: &Context) -> Result<Report> {
     let params: Params = ctx.params()?;
     let expected = params.expected()?;
@@ -51,11 +55,11 @@ impl Params {
         let report = if found.is_empty() {
             Report::fail(format!("{name} has no address"))
         } else if !missing.is_empty() {
-            Report::fail(format!("{name} is {}, expected {}", list(&found), list(missing)))
+            Report::fail(format!("{name} resolves to {}, expected {}", list(&found), list(missing)))
         } else if self.exact && found.len() > expected.len() {
-            Report::fail(format!("{name} is {}, expected only {}", list(&found), list(expected)))
+            Report::fail(format!("{name} resolves to {}, expected only {}", list(&found), list(expected)))
         } else {
-            Report::pass(format!("{name} is {}", list(&found)))
+            Report::pass(format!("{name} resolves to {}", list(&found)))
         };
         report.metric("addresses", found.len() as f64, "")
     }
@@ -80,36 +84,41 @@ mod tests {
     }
 
     #[test]
-    fn the_addresses_decide() {
+    fn addresses_decide() {
         type Row = (&'static [(&'static str, &'static str)], &'static [&'static str], Verdict, &'static str);
         let table: [Row; 8] = [
-            (&[], &["192.0.2.1"], Verdict::Pass, "db.example is 192.0.2.1"),
+            (&[], &["192.0.2.1"], Verdict::Pass, "db.example resolves to 192.0.2.1"),
             (&[], &[], Verdict::Fail, "db.example has no address"),
             (
                 &[("expect", "192.0.2.1")],
                 &["192.0.2.2", "192.0.2.1"],
                 Verdict::Pass,
-                "db.example is 192.0.2.1, 192.0.2.2",
+                "db.example resolves to 192.0.2.1, 192.0.2.2",
             ),
-            (&[("expect", "192.0.2.1")], &["192.0.2.2"], Verdict::Fail, "db.example is 192.0.2.2, expected 192.0.2.1"),
+            (
+                &[("expect", "192.0.2.1")],
+                &["192.0.2.2"],
+                Verdict::Fail,
+                "db.example resolves to 192.0.2.2, expected 192.0.2.1",
+            ),
             (
                 &[("expect", "192.0.2.1"), ("expect", "fd00::1")],
                 &["192.0.2.1"],
                 Verdict::Fail,
-                "db.example is 192.0.2.1, expected fd00::1",
+                "db.example resolves to 192.0.2.1, expected fd00::1",
             ),
-            (&[("expect", "FD00:0::1")], &["fd00::1"], Verdict::Pass, "db.example is fd00::1"),
+            (&[("expect", "FD00:0::1")], &["fd00::1"], Verdict::Pass, "db.example resolves to fd00::1"),
             (
                 &[("expect", "192.0.2.1"), ("exact", "true")],
                 &["192.0.2.1", "192.0.2.2"],
                 Verdict::Fail,
-                "db.example is 192.0.2.1, 192.0.2.2, expected only 192.0.2.1",
+                "db.example resolves to 192.0.2.1, 192.0.2.2, expected only 192.0.2.1",
             ),
             (
                 &[("expect", "192.0.2.1"), ("exact", "true")],
                 &["192.0.2.1", "192.0.2.1"],
                 Verdict::Pass,
-                "db.example is 192.0.2.1",
+                "db.example resolves to 192.0.2.1",
             ),
         ];
         for (pairs, found, verdict, message) in table {
@@ -121,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_does_not_resolve_is_a_failure_and_a_refusal_an_error() {
+    fn unresolved_name_fails_and_denied_probe_is_an_error() {
         let host = FakeHost::new().on_resolve(|_| Err(ProbeError::Unresolved));
         let report = host.run(check, &[("name", "db.example")]).unwrap();
         assert_eq!((report.verdict, report.message.as_str()), (Verdict::Fail, "db.example: the name does not resolve"));
@@ -130,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_server_that_is_named_is_what_is_checked() {
+    fn silent_name_server_fails() {
         let host = FakeHost::new().on_resolve(|asked| match asked {
             "db.example@192.0.2.53" => Ok(vec!["192.0.2.1".parse().unwrap()]),
             _ => Err(ProbeError::Timeout),
@@ -143,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn expectations_that_make_no_sense_are_errors() {
+    fn parameters_that_make_no_sense_are_errors() {
         for (pair, expected) in [(("expect", "here"), "`expect`"), (("exact", "true"), "`exact`")] {
             let error = FakeHost::new().run(check, &[("name", "db.example"), pair]).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");

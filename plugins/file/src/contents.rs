@@ -1,16 +1,16 @@
-//! What a file has to contain, and the number it may carry.
+//! The expected contents of a file, and the number it may hold.
 
 use regex_lite::Regex;
 use vouchd_check::{Error, Report};
 
-/// What the priority can change by, as keepalived has it.
+/// The range of the number, as in keepalived.
 const NUMBERS: std::ops::RangeInclusive<i16> = -254..=254;
-/// A number that rules the router out, whatever the priorities.
+/// The number that means: this router must not be active.
 const OUT: i16 = -254;
 
-/// What is wanted of the contents.
+/// What is expected of the contents.
 #[derive(Debug, Default)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     contains: Option<String>,
     matches: Option<Regex>,
     number: bool,
@@ -18,8 +18,8 @@ pub struct Wanted {
 
 impl Wanted {
     /// # Errors
-    /// If `matches` is no regular expression.
-    pub fn new(contains: Option<String>, matches: Option<&str>, number: bool) -> Result<Self, Error> {
+    /// If `matches` is not a regular expression.
+    pub(crate) fn new(contains: Option<String>, matches: Option<&str>, number: bool) -> Result<Self, Error> {
         let compile = |pattern: &str| {
             Regex::new(pattern).map_err(|error| {
                 Error::new(format!("parameter `matches`: {pattern:?} is not a regular expression: {error}"))
@@ -28,16 +28,16 @@ impl Wanted {
         Ok(Wanted { contains, matches: matches.map(compile).transpose()?, number })
     }
 
-    /// Whether the file has to be read.
-    pub fn anything(&self) -> bool {
+    /// Whether the file must be read.
+    pub(crate) fn anything(&self) -> bool {
         self.contains.is_some() || self.matches.is_some() || self.number
     }
 
-    /// `pass` is the report of a file that has what is wanted.
+    /// Judges the contents. `pass` is the report if they are as expected.
     ///
     /// # Errors
-    /// If there has to be a number and there is none.
-    pub fn judge(&self, path: &str, contents: &[u8], pass: Report) -> Result<Report, Error> {
+    /// If the file must hold a number and does not.
+    pub(crate) fn judge(&self, path: &str, contents: &[u8], pass: Report) -> Result<Report, Error> {
         let contents = String::from_utf8_lossy(contents);
         if let Some(text) = self.contains.as_ref().filter(|text| !contents.contains(text.as_str())) {
             return Ok(Report::fail(format!("{path} does not contain {text:?}")));
@@ -50,9 +50,9 @@ impl Wanted {
         }
         let number = number(path, &contents)?;
         if number == OUT {
-            return Ok(Report::fault(format!("{path} says {OUT}: not this router")));
+            return Ok(Report::fault(format!("{path} holds {OUT}: this router must not be active")));
         }
-        Ok(Report::pass(format!("{path} says {number}")).adjust(number))
+        Ok(Report::pass(format!("{path} holds {number}")).adjust(number))
     }
 }
 
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_the_adjustment() {
+    fn number_is_the_adjustment() {
         let wanted = Wanted::new(None, None, true).unwrap();
         for (contents, adjust) in [("-20\n", -20), ("  +7 ", 7), ("0", 0), ("254", 254), ("-253", -253)] {
             let report = judge(&wanted, contents.as_bytes()).unwrap();
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_an_error() {
+    fn other_contents_are_an_error() {
         let wanted = Wanted::new(None, None, true).unwrap();
         for contents in [&b""[..], b"\n", b"-255", b"255", b"1 2", b"ten", b"1.5", b"\xff"] {
             let error = judge(&wanted, contents).unwrap_err();

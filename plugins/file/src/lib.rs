@@ -1,4 +1,5 @@
-//! The built-in check `file`: is a file there, fresh, with the right contents? It may also carry a number for the priority.
+//! The built-in check `file`: does a file exist, is it fresh, and are its contents right? It may also hold a number that changes
+//! the priority.
 
 mod contents;
 
@@ -8,26 +9,26 @@ use vouchd_check::{Context, Error, FileInfo, Report, Result, Verdict};
 
 use contents::Wanted;
 
-/// All of the contents: what is cut, by the check's `limits.probe_bytes`, is an error that the daemon tells.
+/// The whole contents. One that exceeds the check's `limits.probe_bytes` is denied, which is an error.
 const MAX_CONTENTS: u32 = u32::MAX;
 
 vouchd_check::params! {
     struct Params {
-        /// The file.
+        /// Path of the file.
         path: String,
-        /// False: the file has to be absent.
+        /// With false the file must be absent.
         exists: bool = true,
-        /// Without the file all is well.
+        /// Whether the check passes without the file.
         optional: bool = false,
-        /// Modified less long ago than this is a `fail`.
+        /// A younger file is a `fail`.
         min_age: Option<Duration>,
-        /// Modified longer ago than this is a `fail`.
+        /// An older file is a `fail`.
         max_age: Option<Duration>,
-        /// Has to be in the contents.
+        /// Text that the file must contain.
         contains: Option<String>,
-        /// Regular expression that has to match somewhere in the contents.
+        /// Regular expression that must match somewhere in the file.
         matches: Option<String>,
-        /// The contents are a number, by which the priority changes.
+        /// Whether the file holds a number that changes the priority.
         weight: bool = false,
     }
 }
@@ -35,13 +36,13 @@ vouchd_check::params! {
 impl Params {
     fn wanted(&self) -> Result<Wanted> {
         if self.contains.as_deref() == Some("") {
-            return Err(Error::new("parameter `contains`: expected some text, which an empty file does not have"));
+            return Err(Error::new("parameter `contains`: expected some text: an empty one is in every file"));
         }
         let wanted = Wanted::new(self.contains.clone(), self.matches.as_deref(), self.weight)?;
         let ages = self.min_age.is_some() || self.max_age.is_some();
         if !self.exists && (self.optional || ages || wanted.anything()) {
             return Err(Error::new(
-                "parameter `exists`: false wants no file, so nothing else can be wanted of it: expected only `path`",
+                "parameter `exists` = false demands that there is no file: expected no other parameter than `path`",
             ));
         }
         if let (Some(min), Some(max)) = (self.min_age, self.max_age)
@@ -52,7 +53,7 @@ impl Params {
         Ok(wanted)
     }
 
-    /// What the file's being there or not, and its age, say.
+    /// Judges whether the file exists, and its age.
     fn judge(&self, age: Option<Duration>) -> Report {
         let path = &self.path;
         let Some(age) = age else {
@@ -73,6 +74,10 @@ impl Params {
     }
 }
 
+/// Runs the check once.
+///
+/// # Errors
+/// If a parameter makes no sense, or a probe could not be made.
 pub fn check(ctx: &Context) -> Result<Report> {
     let params: Params = ctx.params()?;
     let wanted = params.wanted()?;
@@ -85,7 +90,7 @@ pub fn check(ctx: &Context) -> Result<Report> {
     if report.verdict == Verdict::Pass && wanted.anything() {
         report = match ctx.read(&params.path, MAX_CONTENTS) {
             Ok(Some(contents)) => wanted.judge(&params.path, &contents, report)?,
-            // Gone since.
+            // It has disappeared in the meantime.
             Ok(None) => return Ok(params.judge(None)),
             Err(error) => return error.or_fail(&params.path),
         };
@@ -93,7 +98,7 @@ pub fn check(ctx: &Context) -> Result<Report> {
     Ok(report.metric("age", age.as_secs_f64(), "s").metric("size", size as f64, "B"))
 }
 
-/// `90 s`, `3 h`: rounded down to what matters.
+/// A duration such as `90 s` or `3 h`, rounded down.
 fn text(time: Duration) -> String {
     let s = time.as_secs();
     match s {
@@ -123,14 +128,14 @@ mod tests {
     }
 
     #[test]
-    fn the_contents_are_read_where_they_matter() {
+    fn contents_are_read_only_if_needed() {
         let report = holding("up").run(check, &[("path", "/f"), ("contains", "up")]).unwrap();
         assert_eq!((report.verdict, report.message.as_str()), (Verdict::Pass, "/f was modified 60 s ago"));
         let metrics: Vec<_> = report.metrics.iter().map(|m| (m.name.as_str(), m.value, m.unit.as_str())).collect();
         assert_eq!(metrics, [("age", 60.0, "s"), ("size", 2.0, "B")]);
         let report = holding("-7\n").run(check, &[("path", "/f"), ("weight", "true")]).unwrap();
         assert_eq!((report.verdict, report.adjust), (Verdict::Pass, Some(-7)));
-        // Too old: what it says is of no interest.
+        // It is too old, so its contents do not matter.
         let report = holding("-7\n").run(check, &[("path", "/f"), ("weight", "true"), ("max_age", "5s")]).unwrap();
         assert_eq!((report.verdict, report.adjust), (Verdict::Fail, None));
         let report = holding("").run(check, &[("path", "/g"), ("weight", "true"), ("optional", "true")]).unwrap();
@@ -138,14 +143,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_goes_between_two_looks_is_missing() {
+    fn file_that_disappears_before_reading_is_missing() {
         let host = holding("up").on_read(|_| Ok(None));
         let report = host.run(check, &[("path", "/f"), ("contains", "up")]).unwrap();
         assert_eq!((report.verdict, report.message.as_str()), (Verdict::Fail, "no file /f"));
     }
 
     #[test]
-    fn a_broken_disk_is_a_failure_and_a_refusal_an_error() {
+    fn broken_disk_fails_and_denied_probe_is_an_error() {
         let host = FakeHost::new().on_stat(|_| Err(ProbeError::Other("input/output error".to_owned())));
         let report = host.run(check, &[("path", "/f")]).unwrap();
         assert_eq!((report.verdict, report.message.as_str()), (Verdict::Fail, "/f: input/output error"));
@@ -184,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_that_contradict_each_other_are_errors() {
+    fn contradictory_parameters_are_errors() {
         type Row = (&'static [(&'static str, &'static str)], &'static str);
         let table: [Row; 7] = [
             (&[("contains", "")], "`contains`"),

@@ -1,59 +1,59 @@
-//! What HAProxy's stats socket says: `show info`, and the tables of `show stat`.
+//! The answers of HAProxy's stats socket to `show info` and `show stat`.
 
-/// The answers to the commands of one line: an empty line ends each.
-pub fn blocks(answer: &str) -> impl Iterator<Item = &str> {
-    // What the connection's end cut off is no answer.
+/// The answers to a line of commands. Each ends with an empty line.
+pub(crate) fn blocks(answer: &str) -> impl Iterator<Item = &str> {
+    // An answer that the end of the connection cut off does not count.
     answer.rfind("\n\n").map_or("", |end| &answer[..end]).split("\n\n").map(|block| block.trim_start_matches('\n'))
 }
 
-/// The beginning, for a message.
-pub fn excerpt(text: &str) -> String {
+/// The start of an unexpected answer.
+pub(crate) fn excerpt(text: &str) -> String {
     text.trim().chars().take(60).collect()
 }
 
-/// Of `show info`.
+/// The answer to `show info`.
 #[derive(Debug, PartialEq)]
-pub struct Info {
+pub(crate) struct Info {
     pub version: String,
     pub connections: f64,
     pub stopping: bool,
 }
 
 impl Info {
-    /// None: it is something else.
-    pub fn parse(block: &str) -> Option<Self> {
+    /// `None` if the block is something else.
+    pub(crate) fn parse(block: &str) -> Option<Self> {
         let value = |key: &str| block.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
         value("Name")?;
         let version = value("Version")?.chars().filter(|c| !c.is_control()).take(40).collect();
         let connections = value("CurrConns").and_then(|number| number.parse::<u32>().ok()).unwrap_or(0);
-        // Older versions don't tell.
+        // Older versions do not report it.
         let stopping = value("Stopping").is_some_and(|number| number != "0");
         Some(Info { version, connections: f64::from(connections), stopping })
     }
 }
 
-/// Of `show stat`: a frontend, a backend, or a server.
+/// A row of `show stat`: a frontend, a backend, or a server.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Row {
-    /// `FRONTEND`, `BACKEND`, or the server's.
+pub(crate) struct Row {
+    /// `FRONTEND`, `BACKEND`, or the name of the server.
     pub name: String,
     pub status: String,
 }
 
 impl Row {
-    pub fn is_server(&self) -> bool {
+    pub(crate) fn is_server(&self) -> bool {
         self.name != "FRONTEND" && self.name != "BACKEND"
     }
 
-    /// Takes part in what comes anew. One that is not checked counts; one that is drained or in maintenance doesn't.
-    pub fn is_up(&self) -> bool {
-        // `UP 1/3` is on its way down.
+    /// Whether the server takes new connections. One without a health check does; one that drains or is in maintenance does not.
+    pub(crate) fn is_up(&self) -> bool {
+        // `UP 1/3` is going down.
         self.status == "UP" || self.status.starts_with("UP ") || self.status == "no check"
     }
 }
 
-/// None: it is no such table.
-pub fn rows(block: &str) -> Option<Vec<Row>> {
+/// Parses a table; `None` if the block is something else.
+pub(crate) fn rows(block: &str) -> Option<Vec<Row>> {
     let mut lines = block.lines();
     let titles = cells(lines.next()?.strip_prefix("# ")?);
     let column = |title: &str| titles.iter().position(|found| found == title);
@@ -67,7 +67,7 @@ pub fn rows(block: &str) -> Option<Vec<Row>> {
     lines.filter(|line| !line.is_empty()).map(row).collect()
 }
 
-/// Of a line with commas between. What has a comma in it stands in quotes, with its own quotes doubled.
+/// Splits a line at its commas. A cell with a comma is in quotes, and quotes within it are doubled.
 fn cells(line: &str) -> Vec<String> {
     let mut cells = vec![String::new()];
     let mut quoted = false;
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_is_read_by_its_titles() {
+    fn table_is_read_by_its_titles() {
         let table = "# pxname,svname,desc,status,\nweb,a,\"x,\"\"y\"\"\",UP 1/3,\nweb,BACKEND,,DOWN,\n";
         let row = |name: &str, status: &str| Row { name: name.to_owned(), status: status.to_owned() };
         assert_eq!(rows(table), Some(vec![row("a", "UP 1/3"), row("BACKEND", "DOWN")]));
@@ -101,14 +101,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_table_is_none() {
+    fn other_text_is_no_table() {
         for text in ["", "#", "# pxname,svname\na,b", "No such proxy.", "# svname,status\na", "Unknown command"] {
             assert_eq!(rows(text), None, "{text:?}");
         }
     }
 
     #[test]
-    fn only_what_takes_part_is_up() {
+    fn only_a_server_that_takes_connections_is_up() {
         let up = |status: &str| Row { name: "a".to_owned(), status: status.to_owned() }.is_up();
         for status in ["UP", "UP 1/3", "no check"] {
             assert!(up(status), "{status}");

@@ -1,5 +1,5 @@
-//! The built-in check `haproxy`: does HAProxy run, are its frontends open, and are enough servers of its backends up? Asked by
-//! its stats socket, of which the lowest level is enough.
+//! The built-in check `haproxy`: does HAProxy run, are its frontends open, and are enough servers of its backends up? It asks the
+//! stats socket, whose lowest level is enough.
 
 mod answer;
 
@@ -10,32 +10,36 @@ use vouchd_check_peer::{Finding, Peer, Stop, Talk};
 
 use answer::{Info, Row};
 
-/// Where Debian has it.
+/// The default of Debian's package.
 const SOCKET: &str = "/run/haproxy/admin.sock";
-/// All of it: what is cut, by the check's `limits.probe_bytes`, is an error that the daemon tells.
+/// All of it. One that exceeds the check's `limits.probe_bytes` is denied, which is an error.
 const MAX_ANSWER: u32 = u32::MAX;
 
 vouchd_check::params! {
     struct Params {
-        /// Path of the stats socket; /run/haproxy/admin.sock unless given.
+        /// Path of the stats socket. Default: /run/haproxy/admin.sock.
         socket: Option<String>,
         /// `host:port` of a stats socket over TCP, instead of `socket`.
         address: Option<String>,
-        /// Names of frontends that have to be open.
+        /// Names of frontends that must be open.
         frontend: OneOrMany<String>,
-        /// Names of backends to look at.
+        /// Names of backends to check.
         backend: OneOrMany<String>,
-        /// Fewer servers up in any of the backends is a `fail`.
+        /// Fewer servers up in one of the backends is a `fail`.
         servers: u32 = 1,
-        /// Fewer servers up in any of the backends is a `warn`.
+        /// Fewer servers up in one of the backends is a `warn`.
         warn_servers: Option<u32>,
-        /// Added to the priority for each server of the backends that is not up.
+        /// Change of the priority for each server of the backends that is not up.
         per_down: Option<i16>,
-        /// For the connection, and again for the answer; else what is left of the run.
+        /// For connecting, and for the answer. Default: what is left of the run.
         timeout: Option<Duration>,
     }
 }
 
+/// Runs the check once.
+///
+/// # Errors
+/// If a parameter makes no sense, or a probe could not be made.
 pub fn check(ctx: &Context) -> Result<Report> {
     let params: Params = ctx.params()?;
     let commands = params.commands()?;
@@ -44,7 +48,7 @@ pub fn check(ctx: &Context) -> Result<Report> {
     ask(ctx, &peer, &commands).and_then(|answer| params.judge(&answer)).or_else(|stop| stop.report(peer.text()))
 }
 
-/// One line of commands, and all that comes back.
+/// Sends one line of commands, and receives all answers.
 fn ask(ctx: &Context, peer: &Peer, commands: &str) -> Talk<String> {
     let mut line = peer.connect(ctx)?;
     line.send(commands.as_bytes())?;
@@ -53,13 +57,15 @@ fn ask(ctx: &Context, peer: &Peer, commands: &str) -> Talk<String> {
 }
 
 impl Params {
-    /// `show info`, then the statistics of each frontend, then those of each backend.
+    /// Asks for `show info`, then the statistics of each frontend, then those of each backend.
     fn commands(&self) -> Result<String> {
         let named = [("frontend", &self.frontend), ("backend", &self.backend)];
         for (param, name) in named.iter().flat_map(|(param, names)| names.iter().map(move |name| (param, name))) {
-            // The characters of a name in HAProxy's configuration; others would begin another command.
+            // The characters of a name in HAProxy's configuration. Others could start another command.
             if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:".contains(c)) {
-                return Err(Error::new(format!("parameter `{param}`: expected a name of HAProxy's, found {name:?}")));
+                return Err(Error::new(format!(
+                    "parameter `{param}`: expected a name as in HAProxy's configuration, found {name:?}"
+                )));
             }
         }
         if self.backend.is_empty() && (self.warn_servers.is_some() || self.per_down.is_some()) {
@@ -71,7 +77,7 @@ impl Params {
                 "parameter `warn_servers`: expected at least `servers` = {least}, found {warn}"
             )));
         }
-        // The numbers are kinds of rows: 1 is a frontend's own, 2 a backend's, 4 those of its servers.
+        // The numbers select rows: 1 is the frontend itself, 2 the backend, 4 its servers.
         let frontends = self.frontend.iter().map(|name| format!(";show stat {name} 1 -1"));
         let backends = self.backend.iter().map(|name| format!(";show stat {name} 6 -1"));
         Ok(format!("show info{}\n", frontends.chain(backends).collect::<String>()))
@@ -139,7 +145,7 @@ fn frontend(name: &str, rows: &[Row]) -> Finding {
     }
 }
 
-/// None of them where HAProxy knows no such proxy.
+/// The rows of a proxy; none if HAProxy does not have it.
 fn rows(name: &str, block: Option<&str>) -> Talk<Vec<Row>> {
     let block = block.ok_or_else(|| Stop::fail(format!("the answer ends before {name}")))?;
     if block.trim() == "No such proxy." {

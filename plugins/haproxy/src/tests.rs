@@ -6,7 +6,7 @@ use super::*;
 const INFO: &str = "Name: HAProxy\nVersion: 2.6.12\nCurrConns: 7\nStopping: 0\n\n";
 const WEB: &str = "# pxname,svname,status,\nweb,a,UP,\nweb,b,DOWN,\nweb,c,no check,\nweb,BACKEND,UP,\n\n";
 
-/// The report on an answer to the commands.
+/// Runs the check against an answer to its commands.
 fn report(params: &[(&str, &str)], commands: &'static str, answer: &'static str) -> Result<Report> {
     let host = FakeHost::new().on_connect_unix(move |path| {
         assert_eq!(path, SOCKET);
@@ -16,7 +16,7 @@ fn report(params: &[(&str, &str)], commands: &'static str, answer: &'static str)
 }
 
 #[test]
-fn the_servers_that_are_up_decide() {
+fn number_of_servers_up_decides() {
     const ASKED: &str = "show info;show stat web 6 -1\n";
     type Row = (&'static [(&'static str, &'static str)], Verdict, &'static str, Option<i16>);
     let table: [Row; 5] = [
@@ -42,7 +42,7 @@ fn the_servers_that_are_up_decide() {
 }
 
 #[test]
-fn frontends_have_to_be_open_and_the_worst_is_told() {
+fn frontends_must_be_open_and_worst_findings_are_listed() {
     const ASKED: &str = "show info;show stat www 1 -1;show stat web 6 -1\n";
     let params = [("frontend", "www"), ("backend", "web"), ("servers", "3")];
     for (state, message) in [
@@ -56,7 +56,7 @@ fn frontends_have_to_be_open_and_the_worst_is_told() {
 }
 
 #[test]
-fn what_haproxy_does_not_have_is_a_failure() {
+fn missing_proxy_fails() {
     let answer = format!("{INFO}No such proxy.\n\n# pxname,svname,status,\n\n").leak();
     let params = [("frontend", "www"), ("backend", "web")];
     let found = report(&params, "show info;show stat www 1 -1;show stat web 6 -1\n", answer).unwrap();
@@ -70,7 +70,7 @@ fn what_haproxy_does_not_have_is_a_failure() {
 }
 
 #[test]
-fn an_answer_is_enough_unless_it_stops() {
+fn any_answer_passes_unless_haproxy_is_stopping() {
     let found = report(&[], "show info\n", INFO).unwrap();
     assert_eq!((found.verdict, found.message.as_str()), (Verdict::Pass, "HAProxy 2.6.12: answers"));
     let found = report(&[], "show info\n", "Name: HAProxy\nVersion: 1\nStopping: 1\n\n").unwrap();
@@ -78,7 +78,7 @@ fn an_answer_is_enough_unless_it_stops() {
 }
 
 #[test]
-fn another_service_a_cut_answer_or_none_is_a_failure() {
+fn other_service_cut_answer_or_none_fails() {
     let whole = format!("{INFO}{WEB}");
     for cut in 0..whole.len() {
         let answer: &'static str = whole[..cut].to_owned().leak();
@@ -98,8 +98,8 @@ fn another_service_a_cut_answer_or_none_is_a_failure() {
 fn parameters_that_make_no_sense_are_errors() {
     type Row = (&'static [(&'static str, &'static str)], &'static str);
     let table: [Row; 5] = [
-        (&[("backend", "web;disable server a/b")], "`backend`: expected a name of HAProxy's"),
-        (&[("frontend", "")], "`frontend`: expected a name of HAProxy's"),
+        (&[("backend", "web;disable server a/b")], "`backend`: expected a name as in HAProxy's configuration"),
+        (&[("frontend", "")], "`frontend`: expected a name as in HAProxy's configuration"),
         (&[("per_down", "-5")], "need `backend`"),
         (&[("backend", "a"), ("servers", "3"), ("warn_servers", "2")], "expected at least `servers` = 3, found 2"),
         (&[("socket", "/a"), ("address", "a:1")], "expected only one of them"),

@@ -11,26 +11,26 @@ use vouchd_check::{Context, Error, HttpRequest, OneOrMany, Report, Result};
 
 use status::Accepted;
 
-/// All of the body: what is cut, by the check's `limits.probe_bytes`, is an error that the daemon tells.
+/// The whole body. One that exceeds the check's `limits.probe_bytes` is denied, which is an error.
 const MAX_BODY: u32 = u32::MAX;
 
 vouchd_check::params! {
     struct Params {
-        /// What to fetch, `http://` or `https://`.
+        /// The URL to fetch: `http://` or `https://`.
         url: String,
-        /// Of the request.
+        /// Method of the request.
         method: String = "GET",
-        /// Of the request; a list is the same header several times.
+        /// Headers of the request. A list sends the header several times.
         headers: BTreeMap<String, OneOrMany<String>>,
-        /// Of the request.
+        /// Body of the request.
         body: String = "",
-        /// Codes, classes and ranges that are good; 200 to 399 unless given.
+        /// Accepted codes, classes and ranges. Default: 200 to 399.
         status: OneOrMany<String>,
-        /// Has to be in the body.
+        /// Text that the body must contain.
         contains: Option<String>,
-        /// Regular expression that has to match somewhere in the body.
+        /// Regular expression that must match somewhere in the body.
         matches: Option<String>,
-        /// Whether a bad certificate is a `fail`.
+        /// Whether a certificate that cannot be verified is a `fail`.
         tls_verify: bool = true,
         /// `Host` header.
         host: Option<String>,
@@ -38,21 +38,25 @@ vouchd_check::params! {
         sni: Option<String>,
         /// How many redirects to follow.
         redirects: u8 = 0,
-        /// Keep the connection for the next run.
+        /// Whether to keep the connection for the next run.
         reuse: bool = false,
-        /// Fetch only while this address is on this host; without it all is well.
+        /// Fetch only while this address is on this host; otherwise pass.
         if_held: Option<IpAddr>,
-        /// For the request; else what is left of the run.
+        /// For the request. Default: what is left of the run.
         timeout: Option<Duration>,
     }
 }
 
+/// Runs the check once.
+///
+/// # Errors
+/// If a parameter makes no sense, or a probe could not be made.
 pub fn check(ctx: &Context) -> Result<Report> {
     let params: Params = ctx.params()?;
     let accepted = Accepted::parse(&params.status)?;
     let pattern = params.matches.as_deref().map(compile).transpose()?;
     if params.contains.as_deref() == Some("") {
-        return Err(Error::new("parameter `contains`: expected some text, which an empty body does not have"));
+        return Err(Error::new("parameter `contains`: expected some text: an empty one is in every body"));
     }
     if let Some(address) = params.if_held
         && !ctx.addresses()?.iter().any(|held| held.ip == address)
@@ -71,7 +75,7 @@ pub fn check(ctx: &Context) -> Result<Report> {
         headers,
         body: params.body.into_bytes(),
         timeout: params.timeout,
-        max_body: if params.contains.is_some() || pattern.is_some() { MAX_BODY } else { 0 },
+        max_body_bytes: if params.contains.is_some() || pattern.is_some() { MAX_BODY } else { 0 },
         tls_verify: params.tls_verify,
         sni: params.sni,
         follow_redirects: params.redirects,
@@ -113,7 +117,7 @@ mod tests {
 
     fn answering(status: u16, body: &'static str) -> FakeHost {
         FakeHost::new().on_http(move |request| {
-            let most = usize::try_from(request.max_body).unwrap().min(body.len());
+            let most = usize::try_from(request.max_body_bytes).unwrap().min(body.len());
             Ok(HttpResponse {
                 status,
                 headers: Vec::new(),
@@ -145,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn no_answer_is_a_failure_and_a_refusal_to_probe_an_error() {
+    fn no_answer_fails_and_denied_probe_is_an_error() {
         let host = FakeHost::new().on_http(|_| Err(ProbeError::Timeout));
         let report = host.run(check, &[("url", URL)]).unwrap();
         assert_eq!((report.verdict, report.message.as_str()), (Verdict::Fail, "http://127.0.0.1/: no answer in time"));
@@ -154,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_request_is_what_the_parameters_say() {
+    fn request_follows_the_parameters() {
         let host = FakeHost::new().on_http(|request| {
             let expected = HttpRequest {
                 method: "POST".to_owned(),
@@ -165,7 +169,7 @@ mod tests {
                 ],
                 body: b"ping".to_vec(),
                 timeout: Some(Duration::from_secs(1)),
-                max_body: 0,
+                max_body_bytes: 0,
                 tls_verify: false,
                 sni: Some("www.example.com".to_owned()),
                 follow_redirects: 2,
@@ -190,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_elsewhere_is_nothing_to_fetch_from() {
+    fn address_on_another_host_passes_without_fetching() {
         let fetched = || {
             answering(500, "").on_addresses(|| {
                 Ok(vec![Address { link: "eth0".to_owned(), ip: "192.0.2.1".parse().unwrap(), prefix: 24 }])
@@ -203,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_pattern_or_status_is_an_error() {
+    fn bad_parameters_are_errors() {
         for (name, value) in
             [("matches", "("), ("contains", ""), ("if_held", "here"), ("status", "ok"), ("redirects", "many")]
         {

@@ -1,18 +1,18 @@
-//! Which status codes are good: `200`, `"2xx"`, `"200-299"`, or a list of them.
+//! The accepted status codes: `200`, `"2xx"`, `"200-299"`, or a list of these.
 
 use vouchd_check::Error;
 
-/// The accepted ranges, in the order they were given.
+/// The accepted ranges, in the order of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Accepted {
+pub(crate) struct Accepted {
     ranges: Vec<(u16, u16)>,
     /// As the operator wrote it.
     text: String,
 }
 
 impl Accepted {
-    /// Nothing given accepts 200 to 399.
-    pub fn parse(given: &[String]) -> Result<Self, Error> {
+    /// Parses the parameter `status`. An empty list accepts 200 to 399.
+    pub(crate) fn parse(given: &[String]) -> Result<Self, Error> {
         if given.is_empty() {
             return Ok(Accepted { ranges: vec![(200, 399)], text: "200-399".to_owned() });
         }
@@ -27,11 +27,11 @@ impl Accepted {
         Ok(Accepted { ranges: ranges.collect::<Result<_, _>>()?, text: given.join(" or ") })
     }
 
-    pub fn accepts(&self, status: u16) -> bool {
+    pub(crate) fn accepts(&self, status: u16) -> bool {
         self.ranges.iter().any(|(low, high)| (*low..=*high).contains(&status))
     }
 
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         &self.text
     }
 }
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_an_error() {
+    fn other_text_is_an_error() {
         for text in ["", "20", "2000", "600", "6xx", "xx", "299-200", "200-", "abc", "+20"] {
             assert!(accepted(&[text]).is_err(), "{text:?}");
         }

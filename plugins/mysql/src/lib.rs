@@ -1,4 +1,4 @@
-//! The built-in check `mysql`: does a MySQL or MariaDB server serve, in the right role and up to date?
+//! The built-in check `mysql`: does a MySQL or MariaDB server serve, in the right role, and is a replica up to date?
 
 mod auth;
 mod rows;
@@ -20,28 +20,28 @@ vouchd_check::params! {
         address: Option<String>,
         /// Path of the server's unix socket, instead of `address`.
         socket: Option<String>,
-        /// Logs in; without it the server's greeting is enough.
+        /// Log in as this user. Without it the server's greeting is enough.
         user: Option<String>,
-        /// File with the password, which is its first line.
+        /// File whose first line is the password.
         password_file: Option<String>,
         /// `writable` or `read-only`.
         role: Option<String>,
         /// How far a replica may be behind: `warn`, `fail`.
         lag: Option<Lag>,
-        /// Whether it has to be a synced node of a Galera cluster.
+        /// Whether it must be a synced node of a Galera cluster.
         galera: bool = false,
-        /// Log in under TLS.
+        /// Whether to log in over TLS.
         tls: bool = false,
-        /// Whether a bad certificate is a `fail`.
+        /// Whether a certificate that cannot be verified is a `fail`.
         tls_verify: bool = true,
         /// Server name for TLS.
         sni: Option<String>,
-        /// For the connection, and again for each answer; else what is left of the run.
+        /// For connecting, and for each answer. Default: what is left of the run.
         timeout: Option<Duration>,
     }
 }
 
-/// What is wanted of a server that was logged in to.
+/// What is expected of a server after the login.
 struct Wanted {
     user: String,
     password_file: Option<String>,
@@ -51,7 +51,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// None: nothing but a greeting.
+    /// `None` without a login: the greeting is enough.
     fn new(params: &Params) -> Result<Option<Self>> {
         let role = params.role.as_deref().map(Role::parse).transpose()?;
         let Some(user) = params.user.clone() else {
@@ -68,10 +68,10 @@ impl Wanted {
         Ok(Some(Wanted { user, password_file, role, lag: params.lag, galera: params.galera }))
     }
 
-    /// What the server says of itself, and how far it is behind.
+    /// Asks the server. Returns the findings, and how many seconds it is behind.
     fn ask(&self, session: &mut Session) -> Talk<(Vec<Finding>, Option<u64>)> {
         let rows = session.query("SELECT @@global.read_only")?;
-        let role = Role::of(&rows).ok_or_else(|| Stop::fail("does not say whether it is read-only"))?;
+        let role = Role::of(&rows).ok_or_else(|| Stop::fail("does not report whether it is read-only"))?;
         let mut findings = vec![role.judge(self.role)];
         let mut behind = None;
         if let Some(bounds) = self.lag {
@@ -90,6 +90,10 @@ impl Wanted {
     }
 }
 
+/// Runs the check once.
+///
+/// # Errors
+/// If a parameter makes no sense, or a probe could not be made.
 pub fn check(ctx: &Context) -> Result<Report> {
     let params: Params = ctx.params()?;
     let wanted = Wanted::new(&params)?;

@@ -4,16 +4,15 @@ use vouchd_check_peer::{Malformed, Parsed, Reader};
 
 use crate::wire::{Refusal, length, name, refusal, value};
 
-/// A result may have this many columns, as the server has it. How many rows it has is up to the check's
-/// `limits.probe_bytes`: what it cuts is an error that the daemon tells.
+/// The most columns of a result: the server's own limit. The number of rows is bounded by the check's `limits.probe_bytes`.
 const MAX_COLUMNS: u64 = 4096;
 
-/// A row of a result: the columns' names and values.
-pub type Row = Vec<(String, Option<String>)>;
+/// A row of a result: names and values of its columns.
+pub(crate) type Row = Vec<(String, Option<String>)>;
 
-/// The answer to a query, put together from its packets.
+/// A result that is being received.
 #[derive(Debug, Default)]
-pub struct Rows {
+pub(crate) struct Rows {
     stage: Stage,
     names: Vec<String>,
     rows: Vec<Row>,
@@ -23,15 +22,15 @@ pub struct Rows {
 enum Stage {
     #[default]
     Count,
-    /// This many columns are to come.
+    /// The number of column definitions still to come.
     Columns(u64),
     ColumnsEnd,
     Rows,
 }
 
-/// What a packet of an answer was.
+/// What a packet of a result leads to.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Progress {
+pub(crate) enum Progress {
     Wanting(Rows),
     Done(Vec<Row>),
     Refused(Refusal),
@@ -46,8 +45,8 @@ impl PartialEq for Rows {
 impl Eq for Rows {}
 
 impl Rows {
-    /// Takes the next packet of the answer.
-    pub fn take(mut self, packet: &[u8]) -> Parsed<Progress> {
+    /// Takes the next packet of the result.
+    pub(crate) fn take(mut self, packet: &[u8]) -> Parsed<Progress> {
         if packet.first() == Some(&0xff) {
             return refusal(packet).map(Progress::Refused);
         }
@@ -90,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_result_is_put_together_from_its_packets() {
+    fn result_is_put_together_from_its_packets() {
         let column = |name: &str| {
             let mut packet = b"\x03def\0\0\0".to_vec();
             packet.push(name.len() as u8);
@@ -111,14 +110,14 @@ mod tests {
     }
 
     #[test]
-    fn lengths_may_lie() {
+    fn false_lengths_are_malformed() {
         // A value of nearly 2^64 bytes; 5000 columns; NULL as a count.
         let huge = [&[0xfe][..], &[0xff; 8], b"x"].concat();
         let rows = |stage| Rows { stage, names: vec!["a".to_owned()], rows: Vec::new() };
         assert_eq!(rows(Stage::Rows).take(&huge), Err(Malformed));
         assert_eq!(rows(Stage::Count).take(b"\xfc\x88\x13"), Err(Malformed));
         assert_eq!(rows(Stage::Count).take(b"\xfb"), Err(Malformed));
-        // Of rows there may be any number: how many bytes they have is bounded by the daemon, and said.
+        // The number of rows is not bounded here: the daemon bounds their bytes.
         let mut rows = rows(Stage::Rows);
         for _ in 0..1000 {
             let Ok(Progress::Wanting(more)) = rows.take(b"\x01x") else { panic!("a row more") };

@@ -1,37 +1,37 @@
-//! A conversation with the server: its greeting, the login, queries.
+//! A session with the server: greeting, login, queries.
 
 use vouchd_check::Context;
 use vouchd_check_peer::{Line, Malformed, Parsed, Peer, Stop, Talk, quoted};
 
-use crate::auth::{Way, clear};
+use crate::auth::{Method, clear};
 use crate::rows::{Progress, Row, Rows};
 use crate::wire::{
     Greeting, LoginAnswer, MAX_GREETING, QUIT, Refusal, can, greeting, header, login, login_answer, packet, query,
     tls_request,
 };
 
-/// A login takes at most this many packets of the server.
+/// The most packets of the server during a login.
 const MAX_TURNS: u8 = 6;
 
-/// The server's error numbers that the plugin knows.
+/// Error numbers of the server.
 mod code {
-    /// `Access denied`, in its variants: to the database, to the account, without a password, for the lack of a privilege.
-    pub const DENIED: [u16; 7] = [1044, 1045, 1142, 1227, 1698, 4151, 3118];
+    /// The variants of `Access denied`: to a database, to an account, without a password, for lack of a privilege.
+    pub(super) const DENIED: [u16; 7] = [1044, 1045, 1142, 1227, 1698, 4151, 3118];
     /// No account may log in from this host.
-    pub const HOST_NOT_ALLOWED: u16 = 1130;
-    pub const SYNTAX: u16 = 1064;
+    pub(super) const HOST_NOT_ALLOWED: u16 = 1130;
+    pub(super) const SYNTAX: u16 = 1064;
 }
 
-pub struct Session {
+pub(crate) struct Session {
     line: Line,
-    /// Of the next packet.
+    /// The number of the next packet.
     number: u8,
     greeting: Greeting,
 }
 
 impl Session {
     /// Connects and waits for the greeting.
-    pub fn open(ctx: &Context, peer: &Peer) -> Talk<Self> {
+    pub(crate) fn open(ctx: &Context, peer: &Peer) -> Talk<Self> {
         let mut line = peer.connect(ctx)?;
         let (number, first) = receive(&mut line, MAX_GREETING, "its greeting")?;
         let greeting = parsed(greeting(&first))?.map_err(|refusal| refused(&refusal))?;
@@ -39,12 +39,12 @@ impl Session {
     }
 
     /// `MariaDB 10.11.6`
-    pub fn version(&self) -> &str {
+    pub(crate) fn version(&self) -> &str {
         &self.greeting.version
     }
 
-    /// Logs in, under TLS where the peer wants it.
-    pub fn login(&mut self, peer: &Peer, user: &str, password: &str) -> Talk<()> {
+    /// Logs in, over TLS if the peer has it.
+    pub(crate) fn login(&mut self, peer: &Peer, user: &str, password: &str) -> Talk<()> {
         let mut capabilities =
             can::LONG_PASSWORD | can::LONG_FLAG | can::PROTOCOL_41 | can::SECURE_CONNECTION | can::PLUGIN_AUTH;
         if peer.wants_tls() {
@@ -55,62 +55,62 @@ impl Session {
             self.send(&tls_request(capabilities))?;
             self.line.start_tls()?;
         }
-        // Where the server's own way is unknown, it may name another for this user.
-        let mut way = match Way::named(&self.greeting.plugin) {
-            Some(Way::Clear) | None => Way::Native,
-            Some(way) => way,
+        // If its default method is unknown to us, the server may still name another for this user.
+        let mut method = match Method::named(&self.greeting.plugin) {
+            Some(Method::Clear) | None => Method::Native,
+            Some(method) => method,
         };
-        let proof = way.proof(password, &self.greeting.challenge);
-        self.send(&login(capabilities, user, &proof, way.plugin()))?;
+        let proof = method.proof(password, &self.greeting.challenge);
+        self.send(&login(capabilities, user, &proof, method.plugin()))?;
         for _ in 0..MAX_TURNS {
             match parsed(login_answer(&self.receive("an answer to the login")?))? {
                 LoginAnswer::Welcome => return Ok(()),
                 LoginAnswer::Refused(refusal) => return Err(refused(&refusal)),
                 LoginAnswer::Switch { plugin, challenge } => {
-                    way = Way::named(&plugin).ok_or_else(|| {
+                    method = Method::named(&plugin).ok_or_else(|| {
                         Stop::error(format!(
-                            "wants a login by {:?}, which this check can't: expected a user with mysql_native_password, \
-                             caching_sha2_password or unix_socket",
+                            "asks for authentication by {:?}, which this check does not support: expected a user with \
+                             mysql_native_password, caching_sha2_password or unix_socket",
                             quoted(plugin.as_bytes())
                         ))
                     })?;
-                    if way == Way::Clear {
+                    if method == Method::Clear {
                         self.expect_private()?;
                     }
-                    self.send(&way.proof(password, &challenge))?;
+                    self.send(&method.proof(password, &challenge))?;
                 }
-                // 3: the proof was good, the welcome follows. 4: the server does not remember the password, and wants it.
-                LoginAnswer::More(more) => match (way, more.as_slice()) {
-                    (Way::CachingSha2, [3]) => {}
-                    (Way::CachingSha2, [4]) => {
+                // 3: the proof is right, the welcome follows. 4: the server has not cached the password, and asks for it.
+                LoginAnswer::More(more) => match (method, more.as_slice()) {
+                    (Method::CachingSha2, [3]) => {}
+                    (Method::CachingSha2, [4]) => {
                         self.expect_private()?;
                         self.send(&clear(password))?;
                     }
-                    (Way::CachingSha2 | Way::Native | Way::Clear | Way::Socket, _) => return Err(strange()),
+                    (Method::CachingSha2 | Method::Native | Method::Clear | Method::Socket, _) => return Err(strange()),
                 },
             }
         }
         Err(strange())
     }
 
-    /// A password goes out as it is only to the server itself.
+    /// A password in clear text goes only to the server itself.
     fn expect_private(&self) -> Talk<()> {
         if self.line.is_private() {
             return Ok(());
         }
         Err(Stop::error(
-            "wants the password itself, which nobody else should see: expected a unix socket (`socket`), or `tls = true` with \
-             a certificate that can be verified",
+            "asks for the password in clear text, which nobody else should see: expected a unix socket (`socket`), or \
+             `tls = true` with a certificate that can be verified",
         ))
     }
 
-    /// The rows of an answer.
-    pub fn query(&mut self, sql: &str) -> Talk<Vec<Row>> {
+    /// Runs a query and returns its rows.
+    pub(crate) fn query(&mut self, sql: &str) -> Talk<Vec<Row>> {
         self.ask(sql)?.map_err(|refusal| refused(&refusal))
     }
 
-    /// The same; none where the server does not know such a statement.
-    pub fn query_if_known(&mut self, sql: &str) -> Talk<Option<Vec<Row>>> {
+    /// Like [`query`](Self::query); `None` if the server does not know the statement.
+    pub(crate) fn query_if_known(&mut self, sql: &str) -> Talk<Option<Vec<Row>>> {
         match self.ask(sql)? {
             Ok(rows) => Ok(Some(rows)),
             Err(refusal) if refusal.code == code::SYNTAX => Ok(None),
@@ -131,10 +131,10 @@ impl Session {
         }
     }
 
-    /// Says goodbye, so that the server counts no broken connection.
-    pub fn quit(mut self) {
+    /// Leaves properly, so that the server does not count an aborted connection.
+    pub(crate) fn quit(mut self) {
         self.number = 0;
-        // Whatever comes of it: all is known by now.
+        // An error here changes nothing: the findings are complete.
         let _ = self.send(&QUIT);
     }
 
@@ -151,7 +151,7 @@ impl Session {
     }
 }
 
-/// A packet of at most that many bytes, and its number.
+/// Receives a packet of at most `most` bytes. Returns its number and its body.
 fn receive(line: &mut Line, most: u32, what: &str) -> Talk<(u8, Vec<u8>)> {
     let (length, number) = parsed(header(&line.exactly(4, what)?))?;
     if length > most {
@@ -168,11 +168,11 @@ fn strange() -> Stop {
     Stop::fail("does not speak the MySQL protocol")
 }
 
-/// What keeps this check out is its own trouble; what keeps everybody out is the server's.
+/// A server that rejects only this check is an error of the check; one that rejects everybody fails.
 fn refused(refusal: &Refusal) -> Stop {
     let text = quoted(&refusal.text);
     if code::DENIED.contains(&refusal.code) || refusal.code == code::HOST_NOT_ALLOWED {
-        Stop::error(format!("does not let this check in: {text} ({})", refusal.code))
+        Stop::error(format!("rejects this check: {text} ({})", refusal.code))
     } else {
         Stop::fail(format!("{text} ({})", refusal.code))
     }

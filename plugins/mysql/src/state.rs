@@ -1,4 +1,4 @@
-//! What a server's answers say about its role, its replication and its part in a Galera cluster.
+//! The role, the replication and the Galera state of a server, from its answers.
 
 use vouchd_check::{Result, Verdict};
 use vouchd_check_peer::{Finding, Lag, one_of};
@@ -6,7 +6,7 @@ use vouchd_check_peer::{Finding, Lag, one_of};
 use crate::rows::Row;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     Writable,
     ReadOnly,
 }
@@ -16,12 +16,12 @@ impl Role {
     ///
     /// # Errors
     /// If it is another word.
-    pub fn parse(text: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         one_of("role", text, &[("writable", Role::Writable), ("read-only", Role::ReadOnly)])
     }
 
-    /// From the answer to `SELECT @@global.read_only`; newer servers have more than two values.
-    pub fn of(rows: &[Row]) -> Option<Self> {
+    /// Reads the answer to `SELECT @@global.read_only`. Newer servers have more than two values.
+    pub(crate) fn of(rows: &[Row]) -> Option<Self> {
         let (_, value) = rows.first()?.first()?;
         match value.as_deref()? {
             "0" | "OFF" => Some(Role::Writable),
@@ -29,14 +29,14 @@ impl Role {
         }
     }
 
-    pub fn text(self) -> &'static str {
+    pub(crate) fn text(self) -> &'static str {
         match self {
             Role::Writable => "writable",
             Role::ReadOnly => "read-only",
         }
     }
 
-    pub fn judge(self, wanted: Option<Role>) -> Finding {
+    pub(crate) fn judge(self, wanted: Option<Role>) -> Finding {
         Finding::role(self.text(), wanted.map(Role::text))
     }
 }
@@ -45,13 +45,13 @@ fn value<'a>(row: &'a Row, names: &[&str]) -> Option<&'a str> {
     row.iter().find(|(name, _)| names.contains(&name.as_str())).and_then(|(_, value)| value.as_deref())
 }
 
-/// From the answer to `SHOW REPLICA STATUS`, a row for each source; and how far behind the furthest is.
-pub fn replication(rows: &[Row], role: Role, bounds: Lag) -> (Finding, Option<u64>) {
+/// Judges the answer to `SHOW REPLICA STATUS`, which has a row per source. Also returns how many seconds the slowest is behind.
+pub(crate) fn replication(rows: &[Row], role: Role, bounds: Lag) -> (Finding, Option<u64>) {
     if rows.is_empty() {
-        // A source is never behind. Read-only, it is a replica that has lost its source.
+        // A source is never behind. A read-only server without a source is a replica that has lost it.
         let finding = match role {
-            Role::Writable => Finding::new(Verdict::Pass, "no replica"),
-            Role::ReadOnly => Finding::new(Verdict::Fail, "replicates from nowhere"),
+            Role::Writable => Finding::new(Verdict::Pass, "not a replica"),
+            Role::ReadOnly => Finding::new(Verdict::Fail, "has no replication source"),
         };
         return (finding, None);
     }
@@ -67,7 +67,7 @@ pub fn replication(rows: &[Row], role: Role, bounds: Lag) -> (Finding, Option<u6
     (Finding::new(verdict, format!("{worst} s behind{expected}")), Some(worst))
 }
 
-/// Which of the replica's threads do not run, and why.
+/// Says which of the replica's threads do not run, and why.
 fn stopped(row: &Row) -> String {
     let mut text = "replication has stopped".to_owned();
     let threads = [
@@ -86,19 +86,19 @@ fn stopped(row: &Row) -> String {
     text
 }
 
-/// What to ask a node of a Galera cluster.
-pub const GALERA: &str = "SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_ready', 'wsrep_local_state', \
+/// The query for the state of a Galera node.
+pub(crate) const GALERA: &str = "SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_ready', 'wsrep_local_state', \
                           'wsrep_local_state_comment', 'wsrep_cluster_status', 'wsrep_cluster_size')";
 
-/// From its answer.
-pub fn galera(rows: &[Row]) -> Finding {
+/// Judges the answer to [`GALERA`].
+pub(crate) fn galera(rows: &[Row]) -> Finding {
     let status = |wanted: &str| {
         let row = rows.iter().find(|row| row.first().is_some_and(|(_, name)| name.as_deref() == Some(wanted)))?;
         row.get(1)?.1.as_deref().filter(|value| !value.is_empty())
     };
     let cluster = status("wsrep_cluster_status").unwrap_or("Disconnected");
     let Some(state) = status("wsrep_local_state").filter(|_| cluster != "Disconnected") else {
-        return Finding::new(Verdict::Fail, "no node of a Galera cluster");
+        return Finding::new(Verdict::Fail, "not a node of a Galera cluster");
     };
     let name = status("wsrep_local_state_comment").unwrap_or(state);
     let size = status("wsrep_cluster_size").unwrap_or("?");
@@ -111,7 +111,7 @@ pub fn galera(rows: &[Row]) -> Finding {
     }
     match state {
         "4" => Finding::new(Verdict::Pass, text),
-        // Feeds another node: it serves, but behind.
+        // It feeds another node: it serves, but may lag behind.
         "2" => Finding::new(Verdict::Warn, text),
         _ => Finding::new(Verdict::Fail, format!("{text}, expected Synced")),
     }
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn the_role_is_read_from_the_variable() {
+    fn role_is_read_from_the_variable() {
         for (value, role) in [
             ("0", Role::Writable),
             ("OFF", Role::Writable),
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn replication_is_judged_by_the_worst_source() {
+    fn slowest_source_decides() {
         let bounds = Lag { warn: Some(Duration::from_secs(5)), fail: Some(Duration::from_secs(30)) };
         let behind = |seconds: &'static str| row(&[("Seconds_Behind_Master", Some(seconds))]);
         let table = [
@@ -156,17 +156,17 @@ mod tests {
             (vec![behind("5")], Verdict::Pass, "5 s behind", Some(5)),
             (vec![behind("6")], Verdict::Warn, "6 s behind, expected at most 5s", Some(6)),
             (vec![behind("1"), behind("31")], Verdict::Fail, "31 s behind, expected at most 30s", Some(31)),
-            (vec![], Verdict::Fail, "replicates from nowhere", None),
+            (vec![], Verdict::Fail, "has no replication source", None),
         ];
         for (rows, verdict, text, lag) in table {
             assert_eq!(replication(&rows, Role::ReadOnly, bounds), (Finding::new(verdict, text), lag));
         }
         let (finding, _) = replication(&[], Role::Writable, bounds);
-        assert_eq!(finding, Finding::new(Verdict::Pass, "no replica"));
+        assert_eq!(finding, Finding::new(Verdict::Pass, "not a replica"));
     }
 
     #[test]
-    fn replication_that_has_stopped_says_where_and_why() {
+    fn stopped_replication_says_where_and_why() {
         let stopped = row(&[
             ("Replica_IO_Running", Some("Connecting")),
             ("Replica_SQL_Running", Some("Yes")),
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_galera_node_serves_when_it_is_synced_with_the_majority() {
+    fn galera_node_serves_while_synced_with_the_majority() {
         let status = |ready, state, comment, cluster| {
             [
                 ("wsrep_local_state", state),
@@ -205,8 +205,8 @@ mod tests {
                 Verdict::Fail,
                 "Initialized in a cluster of 3, which is non-Primary, expected Primary",
             ),
-            (status("OFF", "", "", ""), Verdict::Fail, "no node of a Galera cluster"),
-            (status("OFF", "0", "Initialized", "Disconnected"), Verdict::Fail, "no node of a Galera cluster"),
+            (status("OFF", "", "", ""), Verdict::Fail, "not a node of a Galera cluster"),
+            (status("OFF", "0", "Initialized", "Disconnected"), Verdict::Fail, "not a node of a Galera cluster"),
         ];
         for (rows, verdict, text) in table {
             assert_eq!(galera(&rows), Finding::new(verdict, text));

@@ -1,10 +1,10 @@
-//! Whole conversations, with a server that speaks from a script.
+//! Whole conversations with a scripted server.
 
 use vouchd_check::testing::{FakeHost, Script};
 use vouchd_check::{ProbeError, Verdict};
 
 use super::*;
-use crate::auth::Way;
+use crate::auth::Method;
 use crate::wire::tests::{TOO_MANY, mariadb};
 use crate::wire::{can, login, packet, query};
 
@@ -25,11 +25,11 @@ fn host(script: Script) -> FakeHost {
 fn login_packet(password: &str) -> Vec<u8> {
     let capabilities =
         can::LONG_PASSWORD | can::LONG_FLAG | can::PROTOCOL_41 | can::SECURE_CONNECTION | can::PLUGIN_AUTH;
-    let proof = Way::Native.proof(password, CHALLENGE);
+    let proof = Method::Native.proof(password, CHALLENGE);
     packet(1, &login(capabilities, "check", &proof, "mysql_native_password"))
 }
 
-/// A server that lets the check in, and says whether it is read-only.
+/// A server that accepts the login, and reports whether it is read-only.
 fn logged_in(read_only: &str) -> Script {
     Script::new()
         .greets(greeting())
@@ -68,7 +68,7 @@ fn table(names: &[&str], rows: &[&[Option<&str>]]) -> Vec<u8> {
 const LOGIN: [(&str, &str); 3] = [ADDRESS, ("user", "check"), ("password_file", "/etc/secret")];
 
 #[test]
-fn the_greeting_decides() {
+fn greeting_decides_without_a_login() {
     let table: [(Vec<u8>, Verdict, &str); 6] = [
         (greeting(), Verdict::Pass, "MariaDB 10.11.6 at 127.0.0.1:3306 greets"),
         (packet(0, TOO_MANY), Verdict::Fail, "127.0.0.1:3306: Too many connections (1040)"),
@@ -92,7 +92,7 @@ fn the_greeting_decides() {
 }
 
 #[test]
-fn the_role_decides() {
+fn wrong_role_fails() {
     let at = "MariaDB 10.11.6 at 127.0.0.1:3306:";
     for (read_only, role, verdict, text) in [
         ("0", "writable", Verdict::Pass, "writable"),
@@ -107,7 +107,7 @@ fn the_role_decides() {
 }
 
 #[test]
-fn a_server_that_does_not_know_replicas_is_asked_about_slaves() {
+fn old_server_is_asked_for_slave_status() {
     let script = logged_in("1")
         .expects(
             packet(0, &query("SHOW REPLICA STATUS")),
@@ -125,17 +125,17 @@ fn a_server_that_does_not_know_replicas_is_asked_about_slaves() {
 }
 
 #[test]
-fn the_worst_finding_decides() {
+fn worst_finding_decides() {
     let status = table(&["Variable_name", "Value"], &[&[Some("wsrep_ready"), Some("OFF")]]);
     let script = logged_in("0").expects(packet(0, &query(GALERA)), status);
     let params = [LOGIN.as_slice(), &[("role", "writable"), ("galera", "true")]].concat();
     let report = host(script).run(check, &params).unwrap();
     assert_eq!(report.verdict, Verdict::Fail);
-    assert!(report.message.ends_with("writable, no node of a Galera cluster"), "{}", report.message);
+    assert!(report.message.ends_with("writable, not a node of a Galera cluster"), "{}", report.message);
 }
 
 #[test]
-fn what_keeps_only_the_check_out_is_an_error() {
+fn rejected_login_is_an_error() {
     let refusals: [(&[u8], &str); 2] = [
         (b"\xff\x15\x04#28000Access denied for user 'check'@'localhost'", "Access denied"),
         (b"\xfeclient_ed25519\0abc\0", "\"client_ed25519\""),
@@ -153,12 +153,12 @@ fn what_keeps_only_the_check_out_is_an_error() {
 }
 
 #[test]
-fn a_password_goes_out_as_it_is_only_where_nobody_listens() {
+fn clear_text_password_needs_a_private_connection() {
     let wanted = packet(2, b"\xfemysql_clear_password\0");
     let script = Script::new().greets(greeting()).expects(login_packet("secret"), &wanted);
-    // It expects no further packet, so that a password sent anyway would be a refused connection.
+    // The script expects no further packet: if the password were sent, the connection would be refused.
     let error = host(script).run(check, &LOGIN).unwrap_err().to_string();
-    assert!(error.contains("wants the password itself"), "{error}");
+    assert!(error.contains("asks for the password in clear text"), "{error}");
 
     let script = logged_in_by_clear_password();
     let host = FakeHost::new()
@@ -178,8 +178,8 @@ fn logged_in_by_clear_password() -> Script {
 }
 
 #[test]
-fn mysql_8_knows_a_password_or_wants_it_again() {
-    let again = Way::CachingSha2.proof("secret", b"other");
+fn mysql_8_accepts_a_cached_password_or_asks_for_it() {
+    let again = Method::CachingSha2.proof("secret", b"other");
     let switched = |then: &[u8]| {
         Script::new()
             .greets(greeting())
@@ -187,27 +187,27 @@ fn mysql_8_knows_a_password_or_wants_it_again() {
             .expects(packet(3, &again), [packet(4, &[1, then[0]]), then[1..].to_vec()].concat())
             .expects(packet(0, &query("SELECT @@global.read_only")), table(&["@@global.read_only"], &[&[Some("0")]]))
     };
-    // Number 6 is the query's.
+    // Number 6 would be the query's.
     let known = switched(&[&[3][..], &packet(5, OK)].concat());
     let report = host(known).run(check, &LOGIN).unwrap();
     assert_eq!(report.verdict, Verdict::Pass);
     let error = host(switched(&[4])).run(check, &LOGIN).unwrap_err().to_string();
-    assert!(error.contains("wants the password itself"), "{error}");
+    assert!(error.contains("asks for the password in clear text"), "{error}");
 }
 
 #[test]
-fn tls_is_asked_for_before_the_user_is_named() {
+fn tls_starts_before_the_user_is_named() {
     let no_tls = host(Script::new().greets(without_tls()));
     let params = [LOGIN.as_slice(), &[("tls", "true")]].concat();
     let report = no_tls.run(check, &params).unwrap();
     assert_eq!(report.message, "127.0.0.1:3306: does not offer TLS");
-    // The script shows no certificate: the handshake fails, and nothing more is sent.
+    // The script presents no certificate: the handshake fails, and nothing more is sent.
     let capabilities =
         can::LONG_PASSWORD | can::LONG_FLAG | can::PROTOCOL_41 | can::SECURE_CONNECTION | can::PLUGIN_AUTH | can::TLS;
     let script = Script::new().greets(greeting()).expects(packet(1, &crate::wire::tls_request(capabilities)), "");
     let report = host(script).run(check, &params).unwrap();
     assert_eq!(report.verdict, Verdict::Fail);
-    assert!(report.message.contains("TLS: the script shows no certificate"), "{}", report.message);
+    assert!(report.message.contains("TLS: the script presents no certificate"), "{}", report.message);
 }
 
 /// TLS is bit 11 of the capabilities.
@@ -219,7 +219,7 @@ fn without_tls() -> Vec<u8> {
 }
 
 #[test]
-fn what_makes_no_sense_is_an_error() {
+fn parameters_that_make_no_sense_are_errors() {
     type Row = (&'static [(&'static str, &'static str)], &'static str);
     let table: [Row; 6] = [
         (&[], "expected `address` or `socket`"),

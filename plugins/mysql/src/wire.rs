@@ -1,26 +1,26 @@
-//! The packets of the client/server protocol: taken apart and put together, without a connection.
+//! The packets of the client/server protocol, parsed and built without a connection.
 
 use vouchd_check_peer::{Malformed, Parsed, Reader};
 
-/// The greeting may be this long; with more it is another protocol.
-pub const MAX_GREETING: u32 = 64 << 10;
-/// What a client can do; these are said.
-pub mod can {
-    pub const LONG_PASSWORD: u32 = 1;
-    pub const LONG_FLAG: u32 = 1 << 2;
-    pub const PROTOCOL_41: u32 = 1 << 9;
-    pub const TLS: u32 = 1 << 11;
-    pub const SECURE_CONNECTION: u32 = 1 << 15;
-    pub const PLUGIN_AUTH: u32 = 1 << 19;
+/// The most bytes of a greeting. With more it is another protocol.
+pub(crate) const MAX_GREETING: u32 = 64 << 10;
+/// The capability flags that this client uses.
+pub(crate) mod can {
+    pub(crate) const LONG_PASSWORD: u32 = 1;
+    pub(crate) const LONG_FLAG: u32 = 1 << 2;
+    pub(crate) const PROTOCOL_41: u32 = 1 << 9;
+    pub(crate) const TLS: u32 = 1 << 11;
+    pub(crate) const SECURE_CONNECTION: u32 = 1 << 15;
+    pub(crate) const PLUGIN_AUTH: u32 = 1 << 19;
 }
 
-/// UTF-8, up to four bytes a character.
+/// `utf8mb4_general_ci`: UTF-8 of up to four bytes a character.
 const CHARSET: u8 = 45;
 
-/// What the server says first.
+/// The first packet of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Greeting {
-    /// As a person says it: `MariaDB 10.11.6` or `MySQL 8.0.36`.
+pub(crate) struct Greeting {
+    /// Product and number: `MariaDB 10.11.6` or `MySQL 8.0.36`.
     pub version: String,
     pub capabilities: u32,
     pub challenge: Vec<u8>,
@@ -29,22 +29,22 @@ pub struct Greeting {
 
 /// An error of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub(crate) struct Refusal {
     pub code: u16,
     pub text: Vec<u8>,
 }
 
-/// How the server answers a try to log in.
+/// The server's answer to a login.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LoginAnswer {
+pub(crate) enum LoginAnswer {
     Welcome,
     Refused(Refusal),
-    /// Another way to log in is wanted.
+    /// The server asks for another authentication method.
     Switch {
         plugin: String,
         challenge: Vec<u8>,
     },
-    /// Something of the way that is used.
+    /// Data of the current method.
     More(Vec<u8>),
 }
 
@@ -59,7 +59,7 @@ fn remainder<'a>(reader: &mut Reader<'a>) -> &'a [u8] {
 }
 
 /// Reads a length-encoded integer; `None` is NULL.
-pub fn length(reader: &mut Reader) -> Parsed<Option<u64>> {
+pub(crate) fn length(reader: &mut Reader) -> Parsed<Option<u64>> {
     match reader.byte()? {
         0xfb => Ok(None),
         0xfc => reader.little_endian(2).map(Some),
@@ -71,30 +71,30 @@ pub fn length(reader: &mut Reader) -> Parsed<Option<u64>> {
 }
 
 /// Reads a length-encoded string; `None` is NULL.
-pub fn value<'a>(reader: &mut Reader<'a>) -> Parsed<Option<&'a [u8]>> {
+pub(crate) fn value<'a>(reader: &mut Reader<'a>) -> Parsed<Option<&'a [u8]>> {
     match length(reader)? {
         None => Ok(None),
         Some(length) => reader.take(usize::try_from(length).map_err(|_| Malformed)?).map(Some),
     }
 }
 
-/// Length and number of the packet that this header announces.
-pub fn header(bytes: &[u8]) -> Parsed<(u32, u8)> {
+/// The length and number of the packet that follows this header.
+pub(crate) fn header(bytes: &[u8]) -> Parsed<(u32, u8)> {
     let mut reader = Reader::new(bytes);
     let length = u32::try_from(reader.little_endian(3)?).map_err(|_| Malformed)?;
     Ok((length, reader.byte()?))
 }
 
-/// A packet with its header. What the plugin sends is never longer than fits one.
-pub fn packet(number: u8, body: &[u8]) -> Vec<u8> {
+/// A packet with its header. What the plugin sends always fits one packet.
+pub(crate) fn packet(number: u8, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes();
     let mut packet = vec![length[0], length[1], length[2], number];
     packet.extend_from_slice(body);
     packet
 }
 
-/// The first packet: a greeting, or an error in its place.
-pub fn greeting(packet: &[u8]) -> Parsed<Result<Greeting, Refusal>> {
+/// Parses the first packet: a greeting, or an error in its place.
+pub(crate) fn greeting(packet: &[u8]) -> Parsed<Result<Greeting, Refusal>> {
     if packet.first() == Some(&0xff) {
         return refusal(packet).map(Err);
     }
@@ -121,11 +121,11 @@ pub fn greeting(packet: &[u8]) -> Parsed<Result<Greeting, Refusal>> {
     Ok(Ok(Greeting { version: product(version), capabilities, challenge, plugin }))
 }
 
-pub fn name(text: &[u8]) -> String {
+pub(crate) fn name(text: &[u8]) -> String {
     String::from_utf8_lossy(&text[..text.len().min(64)]).into_owned()
 }
 
-/// `5.5.5-10.11.6-MariaDB-0+deb12u1` is MariaDB 10.11.6; its first part is there for old clients.
+/// `5.5.5-10.11.6-MariaDB-0+deb12u1` is MariaDB 10.11.6: the prefix is for old clients.
 fn product(version: &[u8]) -> String {
     let version = name(version);
     let mariadb = version.contains("MariaDB");
@@ -134,23 +134,23 @@ fn product(version: &[u8]) -> String {
     format!("{} {number}", if mariadb { "MariaDB" } else { "MySQL" })
 }
 
-pub fn refusal(packet: &[u8]) -> Parsed<Refusal> {
+pub(crate) fn refusal(packet: &[u8]) -> Parsed<Refusal> {
     let mut reader = Reader::new(packet);
     reader.take(1)?;
     let code = u16::try_from(reader.little_endian(2)?).map_err(|_| Malformed)?;
-    // A class of five characters is not always there.
+    // The SQLSTATE of five characters is optional.
     if reader.rest().first() == Some(&b'#') {
         reader.take(6)?;
     }
     Ok(Refusal { code, text: reader.rest().to_vec() })
 }
 
-pub fn login_answer(packet: &[u8]) -> Parsed<LoginAnswer> {
+pub(crate) fn login_answer(packet: &[u8]) -> Parsed<LoginAnswer> {
     match packet {
         [0x00, ..] => Ok(LoginAnswer::Welcome),
         [0xff, ..] => refusal(packet).map(LoginAnswer::Refused),
         [0x01, more @ ..] => Ok(LoginAnswer::More(more.to_vec())),
-        // Alone it asks for the way of before 2004.
+        // Without data it asks for the method from before MySQL 4.1.
         [0xfe] => Ok(LoginAnswer::Switch { plugin: "mysql_old_password".to_owned(), challenge: Vec::new() }),
         [0xfe, rest @ ..] => {
             let mut reader = Reader::new(rest);
@@ -162,7 +162,7 @@ pub fn login_answer(packet: &[u8]) -> Parsed<LoginAnswer> {
     }
 }
 
-/// What is the same in the request for TLS and in the login.
+/// The common start of the TLS request and the login.
 fn client(capabilities: u32) -> Vec<u8> {
     let mut body = capabilities.to_le_bytes().to_vec();
     body.extend((1u32 << 24).to_le_bytes()); // the longest packet
@@ -171,16 +171,16 @@ fn client(capabilities: u32) -> Vec<u8> {
     body
 }
 
-/// The request to go on with TLS.
-pub fn tls_request(capabilities: u32) -> Vec<u8> {
+/// The request to continue with TLS.
+pub(crate) fn tls_request(capabilities: u32) -> Vec<u8> {
     client(capabilities)
 }
 
-pub fn login(capabilities: u32, user: &str, answer: &[u8], plugin: &str) -> Vec<u8> {
+pub(crate) fn login(capabilities: u32, user: &str, answer: &[u8], plugin: &str) -> Vec<u8> {
     let mut body = client(capabilities);
     body.extend_from_slice(user.as_bytes());
     body.push(0);
-    // Answers are hashes: far shorter than a byte can say.
+    // Answers are hashes, so their length fits a byte.
     let answer = &answer[..answer.len().min(250)];
     body.push(u8::try_from(answer.len()).unwrap_or(0));
     body.extend_from_slice(answer);
@@ -189,21 +189,21 @@ pub fn login(capabilities: u32, user: &str, answer: &[u8], plugin: &str) -> Vec<
     body
 }
 
-pub fn query(sql: &str) -> Vec<u8> {
+pub(crate) fn query(sql: &str) -> Vec<u8> {
     [b"\x03", sql.as_bytes()].concat()
 }
 
-/// That the client leaves.
-pub const QUIT: [u8; 1] = [1];
+/// The client leaves.
+pub(crate) const QUIT: [u8; 1] = [1];
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use vouchd_check::testing::random_messages;
 
     use super::*;
 
-    /// As MariaDB 10.11 says it.
-    pub fn mariadb(plugin: &str) -> Vec<u8> {
+    /// The greeting of MariaDB 10.11.
+    pub(crate) fn mariadb(plugin: &str) -> Vec<u8> {
         let mut bytes = b"\x0a5.5.5-10.11.6-MariaDB-0+deb12u1\0\x2a\0\0\0".to_vec();
         bytes.extend(b"12345678\0");
         bytes.extend(b"\xfe\xff\x2d\x02\0\xff\x81\x15");
@@ -215,10 +215,10 @@ pub mod tests {
         bytes
     }
 
-    pub const TOO_MANY: &[u8] = b"\xff\x10\x04Too many connections";
+    pub(crate) const TOO_MANY: &[u8] = b"\xff\x10\x04Too many connections";
 
     #[test]
-    fn a_greeting_names_version_challenge_and_plugin() {
+    fn greeting_has_version_challenge_and_plugin() {
         let greeting = greeting(&mariadb("mysql_native_password")).unwrap().unwrap();
         assert_eq!(greeting.version, "MariaDB 10.11.6");
         assert_eq!(greeting.challenge, b"12345678abcdefghijkl");
@@ -227,7 +227,7 @@ pub mod tests {
     }
 
     #[test]
-    fn versions_are_said_as_people_do() {
+    fn version_is_product_and_number() {
         for (found, said) in [
             ("8.0.36", "MySQL 8.0.36"),
             ("8.4.0-log", "MySQL 8.4.0"),
@@ -240,7 +240,7 @@ pub mod tests {
     }
 
     #[test]
-    fn an_error_in_the_greetings_place_is_told() {
+    fn error_may_replace_the_greeting() {
         let refused = greeting(TOO_MANY).unwrap().unwrap_err();
         assert_eq!((refused.code, refused.text.as_slice()), (1040, &b"Too many connections"[..]));
         let refused = greeting(b"\xff\x69\x04#HY000blocked").unwrap().unwrap_err();
@@ -248,7 +248,7 @@ pub mod tests {
     }
 
     #[test]
-    fn whatever_comes_is_parsed_or_malformed_but_never_a_panic() {
+    fn no_input_panics() {
         let whole = mariadb("mysql_native_password");
         for length in 0..whole.len() {
             let _ = greeting(&whole[..length]);
@@ -263,7 +263,7 @@ pub mod tests {
     }
 
     #[test]
-    fn the_ways_a_login_goes_on() {
+    fn login_answers_are_told_apart() {
         let table = [
             (&b"\x00\0\0\x02\0\0\0"[..], Ok(LoginAnswer::Welcome)),
             (b"\x01\x03", Ok(LoginAnswer::More(vec![3]))),
@@ -285,7 +285,7 @@ pub mod tests {
     }
 
     #[test]
-    fn packets_have_length_and_number() {
+    fn packet_has_length_and_number() {
         assert_eq!(packet(1, b"abc"), b"\x03\0\0\x01abc");
         assert_eq!(header(b"\x03\0\x01\x07"), Ok((0x1_0003, 7)));
         assert_eq!(header(b"\x03\0"), Err(Malformed));

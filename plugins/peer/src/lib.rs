@@ -1,5 +1,5 @@
-//! Conversations with servers, for the plugins that have them: where it is, TLS or not, the password, and answers of a
-//! known length. Not a plugin itself.
+//! What the plugins that talk to servers share: connecting by TCP or unix socket, TLS, passwords, reading messages, and findings
+//! about the server. A library, not a plugin.
 
 mod finding;
 mod reader;
@@ -11,31 +11,33 @@ use vouchd_check::{Connection, Context, Error, ProbeError, Report, Result};
 pub use finding::{Finding, Lag, one_of, only_with_login};
 pub use reader::{Malformed, Parsed, Reader};
 
-/// A password file may be this long.
+/// The most bytes of a password file.
 const MAX_PASSWORD: u32 = 4096;
 
-/// Why a conversation came to no result.
+/// Why a conversation ended without a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stop {
-    /// The server doesn't serve.
+    /// The server does not serve: a `fail` report.
     Fail(String),
-    /// The check could not be carried out.
+    /// The check could not be carried out: an error.
     Error(Error),
 }
 
+/// The result of a step of a conversation.
 pub type Talk<T> = std::result::Result<T, Stop>;
 
 impl Stop {
+    /// The server does not serve. The text follows its name in the message.
     pub fn fail(text: impl Into<String>) -> Self {
         Stop::Fail(text.into())
     }
 
-    /// Say what was expected, what was found, and what to do.
+    /// The check could not be carried out. Say what was expected, what was found, and what to do.
     pub fn error(text: impl Into<String>) -> Self {
         Stop::Error(Error::new(text))
     }
 
-    /// Begins with the server's name.
+    /// Makes the report, or the error, of the run. Its message starts with `peer`.
     ///
     /// # Errors
     /// If the check could not be carried out.
@@ -46,10 +48,10 @@ impl Stop {
         }
     }
 
-    /// `doing` says what the probe was for.
+    /// Sorts the failure of a probe. `doing` is what the plugin was doing; it may be empty.
     fn probe(error: ProbeError, doing: &str) -> Self {
         match error {
-            // These name the line to add, or the parameter to change.
+            // Their texts name the line to add to the configuration, or the parameter to change.
             ProbeError::Denied(_) | ProbeError::Invalid(_) => Stop::Error(error.into()),
             ProbeError::Timeout
             | ProbeError::Refused
@@ -72,25 +74,27 @@ enum Place {
     Unix(String),
 }
 
-/// How its TLS is spoken.
+/// The TLS settings of a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Tls {
     name: String,
     verify: bool,
 }
 
-/// A server, as its check's parameters describe it.
+/// A server, as the parameters of a check describe it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
     place: Place,
     tls: Option<Tls>,
-    /// For the connection, and again for each answer.
+    /// For connecting, and for each answer.
     timeout: Option<Duration>,
 }
 
 impl Peer {
+    /// A server at `address` (`host:port`), or at a unix socket.
+    ///
     /// # Errors
-    /// If there are both or neither of `address` and `socket`.
+    /// Unless exactly one of `address` and `socket` is given.
     pub fn new(address: Option<String>, socket: Option<String>, timeout: Option<Duration>) -> Result<Self> {
         let place = match (address, socket) {
             (Some(address), None) => Place::Tcp(address),
@@ -105,10 +109,10 @@ impl Peer {
         Ok(Peer { place, tls: None, timeout })
     }
 
-    /// With TLS; the server's certificate is for `sni`, else for the host of the address.
+    /// The same server with TLS. The certificate has to be for `sni`, or for the host of the address.
     ///
     /// # Errors
-    /// If there is neither.
+    /// If neither is known.
     pub fn with_tls(mut self, sni: Option<String>, verify: bool) -> Result<Self> {
         let host = match &self.place {
             Place::Tcp(address) => host_of(address),
@@ -126,7 +130,7 @@ impl Peer {
         self.tls.is_some()
     }
 
-    /// As the operator wrote it.
+    /// The address or path, as the operator wrote it.
     pub fn text(&self) -> &str {
         match &self.place {
             Place::Tcp(address) => address,
@@ -134,8 +138,10 @@ impl Peer {
         }
     }
 
+    /// Connects, without TLS; see [`Line::start_tls`].
+    ///
     /// # Errors
-    /// If it is not granted, or no connection came about.
+    /// If the check has no grant for it, or the connection fails.
     pub fn connect(&self, ctx: &Context) -> Talk<Line> {
         let connection = match &self.place {
             Place::Tcp(address) => ctx.connect_tcp(address, self.timeout),
@@ -147,7 +153,7 @@ impl Peer {
     }
 }
 
-/// A connection with a server.
+/// A connection to a server.
 pub struct Line {
     connection: Connection,
     tls: Option<Tls>,
@@ -156,16 +162,18 @@ pub struct Line {
 }
 
 impl Line {
+    /// Sends all of `data`.
+    ///
     /// # Errors
-    /// If not all could be sent.
+    /// If the server closed the connection, or the run has no time left.
     pub fn send(&mut self, data: &[u8]) -> Talk<()> {
         self.connection.send(data).map_err(|error| Stop::probe(error, "sending"))
     }
 
-    /// That many bytes. `what` they are stands in the message when they don't come.
+    /// Receives exactly `length` bytes. Messages about a failure call them `what`.
     ///
     /// # Errors
-    /// If they don't come in time, or the server closes the connection before.
+    /// If they do not arrive in time, or the server closes the connection first.
     pub fn exactly(&mut self, length: u32, what: &str) -> Talk<Vec<u8>> {
         let mut data: Vec<u8> = Vec::new();
         loop {
@@ -182,10 +190,10 @@ impl Line {
         }
     }
 
-    /// What comes before `end`; with it at most that long. `what` it is stands in the message when it doesn't come.
+    /// Receives up to `end`, which is cut off; at most `most` bytes with it. Messages about a failure call them `what`.
     ///
     /// # Errors
-    /// If it doesn't come in time, is longer, or the server closes the connection before.
+    /// If `end` does not arrive in time or within `most` bytes, or the server closes the connection first.
     pub fn until(&mut self, end: &[u8], most: u32, what: &str) -> Talk<Vec<u8>> {
         let data = self.connection.receive_until(end, most, self.timeout);
         let mut data = data.map_err(|error| Stop::probe(error, &format!("waiting for {what}")))?;
@@ -199,28 +207,28 @@ impl Line {
         }
     }
 
-    /// All that the server sends before it closes the connection, at most that much.
+    /// Receives all that the server sends until it closes the connection, at most `most` bytes.
     ///
     /// # Errors
-    /// If nothing comes in time.
+    /// If nothing arrives in time.
     pub fn rest(&mut self, most: u32, what: &str) -> Talk<Vec<u8>> {
         let data = self.connection.receive(most, self.timeout);
         data.map_err(|error| Stop::probe(error, &format!("waiting for {what}")))
     }
 
-    /// Goes on with TLS. Call it where [`Peer::wants_tls`], after the server agreed.
+    /// Continues with TLS, if the peer has it. Call it after the server has agreed.
     ///
     /// # Errors
-    /// If the handshake fails, or the certificate is not good and has to be.
+    /// If the handshake fails, or the certificate cannot be verified and has to be.
     pub fn start_tls(&mut self) -> Talk<()> {
         let Some(Tls { name, verify }) = &self.tls else { return Ok(()) };
         self.connection.start_tls(name, *verify, self.timeout).map_err(|error| Stop::probe(error, ""))?;
-        // Without verification it is hidden from who listens, not from who answers in the server's place.
+        // Without verification an eavesdropper learns nothing, but an impostor does.
         self.is_private |= *verify;
         Ok(())
     }
 
-    /// Whether only the server itself learns what is sent: a unix socket, or TLS with a verified certificate.
+    /// Whether only the server itself can read what is sent: over a unix socket, or TLS with a verified certificate.
     pub fn is_private(&self) -> bool {
         self.is_private
     }
@@ -233,10 +241,10 @@ pub fn host_of(address: &str) -> Option<&str> {
     (!host.is_empty()).then_some(host)
 }
 
-/// The first line of a file. A password stands in one of its own, so that it is in no configuration, message or log.
+/// Reads a password, the first line of a file. In a file of its own it appears in no configuration, message or log.
 ///
 /// # Errors
-/// If the file is not granted, not there, or not text.
+/// If the check has no grant for the file, it does not exist, or it is not text.
 pub fn password(ctx: &Context, path: &str) -> Result<String> {
     let bad = |what: &str| Error::new(format!("parameter `password_file`: {path}: {what}"));
     let data = ctx.read(path, MAX_PASSWORD + 1)?.ok_or_else(|| bad("no such file or directory"))?;
@@ -247,18 +255,18 @@ pub fn password(ctx: &Context, path: &str) -> Result<String> {
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
-/// The parameter `expect`. An empty text is in every answer, and in none.
+/// The parameter `expect`, which must not be empty: every answer contains an empty text, even none at all.
 ///
 /// # Errors
 /// If it is empty.
 pub fn some_text(expect: Option<String>) -> Result<Option<String>> {
     if expect.as_deref() == Some("") {
-        return Err(Error::new("parameter `expect`: expected some text; leave it out where a connection is enough"));
+        return Err(Error::new("parameter `expect`: expected some text; leave it out if a connection is enough"));
     }
     Ok(expect)
 }
 
-/// The beginning of an answer that was not the expected one, in quotes.
+/// The start of an unexpected answer, in quotes; `nothing` if it is empty.
 pub fn excerpt(data: &[u8]) -> String {
     if data.is_empty() {
         return "nothing".to_owned();
@@ -266,7 +274,7 @@ pub fn excerpt(data: &[u8]) -> String {
     format!("{:?}", String::from_utf8_lossy(&data[..data.len().min(60)]))
 }
 
-/// What a server says, fit for a message: one line of printable characters, at most 160.
+/// What a server says, as part of a message: one line of at most 160 printable characters.
 pub fn quoted(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(&text[..text.len().min(1024)]);
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(160).collect()
@@ -291,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_whole_or_a_failure() {
+    fn short_answer_is_a_failure() {
         let host =
             |said: &'static str| FakeHost::new().on_connect_tcp(move |_| Ok(Script::new().greets(said).connection()));
         assert_eq!(host("hello world").run(check, &[]).unwrap(), Report::pass("hello"));
@@ -303,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_its_end_or_is_a_failure() {
+    fn line_without_end_is_a_failure() {
         fn line(ctx: &Context) -> Result<Report> {
             let peer = peer(None, Some("/run/a"))?;
             let talk = peer.connect(ctx).and_then(|mut line| {
@@ -324,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn no_connection_is_a_failure_and_a_refusal_to_probe_an_error() {
+    fn refused_connection_fails_and_denied_probe_is_an_error() {
         let host = FakeHost::new().on_connect_tcp(|_| Err(ProbeError::Refused));
         assert_eq!(host.run(check, &[]).unwrap(), Report::fail("192.0.2.1:1: connection refused"));
         let host = FakeHost::new().on_connect_tcp(|_| Err(ProbeError::Denied("add this".to_owned())));
@@ -332,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_in_one_place() {
+    fn server_has_an_address_or_a_socket() {
         assert_eq!(peer(Some("a:1"), None).unwrap().text(), "a:1");
         assert_eq!(peer(None, Some("/run/a")).unwrap().text(), "/run/a");
         assert!(peer(None, None).is_err());
@@ -340,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_for_tls_is_given_or_the_address() {
+    fn tls_name_is_sni_or_the_host_of_the_address() {
         let name = |address, socket, sni: Option<&str>| {
             let peer = peer(address, socket).unwrap().with_tls(sni.map(str::to_owned), true);
             peer.ok().and_then(|peer| peer.tls).map(|tls| tls.name)
@@ -353,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_the_first_line_of_a_file() {
+    fn password_is_the_first_line_of_its_file() {
         fn check(ctx: &Context) -> Result<Report> {
             password(ctx, "/etc/p").map(Report::pass)
         }
@@ -371,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_says_is_one_printable_line() {
+    fn quoted_text_is_one_printable_line() {
         assert_eq!(quoted(b"a\r\n\x1b[31mb\xff"), "a   [31mb\u{fffd}");
         assert_eq!(quoted(&[b'x'; 5000]).len(), 160);
     }

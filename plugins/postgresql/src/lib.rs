@@ -1,4 +1,4 @@
-//! The built-in check `postgresql`: does a PostgreSQL server accept connections, in the right role and up to date?
+//! The built-in check `postgresql`: does a PostgreSQL server accept connections, in the right role, and is a standby up to date?
 
 mod proof;
 mod session;
@@ -19,28 +19,28 @@ vouchd_check::params! {
         address: Option<String>,
         /// Path of the server's unix socket, instead of `address`.
         socket: Option<String>,
-        /// Logs in; without it is enough that the server would let somebody in.
+        /// Log in as this user. Without it any answer that lets somebody in is enough.
         user: Option<String>,
-        /// File with the password, which is its first line.
+        /// File whose first line is the password.
         password_file: Option<String>,
-        /// To log in to.
+        /// The database to log in to.
         database: String = "postgres",
         /// `primary` or `standby`.
         role: Option<String>,
         /// How far a standby may be behind: `warn`, `fail`.
         lag: Option<Lag>,
-        /// Whether to speak TLS.
+        /// Whether to use TLS.
         tls: bool = false,
-        /// Whether a bad certificate is a `fail`.
+        /// Whether a certificate that cannot be verified is a `fail`.
         tls_verify: bool = true,
         /// Server name for TLS.
         sni: Option<String>,
-        /// For the connection, and again for each answer; else what is left of the run.
+        /// For connecting, and for each answer. Default: what is left of the run.
         timeout: Option<Duration>,
     }
 }
 
-/// What is wanted of a server that was logged in to.
+/// What is expected of a server after the login.
 struct Wanted {
     user: String,
     database: String,
@@ -49,7 +49,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// None: nothing but an answer.
+    /// `None` without a login: any answer will do.
     fn new(params: &Params) -> Result<Option<Self>> {
         let role = params.role.as_deref().map(Role::parse).transpose()?;
         let Some(user) = params.user.clone() else {
@@ -63,16 +63,16 @@ impl Wanted {
         Ok(Some(Wanted { user, database: params.database.clone(), role, lag: params.lag }))
     }
 
-    /// What the server says of itself, and how far it is behind.
+    /// Asks the server. Returns the findings, and how many seconds it is behind.
     fn ask(&self, session: &mut Session) -> Talk<(Vec<Finding>, Option<f64>)> {
         let role =
-            Role::of(&session.query(ROLE)?).ok_or_else(|| Stop::fail("does not say whether it is in recovery"))?;
+            Role::of(&session.query(ROLE)?).ok_or_else(|| Stop::fail("does not report whether it is in recovery"))?;
         let mut findings = vec![role.judge(self.role)];
         let mut behind = None;
         // A primary is never behind.
         if let (Some(bounds), Role::Standby) = (self.lag, role) {
             let answer = lag(&session.query(LAG)?, bounds);
-            let (finding, seconds) = answer.ok_or_else(|| Stop::fail("does not say how far it is behind"))?;
+            let (finding, seconds) = answer.ok_or_else(|| Stop::fail("does not report how far it is behind"))?;
             findings.push(finding);
             behind = seconds;
         }
@@ -80,6 +80,10 @@ impl Wanted {
     }
 }
 
+/// Runs the check once.
+///
+/// # Errors
+/// If a parameter makes no sense, or a probe could not be made.
 pub fn check(ctx: &Context) -> Result<Report> {
     let params: Params = ctx.params()?;
     let wanted = Wanted::new(&params)?;
@@ -97,7 +101,7 @@ fn talk(ctx: &Context, peer: &Peer, wanted: Option<&Wanted>, secret: Option<&str
         let how = match session.knock()? {
             Welcome::In => "accepts connections",
             Welcome::Asks => "accepts connections, and asks for a login",
-            Welcome::Refuses => "answers, and refuses a stranger",
+            Welcome::Refuses => "answers, and rejects an unknown user",
         };
         return Ok(Report::pass(format!("PostgreSQL at {} {how}", peer.text())));
     };

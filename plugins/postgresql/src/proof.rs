@@ -1,4 +1,4 @@
-//! Proofs of a password: MD5 and SCRAM-SHA-256 (RFC 5802, RFC 7677), without a connection.
+//! Authentication by MD5 and SCRAM-SHA-256 (RFC 5802, RFC 7677), without a connection.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -6,10 +6,10 @@ use hmac::{Hmac, Mac};
 use md5::Md5;
 use sha2::{Digest, Sha256};
 
-/// The mechanism that this is.
-pub const MECHANISM: &str = "SCRAM-SHA-256";
+/// The name of the mechanism.
+pub(crate) const MECHANISM: &str = "SCRAM-SHA-256";
 
-/// A server may ask for this many rounds; its default is 4096. More would not be done in the CPU time that a run has.
+/// The most rounds that a server may ask for; its default is 4096. More would exceed the CPU time of a run.
 const MAX_ROUNDS: u32 = 100_000;
 
 /// No channel binding.
@@ -17,19 +17,19 @@ const HEADER: &str = "n,,";
 
 type Key = [u8; 32];
 
-/// Why a proof came to nothing.
+/// Why an exchange failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trouble {
-    /// What the server said is not what the mechanism says.
+pub(crate) enum Failure {
+    /// The server's message does not follow the mechanism.
     Malformed,
-    /// So many rounds are wanted.
+    /// The server asks for too many rounds: this many.
     Rounds(u32),
-    /// The server does not know the password either.
+    /// The server does not know the password.
     Impostor,
 }
 
-/// What `md5` wants: a hash of password and user, hashed again with the salt.
-pub fn md5(user: &str, password: &str, salt: [u8; 4]) -> String {
+/// The proof for `md5`: a hash of password and user, hashed again with the salt.
+pub(crate) fn md5(user: &str, password: &str, salt: [u8; 4]) -> String {
     let inner = hex(&Md5::new().chain_update(password).chain_update(user).finalize());
     format!("md5{}", hex(&Md5::new().chain_update(inner).chain_update(salt).finalize()))
 }
@@ -38,23 +38,23 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Something that nobody without the password can foresee, and that never comes twice: the time, keyed with the password.
-pub fn nonce(password: &str, time: &[u8]) -> String {
+/// A nonce: the time, keyed with the password. It never repeats, and nobody without the password can predict it.
+pub(crate) fn nonce(password: &str, time: &[u8]) -> String {
     BASE64.encode(&hmac(&Sha256::digest(password), time)[..18])
 }
 
 fn hmac(key: &[u8], data: &[u8]) -> Key {
-    // A key of any length will do, so the error can't come; without a key the proof is just wrong.
+    // HMAC takes a key of any length, so there is no error; the fallback would only make the proof wrong.
     match <Hmac<Sha256> as Mac>::new_from_slice(key) {
         Ok(mac) => mac.chain_update(data).finalize().into_bytes().into(),
         Err(_) => Key::default(),
     }
 }
 
-/// What is made of a password in thousands of rounds; the same as long as password and salt are.
+/// The keys derived from a password in thousands of rounds. They stay the same as long as password, salt and rounds do.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Keys {
-    /// Of password, salt and rounds.
+pub(crate) struct Keys {
+    /// A fingerprint of password, salt and rounds.
     of: Key,
     client: Key,
     server: Key,
@@ -71,13 +71,13 @@ impl Keys {
         hmac(&Sha256::digest(password), &salted)
     }
 
-    /// To be remembered.
-    pub fn to_bytes(&self) -> Vec<u8> {
+    /// The bytes to remember.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
         [self.of, self.client, self.server].concat()
     }
 
-    /// What was remembered; none if it is anything else.
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    /// Keys from remembered bytes; `None` if they are something else.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (parts, []) = bytes.as_chunks::<32>() else { return None };
         let [of, client, server] = parts else { return None };
         Some(Keys { of: *of, client: *client, server: *server })
@@ -85,40 +85,40 @@ impl Keys {
 }
 
 /// The client's side of an exchange.
-pub struct Exchange {
-    /// What was said first, without its header.
+pub(crate) struct Exchange {
+    /// The client's first message, without its header.
     first: String,
     nonce: String,
 }
 
-/// What answers the server's challenge, and what it has to say to that.
-pub struct Answer {
+/// The answer to the server's challenge, and what verifies the server's reply.
+pub(crate) struct Answer {
     pub text: String,
     pub keys: Keys,
     signature: Key,
 }
 
 impl Exchange {
-    pub fn new(nonce: String) -> Self {
-        // The user's name is that of the startup message.
+    pub(crate) fn new(nonce: String) -> Self {
+        // The user is named by the startup message.
         Exchange { first: format!("n=,r={nonce}"), nonce }
     }
 
-    /// What the client says first.
-    pub fn first(&self) -> String {
+    /// The client's first message.
+    pub(crate) fn first(&self) -> String {
         format!("{HEADER}{}", self.first)
     }
 
-    /// With the keys of another exchange, if they are of the same password and salt.
-    pub fn answer(&self, challenge: &[u8], password: &str, known: Option<Keys>) -> Result<Answer, Trouble> {
-        let challenge = std::str::from_utf8(challenge).map_err(|_| Trouble::Malformed)?;
+    /// Answers the challenge, with the keys of an earlier exchange if they fit.
+    pub(crate) fn answer(&self, challenge: &[u8], password: &str, known: Option<Keys>) -> Result<Answer, Failure> {
+        let challenge = std::str::from_utf8(challenge).map_err(|_| Failure::Malformed)?;
         let field = |name: &str| challenge.split(',').find_map(|part| part.strip_prefix(name));
         let nonce = field("r=").filter(|nonce| nonce.len() > self.nonce.len() && nonce.starts_with(&self.nonce));
         let salt = field("s=").and_then(|salt| BASE64.decode(salt).ok());
         let rounds = field("i=").and_then(|rounds| rounds.parse().ok()).filter(|rounds| *rounds > 0);
-        let (Some(nonce), Some(salt), Some(rounds)) = (nonce, salt, rounds) else { return Err(Trouble::Malformed) };
+        let (Some(nonce), Some(salt), Some(rounds)) = (nonce, salt, rounds) else { return Err(Failure::Malformed) };
         if rounds > MAX_ROUNDS {
-            return Err(Trouble::Rounds(rounds));
+            return Err(Failure::Rounds(rounds));
         }
         let of = Keys::fingerprint(password, &salt, rounds);
         let keys = known.filter(|keys| keys.of == of).unwrap_or_else(|| Keys::derive(of, password, &salt, rounds));
@@ -133,12 +133,12 @@ impl Exchange {
 }
 
 impl Answer {
-    /// Whether the server knows the password, too.
-    pub fn verify(&self, last: &[u8]) -> Result<(), Trouble> {
-        let last = std::str::from_utf8(last).map_err(|_| Trouble::Malformed)?;
-        let signature = last.split(',').find_map(|part| part.strip_prefix("v=")).ok_or(Trouble::Malformed)?;
-        let signature = BASE64.decode(signature).map_err(|_| Trouble::Malformed)?;
-        if signature == self.signature { Ok(()) } else { Err(Trouble::Impostor) }
+    /// Verifies that the server knows the password, too.
+    pub(crate) fn verify(&self, last: &[u8]) -> Result<(), Failure> {
+        let last = std::str::from_utf8(last).map_err(|_| Failure::Malformed)?;
+        let signature = last.split(',').find_map(|part| part.strip_prefix("v=")).ok_or(Failure::Malformed)?;
+        let signature = BASE64.decode(signature).map_err(|_| Failure::Malformed)?;
+        if signature == self.signature { Ok(()) } else { Err(Failure::Impostor) }
     }
 }
 
@@ -155,21 +155,21 @@ mod tests {
     const CHALLENGE: &[u8] = b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
 
     #[test]
-    fn the_example_of_the_rfc_comes_out() {
+    fn example_of_rfc_7677_comes_out() {
         assert_eq!(example().first(), "n,,n=user,r=rOprNGfwEbeRWgbNEkqO");
         let answer = example().answer(CHALLENGE, "pencil", None).ok().unwrap();
         let expected = "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
                         p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
         assert_eq!(answer.text, expected);
         assert_eq!(answer.verify(b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="), Ok(()));
-        assert_eq!(answer.verify(b"v=AAAATRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="), Err(Trouble::Impostor));
+        assert_eq!(answer.verify(b"v=AAAATRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="), Err(Failure::Impostor));
         for last in [&b""[..], b"e=invalid-proof", b"v=?", b"\xff"] {
-            assert_eq!(answer.verify(last), Err(Trouble::Malformed));
+            assert_eq!(answer.verify(last), Err(Failure::Malformed));
         }
     }
 
     #[test]
-    fn remembered_keys_serve_for_the_same_password_and_salt_only() {
+    fn remembered_keys_need_the_same_password_and_salt() {
         let answer = example().answer(CHALLENGE, "pencil", None).ok().unwrap();
         let remembered = Keys::from_bytes(&answer.keys.to_bytes());
         let again = example().answer(CHALLENGE, "pencil", remembered.clone()).ok().unwrap();
@@ -182,20 +182,20 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_challenge_is_refused_and_costs_nothing() {
-        let table: [(&[u8], Trouble); 8] = [
-            (b"", Trouble::Malformed),
-            (b"\xff", Trouble::Malformed),
-            (b"r=other,s=W22Z,i=4096", Trouble::Malformed),
+    fn bad_challenge_is_rejected_before_the_rounds() {
+        let table: [(&[u8], Failure); 8] = [
+            (b"", Failure::Malformed),
+            (b"\xff", Failure::Malformed),
+            (b"r=other,s=W22Z,i=4096", Failure::Malformed),
             // The server has to add to the nonce.
-            (b"r=rOprNGfwEbeRWgbNEkqO,s=W22Z,i=4096", Trouble::Malformed),
-            (b"r=rOprNGfwEbeRWgbNEkqOx,s=!,i=4096", Trouble::Malformed),
-            (b"r=rOprNGfwEbeRWgbNEkqOx,s=W22Z,i=0", Trouble::Malformed),
-            (b"r=rOprNGfwEbeRWgbNEkqOx,s=W22Z,i=99999999999", Trouble::Malformed),
-            (b"r=rOprNGfwEbeRWgbNEkqOx,s=W22Z,i=4000000000", Trouble::Rounds(4_000_000_000)),
+            (b"r=rOprNGfwEbeRWgbNEkqO,s=W22Z,i=4096", Failure::Malformed),
+            (b"r=rOprNGfwEbeRWgbNEkqOx,s=!,i=4096", Failure::Malformed),
+            (b"r=rOprNGfwEbeRWgbNEkqOx,s=W22Z,i=0", Failure::Malformed),
+            (b"r=rOprNGfwEbeRWgbNEkqOx,s=W22Z,i=99999999999", Failure::Malformed),
+            (b"r=rOprNGfwEbeRWgbNEkqOx,s=W22Z,i=4000000000", Failure::Rounds(4_000_000_000)),
         ];
-        for (challenge, trouble) in table {
-            assert_eq!(example().answer(challenge, "pencil", None).err(), Some(trouble));
+        for (challenge, failure) in table {
+            assert_eq!(example().answer(challenge, "pencil", None).err(), Some(failure));
         }
     }
 
@@ -206,7 +206,7 @@ mod tests {
         assert!(nonces.iter().all(|nonce| nonce.len() == 24 && !nonce.contains(',')), "{nonces:?}");
     }
 
-    /// As `psql` makes it: `SELECT 'md5' || md5(md5('secret' || 'check') || 'salt')`.
+    /// As psql computes it: `SELECT 'md5' || md5(md5('secret' || 'check') || 'salt')`.
     #[test]
     fn md5_is_salted_twice() {
         assert_eq!(md5("check", "secret", *b"salt"), "md52feac0f59361f1dd61985ddb89c11074");

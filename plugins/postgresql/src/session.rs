@@ -1,50 +1,50 @@
-//! A conversation with the server: TLS, the login, queries.
+//! A session with the server: TLS, login, queries.
 
 use std::time::UNIX_EPOCH;
 
 use vouchd_check::Context;
 use vouchd_check_peer::{Line, Malformed, Parsed, Peer, Stop, Talk, quoted};
 
-use crate::proof::{Answer, Exchange, Keys, MECHANISM, Trouble, md5, nonce};
+use crate::proof::{Answer, Exchange, Failure, Keys, MECHANISM, md5, nonce};
 use crate::wire::{
     Auth, HEADER, Message, Refusal, TLS_ACCEPTED, header, message, password, query, sasl_first, sasl_next, startup,
     terminate, tls_request,
 };
 
-/// An answer has at most this many messages.
+/// The most messages of an answer.
 const MAX_MESSAGES: usize = 256;
 
 /// A row of a result.
-pub type Row = Vec<Option<String>>;
+pub(crate) type Row = Vec<Option<String>>;
 
-/// Whom the check logs in as.
-pub struct Login<'a> {
+/// The account that the check logs in to.
+pub(crate) struct Login<'a> {
     pub user: &'a str,
     pub database: &'a str,
-    /// None: there is no password file.
+    /// `None` without a password file.
     pub password: Option<&'a str>,
 }
 
-pub struct Session {
+pub(crate) struct Session {
     line: Line,
-    /// As a person says it: `15.3`.
+    /// The number, such as `15.3`.
     version: String,
 }
 
-/// The server's answer to someone whom it doesn't know yet.
+/// The server's answer to an unknown user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Welcome {
-    /// Lets the check in without more ado.
+pub(crate) enum Welcome {
+    /// It accepts the login without authentication.
     In,
-    /// Asks for a password or the like.
+    /// It asks for authentication.
     Asks,
-    /// Knows no such user or database, or lets it in from elsewhere only.
+    /// It rejects the user, the database, or this host.
     Refuses,
 }
 
 impl Session {
-    /// Connects, with TLS where the peer wants it.
-    pub fn open(ctx: &Context, peer: &Peer) -> Talk<Self> {
+    /// Connects, with TLS if the peer has it.
+    pub(crate) fn open(ctx: &Context, peer: &Peer) -> Talk<Self> {
         let mut line = peer.connect(ctx)?;
         if peer.wants_tls() {
             line.send(&tls_request())?;
@@ -56,12 +56,12 @@ impl Session {
         Ok(Session { line, version: String::new() })
     }
 
-    pub fn version(&self) -> &str {
+    pub(crate) fn version(&self) -> &str {
         &self.version
     }
 
-    /// How the server receives a user whom it need not know.
-    pub fn knock(mut self) -> Talk<Welcome> {
+    /// Starts a login as a user that need not exist, to see whether the server accepts connections.
+    pub(crate) fn knock(mut self) -> Talk<Welcome> {
         self.line.send(&startup("vouchd", "postgres"))?;
         for _ in 0..MAX_MESSAGES {
             match self.receive("an answer to a connection")? {
@@ -69,7 +69,7 @@ impl Session {
                     self.quit();
                     return Ok(Welcome::In);
                 }
-                // The server takes it for a client that now asks its user, and does not mind.
+                // To the server this is a client that asks its user for the password: it logs no error.
                 Message::Auth(_) => return Ok(Welcome::Asks),
                 Message::Refused(refusal) if is_personal(&refusal) => return Ok(Welcome::Refuses),
                 Message::Refused(refusal) => return Err(refused(&refusal)),
@@ -79,8 +79,8 @@ impl Session {
         Err(strange())
     }
 
-    /// Logs in. The keys of a login with SCRAM are remembered for the next: they cost thousands of rounds.
-    pub fn login(&mut self, ctx: &Context, login: &Login) -> Talk<()> {
+    /// Logs in. The keys of a login with SCRAM are remembered for the next run: they take thousands of rounds to derive.
+    pub(crate) fn login(&mut self, ctx: &Context, login: &Login) -> Talk<()> {
         self.line.send(&startup(login.user, login.database))?;
         let mut exchange: Option<Exchange> = None;
         let mut answer: Option<Answer> = None;
@@ -98,12 +98,12 @@ impl Session {
                 Message::Row(_) | Message::Other => continue,
             };
             match auth {
-                // Who keeps quiet about the password does not know it.
+                // A server that skips its final proof does not know the password.
                 Auth::Done if exchange.is_some() => return Err(impostor()),
                 Auth::Done => {}
                 Auth::Clear if !self.line.is_private() => {
                     return Err(Stop::error(
-                        "wants the password itself, which nobody else should see: expected scram-sha-256 in its \
+                        "asks for the password in clear text, which nobody else should see: expected scram-sha-256 in its \
                          pg_hba.conf, a unix socket (`socket`), or `tls = true` with a certificate that can be verified",
                     ));
                 }
@@ -120,20 +120,20 @@ impl Session {
                 Auth::SaslContinue(challenge) => {
                     let begun = exchange.as_ref().ok_or_else(strange)?;
                     let known = Keys::from_bytes(&ctx.recall());
-                    let answered = begun.answer(&challenge, secret(login)?, known).map_err(|trouble| stop(&trouble))?;
+                    let answered = begun.answer(&challenge, secret(login)?, known).map_err(|failure| stop(&failure))?;
                     self.line.send(&sasl_next(&answered.text))?;
                     answer = Some(answered);
                 }
                 Auth::SaslFinal(last) => {
                     let answered = answer.take().ok_or_else(strange)?;
-                    answered.verify(&last).map_err(|trouble| stop(&trouble))?;
+                    answered.verify(&last).map_err(|failure| stop(&failure))?;
                     ctx.remember(&answered.keys.to_bytes());
                     exchange = None;
                 }
                 Auth::Sasl(_) | Auth::Other(_) => {
                     return Err(Stop::error(
-                        "wants a login that this check can't: expected trust, password, md5, scram-sha-256 or peer in its \
-                         pg_hba.conf",
+                        "asks for an authentication method that this check does not support: expected trust, password, md5, \
+                         scram-sha-256 or peer in its pg_hba.conf",
                     ));
                 }
             }
@@ -141,8 +141,8 @@ impl Session {
         Err(strange())
     }
 
-    /// The rows of an answer.
-    pub fn query(&mut self, sql: &str) -> Talk<Vec<Row>> {
+    /// Runs a query and returns its rows.
+    pub(crate) fn query(&mut self, sql: &str) -> Talk<Vec<Row>> {
         self.line.send(&query(sql))?;
         let mut rows = Vec::new();
         for _ in 0..MAX_MESSAGES {
@@ -156,9 +156,9 @@ impl Session {
         Err(strange())
     }
 
-    /// Says goodbye, so that the server counts no broken connection.
-    pub fn quit(mut self) {
-        // Whatever comes of it: all is known by now.
+    /// Leaves properly, so that the server logs no broken connection.
+    pub(crate) fn quit(mut self) {
+        // An error here changes nothing: the findings are complete.
         let _ = self.line.send(&terminate());
     }
 
@@ -170,11 +170,11 @@ impl Session {
 
 fn secret<'a>(login: &Login<'a>) -> Talk<&'a str> {
     login.password.ok_or_else(|| {
-        Stop::error(format!("wants a password for the user {:?}: expected the parameter `password_file`", login.user))
+        Stop::error(format!("asks for a password for user {:?}: expected the parameter `password_file`", login.user))
     })
 }
 
-/// The run's time, in nanoseconds as far as the clock has them.
+/// The time of the run, as bytes for the nonce.
 fn time(ctx: &Context) -> Vec<u8> {
     let since = ctx.now().duration_since(UNIX_EPOCH).unwrap_or_default();
     since.as_nanos().to_be_bytes().to_vec()
@@ -189,27 +189,27 @@ fn strange() -> Stop {
 }
 
 fn impostor() -> Stop {
-    Stop::fail("does not know the password either: it is not the server that it says it is")
+    Stop::fail("cannot prove that it knows the password: it may be an impostor")
 }
 
-fn stop(trouble: &Trouble) -> Stop {
-    match trouble {
-        Trouble::Malformed => strange(),
-        Trouble::Impostor => impostor(),
-        Trouble::Rounds(rounds) => Stop::error(format!(
-            "wants {rounds} rounds of scram-sha-256, expected at most 100000: lower its scram_iterations, and set the password \
-             anew"
+fn stop(failure: &Failure) -> Stop {
+    match failure {
+        Failure::Malformed => strange(),
+        Failure::Impostor => impostor(),
+        Failure::Rounds(rounds) => Stop::error(format!(
+            "asks for {rounds} rounds of scram-sha-256, expected at most 100000: lower scram_iterations on the server, and set \
+             the password again"
         )),
     }
 }
 
-/// Whether the server refuses this client only: unknown or unwelcome (28), a missing database, a missing privilege.
+/// Whether the server rejects only this client: its login (class 28), its database, or its privilege.
 fn is_personal(refusal: &Refusal) -> bool {
     refusal.code.starts_with("28") || matches!(refusal.code.as_str(), "3D000" | "42501")
 }
 
-/// What keeps this check out is its own trouble; what keeps everybody out is the server's.
+/// A server that rejects only this check is an error of the check; one that rejects everybody fails.
 fn refused(refusal: &Refusal) -> Stop {
     let text = format!("{} ({})", quoted(&refusal.text), quoted(refusal.code.as_bytes()));
-    if is_personal(refusal) { Stop::error(format!("does not let this check in: {text}")) } else { Stop::fail(text) }
+    if is_personal(refusal) { Stop::error(format!("rejects this check: {text}")) } else { Stop::fail(text) }
 }

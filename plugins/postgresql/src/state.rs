@@ -1,4 +1,4 @@
-//! What a server's answers say about its role, and how far a standby is behind.
+//! The role of a server, and how far a standby is behind, from its answers.
 
 use vouchd_check::{Result, Verdict};
 use vouchd_check_peer::{Finding, Lag, one_of};
@@ -6,25 +6,25 @@ use vouchd_check_peer::{Finding, Lag, one_of};
 use crate::session::Row;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     Primary,
-    /// In recovery: replays what a primary, or its archive, hands on.
+    /// In recovery: it replays the log of a primary.
     Standby,
 }
 
-pub const ROLE: &str = "SELECT pg_is_in_recovery()";
+pub(crate) const ROLE: &str = "SELECT pg_is_in_recovery()";
 
 impl Role {
     /// Parses the parameter `role`.
     ///
     /// # Errors
     /// If it is another word.
-    pub fn parse(text: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         one_of("role", text, &[("primary", Role::Primary), ("standby", Role::Standby)])
     }
 
-    /// From the answer to [`ROLE`].
-    pub fn of(rows: &[Row]) -> Option<Self> {
+    /// Reads the answer to [`ROLE`]; `None` if it is something else.
+    pub(crate) fn of(rows: &[Row]) -> Option<Self> {
         match rows.first()?.first()?.as_deref()? {
             "f" => Some(Role::Primary),
             "t" => Some(Role::Standby),
@@ -32,37 +32,37 @@ impl Role {
         }
     }
 
-    pub fn text(self) -> &'static str {
+    pub(crate) fn text(self) -> &'static str {
         match self {
             Role::Primary => "primary",
             Role::Standby => "standby",
         }
     }
 
-    pub fn judge(self, wanted: Option<Role>) -> Finding {
+    pub(crate) fn judge(self, wanted: Option<Role>) -> Finding {
         Finding::role(self.text(), wanted.map(Role::text))
     }
 }
 
-/// Whether a standby receives from a primary, and how many seconds it is behind. While it receives and has replayed all, it is
-/// not behind, however long ago the last transaction was.
-pub const LAG: &str = "SELECT r.receives, CASE WHEN r.receives AND pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0 \
+/// Asks whether a standby receives from a primary, and how many seconds it is behind. A standby that receives and has replayed
+/// everything is not behind, however old the last transaction is.
+pub(crate) const LAG: &str = "SELECT r.receives, CASE WHEN r.receives AND pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0 \
                        ELSE extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) END \
                        FROM (SELECT EXISTS (SELECT 1 FROM pg_stat_wal_receiver) AS receives) r";
 
-/// From the answer to [`LAG`]; and how far behind it is.
-pub fn lag(rows: &[Row], bounds: Lag) -> Option<(Finding, Option<f64>)> {
+/// Judges the answer to [`LAG`], and returns how many seconds the standby is behind; `None` if it is something else.
+pub(crate) fn lag(rows: &[Row], bounds: Lag) -> Option<(Finding, Option<f64>)> {
     let [receives, seconds] = rows.first()?.as_slice() else { return None };
     let receives = match receives.as_deref()? {
         "t" => "",
-        "f" => ", receives from no primary",
+        "f" => ", not receiving from a primary",
         _ => return None,
     };
     let Some(seconds) = seconds else {
         let text = format!("has replayed no transaction yet{receives}");
         return Some((Finding::new(Verdict::Fail, text), None));
     };
-    // Clocks of two machines are never quite the same.
+    // The clocks of two machines differ a little.
     let seconds = seconds.parse::<f64>().ok().filter(|seconds| seconds.is_finite())?.max(0.0);
     let (verdict, expected) = bounds.judge(seconds);
     Some((Finding::new(verdict, format!("{seconds:.1} s behind{expected}{receives}")), Some(seconds)))
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_in_recovery_is_a_standby() {
+    fn server_in_recovery_is_a_standby() {
         assert_eq!(Role::of(&[row(&[Some("f")])]), Some(Role::Primary));
         assert_eq!(Role::of(&[row(&[Some("t")])]), Some(Role::Standby));
         for rows in [vec![], vec![row(&[])], vec![row(&[None])], vec![row(&[Some("maybe")])]] {
@@ -92,14 +92,14 @@ mod tests {
     }
 
     #[test]
-    fn a_standby_is_judged_by_how_far_it_is_behind() {
+    fn lag_of_a_standby_decides() {
         let bounds = Lag { warn: Some(Duration::from_secs(5)), fail: Some(Duration::from_secs(30)) };
         let table = [
             ("t", "0", Verdict::Pass, "0.0 s behind"),
             ("t", "-0.25", Verdict::Pass, "0.0 s behind"),
             ("t", "5.25", Verdict::Warn, "5.2 s behind, expected at most 5s"),
-            ("f", "30.5", Verdict::Fail, "30.5 s behind, expected at most 30s, receives from no primary"),
-            ("f", "1", Verdict::Pass, "1.0 s behind, receives from no primary"),
+            ("f", "30.5", Verdict::Fail, "30.5 s behind, expected at most 30s, not receiving from a primary"),
+            ("f", "1", Verdict::Pass, "1.0 s behind, not receiving from a primary"),
         ];
         for (receives, seconds, verdict, text) in table {
             let (finding, behind) = lag(&[row(&[Some(receives), Some(seconds)])], bounds).unwrap();
@@ -108,7 +108,7 @@ mod tests {
         }
         let (finding, behind) = lag(&[row(&[Some("f"), None])], bounds).unwrap();
         assert_eq!((finding.verdict, behind), (Verdict::Fail, None));
-        assert_eq!(finding.text, "has replayed no transaction yet, receives from no primary");
+        assert_eq!(finding.text, "has replayed no transaction yet, not receiving from a primary");
     }
 
     #[test]

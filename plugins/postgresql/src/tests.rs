@@ -1,4 +1,4 @@
-//! Whole conversations, with a server that speaks from a script.
+//! Whole conversations with a scripted server.
 
 use vouchd_check::testing::{FakeHost, Script};
 use vouchd_check::{ProbeError, Verdict};
@@ -39,7 +39,7 @@ fn row(values: &[Option<&str>]) -> Vec<u8> {
     [said(b'T', b"\0\0"), said(b'D', &body), said(b'C', b"SELECT 1\0"), said(b'Z', b"I")].concat()
 }
 
-/// A server that lets the check in by MD5, and says whether it is in recovery.
+/// A server that accepts a login by MD5, and reports whether it is in recovery.
 fn logged_in(in_recovery: &str) -> Script {
     let proof = proof::md5("check", "secret", *b"salt");
     Script::new()
@@ -49,7 +49,7 @@ fn logged_in(in_recovery: &str) -> Script {
 }
 
 #[test]
-fn the_first_answer_decides_without_a_login() {
+fn first_answer_decides_without_a_login() {
     let at = "127.0.0.1:5432";
     let table: [(Vec<u8>, Verdict, String); 9] = [
         (
@@ -61,7 +61,7 @@ fn the_first_answer_decides_without_a_login() {
         (
             refused("28000", "no pg_hba.conf entry for host"),
             Verdict::Pass,
-            format!("PostgreSQL at {at} answers, and refuses a stranger"),
+            format!("PostgreSQL at {at} answers, and rejects an unknown user"),
         ),
         (
             refused("57P03", "the database system is starting up"),
@@ -90,7 +90,7 @@ fn the_first_answer_decides_without_a_login() {
 }
 
 #[test]
-fn the_role_decides() {
+fn wrong_role_fails() {
     for (in_recovery, role, verdict, text) in [
         ("f", "primary", Verdict::Pass, "primary"),
         ("f", "standby", Verdict::Fail, "primary, expected standby"),
@@ -104,29 +104,29 @@ fn the_role_decides() {
 }
 
 #[test]
-fn only_a_standby_can_be_behind() {
+fn only_a_standby_is_asked_for_its_lag() {
     let params = [LOGIN.as_slice(), &[("lag.warn", "5s")]].concat();
     let script = logged_in("t").expects(query(LAG), row(&[Some("t"), Some("7.5")]));
     let report = host(script).run(check, &params).unwrap();
     assert_eq!(report.verdict, Verdict::Warn);
     assert!(report.message.ends_with("standby, 7.5 s behind, expected at most 5s"), "{}", report.message);
     assert_eq!((report.metrics[0].name.as_str(), report.metrics[0].value), ("lag", 7.5));
-    // The script knows no second query.
+    // The script expects no second query.
     let report = host(logged_in("f")).run(check, &params).unwrap();
     assert_eq!((report.verdict, report.metrics.len()), (Verdict::Pass, 0));
 }
 
 #[test]
-fn what_keeps_only_the_check_out_is_an_error() {
+fn rejected_login_is_an_error() {
     let refusals = [
         (refused("28P01", "password authentication failed for user \"check\""), "password authentication failed"),
         (refused("3D000", "database \"postgres\" does not exist"), "does not exist"),
         (auth(7, &[]), "expected trust, password, md5"),
         (auth(10, b"SCRAM-SHA-512\0\0"), "expected trust, password, md5"),
-        (auth(3, &[]), "wants the password itself"),
+        (auth(3, &[]), "asks for the password in clear text"),
         (
             [auth(10, b"SCRAM-SHA-256\0\0"), auth(11, b"r=x")].concat(),
-            // The nonce is not foreseen by the script: the connection is refused when it is sent.
+            // The script cannot know the nonce: the connection is refused when it is sent.
             "",
         ),
     ];
@@ -148,7 +148,7 @@ fn what_keeps_only_the_check_out_is_an_error() {
 }
 
 #[test]
-fn a_password_goes_out_as_it_is_only_where_nobody_listens() {
+fn clear_text_password_needs_a_private_connection() {
     let script = Script::new()
         .expects(startup("check", "postgres"), auth(3, &[]))
         .expects(password_message(b"secret"), welcome())
@@ -161,17 +161,17 @@ fn a_password_goes_out_as_it_is_only_where_nobody_listens() {
 }
 
 #[test]
-fn tls_comes_before_everything_else() {
+fn tls_starts_before_the_login() {
     let params = [ADDRESS, ("tls", "true")];
     let report = host(Script::new().expects(tls_request(), "N")).run(check, &params).unwrap();
     assert_eq!(report.message, "127.0.0.1:5432: does not offer TLS");
-    // The script shows no certificate: the handshake fails, and nothing more is sent.
+    // The script presents no certificate: the handshake fails, and nothing more is sent.
     let report = host(Script::new().expects(tls_request(), "S")).run(check, &params).unwrap();
-    assert!(report.message.contains("TLS: the script shows no certificate"), "{}", report.message);
+    assert!(report.message.contains("TLS: the script presents no certificate"), "{}", report.message);
 }
 
 #[test]
-fn what_makes_no_sense_is_an_error() {
+fn parameters_that_make_no_sense_are_errors() {
     type Row = (&'static [(&'static str, &'static str)], &'static str);
     let table: [Row; 5] = [
         (&[], "expected `address` or `socket`"),

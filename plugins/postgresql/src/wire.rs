@@ -1,28 +1,28 @@
-//! The messages of the frontend/backend protocol, version 3: taken apart and put together, without a connection.
+//! The messages of the frontend/backend protocol, version 3, parsed and built without a connection.
 //!
 //! Hand-written: the crate postgres-protocol 0.6.12 would save 55 of 153 lines, but makes the module 203 kB instead of 175 kB
 //! and brings 24 more crates, of which `rand` does not build for wasm32-unknown-unknown.
 
 use vouchd_check_peer::{Malformed, Parsed, Reader};
 
-/// A server's message may be this long.
+/// The most bytes of a server's message.
 const MAX_MESSAGE: u32 = 64 << 10;
-/// A row may have this many columns.
+/// The most columns of a row.
 const MAX_COLUMNS: usize = 64;
 
 const VERSION: u32 = 3 << 16;
-/// Stands in the version's place.
+/// Takes the place of the version in the request for TLS.
 const TLS: u32 = 80_877_103;
 
-/// What the server wants for a login.
+/// The server's step of a login.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Auth {
-    /// Nothing more.
+pub(crate) enum Auth {
+    /// Authentication is complete.
     Done,
-    /// The password as it is.
+    /// It asks for the password in clear text.
     Clear,
     Md5([u8; 4]),
-    /// By one of these mechanisms.
+    /// It offers these mechanisms.
     Sasl(Vec<String>),
     SaslContinue(Vec<u8>),
     SaslFinal(Vec<u8>),
@@ -32,27 +32,27 @@ pub enum Auth {
 
 /// An error of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// Five characters, the first two of which are its class.
+pub(crate) struct Refusal {
+    /// The SQLSTATE: five characters, the first two of which are its class.
     pub code: String,
     pub text: Vec<u8>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Message {
+pub(crate) enum Message {
     Auth(Auth),
     Refused(Refusal),
-    /// A setting of the server, and its value.
+    /// A setting of the server: name and value.
     Setting(String, String),
     Row(Vec<Option<String>>),
-    /// For the next query.
+    /// Ready for the next query.
     Ready,
-    /// Of no interest here.
+    /// Any other message.
     Other,
 }
 
-/// Type and length of the message that this header announces; the header's own length is not counted.
-pub fn header(bytes: &[u8]) -> Parsed<(u8, u32)> {
+/// The type and the length of the message that follows this header.
+pub(crate) fn header(bytes: &[u8]) -> Parsed<(u8, u32)> {
     let mut reader = Reader::new(bytes);
     let [kind] = reader.array()?;
     let length = u32::from_be_bytes(reader.array()?).checked_sub(4).ok_or(Malformed)?;
@@ -60,9 +60,9 @@ pub fn header(bytes: &[u8]) -> Parsed<(u8, u32)> {
 }
 
 /// The length of a header.
-pub const HEADER: u32 = 5;
+pub(crate) const HEADER: u32 = 5;
 
-pub fn message(kind: u8, body: &[u8]) -> Parsed<Message> {
+pub(crate) fn message(kind: u8, body: &[u8]) -> Parsed<Message> {
     let mut reader = Reader::new(body);
     Ok(match kind {
         b'R' => Message::Auth(auth(&mut reader)?),
@@ -127,7 +127,7 @@ fn row(reader: &mut Reader) -> Parsed<Vec<Option<String>>> {
     Ok(row)
 }
 
-/// With its length, which counts itself. What the plugin sends is never longer than the length can say.
+/// Puts the length in front, which counts itself. What the plugin sends always fits.
 fn with_length(body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len() + 4).unwrap_or(u32::MAX);
     [&length.to_be_bytes(), body].concat()
@@ -137,15 +137,15 @@ fn typed(kind: u8, body: &[u8]) -> Vec<u8> {
     [vec![kind], with_length(body)].concat()
 }
 
-/// The request to go on with TLS; a single byte answers it.
-pub fn tls_request() -> Vec<u8> {
+/// The request to continue with TLS. The answer is a single byte.
+pub(crate) fn tls_request() -> Vec<u8> {
     with_length(&TLS.to_be_bytes())
 }
 
-/// That TLS is spoken from now on.
-pub const TLS_ACCEPTED: u8 = b'S';
+/// The answer that accepts TLS.
+pub(crate) const TLS_ACCEPTED: u8 = b'S';
 
-pub fn startup(user: &str, database: &str) -> Vec<u8> {
+pub(crate) fn startup(user: &str, database: &str) -> Vec<u8> {
     let mut body = VERSION.to_be_bytes().to_vec();
     for text in ["user", user, "database", database, "application_name", "vouchd", "client_encoding", "UTF8", ""] {
         body.extend_from_slice(text.as_bytes());
@@ -154,11 +154,11 @@ pub fn startup(user: &str, database: &str) -> Vec<u8> {
     with_length(&body)
 }
 
-pub fn password(password: &[u8]) -> Vec<u8> {
+pub(crate) fn password(password: &[u8]) -> Vec<u8> {
     typed(b'p', &[password, &[0]].concat())
 }
 
-pub fn sasl_first(mechanism: &str, data: &str) -> Vec<u8> {
+pub(crate) fn sasl_first(mechanism: &str, data: &str) -> Vec<u8> {
     typed(b'p', &[mechanism.as_bytes(), &[0], &with_sasl_length(data)].concat())
 }
 
@@ -167,31 +167,31 @@ fn with_sasl_length(data: &str) -> Vec<u8> {
     [&length.to_be_bytes(), data.as_bytes()].concat()
 }
 
-pub fn sasl_next(data: &str) -> Vec<u8> {
+pub(crate) fn sasl_next(data: &str) -> Vec<u8> {
     typed(b'p', data.as_bytes())
 }
 
-pub fn query(sql: &str) -> Vec<u8> {
+pub(crate) fn query(sql: &str) -> Vec<u8> {
     typed(b'Q', &[sql.as_bytes(), &[0]].concat())
 }
 
-/// That the client leaves.
-pub fn terminate() -> Vec<u8> {
+/// The client leaves.
+pub(crate) fn terminate() -> Vec<u8> {
     typed(b'X', &[])
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use vouchd_check::testing::random_messages;
 
     use super::*;
 
-    /// As a server says it.
-    pub fn said(kind: u8, body: &[u8]) -> Vec<u8> {
+    /// A message of the server.
+    pub(crate) fn said(kind: u8, body: &[u8]) -> Vec<u8> {
         typed(kind, body)
     }
 
-    pub fn refused(code: &str, text: &str) -> Vec<u8> {
+    pub(crate) fn refused(code: &str, text: &str) -> Vec<u8> {
         said(b'E', format!("SFATAL\0VFATAL\0C{code}\0M{text}\0Fpostmaster.c\0\0").as_bytes())
     }
 
@@ -219,7 +219,7 @@ pub mod tests {
     }
 
     #[test]
-    fn whatever_comes_is_parsed_or_malformed_but_never_a_panic() {
+    fn bad_messages_are_malformed_and_no_input_panics() {
         let table: [(u8, &[u8]); 10] = [
             (b'R', b""),
             (b'R', b"\0\0\0\x05abc"),
@@ -253,7 +253,7 @@ pub mod tests {
     }
 
     #[test]
-    fn what_is_sent_has_its_length() {
+    fn sent_messages_have_their_length() {
         assert_eq!(tls_request(), b"\0\0\0\x08\x04\xd2\x16\x2f");
         assert_eq!(terminate(), b"X\0\0\0\x04");
         assert_eq!(query("x"), b"Q\0\0\0\x06x\0");

@@ -1,4 +1,4 @@
-//! The built-in check `pressure`: do tasks wait for the CPU, memory or I/O? And is the load average high?
+//! The built-in check `pressure`: do tasks wait for the CPU, memory or I/O, and is the load average high?
 
 mod psi;
 
@@ -8,19 +8,19 @@ use psi::Stall;
 
 vouchd_check::params! {
     struct Params {
-        /// Percent of the time in which at least one task waited for the CPU.
+        /// Percentage of the time in which at least one task waited for the CPU.
         cpu: Option<Limits>,
-        /// Percent of the time in which at least one task waited for memory.
+        /// Percentage of the time in which at least one task waited for memory.
         memory: Option<Limits>,
-        /// Percent of the time in which at least one task waited for I/O.
+        /// Percentage of the time in which at least one task waited for I/O.
         io: Option<Limits>,
-        /// Percent of the time in which all tasks waited for memory.
+        /// Percentage of the time in which all tasks waited for memory.
         memory_full: Option<Limits>,
-        /// Percent of the time in which all tasks waited for I/O.
+        /// Percentage of the time in which all tasks waited for I/O.
         io_full: Option<Limits>,
-        /// The load average of the last minute, per processor.
+        /// Load average of the last minute per processor.
         load: Option<Limits>,
-        /// Seconds that pressure is averaged over: 10, 60 or 300.
+        /// Seconds over which pressure is averaged: 10, 60 or 300.
         window: u16 = 10,
     }
 }
@@ -28,19 +28,19 @@ vouchd_check::params! {
 vouchd_check::params! {
     #[derive(Debug, Clone, Copy, Default, PartialEq)]
     struct Limits {
-        /// As much or more is a `warn`.
+        /// This much or more is a `warn`.
         warn: Option<f64>,
-        /// As much or more is a `fail`.
+        /// This much or more is a `fail`.
         fail: Option<f64>,
     }
 }
 
 impl Limits {
-    /// `most`: no value can be higher.
+    /// `most` is the highest possible value.
     fn validate(self, name: &str, most: f64) -> Result<()> {
         let given = [("warn", self.warn), ("fail", self.fail)];
         for (key, limit) in given {
-            // Of 0 nothing would ever pass.
+            // With a limit of 0 nothing would ever pass.
             if let Some(limit) = limit.filter(|limit| !(*limit > 0.0 && *limit <= most)) {
                 let most = if most.is_finite() { format!(" and at most {most}") } else { String::new() };
                 return Err(Error::new(format!("parameter `{name}.{key}`: expected more than 0{most}, found {limit}")));
@@ -57,7 +57,7 @@ impl Limits {
         }
     }
 
-    /// The verdict, and the limit that was reached.
+    /// Returns the verdict, and the limit that was reached.
     fn judge(self, value: f64) -> (Verdict, Option<f64>) {
         let reached = |limit: Option<f64>| limit.filter(|limit| value >= *limit);
         match (reached(self.fail), reached(self.warn)) {
@@ -68,16 +68,20 @@ impl Limits {
     }
 }
 
-/// One number of the host.
+/// One measured value.
 struct Measured {
     name: &'static str,
-    /// For the message.
+    /// Its description in the message.
     what: &'static str,
     unit: &'static str,
     value: f64,
     limits: Option<Limits>,
 }
 
+/// Runs the check once.
+///
+/// # Errors
+/// If a parameter makes no sense, or a probe could not be made.
 pub fn check(ctx: &Context) -> Result<Report> {
     let params: Params = ctx.params()?;
     params.validate()?;
@@ -121,7 +125,7 @@ impl Params {
         given.into_iter().try_for_each(|(name, limits, most)| limits.validate(name, most))
     }
 
-    /// Reads only what a limit needs.
+    /// Reads only the files that a limit needs.
     fn measure(&self, read: &dyn Fn(&str) -> Result<String>) -> Result<Vec<Measured>> {
         let stall = |resource: &str| -> Result<Stall> {
             let path = format!("/proc/pressure/{resource}");
@@ -161,7 +165,7 @@ fn unexpected(path: &str, expected: &str, found: &str) -> Error {
     Error::new(format!("{path}: expected {expected}, found {:?}", found.chars().take(40).collect::<String>()))
 }
 
-/// The worst decides; all of that verdict are told.
+/// The worst verdict wins; the message lists every value with that verdict.
 fn judge(all: &[Measured]) -> Result<Report> {
     let judged: Vec<_> = all
         .iter()
@@ -198,13 +202,13 @@ mod tests {
             }
             "/proc/loadavg" => "6.00 4.00 2.00 1/200 3000\n",
             "/sys/devices/system/cpu/online" => "0-3\n",
-            _ => return Err(Error::new(format!("{path} was not to be read"))),
+            _ => return Err(Error::new(format!("{path} should not be read"))),
         };
         Ok(text.to_owned())
     }
 
     #[test]
-    fn the_worst_decides_and_is_told() {
+    fn worst_values_decide_and_are_listed() {
         type Row = (&'static [(&'static str, &'static str)], Verdict, &'static str);
         let table: [Row; 9] = [
             (&[("cpu.warn", "31")], Verdict::Pass, "tasks wait for the CPU 30.00%"),
@@ -242,14 +246,14 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_without_pressure_is_an_error_that_says_so() {
+    fn kernel_without_pressure_is_an_error() {
         let host = FakeHost::new().on_read(|_| Ok(None));
         let error = host.run(check, &[("cpu.warn", "20")]).unwrap_err().to_string();
         assert!(error.starts_with("no file /proc/pressure/cpu: expected a kernel with CONFIG_PSI"), "{error}");
     }
 
     #[test]
-    fn what_was_read_is_in_the_metrics() {
+    fn measured_values_are_metrics() {
         let params = params(&[("memory.fail", "50"), ("load.fail", "8")]).unwrap();
         let report = judge(&params.measure(&host).unwrap()).unwrap();
         let metrics: Vec<_> = report.metrics.iter().map(|m| (m.name.as_str(), m.value, m.unit.as_str())).collect();
@@ -275,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_holds_something_else_is_an_error() {
+    fn file_with_other_contents_is_an_error() {
         let params = params(&[("io.warn", "20")]).unwrap();
         let error = params.measure(&|_| Ok("none".to_owned())).err().map(|e| e.to_string()).unwrap_or_default();
         assert_eq!(error, "/proc/pressure/io: expected lines like \"some avg10=0.00\", found \"none\"");

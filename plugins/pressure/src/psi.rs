@@ -1,16 +1,16 @@
-//! The kernel's files: `/proc/pressure/*`, `/proc/loadavg` and the list of processors.
+//! Parsers for files of the kernel: `/proc/pressure/*`, `/proc/loadavg` and the list of processors.
 
-/// Percent of the time in which tasks waited, from one file of `/proc/pressure`.
+/// Percentages of the time in which tasks waited, from one file of `/proc/pressure`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Stall {
+pub(crate) struct Stall {
     /// At least one task waited.
     pub some: f64,
-    /// All tasks waited. Without meaning for the CPU of the whole host.
+    /// All tasks waited. Meaningless for the CPU of the whole host.
     pub full: Option<f64>,
 }
 
-/// `window`: over how many seconds: 10, 60 or 300. None: the text is something else.
-pub fn stall(text: &str, window: u16) -> Option<Stall> {
+/// Parses the averages over `window` seconds: 10, 60 or 300. `None` if the text is something else.
+pub(crate) fn stall(text: &str, window: u16) -> Option<Stall> {
     let line = |kind: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(kind)?.strip_prefix(' '))?;
         let average = format!("avg{window}=");
@@ -21,12 +21,12 @@ pub fn stall(text: &str, window: u16) -> Option<Stall> {
 }
 
 /// The load average of the last minute, from `/proc/loadavg`.
-pub fn load(text: &str) -> Option<f64> {
+pub(crate) fn load(text: &str) -> Option<f64> {
     text.split_ascii_whitespace().next()?.parse().ok().filter(|load: &f64| load.is_finite() && *load >= 0.0)
 }
 
-/// How many processors a list such as `0-3,8` names.
-pub fn processors(list: &str) -> Option<u32> {
+/// Counts the processors in a list such as `0-3,8`; `None` if it is not a list.
+pub(crate) fn processors(list: &str) -> Option<u32> {
     let mut count = 0u32;
     for range in list.trim().split(',') {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pressure_is_none() {
+    fn other_text_is_no_pressure() {
         for text in
             ["", "some", "some avg60=1.00", "some avg10=x", "some avg10=-1", "some avg10=nan", "full avg10=1.00"]
         {

@@ -1,4 +1,4 @@
-//! The built-in check `process`: are enough processes running? One that has ended but was not reaped does not run.
+//! The built-in check `process`: are enough processes running? A zombie, which has ended but was not yet reaped, does not count.
 
 use vouchd_check::{Context, Error, ProcessQuery, Report, Result};
 
@@ -6,11 +6,11 @@ vouchd_check::params! {
     struct Params {
         /// Exact name, as `ps -e` shows it.
         name: Option<String>,
-        /// Regular expression found in the command line.
+        /// Regular expression that matches somewhere in the command line.
         cmdline: Option<String>,
         /// File whose first word is the process id.
         pid_file: Option<String>,
-        /// Effective owner, a name or a number.
+        /// Effective owner: a name or a number.
         user: Option<String>,
         /// Fewer than this is a `fail`.
         min: usize = 1,
@@ -19,6 +19,10 @@ vouchd_check::params! {
     }
 }
 
+/// Runs the check once.
+///
+/// # Errors
+/// If a parameter makes no sense, or a probe could not be made.
 pub fn check(ctx: &Context) -> Result<Report> {
     let params: Params = ctx.params()?;
     if params.name.is_none() && params.cmdline.is_none() && params.pid_file.is_none() {
@@ -49,13 +53,13 @@ pub fn check(ctx: &Context) -> Result<Report> {
     Ok(report.metric("processes", found as f64, ""))
 }
 
-/// `named nginx of www-data`.
+/// `named nginx owned by www-data`.
 fn describe(params: &Params) -> String {
     let words = [
         params.name.as_ref().map(|name| format!("named {name}")),
         params.cmdline.as_ref().map(|pattern| format!("with {pattern:?} in its command line")),
         params.pid_file.as_ref().map(|path| format!("from {path}")),
-        params.user.as_ref().map(|user| format!("of {user}")),
+        params.user.as_ref().map(|user| format!("owned by {user}")),
     ];
     words.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
@@ -79,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn the_count_decides() {
+    fn count_decides() {
         type Row = (u32, &'static [(&'static str, &'static str)], Verdict, &'static str);
         let table: [Row; 7] = [
             (0, &[("name", "nginx")], Verdict::Fail, "no process named nginx"),
@@ -92,7 +96,7 @@ mod tests {
                 1,
                 &[("cmdline", "Main$"), ("user", "app")],
                 Verdict::Pass,
-                "1 process with \"Main$\" in its command line of app",
+                "1 process with \"Main$\" in its command line owned by app",
             ),
         ];
         for (count, params, verdict, message) in table {
@@ -102,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_an_error() {
+    fn parameters_that_make_no_sense_are_errors() {
         type Row = (&'static [(&'static str, &'static str)], &'static str);
         let table: [Row; 3] = [
             (&[], "no parameter says which process"),
@@ -116,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_an_error_not_a_verdict() {
+    fn denied_probe_is_an_error() {
         let host = FakeHost::new().on_processes(|_| Err(ProbeError::Denied("add this line".to_owned())));
         assert_eq!(host.run(check, &[("name", "nginx")]).unwrap_err().to_string(), "add this line");
     }

@@ -1,4 +1,4 @@
-//! What `INFO` says of a server's role, and of its start.
+//! The role of a server, and the progress of its start, from its answer to `INFO`.
 
 use std::fmt;
 
@@ -6,21 +6,21 @@ use vouchd_check::{Report, Result};
 use vouchd_check_peer::one_of;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     Master,
     Replica,
 }
 
 impl Role {
-    /// As the operator writes it.
+    /// Parses the parameter `role`.
     ///
     /// # Errors
-    /// If it is no role.
-    pub fn parse(text: &str) -> Result<Self> {
+    /// If it is another word.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         one_of("role", text, &[("master", Role::Master), ("replica", Role::Replica)])
     }
 
-    pub fn text(self) -> &'static str {
+    pub(crate) fn text(self) -> &'static str {
         match self {
             Role::Master => "master",
             Role::Replica => "replica",
@@ -28,27 +28,27 @@ impl Role {
     }
 }
 
-/// Of `INFO replication`.
+/// The answer to `INFO replication`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Info {
+pub(crate) enum Info {
     Master {
-        /// Those that are connected and have got all.
+        /// The replicas that are connected and have received all data.
         replicas: u32,
     },
     Replica {
         /// `host:port`.
         master: String,
-        /// Seconds since it last heard of its master; none if it never did.
+        /// Seconds since its last contact to the master; `None` if there never was one.
         silence: Option<u64>,
         is_linked: bool,
-        /// It is given all data anew.
+        /// Whether it receives all data again.
         is_syncing: bool,
     },
 }
 
 impl Info {
-    /// None: it says something else.
-    pub fn parse(text: &str) -> Option<Self> {
+    /// `None` if the text says something else.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let value = |key: &str| value(text, key);
         let number = |key: &str| value(key).and_then(|number| number.parse::<u64>().ok());
         match value("role")? {
@@ -79,15 +79,15 @@ impl Info {
         }
     }
 
-    pub fn role(&self) -> Role {
+    pub(crate) fn role(&self) -> Role {
         match self {
             Info::Master { .. } => Role::Master,
             Info::Replica { .. } => Role::Replica,
         }
     }
 
-    /// The report, with the numbers.
-    pub fn measured(&self, report: Report) -> Report {
+    /// Adds the metrics to a report.
+    pub(crate) fn measured(&self, report: Report) -> Report {
         match self {
             Info::Master { replicas } => report.metric("replicas", f64::from(*replicas), ""),
             Info::Replica { silence: Some(seconds), .. } => report.metric("silence", *seconds as f64, "s"),
@@ -104,21 +104,21 @@ impl fmt::Display for Info {
             Info::Replica { master, silence, is_linked, is_syncing } => {
                 let link = match (is_linked, is_syncing) {
                     (true, _) => "",
-                    (false, true) => ", which sends it all data anew",
-                    (false, false) => ", to which it has no link",
+                    (false, true) => ", full synchronization in progress",
+                    (false, false) => ", link down",
                 };
                 write!(f, "replica of {master}{link}")?;
                 match silence {
-                    Some(seconds) => write!(f, ", last heard of {seconds} s ago"),
-                    None => f.write_str(", never heard of"),
+                    Some(seconds) => write!(f, ", last contact {seconds} s ago"),
+                    None => f.write_str(", no contact yet"),
                 }
             }
         }
     }
 }
 
-/// How many percent of the data set a starting server has loaded, of `INFO persistence`.
-pub fn loaded(text: &str) -> Option<u32> {
+/// The percentage of the data set that a starting server has loaded, from `INFO persistence`.
+pub(crate) fn loaded(text: &str) -> Option<u32> {
     let share: f64 = value(text, "loading_loaded_perc")?.parse().ok()?;
     (0.0..=100.0).contains(&share).then_some(share as u32)
 }
@@ -135,7 +135,7 @@ mod tests {
         master_link_status:up\r\nmaster_last_io_seconds_ago:3\r\nmaster_sync_in_progress:0\r\nslave_repl_offset:14\r\n";
 
     #[test]
-    fn only_replicas_that_are_online_count() {
+    fn only_online_replicas_count() {
         let text = "role:master\r\nconnected_slaves:2\r\nslave0:ip=::1,port=1,state=online,offset=1,lag=0\r\n\
             slave1:ip=::1,port=2,state=wait_bgsave,offset=0,lag=0\r\nslave_x:state=online\r\n";
         assert_eq!(Info::parse(text), Some(Info::Master { replicas: 1 }));
@@ -143,30 +143,30 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_tells_of_its_link() {
-        let told = |text: &str| Info::parse(text).unwrap().to_string();
-        assert_eq!(told(REPLICA), "replica of 10.0.0.1:6379, last heard of 3 s ago");
+    fn replica_reports_its_link() {
+        let text_of = |text: &str| Info::parse(text).unwrap().to_string();
+        assert_eq!(text_of(REPLICA), "replica of 10.0.0.1:6379, last contact 3 s ago");
         let down =
             REPLICA.replace("status:up", "status:down").replace("last_io_seconds_ago", "link_down_since_seconds");
-        assert_eq!(told(&down), "replica of 10.0.0.1:6379, to which it has no link, last heard of 3 s ago");
+        assert_eq!(text_of(&down), "replica of 10.0.0.1:6379, link down, last contact 3 s ago");
         let syncing = down.replace("progress:0", "progress:1").replace(":3", ":-1");
-        assert_eq!(told(&syncing), "replica of 10.0.0.1:6379, which sends it all data anew, never heard of");
+        assert_eq!(text_of(&syncing), "replica of 10.0.0.1:6379, full synchronization in progress, no contact yet");
     }
 
     #[test]
-    fn what_is_cut_or_something_else_tells_no_role() {
+    fn cut_or_other_text_has_no_role() {
         for text in ["", "role", "role:", "role:sentinel", "role:slave", "role:slave\r\nmaster_host:x\r\nmaster_port:x"]
         {
             assert_eq!(Info::parse(text), None, "{text:?}");
         }
         for end in 0..REPLICA.len() {
-            // Whatever it says, it does not panic.
+            // No cut makes it panic.
             let _ = Info::parse(&REPLICA[..end]).map(|info| info.to_string());
         }
     }
 
     #[test]
-    fn the_share_that_is_loaded_is_a_percentage() {
+    fn loaded_share_is_a_percentage() {
         assert_eq!(loaded("loading:1\r\nloading_loaded_perc:12.94\r\n"), Some(12));
         for text in ["", "loading_loaded_perc:x", "loading_loaded_perc:nan", "loading_loaded_perc:101"] {
             assert_eq!(loaded(text), None, "{text:?}");

@@ -11,43 +11,47 @@ use vouchd_check_peer::{Line, Peer, Stop, Talk, password, quoted};
 use info::{Info, Role};
 use resp::{Reply, command};
 
-/// Where Debian has it.
+/// The default of Debian's package.
 const ADDRESS: &str = "127.0.0.1:6379";
 
 vouchd_check::params! {
     struct Params {
-        /// `host:port`; 127.0.0.1:6379 unless given.
+        /// `host:port`. Default: 127.0.0.1:6379.
         address: Option<String>,
         /// Path of the server's unix socket, instead of `address`.
         socket: Option<String>,
-        /// Logs in as this user; with `password_file` alone, as the default user.
+        /// Log in as this user. With `password_file` alone the check logs in as the default user.
         user: Option<String>,
-        /// File with the password, which is its first line.
+        /// File whose first line is the password.
         password_file: Option<String>,
         /// `master` or `replica`.
         role: Option<String>,
-        /// Fewer connected replicas of a master than this is a `warn`.
+        /// A master with fewer connected replicas is a `warn`.
         replicas: u32 = 0,
-        /// A replica that has not heard of its master for longer is a `fail`.
+        /// A replica without contact to its master for longer is a `fail`.
         max_silence: Option<Duration>,
-        /// Speak TLS.
+        /// Whether to use TLS.
         tls: bool = false,
-        /// Whether a bad certificate is a `fail`.
+        /// Whether a certificate that cannot be verified is a `fail`.
         tls_verify: bool = true,
         /// Server name for TLS.
         sni: Option<String>,
-        /// For the connection, and again for each answer; else what is left of the run.
+        /// For connecting, and for each answer. Default: what is left of the run.
         timeout: Option<Duration>,
     }
 }
 
-/// What is wanted of the server's state.
+/// What is expected of the server's state.
 struct Wanted {
     role: Option<Role>,
     replicas: u32,
     max_silence: Option<Duration>,
 }
 
+/// Runs the check once.
+///
+/// # Errors
+/// If a parameter makes no sense, or a probe could not be made.
 pub fn check(ctx: &Context) -> Result<Report> {
     let params: Params = ctx.params()?;
     let role = params.role.as_deref().map(Role::parse).transpose()?;
@@ -73,7 +77,7 @@ fn talk(ctx: &Context, peer: &Peer, login: &[&str], wanted: &Wanted) -> Talk<Rep
     if !login.is_empty() {
         match ask(&mut line, &[&["AUTH"], login].concat(), "an answer to AUTH")? {
             Reply::Status(_) => {}
-            Reply::Error(text) => return Err(Stop::error(format!("does not take the login: {text}"))),
+            Reply::Error(text) => return Err(Stop::error(format!("rejects the login: {text}"))),
             other => return Err(unexpected(&other, "an answer to AUTH")),
         }
     }
@@ -85,10 +89,10 @@ fn talk(ctx: &Context, peer: &Peer, login: &[&str], wanted: &Wanted) -> Talk<Rep
     match ask(&mut line, &["INFO", "replication"], "its replication")? {
         Reply::Bulk(text) => {
             let text = String::from_utf8_lossy(&text);
-            let info = Info::parse(&text).ok_or_else(|| Stop::fail("does not tell its role"))?;
+            let info = Info::parse(&text).ok_or_else(|| Stop::fail("does not report its role"))?;
             Ok(wanted.judge(peer.text(), &info))
         }
-        Reply::Error(text) => Err(Stop::error(format!("does not tell its replication: {text}"))),
+        Reply::Error(text) => Err(Stop::error(format!("does not report its replication: {text}"))),
         other => Err(unexpected(&other, "its replication")),
     }
 }
@@ -98,22 +102,22 @@ fn ask(line: &mut Line, words: &[&str], what: &str) -> Talk<Reply> {
     resp::read(line, what)
 }
 
-/// Why it does not answer a PING.
+/// Explains an error in answer to PING.
 fn refusal(line: &mut Line, text: &str) -> Stop {
     let begins = |code: &str| text.split(' ').next() == Some(code);
     if begins("NOAUTH") {
-        return Stop::error(format!("wants a login: expected `password_file`: {text}"));
+        return Stop::error(format!("asks for a login: expected `password_file`: {text}"));
     }
     if begins("NOPERM") || begins("DENIED") {
-        return Stop::error(format!("does not let this check in: {text}"));
+        return Stop::error(format!("rejects this check: {text}"));
     }
     if begins("LOADING")
         && let Ok(Reply::Bulk(info)) = ask(line, &["INFO", "persistence"], "its persistence")
         && let Some(share) = info::loaded(&String::from_utf8_lossy(&info))
     {
-        return Stop::fail(format!("is loading its data set, {share}% are done"));
+        return Stop::fail(format!("is loading its data set, {share}% done"));
     }
-    // LOADING, MASTERDOWN, BUSY: it runs, and does not serve.
+    // LOADING, MASTERDOWN, BUSY: it runs, but does not serve.
     Stop::fail(text)
 }
 
@@ -145,7 +149,7 @@ impl Wanted {
         info.measured(report)
     }
 
-    /// One that never heard of its master is silent for ever.
+    /// A replica that never had contact to its master has been silent for ever.
     fn is_too_long(&self, silence: Option<u64>) -> bool {
         self.max_silence.is_some_and(|most| silence.is_none_or(|silence| Duration::from_secs(silence) > most))
     }

@@ -1,20 +1,20 @@
-//! Redis's protocol, as far as this check speaks it: commands as lists of words, and three kinds of answers.
+//! The part of Redis's protocol that this check needs: commands as lists of words, and three kinds of replies.
 
 use vouchd_check_peer::{Line, Stop, Talk, quoted};
 
-/// A status or an error is not longer.
+/// The most bytes of a status or an error.
 const MAX_LINE: u32 = 64 << 10;
-/// Redis's own limit. What the check's `limits.probe_bytes` cuts is an error that the daemon tells.
+/// The most bytes of a bulk reply: Redis's own limit. One that exceeds the check's `limits.probe_bytes` is denied.
 const MAX_BULK: u32 = 512 << 20;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reply {
+pub(crate) enum Reply {
     Status(String),
     Error(String),
     Bulk(Vec<u8>),
 }
 
-pub fn command(words: &[&str]) -> Vec<u8> {
+pub(crate) fn command(words: &[&str]) -> Vec<u8> {
     let mut command = format!("*{}\r\n", words.len());
     for word in words {
         command += &format!("${}\r\n{word}\r\n", word.len());
@@ -22,11 +22,11 @@ pub fn command(words: &[&str]) -> Vec<u8> {
     command.into_bytes()
 }
 
-/// One answer. `what` it is stands in the message when it doesn't come.
+/// Reads one reply. Messages about a failure call it `what`.
 ///
 /// # Errors
-/// If none comes, or it is something else.
-pub fn read(line: &mut Line, what: &str) -> Talk<Reply> {
+/// If it does not arrive in time, or it is something else.
+pub(crate) fn read(line: &mut Line, what: &str) -> Talk<Reply> {
     let head = line.until(b"\r\n", MAX_LINE, what)?;
     let text = || quoted(head.get(1..).unwrap_or_default());
     match head.first() {
@@ -34,16 +34,16 @@ pub fn read(line: &mut Line, what: &str) -> Talk<Reply> {
         Some(b'-') => Ok(Reply::Error(text())),
         Some(b'$') => {
             let length = text().parse().ok().filter(|length| *length <= MAX_BULK);
-            let length: u32 = length.ok_or_else(|| Stop::fail(format!("sent a length of {:?} for {what}", text())))?;
+            let length: u32 = length.ok_or_else(|| Stop::fail(format!("sent {what} with length {:?}", text())))?;
             let mut data = line.exactly(length + 2, what)?;
             if !data.ends_with(b"\r\n") {
-                return Err(Stop::fail(format!("sent another length than that of {what}")));
+                return Err(Stop::fail(format!("sent {what} with a wrong length")));
             }
             data.truncate(data.len() - 2);
             Ok(Reply::Bulk(data))
         }
         Some(_) | None => {
-            Err(Stop::fail(format!("expected {what} of Redis, found {:?}", quoted(&head[..head.len().min(60)]))))
+            Err(Stop::fail(format!("expected {what} from Redis, found {:?}", quoted(&head[..head.len().min(60)]))))
         }
     }
 }

@@ -36,19 +36,19 @@ fn host(script: Script) -> FakeHost {
 fn role_replicas_and_silence_decide() {
     type Row = (String, &'static [(&'static str, &'static str)], Verdict, &'static str);
     let (up, down) = (replica("up", 3), replica("down", 40));
-    let of = "replica of 10.0.0.1:6379, last heard of 3 s ago";
-    let cut = "replica of 10.0.0.1:6379, to which it has no link, last heard of 40 s ago";
+    let of = "replica of 10.0.0.1:6379, last contact 3 s ago";
+    let cut = "replica of 10.0.0.1:6379, link down, last contact 40 s ago";
     let table: [Row; 10] = [
         (MASTER.to_owned(), &[], Verdict::Pass, "master with 1 replica"),
         (MASTER.to_owned(), &[("role", "master"), ("replicas", "1")], Verdict::Pass, "master with 1 replica"),
         (MASTER.to_owned(), &[("replicas", "2")], Verdict::Warn, "master with 1 replica, expected at least 2"),
         (MASTER.to_owned(), &[("role", "replica")], Verdict::Fail, "master with 1 replica, expected a replica"),
         (up.clone(), &[("role", "replica"), ("max_silence", "3s")], Verdict::Pass, of),
-        (up.clone(), &[("max_silence", "2500ms")], Verdict::Fail, "last heard of 3 s ago, expected at most 2.5 s"),
-        (up, &[("role", "master")], Verdict::Fail, "last heard of 3 s ago, expected a master"),
+        (up.clone(), &[("max_silence", "2500ms")], Verdict::Fail, "last contact 3 s ago, expected at most 2.5 s"),
+        (up, &[("role", "master")], Verdict::Fail, "last contact 3 s ago, expected a master"),
         (down.clone(), &[], Verdict::Warn, cut),
         (down.clone(), &[("max_silence", "1m")], Verdict::Warn, cut),
-        (down, &[("max_silence", "30s")], Verdict::Fail, "last heard of 40 s ago, expected at most 30 s"),
+        (down, &[("max_silence", "30s")], Verdict::Fail, "last contact 40 s ago, expected at most 30 s"),
     ];
     for (info, params, verdict, message) in table {
         let report = host(serving(&info)).run(check, params).unwrap();
@@ -59,7 +59,7 @@ fn role_replicas_and_silence_decide() {
 }
 
 #[test]
-fn a_login_comes_first_and_one_that_is_refused_is_an_error() {
+fn login_comes_first_and_a_rejected_one_is_an_error() {
     for (params, auth) in [
         (&[("password_file", "/p")][..], "*2\r\n$4\r\nAUTH\r\n$6\r\nsecret\r\n"),
         (&[("password_file", "/p"), ("user", "ann")], "*3\r\n$4\r\nAUTH\r\n$3\r\nann\r\n$6\r\nsecret\r\n"),
@@ -68,12 +68,12 @@ fn a_login_comes_first_and_one_that_is_refused_is_an_error() {
         assert_eq!(host(script).run(check, params).unwrap().verdict, Verdict::Pass, "{params:?}");
         let script = Script::new().expects(auth, "-WRONGPASS invalid username-password pair\r\n");
         let error = host(script).run(check, params).unwrap_err().to_string();
-        assert!(error.contains("does not take the login: WRONGPASS") && !error.contains("secret"), "{error}");
+        assert!(error.contains("rejects the login: WRONGPASS") && !error.contains("secret"), "{error}");
     }
 }
 
 #[test]
-fn a_server_that_does_not_serve_fails_and_one_that_is_not_for_us_is_an_error() {
+fn server_that_does_not_serve_fails_and_one_that_rejects_us_is_an_error() {
     let said = |answer: &str| host(Script::new().expects(PING, answer)).run(check, &[]);
     for answer in ["-LOADING Redis is loading the dataset in memory", "-MASTERDOWN Link with MASTER is down", "-BUSY x"]
     {
@@ -81,7 +81,7 @@ fn a_server_that_does_not_serve_fails_and_one_that_is_not_for_us_is_an_error() {
         assert_eq!((report.verdict, report.message), (Verdict::Fail, format!("{ADDRESS}: {}", &answer[1..])));
     }
     for (answer, expected) in
-        [("-NOAUTH Authentication required.", "expected `password_file`"), ("-NOPERM no", "not let")]
+        [("-NOAUTH Authentication required.", "expected `password_file`"), ("-NOPERM no", "rejects this check")]
     {
         let error = said(&format!("{answer}\r\n")).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
@@ -90,11 +90,11 @@ fn a_server_that_does_not_serve_fails_and_one_that_is_not_for_us_is_an_error() {
     let script =
         Script::new().expects(PING, "-LOADING x\r\n").expects(persistence, bulk("loading_loaded_perc:40.2\r\n"));
     let report = host(script).run(check, &[]).unwrap();
-    assert_eq!(report, Report::fail(format!("{ADDRESS}: is loading its data set, 40% are done")));
+    assert_eq!(report, Report::fail(format!("{ADDRESS}: is loading its data set, 40% done")));
 }
 
 #[test]
-fn another_service_or_a_cut_answer_is_a_failure() {
+fn other_service_or_cut_answer_fails() {
     for answer in ["", "\r\n", "+PONG", "PONG\r\n", "220 mail\r\n", "+PONGO\r\n", ":1\r\n", "*-1\r\n", "\u{0}\r\n"] {
         let report = host(Script::new().expects(PING, answer)).run(check, &[]).unwrap();
         assert_eq!(report.verdict, Verdict::Fail, "{answer:?}: {}", report.message);

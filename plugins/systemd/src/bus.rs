@@ -1,25 +1,25 @@
-//! A conversation with the system's D-Bus, and by it with systemd.
+//! A session on the system's D-Bus, to ask systemd.
 
 use vouchd_check_peer::{Line, Stop, Talk, quoted};
 
 use crate::unit::{State, Unit};
 use crate::wire::{self, Call, HEAD, Kind, Message};
 
-/// Signals and what else may come before an answer.
+/// The most messages, such as signals, that may come before an answer.
 const MAX_OTHERS: usize = 32;
 
-pub struct Bus {
+pub(crate) struct Bus {
     line: Line,
     serial: u32,
 }
 
 impl Bus {
-    /// Logs in as the user that the kernel names to the bus: a plugin does not know who it runs as.
+    /// Authenticates as the user that the kernel reports to the bus. A plugin does not know which user it runs as.
     ///
     /// # Errors
-    /// If that is refused.
-    pub fn open(mut line: Line) -> Talk<Self> {
-        // No initial response: the server asks for data, of which there is none.
+    /// If the bus rejects the user.
+    pub(crate) fn open(mut line: Line) -> Talk<Self> {
+        // Without an initial response the server asks for data; there is none.
         line.send(b"\0AUTH EXTERNAL\r\n")?;
         expect(&mut line, "DATA")?;
         line.send(b"DATA\r\n")?;
@@ -37,9 +37,11 @@ impl Bus {
         Ok(bus)
     }
 
+    /// Asks for the state of a unit.
+    ///
     /// # Errors
-    /// If systemd does not tell.
-    pub fn state(&mut self, unit: &Unit) -> Talk<State> {
+    /// If systemd does not answer.
+    pub(crate) fn state(&mut self, unit: &Unit) -> Talk<State> {
         let object = unit.object();
         let mut property = |name: &str| {
             let get = Call {
@@ -50,12 +52,12 @@ impl Bus {
                 arguments: &["org.freedesktop.systemd1.Unit", name],
             };
             let value = self.call(&get, name)?;
-            Ok(quoted(value.ok_or_else(|| Stop::fail(format!("systemd's {name} is no text")))?.as_bytes()))
+            Ok(quoted(value.ok_or_else(|| Stop::fail(format!("systemd's {name} is not text")))?.as_bytes()))
         };
         Ok(State { load: property("LoadState")?, active: property("ActiveState")?, sub: property("SubState")? })
     }
 
-    /// The answer's text. `what` it is stands in the message when it doesn't come.
+    /// Calls a method and returns the text of its answer. Messages about a failure call it `what`.
     fn call(&mut self, call: &Call<'_>, what: &str) -> Talk<Option<String>> {
         self.serial += 1;
         self.line.send(&call.message(self.serial))?;
@@ -73,22 +75,22 @@ impl Bus {
                 Kind::Other => continue,
             };
         }
-        Err(Stop::fail(format!("{MAX_OTHERS} other messages instead of {what}")))
+        Err(Stop::fail(format!("sent {MAX_OTHERS} other messages instead of {what}")))
     }
 
     fn message(&mut self, what: &str) -> Talk<Message> {
         let mut data = self.line.exactly(HEAD, what)?;
-        let rest = wire::rest(&data).map_err(|_| Stop::fail(format!("no message of D-Bus for {what}")))?;
+        let rest = wire::rest(&data).map_err(|_| Stop::fail(format!("sent no D-Bus message for {what}")))?;
         data.extend(self.line.exactly(rest, what)?);
-        Message::parse(&data).map_err(|_| Stop::fail(format!("a message that can't be read for {what}")))
+        Message::parse(&data).map_err(|_| Stop::fail(format!("sent a malformed D-Bus message for {what}")))
     }
 }
 
-/// A line of the login.
+/// Expects a line of the authentication to start with `word`.
 fn expect(line: &mut Line, word: &str) -> Talk<()> {
     let said = line.until(b"\r\n", 512, "an answer to the login")?;
     match String::from_utf8_lossy(&said).split(' ').next() {
         Some(first) if first == word => Ok(()),
-        _ => Err(Stop::fail(format!("does not let this user in: expected {word}, found {:?}", quoted(&said)))),
+        _ => Err(Stop::fail(format!("rejects this user: expected {word}, found {:?}", quoted(&said)))),
     }
 }

@@ -1,5 +1,5 @@
-//! The built-in check `systemd`: is a unit active? Read from systemd by the system's D-Bus, in the name of the user that runs
-//! checks; nothing is changed.
+//! The built-in check `systemd`: is a unit active? It asks systemd over the system's D-Bus, as the user that runs checks, and
+//! changes nothing.
 
 mod bus;
 mod unit;
@@ -15,19 +15,23 @@ use unit::{State, Unit, is_state};
 
 vouchd_check::params! {
     struct Params {
-        /// The unit; without a dot in its name, a service.
+        /// The unit. A name without a dot is a service.
         unit: String,
-        /// States that pass; `active` unless given. `active/running` is a state with its substate.
+        /// States that pass. Default: `active`. `active/running` is a state with its substate.
         pass: OneOrMany<String>,
-        /// States that are a `warn`; `reloading` and `activating` unless given. All others are a `fail`.
+        /// States that are a `warn`. Default: `reloading` and `activating`. All others are a `fail`.
         warn: OneOrMany<String>,
-        /// The system's D-Bus.
+        /// Socket of the system's D-Bus.
         socket: String = "/run/dbus/system_bus_socket",
-        /// For the connection, and again for each answer; else what is left of the run.
+        /// For connecting, and for each answer. Default: what is left of the run.
         timeout: Option<Duration>,
     }
 }
 
+/// Runs the check once.
+///
+/// # Errors
+/// If a parameter makes no sense, or a probe could not be made.
 pub fn check(ctx: &Context) -> Result<Report> {
     let params: Params = ctx.params()?;
     let unit = Unit::parse(&params.unit)?;
@@ -42,7 +46,7 @@ pub fn check(ctx: &Context) -> Result<Report> {
     }
 }
 
-/// Which states are good enough.
+/// The states that pass, and those that are a `warn`.
 struct Wanted {
     pass: Vec<String>,
     warn: Vec<String>,

@@ -9,7 +9,7 @@ fn state(load: &str, active: &str, sub: &str) -> State {
 }
 
 #[test]
-fn the_state_decides() {
+fn state_decides() {
     type Row = (
         &'static [&'static str],
         &'static [&'static str],
@@ -43,7 +43,7 @@ fn the_state_decides() {
     }
 }
 
-/// An answer, with a value or a plain text.
+/// An answer with a variant or a plain text.
 fn answer(serial: u32, kind: u8, fields: &[u8], signature: u8, text: &str) -> Vec<u8> {
     let mut body = if signature == b'v' { vec![1, b's', 0, 0] } else { Vec::new() };
     body.extend(u32::try_from(text.len()).unwrap().to_le_bytes());
@@ -67,7 +67,7 @@ fn get(name: &str, serial: u32) -> Vec<u8> {
     call.message(serial)
 }
 
-/// Up to the first question to systemd.
+/// The script up to the first call to systemd.
 fn bus() -> Script {
     let hello = Call {
         destination: "org.freedesktop.DBus",
@@ -76,7 +76,7 @@ fn bus() -> Script {
         member: "Hello",
         arguments: &[],
     };
-    // A signal that the bus sends to everybody who comes.
+    // A signal that the bus sends to every new client.
     let signal = answer(0, 4, &[], b's', ":1.7");
     Script::new()
         .expects("\0AUTH EXTERNAL\r\n", "DATA\r\n")
@@ -94,7 +94,7 @@ fn report(script: Script) -> Result<Report> {
 }
 
 #[test]
-fn systemd_is_asked_by_the_bus() {
+fn state_is_read_over_the_bus() {
     let script = bus()
         .expects(get("LoadState", 2), answer(2, 2, &[], b'v', "loaded"))
         .expects(get("ActiveState", 3), answer(3, 2, &[], b'v', "active"))
@@ -103,7 +103,7 @@ fn systemd_is_asked_by_the_bus() {
 }
 
 #[test]
-fn a_bus_that_does_not_tell_is_an_error_and_no_verdict() {
+fn bus_without_an_answer_is_an_error() {
     let refused = answer(2, 3, b"\x04\x01s\0\x03\0\0\0a.b\0\0\0\0\0", b's', "no such name");
     let whole = answer(2, 2, &[], b'v', "loaded");
     let table = [
@@ -113,9 +113,9 @@ fn a_bus_that_does_not_tell_is_an_error_and_no_verdict() {
             "expected DATA, found \"REJECTED KERBEROS\"",
         ),
         (bus().expects(get("LoadState", 2), refused), "no LoadState: a.b: no such name"),
-        (bus().expects(get("LoadState", 2), answer(2, 2, &[], b'u', "")), "systemd's LoadState is no text"),
+        (bus().expects(get("LoadState", 2), answer(2, 2, &[], b'u', "")), "systemd's LoadState is not text"),
         (bus().expects(get("LoadState", 2), answer(3, 2, &[], b'v', "x").repeat(40)), "other messages instead of"),
-        (bus().expects(get("LoadState", 2), "HTTP/1.1 400 Bad Request\r\n\r\n"), "no message of D-Bus"),
+        (bus().expects(get("LoadState", 2), "HTTP/1.1 400 Bad Request\r\n\r\n"), "no D-Bus message"),
     ];
     for (script, expected) in table {
         let error = report(script).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! A unit's name, its object on the bus, and its state.
+//! The name of a unit, its object path on the bus, and its state.
 
 use std::fmt;
 
@@ -6,12 +6,14 @@ use vouchd_check::{Error, Result};
 
 /// The name of a unit, with its suffix.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unit(String);
+pub(crate) struct Unit(String);
 
 impl Unit {
+    /// Parses the parameter `unit`.
+    ///
     /// # Errors
-    /// If it can't be one's name.
-    pub fn parse(text: &str) -> Result<Self> {
+    /// If no unit can have that name.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         let name = if text.contains('.') { text.to_owned() } else { format!("{text}.service") };
         let is_good = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
         // 255 is systemd's limit.
@@ -23,8 +25,8 @@ impl Unit {
         Ok(Unit(name))
     }
 
-    /// Where systemd has it on the bus. Looking there loads it, as `systemctl show` does, if it isn't.
-    pub fn object(&self) -> String {
+    /// The object path. Reading it loads the unit if necessary, as `systemctl show` does.
+    pub(crate) fn object(&self) -> String {
         let mut path = "/org/freedesktop/systemd1/unit/".to_owned();
         for (n, byte) in self.0.bytes().enumerate() {
             if byte.is_ascii_alphabetic() || (n > 0 && byte.is_ascii_digit()) {
@@ -43,27 +45,27 @@ impl fmt::Display for Unit {
     }
 }
 
-/// What systemd says of a unit, in its words.
+/// The state of a unit, in systemd's words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct State {
+pub(crate) struct State {
     /// `loaded`, `not-found`, `masked` …
     pub load: String,
     /// `active`, `failed` …
     pub active: String,
-    /// `running`, `exited` … which there are depends on the kind of unit.
+    /// `running`, `exited` … depending on the type of the unit.
     pub sub: String,
 }
 
 impl State {
-    /// Whether it is what the operator wrote: `active`, or `active/running`.
-    pub fn is(&self, wanted: &str) -> bool {
+    /// Whether it matches what the operator wrote: `active`, or `active/running`.
+    pub(crate) fn is(&self, wanted: &str) -> bool {
         match wanted.split_once('/') {
             Some((active, sub)) => self.active == active && self.sub == sub,
             None => self.active == wanted,
         }
     }
 
-    pub fn is_loaded(&self) -> bool {
+    pub(crate) fn is_loaded(&self) -> bool {
         self.load == "loaded"
     }
 }
@@ -74,8 +76,8 @@ impl fmt::Display for State {
     }
 }
 
-/// Whether systemd could have such a state: the substates are many, the states few.
-pub fn is_state(text: &str) -> bool {
+/// Whether systemd has such a state. It has few states; the substates are too many to list.
+pub(crate) fn is_state(text: &str) -> bool {
     const ACTIVE: [&str; 8] =
         ["active", "reloading", "inactive", "failed", "activating", "deactivating", "maintenance", "refreshing"];
     let (active, sub) = text.split_once('/').unwrap_or((text, "any"));
@@ -87,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_without_a_dot_is_a_service() {
+    fn name_without_a_dot_is_a_service() {
         for (text, name, object) in [
             ("nginx", "nginx.service", "nginx_2eservice"),
             ("a@b-c.timer", "a@b-c.timer", "a_40b_2dc_2etimer"),
@@ -106,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn states_are_systemds() {
+    fn states_are_those_of_systemd() {
         for text in ["active", "active/running", "failed", "active/start-pre", "refreshing"] {
             assert!(is_state(text), "{text}");
         }

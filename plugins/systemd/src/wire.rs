@@ -1,4 +1,4 @@
-//! D-Bus messages, as far as this check needs them: calls with texts, and answers that are a text or a value with a text.
+//! The part of D-Bus that this check needs: calls with text arguments, and answers that are a text or a variant with a text.
 //! <https://dbus.freedesktop.org/doc/dbus-specification.html>
 //!
 //! Hand-written: the crate zvariant 5.15 would save about 55 of 168 lines, but makes the module 243 kB instead of 85 kB, brings
@@ -6,10 +6,10 @@
 
 use vouchd_check_peer::{Malformed, Parsed, Reader};
 
-/// Of a message: its first bytes, which tell how long it is.
-pub const HEAD: u32 = 16;
-/// Longer ones are no answers to our questions.
-pub const MAX_MESSAGE: u32 = 64 << 10;
+/// The first bytes of a message, which give its length.
+pub(crate) const HEAD: u32 = 16;
+/// The most bytes of a message. The answers to our calls are shorter.
+pub(crate) const MAX_MESSAGE: u32 = 64 << 10;
 
 /// The codes of the header's fields.
 const PATH: u8 = 1;
@@ -20,8 +20,8 @@ const REPLY_SERIAL: u8 = 5;
 const DESTINATION: u8 = 6;
 const SIGNATURE: u8 = 8;
 
-/// A method to call, with texts for arguments.
-pub struct Call<'a> {
+/// A method call with text arguments.
+pub(crate) struct Call<'a> {
     pub destination: &'a str,
     pub path: &'a str,
     pub interface: &'a str,
@@ -64,7 +64,7 @@ impl Out {
 }
 
 impl Call<'_> {
-    pub fn message(&self, serial: u32) -> Vec<u8> {
+    pub(crate) fn message(&self, serial: u32) -> Vec<u8> {
         let mut body = Out::default();
         self.arguments.iter().for_each(|argument| body.text(argument));
         let mut fields = Out::default();
@@ -87,22 +87,22 @@ impl Call<'_> {
     }
 }
 
-/// What a message is to us.
+/// What a message means to this check.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Answer,
-    /// With its name.
+    /// An error, with its name.
     Error(String),
-    /// A signal, or a call to us.
+    /// A signal, or a call from another client.
     Other,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
+pub(crate) struct Message {
     pub kind: Kind,
-    /// Which of our calls it answers.
+    /// The serial number of the call that it answers.
     pub answers: Option<u32>,
-    /// Its first argument, if that is a text or a value with a text.
+    /// The first argument, if it is a text or a variant with a text.
     pub text: Option<String>,
 }
 
@@ -110,7 +110,7 @@ pub struct Message {
 ///
 /// # Errors
 /// If it is not the head of a message, or the message is too long.
-pub fn rest(head: &[u8]) -> Parsed<u32> {
+pub(crate) fn rest(head: &[u8]) -> Parsed<u32> {
     let mut input = In::new(head)?;
     input.reader.take(4)?;
     let body = input.number()?;
@@ -164,7 +164,7 @@ impl Message {
     ///
     /// # Errors
     /// If it is not one.
-    pub fn parse(data: &[u8]) -> Parsed<Self> {
+    pub(crate) fn parse(data: &[u8]) -> Parsed<Self> {
         let mut input = In::new(data)?;
         input.reader.byte()?;
         let kind = input.reader.byte()?;
@@ -216,8 +216,8 @@ mod tests {
         arguments: &[],
     };
 
-    /// An answer to call 7 with the value `active`, in either byte order.
-    pub fn answer(is_big: bool) -> Vec<u8> {
+    /// An answer to call 7 with the variant `active`.
+    pub(super) fn answer(is_big: bool) -> Vec<u8> {
         let number = |n: u32| if is_big { n.to_be_bytes() } else { n.to_le_bytes() };
         let mut data = vec![if is_big { b'B' } else { b'l' }, 2, 1, 1];
         data.extend([number(15), number(3), number(15)].concat());
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_is_what_the_specification_says() {
+    fn call_follows_the_specification() {
         let message = HELLO.message(1);
         assert_eq!(&message[..16], b"l\x01\0\x01\0\0\0\0\x01\0\0\0\x6d\0\0\0");
         assert_eq!(&message[16..48], b"\x01\x01o\0\x15\0\0\0/org/freedesktop/DBus\0\0\0");
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_read_in_either_byte_order() {
+    fn answer_is_read_in_either_byte_order() {
         for is_big in [false, true] {
             let data = answer(is_big);
             let expected = Message { kind: Kind::Answer, answers: Some(7), text: Some("active".to_owned()) };
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_changed_or_too_long_is_never_a_panic() {
+    fn cut_or_changed_message_never_panics() {
         let data = answer(false);
         for end in 0..data.len() {
             assert_eq!(Message::parse(&data[..end]), Err(Malformed), "{end}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use vouchd_check::{Context, Error, ProbeError, Report, Result, TcpRequest};
 use vouchd_check_peer::{excerpt, some_text};
 
-/// All of the answer: what is cut, by the check's `limits.probe_bytes`, is an error that the daemon tells.
+/// The whole answer. One that exceeds the check's `limits.probe_bytes` is denied, which is an error.
 const MAX_REPLY: u32 = u32::MAX;
 
 vouchd_check::params! {
@@ -14,20 +14,24 @@ vouchd_check::params! {
         address: String,
         /// Sent after connecting.
         send: Option<String>,
-        /// Has to appear in the answer.
+        /// Text that the answer must contain.
         expect: Option<String>,
-        /// Whether a refused connection is good, too: only the machine has to be there.
+        /// Whether a refused connection passes, too: it shows that the machine is up.
         reachable: bool = false,
-        /// For the connection; else what is left of the run.
+        /// For connecting. Default: what is left of the run.
         timeout: Option<Duration>,
     }
 }
 
+/// Runs the check once.
+///
+/// # Errors
+/// If a parameter makes no sense, or a probe could not be made.
 pub fn check(ctx: &Context) -> Result<Report> {
     let params: Params = ctx.params()?;
     let expect = some_text(params.expect)?;
     let request = TcpRequest {
-        addr: params.address.clone(),
+        address: params.address.clone(),
         send: params.send.unwrap_or_default().into_bytes(),
         until: expect.as_ref().map(|text| text.clone().into_bytes()),
         max_bytes: if expect.is_some() { MAX_REPLY } else { 0 },
@@ -35,13 +39,13 @@ pub fn check(ctx: &Context) -> Result<Report> {
     };
     if params.reachable && (expect.is_some() || !request.send.is_empty()) {
         return Err(Error::new(
-            "parameter `reachable`: a machine that only has to be there says nothing: expected neither `send` nor `expect`",
+            "parameter `reachable` only checks that the machine is up: expected neither `send` nor `expect`",
         ));
     }
     let reply = match ctx.tcp(&request) {
         Ok(reply) => reply,
         Err(ProbeError::Refused) if params.reachable => {
-            return Ok(Report::pass(format!("{} is there, and refuses", params.address)));
+            return Ok(Report::pass(format!("{} is reachable, but refuses connections", params.address)));
         }
         Err(error) => return error.or_fail(&params.address),
     };
@@ -70,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_answer_decides() {
+    fn answer_decides() {
         type Row = (&'static [(&'static str, &'static str)], &'static [u8], Verdict, &'static str);
         let table: [Row; 4] = [
             (&[], b"", Verdict::Pass, "[::1]:25 accepts connections"),
@@ -89,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn no_connection_is_a_failure_and_a_refusal_to_probe_an_error() {
+    fn refused_connection_fails_and_denied_probe_is_an_error() {
         let params = [("address", "127.0.0.1:3306")];
         let host = FakeHost::new().on_tcp(|_| Err(ProbeError::Refused));
         let report = host.run(check, &params).unwrap();
@@ -99,10 +103,13 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_refuses_is_reachable() {
+    fn machine_that_refuses_is_reachable() {
         let params = [("address", "192.0.2.1:9"), ("reachable", "true")];
         let host = FakeHost::new().on_tcp(|_| Err(ProbeError::Refused));
-        assert_eq!(host.run(check, &params).unwrap(), Report::pass("192.0.2.1:9 is there, and refuses"));
+        assert_eq!(
+            host.run(check, &params).unwrap(),
+            Report::pass("192.0.2.1:9 is reachable, but refuses connections")
+        );
         let host = FakeHost::new().on_tcp(|_| Err(ProbeError::Timeout));
         assert_eq!(host.run(check, &params).unwrap(), Report::fail("192.0.2.1:9: no answer in time"));
         let both = [params.as_slice(), &[("expect", "220")]].concat();
@@ -110,10 +117,10 @@ mod tests {
     }
 
     #[test]
-    fn the_request_is_what_the_parameters_say() {
+    fn request_follows_the_parameters() {
         let host = FakeHost::new().on_tcp(|request| {
             let expected = TcpRequest {
-                addr: "127.0.0.1:6379".to_owned(),
+                address: "127.0.0.1:6379".to_owned(),
                 send: b"PING\r\n".to_vec(),
                 until: Some(b"+PONG".to_vec()),
                 max_bytes: MAX_REPLY,

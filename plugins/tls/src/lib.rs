@@ -1,4 +1,4 @@
-//! The built-in check `tls`: does a server present a good certificate, and how long will it last?
+//! The built-in check `tls`: does a server present a valid certificate, and how long does it remain valid?
 
 use std::time::{Duration, SystemTime};
 
@@ -11,19 +11,23 @@ vouchd_check::params! {
     struct Params {
         /// `host:port`.
         address: String,
-        /// Server name; the host of the address, unless given.
+        /// Server name. Default: the host of the address.
         sni: Option<String>,
-        /// Whether an invalid or foreign certificate is a `fail`.
+        /// Whether a certificate that cannot be verified is a `fail`.
         verify: bool = true,
         /// Fewer days left than this is a `warn`.
         warn_days: u32 = 14,
         /// Fewer days left than this is a `fail`.
         fail_days: Option<u32>,
-        /// For the connection, and again for the handshake; else what is left of the run.
+        /// For connecting, and for the handshake. Default: what is left of the run.
         timeout: Option<Duration>,
     }
 }
 
+/// Runs the check once.
+///
+/// # Errors
+/// If a parameter makes no sense, or a probe could not be made.
 pub fn check(ctx: &Context) -> Result<Report> {
     let params: Params = ctx.params()?;
     let name = params.server_name()?;
@@ -32,8 +36,8 @@ pub fn check(ctx: &Context) -> Result<Report> {
             .and_then(|mut connection| connection.start_tls(&name, verify, params.timeout))
     };
     let mut answer = handshake(params.verify);
-    // Once more without, so that the report also says whose it is, and when it ends. That it could not be verified here, for
-    // lack of certificates of this host, is no finding about it.
+    // Again without verification, so that the report can name the certificate and say when it expires. A certificate that only
+    // this host could not verify, for lack of root certificates, is not reported as bad.
     if let (true, Err(ProbeError::Tls(_))) = (params.verify, &answer)
         && let shown @ Ok(_) = handshake(false)
     {
@@ -64,7 +68,7 @@ impl Params {
             days if days < 0.0 => format!("expired {} days ago", -days),
             days => format!("valid for {days} days"),
         };
-        let found = format!("{}: certificate of {}, {left}", self.address, subject(certificate));
+        let found = format!("{}: certificate for {}, {left}", self.address, subject(certificate));
         let below = |least: u32| days < f64::from(least);
         let report = if let Some(problem) = certificate.problem.as_ref().filter(|_| self.verify) {
             Report::fail(format!("{found}: {problem}"))
@@ -79,7 +83,7 @@ impl Params {
     }
 }
 
-/// The first of the names that it is for; older ones have only a subject.
+/// The first name that the certificate is for. Old certificates have only a subject.
 fn subject(certificate: &Certificate) -> &str {
     certificate.names.first().unwrap_or(&certificate.subject)
 }
@@ -135,14 +139,14 @@ mod tests {
             let mut all = vec![("address", "192.0.2.1:443")];
             all.extend(pairs);
             let report = params(&all).unwrap().judge(&certificate(days, problem), now());
-            let message = format!("192.0.2.1:443: certificate of www.example.com, {message}");
+            let message = format!("192.0.2.1:443: certificate for www.example.com, {message}");
             assert_eq!((report.verdict, report.message), (verdict, message), "{pairs:?}");
             assert!((report.metrics[0].value - days).abs() < 0.001, "{:?}", report.metrics);
         }
     }
 
     #[test]
-    fn the_handshake_shows_the_certificate() {
+    fn certificate_comes_from_the_handshake() {
         let params = [("address", "192.0.2.1:443")];
         let shown = |problem| {
             let script = Script::new().shows(certificate(30.0, problem));
@@ -155,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn no_handshake_is_a_failure_and_a_refusal_to_probe_an_error() {
+    fn failed_handshake_fails_and_denied_probe_is_an_error() {
         let params = [("address", "192.0.2.1:443")];
         let host = FakeHost::new().on_connect_tcp(|_| Ok(Script::new().connection()));
         let report = host.run(check, &params).unwrap();
@@ -166,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_server_name_is_the_host_unless_given() {
+    fn server_name_is_sni_or_the_host() {
         let table: [(&[(&str, &str)], &str); 4] = [
             (&[("address", "www.example.com:443")], "www.example.com"),
             (&[("address", "[::1]:443")], "::1"),

@@ -1,26 +1,30 @@
-//! The built-in check `unix`: does a service accept connections by its unix socket, and answer as expected?
+//! The built-in check `unix`: does a service accept connections on its unix socket, and does it answer as expected?
 
 use std::time::Duration;
 
 use vouchd_check::{Context, Report, Result};
 use vouchd_check_peer::{excerpt, some_text};
 
-/// All of the answer: what is cut, by the check's `limits.probe_bytes`, is an error that the daemon tells.
+/// The whole answer. One that exceeds the check's `limits.probe_bytes` is denied, which is an error.
 const MAX_REPLY: u32 = u32::MAX;
 
 vouchd_check::params! {
     struct Params {
-        /// The socket.
+        /// Path of the socket.
         path: String,
         /// Sent after connecting.
         send: Option<String>,
-        /// Has to appear in the answer.
+        /// Text that the answer must contain.
         expect: Option<String>,
-        /// For the connection, and again for the answer; else what is left of the run.
+        /// For connecting, and for the answer. Default: what is left of the run.
         timeout: Option<Duration>,
     }
 }
 
+/// Runs the check once.
+///
+/// # Errors
+/// If a parameter makes no sense, or a probe could not be made.
 pub fn check(ctx: &Context) -> Result<Report> {
     let Params { path, send, expect, timeout } = ctx.params()?;
     let expect = some_text(expect)?;
@@ -49,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_answer_decides() {
+    fn answer_decides() {
         type Row = (&'static [(&'static str, &'static str)], Verdict, &'static str);
         let table: [Row; 5] = [
             (&[], Verdict::Pass, "/run/s accepts connections"),
@@ -65,7 +69,7 @@ mod tests {
             assert_eq!((report.verdict, report.message.as_str()), (verdict, message), "{params:?}");
         }
         let host = FakeHost::new().on_connect_unix(|_| Ok(Script::new().connection()));
-        // It looks as if an answer were wanted, and none would do.
+        // It would look as if an answer were expected, but none would be needed.
         let error = host.run(check, &[("path", "/run/s"), ("expect", "")]).unwrap_err().to_string();
         assert!(error.contains("`expect`: expected some text"), "{error}");
         let report = host.run(check, &[("path", "/run/s"), ("expect", "x")]).unwrap();
@@ -73,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn no_connection_is_a_failure_and_a_refusal_to_probe_an_error() {
+    fn refused_connection_fails_and_denied_probe_is_an_error() {
         let params = [("path", "/run/s")];
         let host = FakeHost::new().on_connect_unix(|_| Err(ProbeError::Refused));
         assert_eq!(host.run(check, &params).unwrap(), Report::fail("/run/s: connection refused"));

@@ -6,15 +6,19 @@ use vouchd_check::{Address, Context, Error, OneOrMany, Report, Result};
 
 vouchd_check::params! {
     struct Params {
-        /// One or more; all of them have to be here.
+        /// One or more addresses, all of which must be on this host.
         address: OneOrMany<IpAddr>,
-        /// Only addresses of this link count.
+        /// Count only addresses of this link.
         link: Option<String>,
-        /// False: none of the addresses may be here.
+        /// With false none of the addresses may be on this host.
         held: bool = true,
     }
 }
 
+/// Runs the check once.
+///
+/// # Errors
+/// If a parameter makes no sense, or a probe could not be made.
 pub fn check(ctx: &Context) -> Result<Report> {
     let params: Params = ctx.params()?;
     if params.address.is_empty() {
@@ -63,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_here_or_not_decide() {
+    fn presence_of_addresses_decides() {
         type Row = (&'static [(&'static str, &'static str)], Verdict, &'static str, f64);
         let table: [Row; 9] = [
             (&[("address", "192.0.2.1")], Verdict::Pass, "holds 192.0.2.1 on eth0", 1.0),
@@ -100,14 +104,14 @@ mod tests {
     }
 
     #[test]
-    fn the_host_is_asked_for_its_addresses() {
+    fn addresses_come_from_the_host() {
         let host = FakeHost::new().on_addresses(|| Ok(present()));
         let report = host.run(check, &[("address", "127.0.0.1")]).unwrap();
         assert_eq!((report.verdict, report.message.as_str()), (Verdict::Pass, "holds 127.0.0.1 on lo"));
     }
 
     #[test]
-    fn what_is_no_address_is_an_error() {
+    fn bad_address_is_an_error() {
         for text in ["", "web", "192.0.2.1/24", "192.0.2"] {
             let error = FakeHost::new().run(check, &[("address", text)]).unwrap_err().to_string();
             assert!(error.contains("`address`: expected an IP address"), "{error}");

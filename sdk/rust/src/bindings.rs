@@ -1,5 +1,5 @@
-//! Between this crate's types and those generated from the contract. Nothing here is for plugins to call; the macro
-//! [`check!`](crate::check) does.
+//! Converts between this crate's types and those generated from the contract. For the macro [`check!`](crate::check) only; not
+//! part of the public interface.
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,12 +7,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::context::{Context, Host, Level};
 use crate::error::{ProbeError, Result};
 use crate::probes::{
-    Address, Certificate, Connection, DiskUsage, FileInfo, FileKind, HttpRequest, HttpResponse, Link, Process,
-    ProcessQuery, TcpReply, TcpRequest, Wire,
+    Address, Certificate, Connection, FileInfo, FileKind, HttpRequest, HttpResponse, Link, Process, ProcessQuery,
+    Space, TcpReply, TcpRequest, Wire,
 };
 use crate::report::{Report, Verdict};
 
-#[allow(clippy::all, clippy::undocumented_unsafe_blocks)]
+#[allow(clippy::all, clippy::undocumented_unsafe_blocks, missing_docs, unreachable_pub)]
 mod generated {
     wit_bindgen::generate!({
         path: "../wit",
@@ -29,7 +29,7 @@ pub use exports::vouchd::check::checker::{Context as RawContext, Guest};
 pub use vouchd::check::types::Report as RawReport;
 use vouchd::check::{clock, dns, files, http, log, memo, network, process, stream, tcp, types};
 
-/// A text as the bytes of a static.
+/// Makes the bytes of a static from a text.
 pub const fn bytes<const N: usize>(text: &str) -> [u8; N] {
     let text = text.as_bytes();
     let mut bytes = [0; N];
@@ -41,9 +41,9 @@ pub const fn bytes<const N: usize>(text: &str) -> [u8; N] {
     bytes
 }
 
-/// One call of the daemon.
+/// Runs the check once, for one call of the daemon.
 pub fn run(raw: RawContext, check: fn(&Context) -> Result<Report>) -> std::result::Result<RawReport, String> {
-    // The daemon sees only a trap; the last error line tells it why.
+    // All the daemon sees of a panic is a trap; it takes the reason from the last error line.
     std::panic::set_hook(Box::new(|info| log::log(log::Level::Error, &info.to_string())));
     let budget = Duration::from_millis(u64::from(raw.budget_ms));
     let context = Context::new(raw.name, raw.params, budget, &Daemon);
@@ -88,7 +88,7 @@ impl Host for Daemon {
 
     fn tcp(&self, request: &TcpRequest) -> Result<TcpReply, ProbeError> {
         let reply = tcp::probe(
-            &request.addr,
+            &request.address,
             &request.send,
             request.until.as_deref(),
             request.max_bytes,
@@ -104,7 +104,7 @@ impl Host for Daemon {
             headers: request.headers.clone(),
             body: request.body.clone(),
             timeout_ms: milliseconds(request.timeout),
-            max_body_bytes: request.max_body,
+            max_body_bytes: request.max_body_bytes,
             tls_verify: request.tls_verify,
             sni: request.sni.clone(),
             follow_redirects: request.follow_redirects,
@@ -134,9 +134,9 @@ impl Host for Daemon {
         Ok(files::read(path, max_bytes)?)
     }
 
-    fn space(&self, path: &str) -> Result<DiskUsage, ProbeError> {
+    fn space(&self, path: &str) -> Result<Space, ProbeError> {
         let found = files::space(path)?;
-        Ok(DiskUsage {
+        Ok(Space {
             total: found.total,
             available: found.available,
             inodes: found.inodes,
@@ -158,8 +158,8 @@ impl Host for Daemon {
         found.into_iter().map(|a| Ok(Address { ip: ip(&a.ip)?, link: a.link, prefix: a.prefix })).collect()
     }
 
-    fn connect_tcp(&self, addr: &str, timeout: Option<Duration>) -> Result<Connection, ProbeError> {
-        Ok(Connection::new(stream::connect_tcp(addr, milliseconds(timeout))?))
+    fn connect_tcp(&self, address: &str, timeout: Option<Duration>) -> Result<Connection, ProbeError> {
+        Ok(Connection::new(stream::connect_tcp(address, milliseconds(timeout))?))
     }
 
     fn connect_unix(&self, path: &str, timeout: Option<Duration>) -> Result<Connection, ProbeError> {
@@ -232,7 +232,7 @@ fn unix_time(seconds: i64) -> SystemTime {
     time.unwrap_or(UNIX_EPOCH)
 }
 
-/// 0 stands for no wish.
+/// The contract's form of a timeout: 0 is what the run has left.
 fn milliseconds(time: Option<Duration>) -> u32 {
     time.map_or(0, |t| u32::try_from(t.as_millis()).unwrap_or(u32::MAX).max(1))
 }

@@ -1,4 +1,4 @@
-//! Declared parameters: the macro [`params!`](crate::params!) makes a type of them, and a custom section that `vouchd plugin
+//! Declared parameters. The macro [`params!`](crate::params!) makes a type of them, and a custom section that `vouchd plugin
 //! inspect` and `vouchd config check` read without running the plugin.
 
 mod json;
@@ -14,14 +14,20 @@ use crate::params;
 #[doc(hidden)]
 pub use json::{json, json_len};
 
-/// What a parameter is, for people and for `vouchd config check`.
+/// The declared type of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// A string.
     Text,
+    /// A whole number.
     Integer,
+    /// A number, whole or not.
     Number,
+    /// `true` or `false`.
     Boolean,
+    /// A number with a unit, such as `"500ms"`.
     Duration,
+    /// A table of other parameters.
     Table,
 }
 
@@ -40,25 +46,33 @@ impl Kind {
 
 /// A type that a field in [`params!`](crate::params!) can have.
 ///
-/// `String`, whole numbers, `f64`, `bool`, [`Duration`] (written `"500ms"`), `Vec` of those (empty when left out; one value
-/// is a list of one), `BTreeMap<String, _>` (empty when left out), `Option` of any, and other types made by the macro.
+/// * `String`, `bool`, whole numbers, `f32`, `f64`, [`Duration`] (written `"500ms"`), [`IpAddr`];
+/// * `Vec` of one of these: empty when left out, and a single value is a list of one;
+/// * `BTreeMap<String, _>`, a table: empty when left out;
+/// * `Option` of any of these;
+/// * another type made by the macro: a table with these names.
 pub trait Parameter: Sized {
+    /// The declared type.
     const KIND: Kind;
+    /// Whether it takes several values.
     const LIST: bool = false;
-    /// Bounds of a whole number.
+    /// The smallest whole number it takes.
     const MIN: Option<i64> = None;
+    /// The largest whole number it takes.
     const MAX: Option<i64> = None;
-    /// May be left out though there is no default.
+    /// Whether it may be left out without a default.
     const OPTIONAL: bool = false;
-    /// What is in it, for a table made by the macro.
+    /// The fields of a table made by the macro.
     #[doc(hidden)]
     const FIELDS: &'static [Declared] = &[];
 
+    /// Reads a value.
+    ///
     /// # Errors
-    /// If the value does not fit.
+    /// If the value does not fit the type.
     fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error>;
 
-    /// What it is when left out.
+    /// The value when left out; `None` if it is required.
     fn absent() -> Option<Self> {
         None
     }
@@ -108,7 +122,7 @@ integers! {
     i64, None, None;
 }
 
-/// As large as in the plugin, where it has 32 bits.
+/// With the bounds of the plugin, where it has 32 bits.
 impl Parameter for usize {
     const KIND: Kind = Kind::Integer;
     const MIN: Option<i64> = Some(0);
@@ -184,7 +198,7 @@ impl<T: Parameter> Parameter for BTreeMap<String, T> {
     }
 }
 
-/// A [`Parameter`] for serde.
+/// Lets serde read a [`Parameter`].
 #[doc(hidden)]
 pub struct Read<T>(pub T);
 
@@ -194,7 +208,7 @@ impl<'de, T: Parameter> Deserialize<'de> for Read<T> {
     }
 }
 
-/// The value of a parameter that was left out.
+/// The value of a parameter that was left out: its default, or that of its type.
 #[doc(hidden)]
 pub fn left_out<T: Parameter, E: serde::de::Error>(name: &'static str, default: Option<&str>) -> Result<T, E> {
     match default {
@@ -232,11 +246,12 @@ pub const fn bare(name: &'static str) -> &'static str {
     }
 }
 
-/// Makes a type of a check's parameters that also declares them: `vouchd plugin inspect` shows them, and `vouchd config
-/// check` tells an operator's mistakes with file, line and column, without running the plugin.
+/// Makes the type of a check's parameters, and declares them: `vouchd plugin inspect` shows them, and `vouchd config check`
+/// reports mistakes with file, line and column, without running the plugin.
 ///
-/// Fields may be of the types that are a [`Parameter`](crate::Parameter). A field with a literal after `=` has that default,
-/// written as in the configuration; an unknown parameter is an error. Hand the type to [`check!`](crate::check!), too.
+/// A field has one of the types that implement [`Parameter`](crate::Parameter). A literal after `=` is its default, written as in
+/// the configuration. Doc comments become the description that `inspect` shows. An unknown parameter is an error. Pass the type
+/// to [`check!`](crate::check!), too.
 ///
 /// ```
 /// use std::time::Duration;
@@ -394,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_has_its_default() {
+    fn left_out_parameter_has_its_default() {
         let expected = Example {
             url: "x".to_owned(),
             r#type: None,
@@ -411,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_is_read_and_mistakes_are_told() {
+    fn given_parameters_are_read_and_mistakes_reported() {
         let given = [
             ("url", "x"),
             ("type", "7"),

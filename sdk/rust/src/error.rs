@@ -1,18 +1,19 @@
-//! Why a check, or one of its probes, came to nothing.
+//! Errors of a check and of its probes.
 
 use std::fmt;
 
 use crate::params::ParamError;
 use crate::report::Report;
 
+/// The result of a check, with [`Error`] as the default error.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The check could not be carried out. Not a verdict about the service.
+/// The check could not be carried out. This is no verdict about the service, and never counts as a pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error(String);
 
 impl Error {
-    /// Say what was expected, what was found, and what to do.
+    /// An error with this text. Say what was expected, what was found, and what to do.
     pub fn new(text: impl Into<String>) -> Self {
         Error(text.into())
     }
@@ -41,27 +42,29 @@ impl From<ProbeError> for Error {
 /// Why a probe gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProbeError {
-    /// Not granted to this check, or more than its limits; the text names the line to add to the configuration, or the limit.
+    /// The check has no grant for it, or a limit of the check was exceeded. The text names the line to add to the
+    /// configuration, or the limit. The run ends as an error, whatever the plugin reports.
     Denied(String),
     /// No answer before the deadline.
     Timeout,
-    /// The peer refused or reset.
+    /// The peer refused or reset the connection, or does not exist.
     Refused,
     /// The name did not resolve.
     Unresolved,
-    /// TLS handshake or certificate.
+    /// The TLS handshake failed, or the certificate is not valid.
     Tls(String),
-    /// The probe can't be made: an argument makes no sense, a file can't be read, or this host is not able to.
+    /// The probe cannot be made: an argument makes no sense, a file cannot be read, or this host lacks what it takes, such as a
+    /// free descriptor or a route.
     Invalid(String),
-    /// Anything else that kept the peer from answering.
+    /// Any other reason why the peer did not answer.
     Other(String),
 }
 
 impl ProbeError {
-    /// `fail`, saying that `what` did not answer and why; or an error where the probe could not be made at all.
+    /// Makes a `fail` report from a failure of the peer: `WHAT: REASON`. A probe that could not be made at all stays an error.
     ///
     /// # Errors
-    /// If the probe was denied, an argument made no sense, or this host could not make it.
+    /// If the probe was [`Denied`](ProbeError::Denied) or [`Invalid`](ProbeError::Invalid).
     pub fn or_fail(self, what: &str) -> Result<Report> {
         match self {
             ProbeError::Denied(_) | ProbeError::Invalid(_) => Err(self.into()),

@@ -1,4 +1,4 @@
-//! Write a check for vouchd in Rust.
+//! Write checks for vouchd in Rust.
 //!
 //! ```
 //! use serde::Deserialize;
@@ -23,12 +23,32 @@
 //! # fn main() {}
 //! ```
 //!
-//! The library that contains this is a `cdylib`, built for `wasm32-unknown-unknown`; the resulting `.wasm` is the plugin.
-//! A check is a plain function, so `cargo test` runs it on the developer's machine against a [`testing::FakeHost`].
+//! # A plugin
 //!
-//! * A [`Report`] says what was found out about the service. What that costs is the operator's choice.
-//! * An [`Error`] says that the check itself could not be carried out. `?` makes one of a bad parameter and of a probe that
-//!   was not granted; [`ProbeError::or_fail`] makes the other failures of a probe a `fail`.
+//! Put this into a library crate with `crate-type = ["cdylib", "rlib"]`. `cargo build --release --target
+//! wasm32-unknown-unknown` makes the plugin, a `.wasm` file; `vouchd plugin new --lang rust NAME` writes such a project, and
+//! `vouchd plugin build` builds it.
+//!
+//! * [`check!`] exports a function as the plugin's check. vouchd calls it once per run, in a fresh instance each time, so no
+//!   static variable survives a run; [`Context::remember`] keeps up to 4096 bytes for the next one.
+//! * [`params!`] declares the parameters: it makes their type, and tells `vouchd config check` and `vouchd plugin inspect`
+//!   what they are. A type of your own that implements serde's `Deserialize`, as above, works without a declaration.
+//! * [`Context`] gives a run its parameters, its time budget and the probes. The operator grants each probe in the check's
+//!   `allow = { … }`; a probe without a grant is denied.
+//!
+//! # Report or error
+//!
+//! * A [`Report`] is about the service: `pass`, `warn`, `fail` or `fault`. What a verdict costs the router is the operator's
+//!   choice.
+//! * An [`Error`] means that the check could not be carried out: a parameter makes no sense, or a probe was not granted. It
+//!   never counts as a pass. `?` turns such failures into errors.
+//! * [`ProbeError::or_fail`] sorts a failed probe into the right one of the two.
+//!
+//! # Tests
+//!
+//! A check is a plain function, so `cargo test` runs it on your machine against a [`testing::FakeHost`].
+
+#![warn(missing_docs, unreachable_pub)]
 
 #[doc(hidden)]
 pub mod bindings;
@@ -47,16 +67,18 @@ pub use declare::Parameter;
 pub use error::{Error, ProbeError, Result};
 pub use params::{OneOrMany, ParamError, duration, from_pairs, optional_duration};
 pub use probes::{
-    Address, Certificate, Connection, DiskUsage, FileInfo, FileKind, HttpRequest, HttpResponse, Link, Process,
-    ProcessQuery, TcpReply, TcpRequest, Wire,
+    Address, Certificate, Connection, FileInfo, FileKind, HttpRequest, HttpResponse, Link, Process, ProcessQuery,
+    Space, TcpReply, TcpRequest, Wire,
 };
 #[doc(hidden)]
 pub use serde;
 
 pub use report::{Metric, Report, Verdict};
 
-/// Makes a function `fn(&Context) -> Result<Report>` the check of this plugin; with the type of its parameters made by
-/// [`params!`], they are declared.
+/// Exports a function `fn(&Context) -> Result<Report>` as the check of this plugin.
+///
+/// With a second argument, a type made by [`params!`], the plugin also declares its parameters. Use it once per crate. The
+/// version and description that `vouchd plugin inspect` shows are those of the crate.
 #[macro_export]
 macro_rules! check {
     ($run:path, $Params:ty) => {

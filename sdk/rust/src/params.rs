@@ -1,7 +1,7 @@
 //! The check's parameters as a type of the plugin.
 //!
-//! They come as pairs of texts in file order, tables flattened with dots, a list as its name repeated. [`from_pairs`] undoes
-//! that for serde.
+//! The daemon passes them as pairs of texts in file order: tables flattened with dots, lists with their name repeated.
+//! [`from_pairs`] reverses that for serde.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 
 use crate::declare::Parameter;
 
-/// A parameter that is missing, unknown, or not what was expected.
+/// A parameter is missing, unknown, or of the wrong type. The text names it, and says what was expected and what was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParamError {
-    /// Dotted name; none while it is not known, or if the error is about all of them.
+    /// The dotted name; `None` while it is not known, or if the error is about all parameters.
     name: Option<String>,
     text: String,
 }
@@ -53,7 +53,7 @@ impl serde::de::Error for ParamError {
     }
 }
 
-/// Parameters as `T`.
+/// Deserializes parameters, as [`Context::pairs`](crate::Context::pairs) has them, to a `T`.
 ///
 /// # Errors
 /// If one is missing, unknown or of the wrong type.
@@ -65,16 +65,17 @@ pub fn from_pairs<T: DeserializeOwned>(pairs: &[(String, String)]) -> Result<T, 
     T::deserialize(At { node: &Node::Table(root), name: "" })
 }
 
-/// A single value from the text that it has in the configuration.
+/// Reads a single value from its text in the configuration.
 pub(crate) fn from_text<T: Parameter>(text: &str) -> Result<T, ParamError> {
     T::read(At { node: &Node::Values(vec![text.to_owned()]), name: "" })
 }
 
-/// One value or a list of them in the configuration, a list here.
+/// A parameter that may be one value or a list in the configuration; a single value becomes a list of one.
 pub type OneOrMany<T> = Vec<T>;
 
-/// `#[serde(deserialize_with = "vouchd_check::duration")]`: a number with a unit, as in `500ms`, `2s`,
-/// `1m`, `12h`, `7d`.
+/// Deserializes a number with a unit, such as `500ms`, `2s`, `1m`, `12h`, `7d`. For
+/// `#[serde(deserialize_with = "vouchd_check::duration")]`; with [`params!`](crate::params!) a field of type `Duration` is
+/// enough.
 ///
 /// # Errors
 /// If it is anything else.
@@ -84,7 +85,7 @@ pub fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, 
         .ok_or_else(|| D::Error::custom(format!("expected a duration such as \"500ms\" or \"2s\", found {text:?}")))
 }
 
-/// The same, for `Option<Duration>` with `#[serde(default)]`.
+/// Like [`duration`], for an `Option<Duration>` with `#[serde(default)]`.
 ///
 /// # Errors
 /// If it is anything else.
@@ -92,7 +93,7 @@ pub fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<O
     duration(deserializer).map(Some)
 }
 
-/// As the daemon's configuration writes it.
+/// The syntax of the daemon's configuration.
 fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -134,7 +135,7 @@ fn insert(table: &mut Vec<(String, Node)>, full: &str, name: &str, value: &str) 
     Ok(())
 }
 
-/// A node and the dotted name it has, for errors.
+/// A node, with its dotted name for errors.
 #[derive(Clone, Copy)]
 struct At<'a> {
     node: &'a Node,
@@ -357,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_parameter_is_told_by_its_name() {
+    fn error_names_the_parameter() {
         let table: [(&[(&str, &str)], &str); 9] = [
             (&[], "parameter `name` is missing"),
             (

@@ -1,4 +1,4 @@
-//! A double of the daemon, to test a check with `cargo test`.
+//! A fake daemon, to test a check with `cargo test`.
 //!
 //! ```
 //! use vouchd_check::testing::FakeHost;
@@ -24,21 +24,21 @@ use std::time::{Duration, SystemTime};
 use crate::context::{Context, Host, Level};
 use crate::error::{ProbeError, Result};
 use crate::probes::{
-    Address, Certificate, Connection, DiskUsage, FileInfo, HttpRequest, HttpResponse, Link, Process, ProcessQuery,
+    Address, Certificate, Connection, FileInfo, HttpRequest, HttpResponse, Link, Process, ProcessQuery, Space,
     TcpReply, TcpRequest, Wire,
 };
 use crate::report::Report;
 
 type Answer<Q, A> = Box<dyn Fn(&Q) -> Result<A, ProbeError>>;
 
-/// Answers probes as the test says; without an answer a probe is denied.
+/// A fake daemon that answers probes as the test says. A probe without an answer is denied.
 pub struct FakeHost {
     processes: Answer<ProcessQuery, Vec<Process>>,
     tcp: Answer<TcpRequest, TcpReply>,
     http: Answer<HttpRequest, HttpResponse>,
     stat: Answer<str, Option<FileInfo>>,
     read: Answer<str, Option<Vec<u8>>>,
-    space: Answer<str, DiskUsage>,
+    space: Answer<str, Space>,
     resolve: Answer<str, Vec<IpAddr>>,
     links: Answer<(), Vec<Link>>,
     addresses: Answer<(), Vec<Address>>,
@@ -74,10 +74,12 @@ impl Default for FakeHost {
 }
 
 impl FakeHost {
+    /// A host without answers.
     pub fn new() -> Self {
         Self::default()
     }
 
+    /// Answers [`Context::find_processes`].
     #[must_use]
     pub fn on_processes(
         mut self,
@@ -87,85 +89,92 @@ impl FakeHost {
         self
     }
 
+    /// Answers [`Context::tcp`].
     #[must_use]
     pub fn on_tcp(mut self, answer: impl Fn(&TcpRequest) -> Result<TcpReply, ProbeError> + 'static) -> Self {
         self.tcp = Box::new(answer);
         self
     }
 
+    /// Answers [`Context::http`].
     #[must_use]
     pub fn on_http(mut self, answer: impl Fn(&HttpRequest) -> Result<HttpResponse, ProbeError> + 'static) -> Self {
         self.http = Box::new(answer);
         self
     }
 
+    /// Answers [`Context::stat`].
     #[must_use]
     pub fn on_stat(mut self, answer: impl Fn(&str) -> Result<Option<FileInfo>, ProbeError> + 'static) -> Self {
         self.stat = Box::new(answer);
         self
     }
 
-    /// What the answer has beyond the asked length is cut.
+    /// Answers [`Context::read`]. Bytes beyond the requested length are cut off.
     #[must_use]
     pub fn on_read(mut self, answer: impl Fn(&str) -> Result<Option<Vec<u8>>, ProbeError> + 'static) -> Self {
         self.read = Box::new(answer);
         self
     }
 
+    /// Answers [`Context::space`].
     #[must_use]
-    pub fn on_space(mut self, answer: impl Fn(&str) -> Result<DiskUsage, ProbeError> + 'static) -> Self {
+    pub fn on_space(mut self, answer: impl Fn(&str) -> Result<Space, ProbeError> + 'static) -> Self {
         self.space = Box::new(answer);
         self
     }
 
+    /// Answers [`Context::resolve`]; and [`Context::resolve_at`], for which the name is `NAME@SERVER`.
     #[must_use]
     pub fn on_resolve(mut self, answer: impl Fn(&str) -> Result<Vec<IpAddr>, ProbeError> + 'static) -> Self {
         self.resolve = Box::new(answer);
         self
     }
 
+    /// Answers [`Context::links`].
     #[must_use]
     pub fn on_links(mut self, answer: impl Fn() -> Result<Vec<Link>, ProbeError> + 'static) -> Self {
         self.links = Box::new(move |()| answer());
         self
     }
 
+    /// Answers [`Context::addresses`].
     #[must_use]
     pub fn on_addresses(mut self, answer: impl Fn() -> Result<Vec<Address>, ProbeError> + 'static) -> Self {
         self.addresses = Box::new(move |()| answer());
         self
     }
 
-    /// Best answered with a [`Script`].
+    /// Answers [`Context::connect_tcp`], for instance with a [`Script`].
     #[must_use]
     pub fn on_connect_tcp(mut self, answer: impl Fn(&str) -> Result<Connection, ProbeError> + 'static) -> Self {
         self.connect_tcp = Box::new(answer);
         self
     }
 
-    /// Best answered with a [`Script`].
+    /// Answers [`Context::connect_unix`], for instance with a [`Script`].
     #[must_use]
     pub fn on_connect_unix(mut self, answer: impl Fn(&str) -> Result<Connection, ProbeError> + 'static) -> Self {
         self.connect_unix = Box::new(answer);
         self
     }
 
-    /// What the clock shows; without it, when the test began.
+    /// Sets the clock, which otherwise stands at the time when the host was made.
     #[must_use]
     pub fn at(mut self, now: SystemTime) -> Self {
         self.now = now;
         self
     }
 
-    /// One run, with a second to spend. What it remembers is there for the next.
+    /// Runs the check once, with a budget of one second. What the run remembers, the next one recalls.
     ///
     /// # Errors
-    /// As the check.
+    /// If the check returns one.
     pub fn run(&self, check: fn(&Context) -> Result<Report>, params: &[(&str, &str)]) -> Result<Report> {
         check(&Context::new("test".to_owned(), pairs(params), Duration::from_secs(1), self))
     }
 
-    /// What was logged so far.
+    /// The lines logged so far.
     pub fn logged(&self) -> Vec<(Level, String)> {
         self.log.borrow().clone()
     }
@@ -196,7 +205,7 @@ impl Host for FakeHost {
         }))
     }
 
-    fn space(&self, path: &str) -> Result<DiskUsage, ProbeError> {
+    fn space(&self, path: &str) -> Result<Space, ProbeError> {
         (self.space)(path)
     }
 
@@ -212,8 +221,8 @@ impl Host for FakeHost {
         (self.addresses)(&())
     }
 
-    fn connect_tcp(&self, addr: &str, _timeout: Option<Duration>) -> Result<Connection, ProbeError> {
-        (self.connect_tcp)(addr)
+    fn connect_tcp(&self, address: &str, _timeout: Option<Duration>) -> Result<Connection, ProbeError> {
+        (self.connect_tcp)(address)
     }
 
     fn connect_unix(&self, path: &str, _timeout: Option<Duration>) -> Result<Connection, ProbeError> {
@@ -255,7 +264,8 @@ pub fn random_messages(count: usize) -> impl Iterator<Item = Vec<u8>> {
     })
 }
 
-/// A peer that says its lines in turn: in the beginning, and after each thing that the check sends.
+/// A scripted peer of a connection. It sends its greeting, expects the messages of the check in order, and answers each; then
+/// it closes.
 ///
 /// ```
 /// use vouchd_check::testing::{FakeHost, Script};
@@ -271,31 +281,33 @@ pub struct Script {
 }
 
 impl Script {
+    /// A peer that says nothing, expects nothing, and closes.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// What the peer says before it is spoken to.
+    /// Sends `data` at once, without waiting for the check.
     #[must_use]
     pub fn greets(mut self, data: impl AsRef<[u8]>) -> Self {
         self.pending.extend_from_slice(data.as_ref());
         self
     }
 
-    /// What the check must send next, and the answer to it. Anything else is refused.
+    /// Expects the check to send `sent` next, and answers. If the check sends anything else, the connection is refused.
     #[must_use]
     pub fn expects(mut self, sent: impl AsRef<[u8]>, answer: impl AsRef<[u8]>) -> Self {
         self.turns.push_back((sent.as_ref().to_vec(), answer.as_ref().to_vec()));
         self
     }
 
-    /// What the peer shows in the TLS handshake, which fails without it.
+    /// Presents this certificate in the TLS handshake, which otherwise fails.
     #[must_use]
     pub fn shows(mut self, certificate: Certificate) -> Self {
         self.certificate = Some(certificate);
         self
     }
 
+    /// The check's end of the connection.
     pub fn connection(self) -> Connection {
         Connection::new(self)
     }
@@ -322,7 +334,7 @@ impl Wire for Script {
         let found = until.filter(|until| !until.is_empty()).and_then(|until| {
             self.pending.windows(until.len()).position(|window| window == until).map(|at| at + until.len())
         });
-        // Once it has said all, the peer closes.
+        // After its last line the peer closes.
         let length = found.unwrap_or(self.pending.len()).min(most);
         Ok(self.pending.drain(..length).collect())
     }
@@ -334,7 +346,7 @@ impl Wire for Script {
         _timeout: Option<Duration>,
     ) -> Result<Certificate, ProbeError> {
         let shown =
-            self.certificate.clone().ok_or_else(|| ProbeError::Tls("the script shows no certificate".to_owned()))?;
+            self.certificate.clone().ok_or_else(|| ProbeError::Tls("the script presents no certificate".to_owned()))?;
         match &shown.problem {
             Some(problem) if verify => Err(ProbeError::Tls(problem.clone())),
             Some(_) | None => Ok(shown),

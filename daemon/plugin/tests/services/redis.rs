@@ -75,7 +75,7 @@ async fn redis_is_judged_by_its_role_and_its_replication() {
     assert_report(&checked(&host, &plugin, &wrong, &grants).await, Verdict::Fail, "expected a replica");
 
     let fresh = and(&of_replica, &[("role", "replica"), ("max_silence", "6s")]);
-    let text = format!("replica of {}, last heard of", master.address);
+    let text = format!("replica of {}, last contact", master.address);
     until_report(&host, &plugin, &fresh, &grants, Verdict::Pass, &text).await;
     assert!(metric(&checked(&host, &plugin, &fresh, &grants).await, "silence").is_some());
     let wrong = and(&of_replica, &[("role", "master")]);
@@ -89,7 +89,7 @@ async fn redis_is_judged_by_its_role_and_its_replication() {
     let strict = and(&of_replica, &[("max_silence", "2s")]);
     until_report(&host, &plugin, &strict, &grants, Verdict::Fail, "expected at most 2 s").await;
     master.server.signal(Signal::SIGKILL);
-    until_report(&host, &plugin, &of_replica, &grants, Verdict::Warn, "to which it has no link").await;
+    until_report(&host, &plugin, &of_replica, &grants, Verdict::Warn, "link down").await;
     until_report(&host, &plugin, &of_master, &grants, Verdict::Fail, "connection refused").await;
 
     replica.client(&["replicaof", "no", "one"]);
@@ -117,7 +117,7 @@ async fn a_redis_that_loads_its_data_set_does_not_serve_yet() {
     let params = [("socket", redis.socket.as_str())];
     let grants = unix(&redis.socket);
     assert_report(&checked(&host, &plugin, &params, &grants).await, Verdict::Fail, "is loading its data set");
-    until_report(&host, &plugin, &params, &grants, Verdict::Fail, "% are done").await;
+    until_report(&host, &plugin, &params, &grants, Verdict::Fail, "% done").await;
     until_report(&host, &plugin, &params, &grants, Verdict::Pass, "master with 0 replicas").await;
 }
 
@@ -154,13 +154,13 @@ async fn a_login_and_tls_are_as_the_parameters_say() {
     redis.client(&[&admin[..], &["+ping"]].concat());
     let few = [plain, ("user", "vouchd"), ("password_file", &right)];
     let outcome = checked(&host, &plugin, &few, &grants).await;
-    assert!(reason(&outcome).contains("does not tell its replication: NOPERM"), "{}", reason(&outcome));
+    assert!(reason(&outcome).contains("does not report its replication: NOPERM"), "{}", reason(&outcome));
     redis.client(&[&admin[..], &["+info"]].concat());
     assert_report(&checked(&host, &plugin, &few, &grants).await, Verdict::Pass, "master with 0 replicas");
     let outcome = checked(&host, &plugin, &[plain], &grants).await;
-    assert!(reason(&outcome).contains("wants a login: expected `password_file`"), "{}", reason(&outcome));
+    assert!(reason(&outcome).contains("asks for a login: expected `password_file`"), "{}", reason(&outcome));
     let outcome = checked(&host, &plugin, &[plain, ("password_file", &wrong)], &grants).await;
-    assert!(reason(&outcome).contains("does not take the login: WRONGPASS"), "{}", reason(&outcome));
+    assert!(reason(&outcome).contains("rejects the login: WRONGPASS"), "{}", reason(&outcome));
     shown(&outcome);
 
     assert_report(&checked(&host, &plugin, &tls, &grants).await, Verdict::Fail, "TLS: ");

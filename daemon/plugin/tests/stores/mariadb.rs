@@ -168,9 +168,9 @@ async fn a_mariadb_server_is_judged_by_whether_it_serves_and_in_which_role() {
     let role = checks.logged_in(&database, &[("role", "read-only")]).await;
     assert_report(&role, Verdict::Pass, "read-only");
     let galera = checks.logged_in(&database, &[("galera", "true")]).await;
-    assert_report(&galera, Verdict::Fail, "no node of a Galera cluster");
+    assert_report(&galera, Verdict::Fail, "not a node of a Galera cluster");
     let lag = checks.logged_in(&database, &[("lag.fail", "5s")]).await;
-    assert_report(&lag, Verdict::Fail, "replicates from nowhere");
+    assert_report(&lag, Verdict::Fail, "has no replication source");
     database.sql("SET GLOBAL read_only = 0");
 
     // TLS, whose certificate nobody vouches for.
@@ -230,7 +230,7 @@ async fn a_mariadb_replica_is_judged_by_how_far_it_is_behind() {
     let caught_up = wait_for(&checks, &replica, bounds, Verdict::Pass).await;
     assert_report(&caught_up, Verdict::Pass, " s behind");
     assert_eq!(report(&caught_up).metrics[0].name, "lag");
-    assert_report(&checks.logged_in(&source, &[("lag.fail", "1s")]).await, Verdict::Pass, "writable, no replica");
+    assert_report(&checks.logged_in(&source, &[("lag.fail", "1s")]).await, Verdict::Pass, "writable, not a replica");
 
     replica.sql("STOP SLAVE SQL_THREAD");
     let stopped = checks.logged_in(&replica, bounds).await;

@@ -200,11 +200,11 @@ async fn a_postgresql_server_is_judged_by_whether_it_serves_and_in_which_role() 
     assert_report(&checked(&checks.host, &checks.plugin, &as_root, &grants).await, Verdict::Pass, "primary");
     let stranger = [("socket", socket.as_str())];
     let outcome = checked(&checks.host, &checks.plugin, &stranger, &grants).await;
-    assert_report(&outcome, Verdict::Pass, "answers, and refuses a stranger");
+    assert_report(&outcome, Verdict::Pass, "answers, and rejects an unknown user");
 
     // Trouble of the check's own.
     let outcome = checks.logged_in(&postgres, "clear", &[]).await;
-    assert!(reason(&outcome).contains("wants the password itself"), "{}", reason(&outcome));
+    assert!(reason(&outcome).contains("asks for the password in clear text"), "{}", reason(&outcome));
     let outcome = checks.logged_in(&postgres, "nobody", &[]).await;
     assert!(reason(&outcome).contains("no pg_hba.conf entry"), "{}", reason(&outcome));
     let outcome = checked(&checks.host, &checks.plugin, &[("address", &at), ("user", "vouchd")], &grants).await;
@@ -286,7 +286,7 @@ async fn a_postgresql_standby_is_judged_by_how_far_it_is_behind() {
 
     drop(primary);
     let lost = checks.wait_for(&standby, &[("lag.fail", "1s")], Verdict::Fail).await;
-    assert_report(&lost, Verdict::Fail, "receives from no primary");
+    assert_report(&lost, Verdict::Fail, "not receiving from a primary");
     standby.sql("SELECT pg_promote()");
     let promoted = checks.wait_for(&standby, &[("role", "primary")], Verdict::Pass).await;
     assert_report(&promoted, Verdict::Pass, ": primary");

@@ -68,6 +68,10 @@ impl From<Error> for Stop {
     }
 }
 
+/// Runs the check once.
+///
+/// # Errors
+/// If a parameter makes no sense, or a probe could not be made.
 pub fn check(ctx: &Context) -> Result<Report> {
     let params: Params = ctx.params()?;
     if let Some(report) = say(ctx, &params)? {
@@ -182,7 +186,7 @@ fn probe(ctx: &Context, p: &Params) -> Result<Report, Stop> {
                 headers: vec![("x-question".to_owned(), "why".to_owned())],
                 body: p.said()?.as_bytes().to_vec(),
                 timeout: p.timeout,
-                max_body: 100_000,
+                max_body_bytes: 100_000,
                 tls_verify: !p.insecure,
                 ..HttpRequest::new("POST", &p.url)
             })?;

@@ -11,6 +11,10 @@ vouchd_check::params! {
     }
 }
 
+/// Runs the check once.
+///
+/// # Errors
+/// If a parameter makes no sense, or a probe could not be made.
 pub fn check(ctx: &Context) -> Result<Report> {
     let params: Params = ctx.params()?;
     let label = params.label.as_ref().unwrap_or(&params.address);
@@ -43,7 +47,7 @@ mod tests {
     fn the_port_decides_and_its_label_tells() {
         let params = [("address", "127.0.0.1:25"), ("label", "mail")];
         let open = FakeHost::new().on_tcp(|request| {
-            assert_eq!(request.addr, "127.0.0.1:25");
+            assert_eq!(request.address, "127.0.0.1:25");
             Ok(TcpReply { connect: Duration::from_millis(2), data: Vec::new() })
         });
         let report = open.run(check, &params).unwrap();

@@ -4,6 +4,7 @@ mod conformance;
 mod deny;
 mod house;
 mod languages;
+mod links;
 mod lint;
 mod machine;
 mod plugins;
@@ -71,7 +72,7 @@ enum Task {
     Conformance,
     /// Draws into docs/design.md which crate depends on which
     House,
-    /// Formatting, clippy, documentation, dependencies, and whether generated documents are up to date
+    /// Formatting, clippy, documentation and its links, dependencies, and whether generated documents are up to date
     Lint,
 }
 

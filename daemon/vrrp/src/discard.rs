@@ -208,4 +208,12 @@ mod tests {
             assert_eq!(reason as usize, index, "counters index by the reason");
         }
     }
+
+    #[test]
+    fn manual_lists_every_reason() {
+        let manual = include_str!("../../../docs/operating.md");
+        for name in DiscardReason::ALL.map(DiscardReason::name) {
+            assert!(manual.contains(&format!("\n| `{name}` | ")), "docs/operating.md has no row for {name}");
+        }
+    }
 }

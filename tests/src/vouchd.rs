@@ -226,7 +226,7 @@ impl Vouchd {
         crate::wait::eventually("a checker process", Duration::from_secs(2), || {
             children(self.process.pid()).into_iter().find(|pid| {
                 fs::read(format!("/proc/{pid}/cmdline"))
-                    .is_ok_and(|line| line.split(|&byte| byte == 0).any(|word| word == b"checker"))
+                    .is_ok_and(|line| line.split(|&byte| byte == 0).any(|word| word == b"serve"))
             })
         })
     }

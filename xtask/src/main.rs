@@ -96,7 +96,7 @@ fn main() -> anyhow::Result<ExitCode> {
 
 fn demo(root: &Path, args: &[String]) -> anyhow::Result<()> {
     let plugins = plugins::build(root)?;
-    run(cargo(["build", "--package", "vouchd"]))?;
+    run(cargo(["build", "--package", "vouchd", "--package", "vouchd-checker"]))?;
     run(Command::new(root.join("target/debug/vouchd")).arg("demo").arg("--plugins").arg(plugins).args(args))
 }
 
@@ -135,7 +135,7 @@ fn test_quickly(root: &Path, args: &[String]) -> anyhow::Result<ExitCode> {
 /// What whole-system tests start, by the variables that name it.
 fn built_for_tests(root: &Path) -> anyhow::Result<Vec<(&'static str, PathBuf)>> {
     let plugins = plugins::build(root)?;
-    run(cargo(["build", "--package", "vouchd"]))?;
+    run(cargo(["build", "--package", "vouchd", "--package", "vouchd-checker"]))?;
     Ok(vec![("VOUCHD_BIN", root.join("target/debug/vouchd")), ("VOUCHD_PLUGINS", plugins)])
 }
 
@@ -160,15 +160,26 @@ fn nextest(
 
 fn build(root: &Path) -> anyhow::Result<()> {
     let plugins = plugins::build(root)?;
-    run(cargo(["build", "--package", "vouchd", "--release"]))?;
-    println!("built {} and {}/*.wasm", root.join("target/release/vouchd").display(), plugins.display());
+    run(cargo(["build", "--package", "vouchd", "--package", "vouchd-checker", "--release"]))?;
+    let release = root.join("target/release");
+    println!("built {0}/vouchd, {0}/vouchd-checker and {1}/*.wasm", release.display(), plugins.display());
     Ok(())
 }
 
 fn bench(root: &Path, args: &[String]) -> anyhow::Result<()> {
     machine::install_packages(machine::FOR_TESTS)?;
     let plugins = plugins::build(root)?;
-    run(cargo(["build", "--release", "--package", "vouchd", "--package", "vouchd-tests", "--bins"]))?;
+    run(cargo([
+        "build",
+        "--release",
+        "--package",
+        "vouchd",
+        "--package",
+        "vouchd-checker",
+        "--package",
+        "vouchd-tests",
+        "--bins",
+    ]))?;
     let release = root.join("target/release");
     let environment = [("VOUCHD_BIN", release.join("vouchd")), ("VOUCHD_PLUGINS", plugins)];
     run(Command::new(release.join("vouchd-bench")).args(args).envs(environment))
@@ -179,7 +190,7 @@ fn languages(root: &Path, figures: bool) -> anyhow::Result<()> {
     let vouchd = match env::var_os("VOUCHD_BIN") {
         Some(vouchd) => PathBuf::from(vouchd),
         None => {
-            run(cargo(["build", "--package", "vouchd"]))?;
+            run(cargo(["build", "--package", "vouchd", "--package", "vouchd-checker"]))?;
             root.join("target/debug/vouchd")
         }
     };

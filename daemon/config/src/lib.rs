@@ -36,9 +36,11 @@ pub use host::{Findings, Host};
 pub use load::{
     Access, DropIns, FileText, Files, drop_in_dir, is_drop_in, list_drop_ins, load, read_drop_in, read_main,
 };
-pub use model::{Check, CheckUse, DEFAULT_CONTROL, Daemon, ExitCodes, Garp, Instance, Limits, Unicast, VirtualAddress};
+pub use model::{
+    Check, CheckUse, DEFAULT_CONTROL, DEFAULT_FILE, Daemon, ExitCodes, Garp, Instance, Limits, Unicast, VirtualAddress,
+};
 pub use partial::{PartialConfig, sort_by_place};
-pub use plugins::PluginFile;
+pub use plugins::{PluginFile, plugin_name_of};
 pub use quantity::{format_duration, parse_duration};
 pub use resolve::resolve;
 pub use resolve::script;

@@ -16,6 +16,9 @@ use crate::grants::Grants;
 /// Where the control socket is unless the configuration says otherwise.
 pub const DEFAULT_CONTROL: &str = "/run/vouchd/control.sock";
 
+/// Where the main configuration file is unless a command says otherwise.
+pub const DEFAULT_FILE: &str = "/etc/vouchd/vouchd.toml";
+
 /// `[daemon]`: what the process as a whole does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Daemon {

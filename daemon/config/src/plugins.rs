@@ -1,15 +1,24 @@
 //! Whether the plugins that a configuration names are there and are what it wants. What there is, is an argument.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 use crate::declared::{self, Param};
 use crate::errors::{Errors, Problem};
 use crate::model::Check;
 use crate::{Config, hints};
 
+/// The name of the plugin in the file at `path`: the file's name without `.wasm`. `None` for other files, and for those
+/// whose name begins with a dot.
+pub fn plugin_name_of(path: &Path) -> Option<&str> {
+    let file = path.file_name()?.to_str()?;
+    if file.starts_with('.') { None } else { file.strip_suffix(".wasm") }
+}
+
 /// The file of a plugin.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PluginFile {
     pub path: PathBuf,
     /// Of its bytes, in lower-case hex.

@@ -11,8 +11,10 @@
 
 pub mod counter;
 pub mod influence;
+pub mod log;
 pub mod report;
 
 pub use counter::{CheckStatus, Counter, Thresholds};
 pub use influence::{Effect, Fitness, Influence, InvalidWeight, OnError, Term, Weight, fitness};
+pub use log::{LogLevel, LogLine};
 pub use report::{Metric, Report, RunResult, Verdict};

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
+use vouchd_blocking::Blocking;
 use vouchd_config::{Grants, Limits};
 use vouchd_health::{Metric, Report, RunResult, Verdict};
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Engine, Module, Store};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
-use crate::aside::Aside;
 use crate::contract::{Context, Plugin as Bindings, PluginPre, offered_version, types};
 use crate::engine::{self, Ticker};
 use crate::load::cache::{Cache, CacheSettings, hex};
@@ -125,7 +125,7 @@ struct Inner {
     cache: Option<Arc<Cache>>,
     cache_turn: Mutex<()>,
     /// For what may block on the cache's file system.
-    aside: Aside,
+    aside: Blocking,
 }
 
 /// A plugin that is ready to run. Cheap to clone; one that is replaced lives on until its last run has ended.
@@ -219,7 +219,7 @@ impl Host {
             compiler: settings.compiler,
             cache,
             cache_turn: Mutex::default(),
-            aside: Aside::default(),
+            aside: Blocking::default(),
         })))
     }
 

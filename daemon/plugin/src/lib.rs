@@ -29,7 +29,6 @@
 //! The contract between host and plugins is `sdk/wit/check.wit`. This crate does not decide when a check runs, and does not
 //! count runs.
 
-mod aside;
 mod contract;
 mod engine;
 mod host;
@@ -39,7 +38,6 @@ mod run;
 mod shortage;
 mod text;
 
-pub use aside::{Aside, Stuck};
 pub use host::{Host, HostError, HostSettings, Origin, Plugin};
 pub use load::cache::{CacheKey, CacheSettings};
 pub use load::compile::child::{CompileJob, compile_as_child};

@@ -1,35 +1,25 @@
 //! vouchd: a VRRP daemon whose health checks are sandboxed WebAssembly plugins.
 //!
-//! The binary is four programs: the commands that a person types ([`commands`], [`demo`]), the router ([`router`]), the
-//! checker ([`checker`]), which the router starts from the same file, and what compiles one plugin for the checker.
+//! This executable is the router (`vouchd run`, crate `vouchd_router`) and the commands that an operator uses ([`commands`],
+//! [`demo`]). It can run no WebAssembly: the engine is in `vouchd-checker`, which the router starts without privileges, and
+//! to which `vouchd plugin` hands over.
 
 #![warn(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a reader that has gone makes these panic: crate::output does not"
+    reason = "a reader that has gone makes these panic: vouchd_console::output does not"
 )]
 #![cfg_attr(test, allow(clippy::print_stdout, clippy::print_stderr))]
 
-mod cache;
-mod checker;
 mod commands;
 mod demo;
-#[cfg(test)]
-mod documented;
-mod logging;
-mod output;
-mod pipe;
-mod privileges;
-mod router;
-mod status;
-mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use self::output::complain_about;
 use clap::{Parser, Subcommand};
-use vouchd_plugin::{CompileJob, compile_as_child};
+use vouchd_config::DEFAULT_FILE;
+use vouchd_console::output::complain_about;
 
 const PURPOSE: &str = "\
 VRRP failover with health checks in sandboxed WebAssembly
@@ -60,7 +50,7 @@ enum Command {
     /// Runs the daemon in the foreground
     Run {
         /// The main configuration file; drop-ins are read from conf.d beside it
-        #[arg(short, long, value_name = "FILE", default_value = commands::config::DEFAULT_FILE)]
+        #[arg(short, long, value_name = "FILE", default_value = DEFAULT_FILE)]
         config: PathBuf,
     },
     /// Looks at configuration files
@@ -74,66 +64,26 @@ enum Command {
     Status(commands::status::StatusArgs),
     /// Says why an instance is in its state, its priority term by term, and who would win
     Explain(commands::status::ExplainArgs),
-    /// Works with plugins
-    #[command(subcommand)]
-    Plugin(commands::plugin::PluginCommand),
+    /// Works with plugins: new, build, list, inspect, test
+    #[command(disable_help_flag = true)]
+    Plugin(commands::plugin::PluginArgs),
     /// Two routers and a service in namespaces of their own: kills the service and shows the failover
     Demo(demo::DemoArgs),
-    /// Started by `run`: runs the plugins
-    #[command(hide = true)]
-    Checker {
-        #[arg(long)]
-        uid: u32,
-        #[arg(long)]
-        gid: u32,
-    },
-    /// Started by whatever loads a plugin: compiles it, from standard input to standard output
-    #[command(hide = true)]
-    Compile {
-        #[arg(long)]
-        parent: u32,
-        #[arg(long)]
-        max_memory: u64,
-        #[arg(long)]
-        memory: u64,
-        #[arg(long)]
-        cpu: u64,
-    },
 }
 
 fn main() -> ExitCode {
     // Usage errors end here, with exit status 2.
     let cli = Cli::parse();
     let done = match cli.command {
-        Command::Run { config } => router::run(&config),
+        Command::Run { config } => vouchd_router::run(&config),
         Command::Config(command) => commands::config::run(&command),
         Command::Status(args) => Ok(commands::status::status(&args)),
         Command::Explain(args) => commands::status::explain(&args),
-        Command::Plugin(command) => commands::plugin::run(command),
+        Command::Plugin(args) => commands::plugin::hand_over(&args),
         Command::Demo(args) => demo::run(args),
-        Command::Checker { uid, gid } => run_checker(uid, gid),
-        Command::Compile { parent, max_memory, memory, cpu } => compile(CompileJob { parent, max_memory, memory, cpu }),
     };
     done.unwrap_or_else(|error| {
         complain_about(&error);
         ExitCode::FAILURE
     })
-}
-
-fn compile(job: CompileJob) -> anyhow::Result<ExitCode> {
-    nix::sys::prctl::set_name(c"vouchd-compile")?;
-    Ok(ExitCode::from(compile_as_child(job)?))
-}
-
-fn run_checker(uid: u32, gid: u32) -> anyhow::Result<ExitCode> {
-    // Before anything else, threads above all.
-    let warning = privileges::become_checker(uid, gid)?;
-    // Started through /proc/self/exe, it would be called "exe" in ps and top.
-    nix::sys::prctl::set_name(c"vouchd-checker")?;
-    let _log = logging::start();
-    if let Some(warning) = warning {
-        tracing::warn!("{warning}");
-    }
-    checker::main()?;
-    Ok(ExitCode::SUCCESS)
 }

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
+pub use vouchd_ipc::cache::{CacheKey, CacheSettings};
 use wasmtime::Engine;
 
 use crate::contract;
@@ -32,23 +33,6 @@ const ENTRY: &str = "aot";
 const UNFINISHED: &str = "new";
 
 const DIGEST: usize = 32;
-
-/// Secret of a daemon: what makes an entry one of its own.
-#[derive(Clone, PartialEq, Eq)]
-pub struct CacheKey(pub [u8; 32]);
-
-impl std::fmt::Debug for CacheKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("CacheKey(secret)")
-    }
-}
-
-/// Where compiled plugins are kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CacheSettings {
-    pub directory: PathBuf,
-    pub key: CacheKey,
-}
 
 /// The cache of one engine.
 pub(crate) struct Cache {

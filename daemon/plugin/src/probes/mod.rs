@@ -24,15 +24,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::aside::Aside;
 use crate::contract::ProbeError;
 pub(crate) use connect::unanswered;
+use vouchd_blocking::Blocking;
 
 /// What all runs share: the process snapshot, TLS settings, kept connections.
 #[derive(Default)]
 pub(crate) struct Probes {
     /// For what may block.
-    pub(crate) aside: Aside,
+    pub(crate) aside: Blocking,
     pub(crate) processes: process::Processes,
     pub(crate) http: http::Http,
 }
@@ -40,7 +40,7 @@ pub(crate) struct Probes {
 /// What may block on a file system, at the expense of one check.
 #[derive(Clone)]
 pub(crate) struct Looks {
-    pub(crate) aside: Aside,
+    pub(crate) aside: Blocking,
     pub(crate) check: String,
 }
 

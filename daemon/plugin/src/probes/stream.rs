@@ -216,7 +216,7 @@ mod tests {
     }
 
     fn looks() -> Looks {
-        Looks { aside: crate::aside::Aside::default(), check: "test".to_owned() }
+        Looks { aside: vouchd_blocking::Blocking::default(), check: "test".to_owned() }
     }
 
     async fn open(address: SocketAddr) -> Connection {

@@ -12,7 +12,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, Signatur
 use tokio::time::Instant;
 
 use super::ProbeError;
-use crate::aside::Aside;
+use vouchd_blocking::Blocking;
 
 /// Where they are on most systems.
 const CERTIFICATES: &str = "/etc/ssl/certs";
@@ -24,7 +24,7 @@ const READING: &str = "certificates";
 #[derive(Default)]
 pub(crate) struct Tls {
     /// For reading the certificates of the system.
-    aside: Aside,
+    aside: Blocking,
     verified: OnceLock<ClientConfig>,
     unverified: OnceLock<ClientConfig>,
     system: OnceLock<Arc<WebPkiServerVerifier>>,

@@ -1,10 +1,10 @@
 //! What goes into a run and what comes out of it.
 
-use std::fmt;
 use std::time::Duration;
 
 use vouchd_config::{ExitCodes, Grants, Limits};
 use vouchd_health::RunResult;
+pub use vouchd_health::{LogLevel, LogLine};
 
 use crate::probes::process::ProcessHandle;
 
@@ -43,32 +43,6 @@ pub struct Outcome {
     /// In the order they were made.
     pub probes: Vec<Probe>,
     pub watch: Watch,
-}
-
-/// A line that a plugin logged.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogLine {
-    pub level: LogLevel,
-    pub message: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogLevel {
-    Debug,
-    Info,
-    Warn,
-    Error,
-}
-
-impl fmt::Display for LogLevel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            LogLevel::Debug => "debug",
-            LogLevel::Info => "info",
-            LogLevel::Warn => "warn",
-            LogLevel::Error => "error",
-        })
-    }
 }
 
 /// A probe that a run made, for people.

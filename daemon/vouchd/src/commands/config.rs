@@ -1,26 +1,21 @@
 //! `vouchd config check`, and loading a configuration for the other commands.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Component, Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use nix::unistd::User;
-use sha2::{Digest, Sha256};
-use vouchd_config::{Config, Errors, FileText, Files, PartialConfig, PluginFile, Problem};
-use vouchd_plugin::Aside;
+use vouchd_blocking::Blocking;
+use vouchd_config::{Config, DEFAULT_FILE, Errors, FileText, Files, PartialConfig, PluginFile, Problem};
+use vouchd_router::host::this_host;
+use vouchd_router::{CheckerProgram, available_plugins, host_addresses};
 
-use super::host::this_host;
-use super::host_addresses;
-use crate::checker::files::plugin_name;
-use crate::output::{complain, print};
-
-/// Where the configuration is unless told otherwise.
-pub const DEFAULT_FILE: &str = "/etc/vouchd/vouchd.toml";
+use vouchd_console::output::{complain, print};
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
@@ -65,7 +60,10 @@ fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         let config = &examined.config;
         let missing = config.check_plugins(&available_plugins(config)).err();
         let mut errors: Vec<Problem> = missing.map(|errors| errors.problems().to_vec()).unwrap_or_default();
-        errors.extend(config.check_plugin_files(&plugin_files(config)));
+        match plugin_files(config) {
+            Ok(files) => errors.extend(config.check_plugin_files(&files)),
+            Err(error) => warnings.push(unexamined(&error)),
+        }
         examined.errors.extend(errors);
         // Where users can't be looked up, nothing is known of this one.
         let user = config.daemon.user.as_deref().and_then(|name| User::from_name(name).ok());
@@ -192,7 +190,7 @@ fn is_standard_input(file: &Path) -> bool {
 /// When the directory's file system does not answer.
 fn with_drop_ins(main: FileText, directory: PathBuf) -> anyhow::Result<Files> {
     let place = directory.clone();
-    Ok(Aside::default().wait("conf.d", &place, FILE_TIME, move || Files::read(main, &directory))?)
+    Ok(Blocking::default().wait("conf.d", &place, FILE_TIME, move || Files::read(main, &directory))?)
 }
 
 /// The main file's name, where only the directory is given.
@@ -238,70 +236,32 @@ fn directory_of_drop_in(file: &Path) -> Option<PathBuf> {
     (drop_ins.file_name()? == "conf.d" && directory.join(MAIN).exists()).then(|| directory.to_owned())
 }
 
-/// Loads a configuration for a command that needs a value of it.
-///
-/// # Errors
-/// What is wrong with it, in words.
-pub fn load(file: &Path) -> anyhow::Result<Config> {
-    Ok(vouchd_config::load(file)?)
-}
-
-/// The files of the checks' plugins, by the plugin's name.
-fn plugin_files(config: &Config) -> BTreeMap<String, PluginFile> {
-    let plugins: BTreeSet<&String> = config.checks.iter().map(|check| &check.plugin).collect();
-    let directories = [config.daemon.plugin_dir.clone(), config.daemon.builtin_plugin_dir.clone()];
-    let aside = Aside::default();
-    let file = |plugin: &String| {
-        let (name, searched) = (plugin.clone(), directories.clone());
-        let found = aside.wait("plugin", &directories[0], FILE_TIME, move || plugin_file(&searched, &name));
-        found.unwrap_or_else(|stuck| {
-            let path = directories[0].join(format!("{plugin}.wasm"));
-            let damage = Some(format!("can't be looked at: {stuck}"));
-            Some(PluginFile { path, sha256: String::new(), damage, declared: None })
-        })
-    };
-    plugins.into_iter().filter_map(|plugin| Some((plugin.clone(), file(plugin)?))).collect()
-}
-
-/// A plugin's file, and all drop-ins together, get this long to be read.
+/// The time that the drop-ins together have to be read.
 const FILE_TIME: Duration = Duration::from_secs(5);
 
-/// None if there is none.
-fn plugin_file(directories: &[PathBuf], plugin: &str) -> Option<PluginFile> {
-    let path = directories.iter().map(|it| it.join(format!("{plugin}.wasm"))).find(|path| path.exists())?;
-    let read = match std::fs::metadata(&path) {
-        Ok(metadata) if !metadata.is_file() => Err("it is not a regular file".to_owned()),
-        Ok(_) => std::fs::read(&path).map_err(|error| format!("can't be read: {error}")),
-        Err(error) => Err(format!("can't be read: {error}")),
-    };
-    Some(match read {
-        Ok(bytes) => PluginFile {
-            sha256: Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
-            damage: vouchd_plugin::damage(&bytes),
-            declared: vouchd_plugin::declared_params(&bytes).ok().flatten(),
-            path,
-        },
-        Err(damage) => PluginFile { path, sha256: String::new(), damage: Some(damage), declared: None },
-    })
+/// The files of the checks' plugins, by the plugin's name. The checker looks at them: this program knows no WebAssembly.
+///
+/// # Errors
+/// When the checker can't be asked.
+fn plugin_files(config: &Config) -> anyhow::Result<BTreeMap<String, PluginFile>> {
+    if config.checks.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let program = CheckerProgram::find()?;
+    program.check_version()?;
+    let mut command = program.command();
+    command.arg("describe").args([&config.daemon.plugin_dir, &config.daemon.builtin_plugin_dir]).arg("--");
+    command.args(config.checks.iter().map(|check| &check.plugin)).stdin(Stdio::null()).stderr(Stdio::inherit());
+    let answer = command.output().context("starting vouchd-checker")?;
+    anyhow::ensure!(answer.status.success(), "vouchd-checker: {}", answer.status);
+    serde_json::from_slice(&answer.stdout).context("the answer of vouchd-checker")
 }
 
-/// A plugin directory gets this long to say what is in it.
-const LOOK_TIME: Duration = Duration::from_secs(1);
-
-/// The plugins that are there, by name.
-pub fn available_plugins(config: &Config) -> Vec<String> {
-    let list = |directory: &PathBuf| -> Vec<String> {
-        // A directory that can't be read holds no plugin that could be used.
-        let entries = std::fs::read_dir(directory).into_iter().flatten();
-        entries.filter_map(|entry| plugin_name(&entry.ok()?.path()).map(str::to_owned)).collect()
-    };
-    let aside = Aside::default();
-    let found = [&config.daemon.plugin_dir, &config.daemon.builtin_plugin_dir].map(|directory| {
-        let path = directory.clone();
-        aside.wait(&directory.to_string_lossy(), directory, LOOK_TIME, move || list(&path))
-    });
-    found
-        .into_iter()
-        .flat_map(|found| found.inspect_err(|stuck| tracing::warn!("plugin directory: {stuck}")).unwrap_or_default())
-        .collect()
+/// The plugins' files could not be looked at.
+fn unexamined(error: &anyhow::Error) -> Problem {
+    Problem {
+        place: None,
+        subject: "plugins".to_owned(),
+        message: format!("whether their files can be used is not known: {error:#}"),
+    }
 }

@@ -1,7 +1,5 @@
-//! What a person types: one file a command.
+//! What a person types, but for `vouchd run`.
 
 pub mod config;
-mod host;
-mod host_addresses;
 pub mod plugin;
 pub mod status;

@@ -33,6 +33,7 @@ impl Checked {
     /// If it is not there, or the configuration would not take what it is given.
     pub fn own(file: &Path, params: &[(String, String)], allow: Option<&str>) -> anyhow::Result<Checked> {
         let file = file.canonicalize().with_context(|| format!("the plugin {}", file.display()))?;
+        anyhow::ensure!(file.is_file(), "{}: expected a .wasm file", file.display());
         let name = file.file_stem().and_then(|stem| stem.to_str()).context("a plugin without a name")?;
         let mut table: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
         for (key, value) in params {

@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use self::checked::Checked;
-use crate::commands::plugin::key_value;
+use vouchd_console::arguments::key_value;
 
 /// Arguments of `vouchd demo`.
 #[derive(Debug, Args)]

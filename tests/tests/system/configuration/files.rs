@@ -175,7 +175,7 @@ fn a_directory_of_drop_ins_that_does_not_answer_stops_neither_the_start_nor_a_ch
         vouchd.wait_state(WEB, "active", Duration::from_secs(10))?;
         until("the reason, with its duration", Duration::from_secs(10), || {
             let complaint = complaint(&vouchd);
-            complaint.contains("conf.d does not answer, for ") && !complaint.contains("for 0 s")
+            complaint.contains("conf.d has not answered for ") && !complaint.contains("for 0 s")
         })?;
         ensure!(vouchd.instance("other").is_err(), "nobody can know of it");
 
@@ -197,7 +197,7 @@ fn a_directory_of_drop_ins_that_does_not_answer_stops_neither_the_start_nor_a_ch
         // The same while it runs: what the drop-in said stays.
         let drop_in = vouchd.files.drop_in("other.toml");
         let dead = DeadMount::over(host, drop_in.parent().unwrap_or(Path::new("/")))?;
-        until("the reason", Duration::from_secs(20), || complaint(&vouchd).contains("does not answer, for "))?;
+        until("the reason", Duration::from_secs(20), || complaint(&vouchd).contains("has not answered for "))?;
         fs::write(&file, fs::read_to_string(&file)?.replace("102", "103"))?;
         takes_over(&vouchd, 103)?;
         ensure!(vouchd.instance("other").is_ok(), "it was given up");
@@ -225,7 +225,7 @@ fn one_file_that_does_not_answer_keeps_what_it_said_and_the_others_are_loaded() 
             Ok(fs::write(files.drop_in("b.toml"), instance(101))?)
         })?;
         let base_of = |name: &str| vouchd.instance(name).ok()?["priority"]["base"].as_u64();
-        until("the reason", Duration::from_secs(10), || complaint(&vouchd).contains("a.toml does not answer, for "))?;
+        until("the reason", Duration::from_secs(10), || complaint(&vouchd).contains("a.toml has not answered for "))?;
         ensure!(base_of("i61").is_none());
         fs::write(vouchd.files.drop_in("b.toml"), instance(102))?;
         takes_over(&vouchd, 102)?;
@@ -242,7 +242,7 @@ fn one_file_that_does_not_answer_keeps_what_it_said_and_the_others_are_loaded() 
         symlink(text.join("main.toml"), &main)?;
         let _dead = DeadMount::over(host, &text)?;
         until("the reason", Duration::from_secs(20), || {
-            complaint(&vouchd).contains("vouchd.toml does not answer, for ")
+            complaint(&vouchd).contains("vouchd.toml has not answered for ")
         })?;
         fs::write(vouchd.files.drop_in("b.toml"), instance(103))?;
         takes_over(&vouchd, 103)?;

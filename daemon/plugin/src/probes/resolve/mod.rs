@@ -17,9 +17,9 @@ use vouchd_config::Grants;
 use vouchd_config::grants::Refusal;
 
 use super::error::of_file;
-use crate::aside::Aside;
 use crate::contract::ProbeError;
 use system::Settings;
+use vouchd_blocking::Blocking;
 
 const HOSTS: &str = "/etc/hosts";
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -155,7 +155,7 @@ impl Known {
 /// Read anew when they were not for a moment, so that their changes count.
 #[derive(Default)]
 struct Latest {
-    aside: Aside,
+    aside: Blocking,
     known: Mutex<Option<(Instant, Arc<Known>)>>,
 }
 

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::ago::ago;
 use super::judge::SETTLING;
-use crate::status::{Address, Conflict, Instance};
+use vouchd_ipc::status::{Address, Conflict, Instance};
 
 /// That another machine answers for the address which this active router holds, while that goes on.
 pub fn conflict(instance: &Instance, address: &Address, now: SystemTime) -> Option<String> {

@@ -8,8 +8,8 @@ use super::ago::when;
 use super::answers;
 use super::judge::copied;
 use super::peers;
-use crate::status::{Active, Instance, Status};
-use crate::table::indented;
+use vouchd_console::table::indented;
+use vouchd_ipc::status::{Active, Instance, Status};
 
 /// In the order in which one asks: what, since when, why; with which priority; against whom; what would change it.
 pub fn explanation(instance: &Instance, status: &Status, now: SystemTime) -> String {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use vouchd_health::Effect;
 
 use super::answers;
-use crate::status::{Address, Check, Checker, Copy, Instance, Peer, Plugin, Status};
+use vouchd_ipc::status::{Address, Check, Checker, Copy, Instance, Peer, Plugin, Status};
 
 /// How bad it is, as the exit status tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

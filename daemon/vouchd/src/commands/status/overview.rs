@@ -7,8 +7,9 @@ use super::ago::{ago, when};
 use super::answers;
 use super::judge::{Level, Problem, copied, used_plugins};
 use super::peers;
-use crate::status::{Address, Check, Checker, Instance, Plugin, Status};
-use crate::table::{Table, first_line, indented};
+use vouchd_console::plugin_table;
+use vouchd_console::table::{Table, first_line, indented};
+use vouchd_ipc::status::{Address, Check, Checker, Instance, Plugin, Status};
 
 pub fn overview(status: &Status, problems: &[Problem], all: bool, now: SystemTime) -> String {
     let Status { name, version, pid, since, config, instances, checks, .. } = status;
@@ -142,23 +143,6 @@ fn check_table(checks: &[Check]) -> String {
             last.map_or("-".to_owned(), |run| format!("{:.1} ms", run.duration * 1000.0)),
             check.message.clone(),
         ]);
-    }
-    table.to_string()
-}
-
-pub fn plugin_table<'a>(plugins: impl IntoIterator<Item = &'a Plugin>) -> String {
-    let mut table = Table::new(["PLUGIN", "KIND", "SHA256", "SOURCE"]);
-    for plugin in plugins {
-        let sha256 = plugin.sha256.as_deref().and_then(|hash| hash.get(..12)).unwrap_or("-");
-        table.row([
-            plugin.name.clone(),
-            plugin.kind.clone().unwrap_or_else(|| "-".to_owned()),
-            sha256.to_owned(),
-            plugin.source.clone(),
-        ]);
-        for note in [&plugin.error, &plugin.pending].into_iter().flatten() {
-            table.note(note);
-        }
     }
     table.to_string()
 }

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::ago::ago;
-use crate::status::{Instance, Peer};
+use vouchd_ipc::status::{Instance, Peer};
 
 /// Of more than so many a reader sees the ones that matter most.
 const SHOWN: usize = 5;

@@ -8,7 +8,7 @@ use unicode_width::UnicodeWidthStr;
 use super::explain::explanation;
 use super::judge::{Level, level, problems};
 use super::overview::overview;
-use crate::status::Status;
+use vouchd_ipc::status::Status;
 
 const SINCE: &str = "2026-11-30T12:00:00.000Z";
 
@@ -264,13 +264,4 @@ fn a_tie_is_explained_by_the_rule_that_decides_it() {
     let mut held = backup(120, "192.0.2.1");
     held.push(("/instances/0/preempt", json!(false)));
     assert!(explained(&held).contains("it would win against 192.0.2.2, but preempt = false"));
-}
-
-#[test]
-fn the_socket_is_found_in_a_file_that_is_broken_elsewhere() {
-    let text = "nonsense\n[check.x]\nplugin = \n[daemon]\nname = \"a\" # [x]\ncontrol = \"/run/a.sock\"\n\n[instance.web]\n= 1\n";
-    assert_eq!(super::control_of(text), Some("/run/a.sock".into()));
-    for none in ["", "[daemon]\nname = \"a\"\n[x]\ncontrol = \"/b\"\n", "[daemon]\ncontrol = /run\n"] {
-        assert_eq!(super::control_of(none), None, "{none}");
-    }
 }

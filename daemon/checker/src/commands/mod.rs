@@ -1,0 +1,63 @@
+//! `vouchd plugin`: the author's loop, from an empty directory to a tested plugin. One file per command.
+
+mod build;
+mod describe;
+mod inspect;
+mod language;
+mod list;
+mod new;
+mod project;
+mod recipe;
+mod rust_toolchain;
+mod test;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use nix::unistd::{getegid, geteuid};
+use vouchd_config::Config;
+use vouchd_ipc::cache::{self, CacheSettings};
+
+pub use self::describe::{DescribeArgs, describe};
+
+#[derive(Debug, Subcommand)]
+pub enum PluginCommand {
+    /// Makes a project: a check that builds and passes its tests as it stands
+    New(new::NewArgs),
+    /// Builds a project: the recipe of its language, then a look at what came of it
+    Build(build::BuildArgs),
+    /// Shows the plugins: those of the running daemon, or else what the directories hold
+    List(list::ListArgs),
+    /// Shows what a file is and what it needs, without running it
+    ///
+    /// Exit status: 0 if the daemon could use it, 1 if not.
+    Inspect(inspect::InspectArgs),
+    /// Runs a plugin as the daemon would, and shows what it says and what it used
+    ///
+    /// Exit status: 0 for the verdicts pass and warn; 1 for fail, fault, a run that timed out, and whatever kept the
+    /// plugin from running; 2 for wrong arguments. It runs as you: what it may look at is yours, not the daemon's.
+    Test(test::TestArgs),
+}
+
+pub fn run(command: PluginCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        PluginCommand::New(args) => new::new(&args),
+        PluginCommand::Build(args) => build::build(&args),
+        PluginCommand::List(args) => list::list(&args),
+        PluginCommand::Inspect(args) => inspect::inspect(&args),
+        PluginCommand::Test(args) => test::test(&args),
+    }
+}
+
+/// Arguments as a configuration, so that they mean here what they mean there.
+fn resolve(text: &str) -> anyhow::Result<Config> {
+    let file = PathBuf::from("arguments");
+    Ok(vouchd_config::resolve(vec![(file, text.to_owned())])?)
+}
+
+/// A directory where compiled plugins are kept, made if need be.
+fn open_cache(directory: Option<&Path>) -> anyhow::Result<Option<CacheSettings>> {
+    let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
+    directory.map(|directory| cache::prepare(directory, uid, gid)).transpose()
+}

@@ -1,0 +1,44 @@
+//! The checker keeps no privilege.
+
+use anyhow::Context;
+use caps::CapSet;
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal;
+use nix::unistd::{Gid, Uid, setgid, setgroups, setresuid};
+
+/// Gives up everything for ever: user, groups, capabilities; dies with the router.
+///
+/// Returns a warning where the user could not be changed: in a user namespace that knows no other, or when vouchd runs
+/// as an unprivileged user already, as under systemd.
+pub fn become_checker(uid: u32, gid: u32) -> anyhow::Result<Option<String>> {
+    let warning = change_user(Uid::from_raw(uid), Gid::from_raw(gid))?;
+    for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
+        caps::clear(None, set).with_context(|| format!("clearing {set:?} capabilities"))?;
+    }
+    prctl::set_no_new_privs().context("no_new_privs")?;
+    prctl::set_dumpable(false).context("PR_SET_DUMPABLE")?;
+    // After the change of user, which clears it.
+    prctl::set_pdeathsig(Signal::SIGKILL).context("PR_SET_PDEATHSIG")?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).context("RLIMIT_CORE")?;
+    Ok(warning)
+}
+
+fn change_user(uid: Uid, gid: Gid) -> anyhow::Result<Option<String>> {
+    let was = Uid::effective();
+    match setgroups(&[]).and_then(|()| setgid(gid)).and_then(|()| setresuid(uid, uid, uid)) {
+        Ok(()) => Ok(None),
+        // Not root to begin with: the checker shares its user with the router, but none of its capabilities.
+        Err(_) if !was.is_root() => Ok(None),
+        // "Root" is somebody else there, and there may be nobody else to become.
+        Err(error) if in_user_namespace()? => {
+            Ok(Some(format!("the checker keeps its user, without capabilities: it can't become {uid} here: {error}")))
+        }
+        Err(error) => Err(error).with_context(|| format!("becoming user {uid}: the checker never runs as root")),
+    }
+}
+
+fn in_user_namespace() -> anyhow::Result<bool> {
+    let map = std::fs::read_to_string("/proc/self/uid_map").context("reading /proc/self/uid_map")?;
+    Ok(map.split_whitespace().collect::<Vec<_>>() != ["0", "0", "4294967295"])
+}

@@ -1,0 +1,164 @@
+//! The checker as the router sees it: a child process and the socket to it.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use anyhow::Context;
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, sendmsg, setsockopt, socketpair, sockopt};
+use nix::sys::time::{TimeVal, TimeValLike};
+use nix::sys::wait::waitpid;
+use nix::unistd::{Pid, User};
+
+use crate::checker_program::CheckerProgram;
+use vouchd_ipc::pipe::{FromChecker, MAX_MESSAGE, ToChecker};
+
+/// Longest time that a message to the checker may wait for room in its socket: then it hangs.
+const SEND_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Which user the checker becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    pub uid: u32,
+    pub gid: u32,
+}
+
+impl Identity {
+    /// The user of that name; without a name `vouchd`, else `nobody`.
+    ///
+    /// # Errors
+    /// When there is no such user, or when it is root: the checker runs other people's code.
+    pub fn find(name: Option<&str>) -> anyhow::Result<Self> {
+        let candidates = match name {
+            Some(name) => vec![name],
+            None => vec!["vouchd", "nobody"],
+        };
+        for candidate in &candidates {
+            let user = User::from_name(candidate).with_context(|| format!("looking up user {candidate}"))?;
+            match user {
+                Some(user) if user.uid.is_root() => {
+                    anyhow::bail!("daemon.user = {candidate:?}: expected an unprivileged user, found root")
+                }
+                Some(user) => return Ok(Identity { uid: user.uid.as_raw(), gid: user.gid.as_raw() }),
+                None => {}
+            }
+        }
+        anyhow::bail!("no user {}: create it, or name another in daemon.user", candidates.join(" or "))
+    }
+}
+
+/// What came over the socket.
+pub enum Received {
+    Message(FromChecker),
+    /// Nothing more for now.
+    Nothing,
+    /// The other end is closed.
+    Closed,
+}
+
+/// A running checker. Dropping it kills it.
+pub struct CheckerProcess {
+    child: Child,
+    socket: OwnedFd,
+    buffer: Vec<u8>,
+}
+
+impl CheckerProcess {
+    /// Starts the checker, which gives up every privilege before it does anything else.
+    pub fn spawn(program: &CheckerProgram, identity: Identity) -> anyhow::Result<Self> {
+        let (ours, theirs) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).context("socketpair")?;
+        let timeout = TimeVal::milliseconds(SEND_TIMEOUT.as_millis() as i64);
+        setsockopt(&ours, sockopt::SendTimeout, &timeout).context("SO_SNDTIMEO")?;
+        for end in [&ours, &theirs] {
+            // As much as the kernel allows, so that neither side waits for the other.
+            setsockopt(end, sockopt::SndBuf, &(4 * MAX_MESSAGE)).context("SO_SNDBUF")?;
+        }
+        let child = program
+            .command()
+            .args(["serve", "--uid", &identity.uid.to_string(), "--gid", &identity.gid.to_string()])
+            .args(["--router-version", env!("CARGO_PKG_VERSION")])
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            .spawn()
+            .context("starting the checker")?;
+        Ok(CheckerProcess { child, socket: ours, buffer: vec![0; MAX_MESSAGE] })
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends one message.
+    ///
+    /// # Errors
+    /// When the checker is gone, or has not taken its messages for two seconds.
+    pub fn send(&self, message: &ToChecker) -> io::Result<()> {
+        let bytes = serde_json::to_vec(message)?;
+        sendmsg::<()>(self.socket.as_raw_fd(), &[IoSlice::new(&bytes)], &[], MsgFlags::MSG_NOSIGNAL, None)?;
+        Ok(())
+    }
+
+    /// The next message, without waiting.
+    ///
+    /// # Errors
+    /// When what came is not a message: the checker can't be trusted any more.
+    pub fn receive(&mut self) -> io::Result<Received> {
+        let fd = self.socket.as_raw_fd();
+        match recv(fd, &mut self.buffer, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC) {
+            Ok(0) | Err(Errno::ECONNRESET) => Ok(Received::Closed),
+            Ok(length) => {
+                let bytes = self.buffer.get(..length).ok_or_else(|| {
+                    io::Error::other(format!("a message of {length} bytes, expected at most {MAX_MESSAGE}"))
+                })?;
+                Ok(Received::Message(serde_json::from_slice(bytes)?))
+            }
+            Err(Errno::EAGAIN | Errno::EINTR) => Ok(Received::Nothing),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// How it ended, in words; kills it first if it has not.
+    pub fn end(mut self) -> String {
+        // Its socket is closed, so it is about to end if it has not been killed; a moment tells how.
+        for _ in 0..20 {
+            match self.child.try_wait() {
+                Ok(Some(status)) => return status.to_string(),
+                Ok(None) => std::thread::sleep(Duration::from_millis(5)),
+                Err(error) => return error.to_string(),
+            }
+        }
+        "did not end by itself; killed".to_owned()
+    }
+}
+
+impl AsFd for CheckerProcess {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Drop for CheckerProcess {
+    fn drop(&mut self) {
+        // Failures mean that it is gone already.
+        let _ = self.child.kill();
+        for _ in 0..20 {
+            match self.child.try_wait() {
+                Ok(None) => std::thread::sleep(Duration::from_millis(5)),
+                Ok(Some(_)) | Err(_) => return,
+            }
+        }
+        // A thread of it may wait in the kernel for a file system that never answers: nothing ends that, and nobody here
+        // has the time.
+        let pid = Pid::from_raw(self.child.id().cast_signed());
+        let bury = move || {
+            // However it ends.
+            let _ = waitpid(pid, None);
+        };
+        if let Err(error) = std::thread::Builder::new().name("undertaker".to_owned()).spawn(bury) {
+            tracing::warn!(%pid, "a checker that does not end is left behind: {error}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What a reload does to the fitness of an instance: computed anew, from what is believed of its checks.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use vouchd_config::Config;
+use vouchd_health::{Report, RunResult, Verdict};
+use vouchd_vrrp::Health;
+
+use super::Checks;
+use vouchd_ipc::pipe::RunDone;
+
+/// An instance `web` with `base` and the check `site`, whose parameters and influence are given.
+fn config(base: u8, url: &str, influence: &str) -> Config {
+    let text = format!(
+        "[check.site]\nplugin = \"http\"\nparams = {{ url = \"http://127.0.0.1/{url}\" }}\n\
+         allow = {{ http = [\"http://127.0.0.1/\"] }}\n{influence}\n\
+         [check.other]\nplugin = \"process\"\nparams = {{ name = \"nginx\" }}\nallow = {{ process = [\"nginx\"] }}\n\
+         [instance.web]\ninterface = \"eth0\"\nvirtual_router_id = 7\naddresses = [\"192.0.2.100\"]\n\
+         priority = {base}\nchecks = [\"site\"]\n"
+    );
+    vouchd_config::resolve(vec![(PathBuf::from("vouchd.toml"), text)]).unwrap()
+}
+
+fn ran(verdict: Verdict) -> RunDone {
+    let report = Report { verdict, message: "503".to_owned(), adjust: None, metrics: Vec::new() };
+    RunDone {
+        check: "site".to_owned(),
+        result: RunResult::Report(report),
+        log: Vec::new(),
+        duration: Duration::from_millis(3),
+        cpu: Duration::from_millis(1),
+        memory: 0,
+        skipped: 0,
+        next_in: Duration::from_secs(1),
+    }
+}
+
+/// What the protocol is given with a reload to `config`.
+fn reloaded(checks: &mut Checks, config: &Config) -> Health {
+    checks.configure(config);
+    let health = checks.health().remove("web").unwrap();
+    assert!(checks.news().is_empty(), "it counts as told");
+    health
+}
+
+fn priority(health: &Health) -> Option<u8> {
+    match health {
+        Health::Fit { priority, .. } | Health::Waiting { priority, .. } => Some(priority.get()),
+        Health::Fault { .. } => None,
+    }
+}
+
+fn failing(influence: &str) -> Checks {
+    let mut checks = Checks::new();
+    checks.configure(&config(100, "", influence));
+    checks.record(ran(Verdict::Fail));
+    checks.news();
+    checks
+}
+
+#[test]
+fn the_base_the_weights_and_the_list_of_checks_change_and_the_failure_stays_what_it_is() {
+    let mut checks = failing("weight = -200");
+    for (config, expected) in [
+        (config(150, "", "weight = -200"), Some(1)),
+        (config(150, "", "weight = -40"), Some(110)),
+        (config(150, "", "weight = 20"), Some(150)),
+        (config(150, "", ""), None),
+        (config(255, "", "weight = -40"), Some(255)),
+        (config(90, "", "weight = -40"), Some(50)),
+    ] {
+        assert_eq!(priority(&reloaded(&mut checks, &config)), expected);
+    }
+    let mut without = config(90, "", "weight = -40");
+    without.instances[0].checks.clear();
+    assert_eq!(priority(&reloaded(&mut checks, &without)), Some(90));
+}
+
+#[test]
+fn a_failing_check_that_is_changed_is_no_recovery() {
+    let mut checks = failing("weight = -40\nrise = 3");
+    let changed = config(100, "other", "weight = -40\nrise = 3");
+    assert_eq!(priority(&reloaded(&mut checks, &changed)), Some(60));
+    // Its first result under the new parameters decides at once.
+    checks.record(ran(Verdict::Pass));
+    let news = checks.news();
+    assert_eq!(priority(&news[0].1), Some(100));
+}
+
+#[test]
+fn a_passing_check_that_is_changed_is_no_new_check() {
+    let mut checks = Checks::new();
+    checks.configure(&config(100, "", ""));
+    checks.record(ran(Verdict::Pass));
+    checks.news();
+    let health = reloaded(&mut checks, &config(100, "other", ""));
+    assert!(matches!(health, Health::Fit { .. }), "{health:?}");
+}
+
+#[test]
+fn one_that_has_no_result_yet_keeps_the_instance_waiting_with_the_priority_that_the_others_make() {
+    let mut checks = failing("weight = -40");
+    let mut both = config(150, "", "weight = -40");
+    let mut second = both.instances[0].checks[0].clone();
+    second.check = "other".to_owned();
+    second.influence.weight = None;
+    both.instances[0].checks.push(second);
+    let health = reloaded(&mut checks, &both);
+    assert!(matches!(health, Health::Waiting { .. }), "{health:?}");
+    assert_eq!(priority(&health), Some(110));
+}
+
+#[test]
+fn a_failing_check_under_another_name_is_no_recovery_while_it_is_not_known() {
+    let mut checks = failing("weight = -200");
+    let mut renamed = config(150, "", "weight = -200");
+    renamed.instances[0].name = "web2".to_owned();
+    renamed.instances[0].checks[0].check = "other".to_owned();
+    checks.configure(&renamed);
+    let health = checks.health().remove("web2").unwrap();
+    assert_eq!(priority(&health), Some(1));
+    let Health::Fit { reason, .. } = &health else { panic!("{health:?}") };
+    assert!(reason.contains("until the first result of other"), "{reason}");
+    checks.record(RunDone { check: "other".to_owned(), ..ran(Verdict::Pass) });
+    assert_eq!(priority(&checks.news()[0].1), Some(150), "it is known now");
+    // Nothing is held back where everything is known, nor from an owner.
+    assert_eq!(priority(&reloaded(&mut failing("weight = -40"), &config(255, "", "weight = -40"))), Some(255));
+}

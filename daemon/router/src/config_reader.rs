@@ -1,0 +1,105 @@
+//! Reads the configuration's files, each as something that may block for ever.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use vouchd_blocking::Blocking;
+use vouchd_config::{DropIns, FileText, Files, list_drop_ins, read_drop_in, read_main};
+
+use super::config_trail::Trail;
+
+/// How long a file system may take. On a local one it is microseconds; a server that was restarted takes seconds.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The same after the first that did not answer, so that ten dead links don't take ten times as long.
+const SHORT_PATIENCE: Duration = Duration::from_millis(200);
+
+/// What was read.
+#[derive(Debug)]
+pub struct Reading {
+    /// With what the files said last where a file system does not answer.
+    pub files: Files,
+    pub trail: Trail,
+    /// The first path that got no answer, and since when.
+    pub no_answer: Option<(PathBuf, Instant)>,
+}
+
+/// The files of one configuration.
+#[derive(Debug)]
+pub struct Reader {
+    main: FileText,
+    /// A pipe says what it says only once.
+    main_is_a_file: bool,
+    directory: PathBuf,
+    blocking: Blocking,
+    list: DropIns,
+    /// What the drop-ins said last.
+    drop_ins: BTreeMap<PathBuf, FileText>,
+}
+
+impl Reader {
+    /// Waits for the main file, however long that takes.
+    pub fn new(main: &Path) -> Self {
+        let text = read_main(main);
+        Reader {
+            main_is_a_file: text.access.is_some() || text.text.is_err(),
+            main: text,
+            directory: vouchd_config::drop_in_dir(main),
+            blocking: Blocking::default(),
+            list: DropIns::default(),
+            drop_ins: BTreeMap::new(),
+        }
+    }
+
+    pub fn read(&mut self) -> Reading {
+        let mut attempt = Attempt { blocking: self.blocking.clone(), trail: Trail::default(), no_answer: None };
+        if self.main_is_a_file {
+            let path = self.main.path.clone();
+            let read = attempt.ask(&path, |path| (read_main(path), Trail::to_file(path)));
+            if let Some(text) = read {
+                self.main = text;
+            }
+        }
+        let listed = attempt.ask(&self.directory, |dir| (list_drop_ins(dir), Trail::to_drop_ins(dir)));
+        if let Some(list) = listed {
+            self.list = list;
+        }
+        self.drop_ins.retain(|path, _| self.list.used.contains(path));
+        for path in &self.list.used {
+            if let Some(text) = attempt.ask(path, |path| (read_drop_in(path), Trail::to_file(path))) {
+                self.drop_ins.insert(path.clone(), text);
+            }
+        }
+        let files = Files {
+            main: self.main.clone(),
+            drop_ins: self.drop_ins.values().cloned().collect(),
+            list: self.list.clone(),
+        };
+        Reading { files, trail: attempt.trail, no_answer: attempt.no_answer }
+    }
+}
+
+/// One reading of all files.
+struct Attempt {
+    blocking: Blocking,
+    trail: Trail,
+    no_answer: Option<(PathBuf, Instant)>,
+}
+
+impl Attempt {
+    fn ask<T: Send + 'static>(&mut self, path: &Path, read: fn(&Path) -> (T, Trail)) -> Option<T> {
+        let patience = if self.no_answer.is_some() { SHORT_PATIENCE } else { PATIENCE };
+        let owned = path.to_owned();
+        match self.blocking.wait(&path.to_string_lossy(), path, patience, move || read(&owned)) {
+            Ok((found, trail)) => {
+                self.trail.merge(trail);
+                Some(found)
+            }
+            Err(stuck) => {
+                self.no_answer.get_or_insert((path.to_owned(), stuck.since()));
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! What this host has of the virtual addresses already, for `config check`.
+
+use std::net::IpAddr;
+
+use vouchd_config::Config;
+use vouchd_config::host::Findings;
+use vouchd_net::{Finding, examine};
+use vouchd_wire::Priority;
+
+use crate::virtual_addresses;
+
+/// Errors and warnings about addresses that are there already; nothing where the host can't be asked.
+pub fn check(config: &Config) -> Findings {
+    let mut findings = Findings::default();
+    // An owner's addresses have to be there.
+    let others = config.instances.iter().filter(|instance| instance.priority != Priority::OWNER);
+    for Finding { instance, address, copies, endangers } in
+        examine(others.map(virtual_addresses::claim).collect()).unwrap_or_default()
+    {
+        let ip = IpAddr::V4(address.address);
+        let problem = |message: String| config.address_problem(instance.as_str(), ip, message);
+        let adopts = config.instances.iter().any(|it| it.name == instance.as_str() && it.adopt);
+        for copy in &copies {
+            if copy.own {
+                findings
+                    .errors
+                    .push(problem(format!("{} is this host's own address: for that, priority = 255", copy.at)));
+            } else if !adopts || copy.at.interface != address.interface {
+                findings.warnings.push(problem(format!(
+                    "{}/{} is on {} and not vouchd's: this host answers for it while a backup; remove it, or set adopt = true",
+                    copy.at.address, copy.at.prefix, copy.at.interface
+                )));
+            }
+        }
+        if let Some(endangered) = endangers {
+            findings.warnings.push(problem(format!(
+                "net.ipv4.conf.{interface}.promote_secondaries is 0: should the kernel count this as the primary address of \
+                 its subnet, {host}/{prefix} would go together with it. vouchd sets it to 1; do so yourself, or leave the \
+                 prefix length out",
+                interface = endangered.interface,
+                host = endangered.address,
+                prefix = endangered.prefix,
+            )));
+        }
+    }
+    findings
+}

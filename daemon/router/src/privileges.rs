@@ -1,0 +1,36 @@
+//! What the router keeps of the privileges that it was started with.
+
+use anyhow::Context;
+use caps::{CapSet, Capability, CapsHashSet};
+use nix::sys::prctl;
+
+/// Keeps in the router what it needs, of what it has: the network's two capabilities, and, only when it was started as
+/// root, what it takes to start a checker under another user and to kill it.
+///
+/// Capabilities belong to threads: to be called before there is a second one.
+pub fn limit_router() -> anyhow::Result<()> {
+    use Capability::{CAP_KILL, CAP_NET_ADMIN, CAP_NET_RAW, CAP_SETGID, CAP_SETPCAP, CAP_SETUID, CAP_SYS_NICE};
+    let wanted = [
+        CAP_NET_ADMIN,
+        CAP_NET_RAW,
+        CAP_SETUID,
+        CAP_SETGID,
+        CAP_SETPCAP,
+        CAP_KILL,
+        CAP_SYS_NICE,
+        Capability::CAP_IPC_LOCK,
+    ];
+    let has = caps::read(None, CapSet::Permitted).context("reading capabilities")?;
+    for needed in [CAP_NET_ADMIN, CAP_NET_RAW] {
+        anyhow::ensure!(
+            has.contains(&needed),
+            "{needed} is missing: start vouchd as root, or as the systemd unit does, with AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW"
+        );
+    }
+    let keep: CapsHashSet = wanted.into_iter().filter(|capability| has.contains(capability)).collect();
+    for set in [CapSet::Effective, CapSet::Permitted] {
+        caps::set(None, set, &keep).with_context(|| format!("limiting {set:?} capabilities"))?;
+    }
+    prctl::set_no_new_privs().context("no_new_privs")?;
+    Ok(())
+}

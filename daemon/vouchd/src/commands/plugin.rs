@@ -1,0 +1,26 @@
+//! `vouchd plugin`: handed over to `vouchd-checker`, which has the engine.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+use vouchd_router::CheckerProgram;
+
+#[derive(Debug, Args)]
+pub struct PluginArgs {
+    /// The command and its arguments; --help for a list
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    arguments: Vec<OsString>,
+}
+
+/// Becomes `vouchd-checker plugin …`. Returns only if that fails.
+///
+/// # Errors
+/// When there is no checker of this version, or it can't be started.
+pub fn hand_over(args: &PluginArgs) -> anyhow::Result<ExitCode> {
+    let program = CheckerProgram::find()?;
+    program.check_version()?;
+    Err(program.command().arg("plugin").args(&args.arguments).exec()).context("starting vouchd-checker")
+}

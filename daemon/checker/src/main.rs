@@ -41,7 +41,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Works with plugins
-    #[command(subcommand, bin_name = "vouchd plugin")]
+    #[command(subcommand)]
     Plugin(commands::PluginCommand),
     /// Started by `vouchd run`: runs the checks
     #[command(hide = true)]

@@ -22,5 +22,6 @@ pub struct PluginArgs {
 pub fn hand_over(args: &PluginArgs) -> anyhow::Result<ExitCode> {
     let program = CheckerProgram::find()?;
     program.check_version()?;
-    Err(program.command().arg("plugin").args(&args.arguments).exec()).context("starting vouchd-checker")
+    // Its help then names this command.
+    Err(program.command().arg0("vouchd").arg("plugin").args(&args.arguments).exec()).context("starting vouchd-checker")
 }

@@ -33,9 +33,9 @@ fn help(words: &[String]) -> (bool, String) {
 fn commands_of(text: &str) -> Vec<Vec<String>> {
     let spans = text.split('`').skip(1).step_by(2).filter(|span| !span.contains('\n'));
     let starts = ["", "$ ", "sudo ", "watch -n 0.5 ", "ExecStart=/usr/bin/"];
-    let lines = text
-        .lines()
-        .filter_map(|line| starts.iter().find_map(|start| line.trim_start().strip_prefix(start)?.strip_prefix("vouchd ")));
+    let lines = text.lines().filter_map(|line| {
+        starts.iter().find_map(|start| line.trim_start().strip_prefix(start)?.strip_prefix("vouchd "))
+    });
     spans.filter_map(|span| span.strip_prefix("vouchd ")).chain(lines).map(words).collect()
 }
 

@@ -3,4 +3,5 @@
 mod author;
 mod control;
 mod demo;
+mod documented;
 mod status;

@@ -1,4 +1,6 @@
-//! The VRRP advertisement: its layout on the wire, written and read (RFC 9568 section 5.1, RFC 3768 section 5.1).
+//! The VRRP advertisement: encoding and parsing its wire format (RFC 9568 section 5.1, RFC 3768 section 5.1).
+//!
+//! Hand-written: no packet library has VRRP, and this format is what the project is for.
 //!
 //! ```text
 //!  0               1               2               3
@@ -15,51 +17,50 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use thiserror::Error;
 
-use crate::checksum::Sum;
-use crate::{AdvertInterval, Auth, ChecksumForm, Priority, Version, Vrid};
+use crate::{AdvertInterval, Auth, ChecksumForm, Priority, Version, Vrid, checksum};
 
 const HEADER: usize = 8;
 const PASSWORD: usize = 8;
 const TYPE_ADVERTISEMENT: u8 = 1;
 
-/// One advertisement: what an active router says about itself.
+/// One advertisement: what an active router announces about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Advertisement {
     /// The protocol version.
     pub version: Version,
     /// The virtual router.
     pub vrid: Vrid,
-    /// The sender's priority; [`Priority::RESIGN`] if it stops.
+    /// The sender's priority; [`Priority::RESIGN`] if it stops being active.
     pub priority: Priority,
     /// The time between the sender's advertisements.
     pub interval: AdvertInterval,
-    /// The virtual addresses, 1..=255 of one family; over IPv6 a link-local one first.
+    /// The virtual addresses, 1..=255 of one family; over IPv6 the first one is link-local.
     pub addresses: Vec<IpAddr>,
-    /// Version 2's password.
+    /// The password; version 2 only.
     pub auth: Auth,
 }
 
-/// Why an [`Advertisement`] has no form on the wire: its fields contradict each other.
+/// Why an [`Advertisement`] cannot be sent: its fields contradict each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum EncodeError {
-    /// The count field has 8 bits, and 0 means nothing (RFC 9568 erratum 8299).
+    /// The count field has 8 bits, and 0 is invalid (RFC 9568 erratum 8299).
     #[error("{0} addresses, expected 1 to 255")]
     AddressCount(usize),
-    /// An advertisement goes over the family that its addresses are of.
-    #[error("address {address} is not of the family of the sender {sender}: one virtual router is one family")]
+    /// An advertisement is sent over the IP family of its addresses.
+    #[error("address {address} and sender {sender} are of different families: a virtual router has one family")]
     Family {
         /// The address of the other family.
         address: IpAddr,
-        /// The sender or the first address.
+        /// The sender, the receiver or the first address.
         sender: IpAddr,
     },
-    /// RFC 3768 has no IPv6.
-    #[error("version 2 over IPv6, which needs version 3")]
+    /// RFC 3768 defines no IPv6.
+    #[error("version 2 over IPv6, which requires version 3")]
     Ipv6NeedsV3,
     /// RFC 9568 section 5.2.9.
     #[error("the first address {0} is not link-local, which IPv6 requires")]
     FirstAddressNotLinkLocal(Ipv6Addr),
-    /// The version's interval field can't hold it.
+    /// The version's interval field cannot hold the interval.
     #[error("interval {interval} does not fit version {version}")]
     Interval {
         /// The version.
@@ -68,20 +69,20 @@ pub enum EncodeError {
         interval: AdvertInterval,
     },
     /// RFC 9568 section 9: version 3 has no authentication.
-    #[error("a password, which only version 2 has")]
+    #[error("a password, which only version 2 supports")]
     PasswordNeedsV2,
 }
 
-/// Why bytes are no advertisement.
+/// Why bytes are not an advertisement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ParseError {
     /// Fewer bytes than the fixed part.
     #[error("{found} bytes, expected at least {HEADER}")]
     Short {
-        /// Bytes there.
+        /// Bytes received.
         found: usize,
     },
-    /// A version that is neither 2 nor 3.
+    /// A version other than 2 and 3.
     #[error("version {0}, expected 2 or 3")]
     Version(u8),
     /// Not an advertisement (RFC 9568 section 5.2.2).
@@ -96,60 +97,63 @@ pub enum ParseError {
     /// No addresses (RFC 9568 erratum 8299).
     #[error("no address, expected at least 1")]
     ZeroCount,
-    /// More or fewer bytes than the count asks for.
+    /// More or fewer bytes than the count requires.
     #[error("{found} bytes, expected {expected}")]
     Length {
-        /// Bytes for this count, family and version.
+        /// Bytes that this count, family and version require.
         expected: usize,
-        /// Bytes there.
+        /// Bytes received.
         found: usize,
     },
-    /// Damaged, or summed in a way that nobody specified.
+    /// Damaged, or computed in a way that no RFC specifies.
     #[error("checksum {found:#06x} does not match")]
     Checksum {
-        /// The field.
+        /// The checksum field.
         found: u16,
     },
     /// An interval of 0 (RFC 9568 erratum 8301).
     #[error("interval 0, expected at least 1")]
     ZeroInterval,
-    /// Version 2's authentication type is neither 0 nor 1.
+    /// An authentication type of version 2 other than 0 and 1.
     #[error("authentication type {0}, expected 0 or 1")]
     AuthType(u8),
     /// Version 2 over IPv6, or a source and a destination of different families.
-    #[error("version {version} from {address_family} does not exist")]
+    #[error("version {version} over {address_family} does not exist")]
     Family {
         /// The version.
         version: Version,
         /// "IPv6" or "mixed families".
         address_family: &'static str,
     },
-    /// RFC 9568 erratum 8300.
+    /// The first address over IPv6 must be link-local (RFC 9568 erratum 8300).
     #[error("the first address {0} is not link-local")]
     FirstAddressNotLinkLocal(Ipv6Addr),
 }
 
-/// An advertisement that arrived whole.
+/// An advertisement that passed all checks of [`parse`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parsed {
-    /// What it says.
+    /// The advertisement.
     pub advertisement: Advertisement,
-    /// What its checksum covers, where that differs between senders: version 3 over IPv4.
+    /// What its checksum covers. `None` unless senders differ in that: version 3 over IPv4.
     pub checksum_form: Option<ChecksumForm>,
 }
 
-/// The version nibble of a VRRP payload, for a receiver that wants to tell "not my version" from "damaged".
+/// Returns the version nibble of a VRRP payload, so that a receiver can tell "not my version" from "damaged".
 pub fn peek_version(payload: &[u8]) -> Option<u8> {
     payload.first().map(|byte| byte >> 4)
 }
 
-/// The VRID of a VRRP payload, for a receiver that serves several virtual routers; the payload is not checked.
+/// Returns the VRID of a VRRP payload, so that a receiver with several virtual routers can pick one. Checks nothing else.
 pub fn peek_vrid(payload: &[u8]) -> Option<Vrid> {
     payload.get(1).and_then(|byte| Vrid::new(*byte).ok())
 }
 
 impl Advertisement {
-    /// Whether the fields fit together and could be sent by a router of the family of the first address.
+    /// Checks that the fields agree and that a router of the first address's family could send them.
+    ///
+    /// # Errors
+    /// The first contradiction.
     pub fn check(&self) -> Result<(), EncodeError> {
         let count = self.addresses.len();
         let first = *self.addresses.first().ok_or(EncodeError::AddressCount(0))?;
@@ -175,9 +179,12 @@ impl Advertisement {
         }
     }
 
-    /// The bytes after the IP header, for a packet from `source` to `destination`.
+    /// Returns the bytes after the IP header, for a packet from `source` to `destination`.
     ///
     /// `form` matters for version 3 over IPv4 only; everything else has one checksum.
+    ///
+    /// # Errors
+    /// The first contradiction between the fields, or between them and the addresses of the packet.
     pub fn encode(&self, source: IpAddr, destination: IpAddr, form: ChecksumForm) -> Result<Vec<u8>, EncodeError> {
         self.check()?;
         for sender in [source, destination] {
@@ -208,22 +215,30 @@ impl Advertisement {
             (Version::V2, Auth::Simple(password)) => bytes.extend_from_slice(&password),
             (Version::V3, Auth::None | Auth::Simple(_)) => {}
         }
-        let message = Sum::of_message(&bytes);
-        let sum = match (self.version, source, form) {
-            (Version::V2, _, _) | (Version::V3, IpAddr::V4(_), ChecksumForm::MessageOnly) => message,
-            (Version::V3, IpAddr::V4(_), ChecksumForm::PseudoHeader) | (Version::V3, IpAddr::V6(_), _) => {
-                message.with_pseudo_header(source, destination, bytes.len())
+        let checksum = match (self.version, source, destination, form) {
+            (Version::V3, IpAddr::V4(source), IpAddr::V4(destination), ChecksumForm::PseudoHeader) => {
+                checksum::over_ipv4(&bytes, source, destination)
+            }
+            (Version::V3, IpAddr::V6(source), IpAddr::V6(destination), _) => {
+                checksum::over_ipv6(&bytes, source, destination)
+            }
+            // Mixed families are rejected above.
+            (Version::V2 | Version::V3, _, _, ChecksumForm::PseudoHeader | ChecksumForm::MessageOnly) => {
+                checksum::of(&bytes)
             }
         };
-        bytes[6..8].copy_from_slice(&sum.checksum().to_be_bytes());
+        bytes[6..8].copy_from_slice(&checksum.to_be_bytes());
         Ok(bytes)
     }
 }
 
 /// Reads the bytes after the IP header of a packet that came from `source` to `destination`.
 ///
-/// `payload` must end where the IP header says, without link padding. Everything that RFC 9568 section 7.1 asks of the
-/// message itself is checked; what depends on the receiver's configuration is the caller's.
+/// `payload` must end where the IP header says, without link padding. Checks everything that RFC 9568 section 7.1
+/// requires of the message itself; checks that depend on the receiver's configuration are the caller's.
+///
+/// # Errors
+/// The first check that fails.
 pub fn parse(payload: &[u8], source: IpAddr, destination: IpAddr) -> Result<Parsed, ParseError> {
     let found = payload.len();
     let (header, rest) = payload.split_first_chunk::<HEADER>().ok_or(ParseError::Short { found })?;
@@ -276,7 +291,7 @@ pub fn parse(payload: &[u8], source: IpAddr, destination: IpAddr) -> Result<Pars
         // The upper four bits are reserved and ignored (RFC 9568 section 5.2.6).
         Version::V3 => (AdvertInterval::from_centiseconds(u16::from_be_bytes([high & 0x0f, low])), Auth::None),
     };
-    // Both fields hold nothing above their range, so what is out of it is 0.
+    // Neither field can hold more than its range, so a value out of range is 0.
     let interval = interval.map_err(|_| ParseError::ZeroInterval)?;
     let addresses = addresses(address_bytes, source);
     match addresses.first() {
@@ -291,29 +306,36 @@ pub fn parse(payload: &[u8], source: IpAddr, destination: IpAddr) -> Result<Pars
 
 /// How a checksum matched.
 enum Verified {
-    /// The only way there is.
-    TheOneForm,
-    /// One of the two that are in use.
+    /// The only way that this version and family have.
+    OnlyForm,
+    /// One of the two forms in use.
     As(ChecksumForm),
 }
 
 impl Verified {
     fn choice(self) -> Option<ChecksumForm> {
         match self {
-            Self::TheOneForm => None,
+            Self::OnlyForm => None,
             Self::As(form) => Some(form),
         }
     }
 }
 
+/// Returns `None` if the checksum does not match.
 fn verify(payload: &[u8], version: Version, source: IpAddr, destination: IpAddr) -> Option<Verified> {
-    let message = Sum::of_message(payload);
-    let whole = message.with_pseudo_header(source, destination, payload.len());
-    match (version, source) {
-        (Version::V2, _) => message.is_intact().then_some(Verified::TheOneForm),
-        (Version::V3, IpAddr::V6(_)) => whole.is_intact().then_some(Verified::TheOneForm),
-        (Version::V3, IpAddr::V4(_)) if whole.is_intact() => Some(Verified::As(ChecksumForm::PseudoHeader)),
-        (Version::V3, IpAddr::V4(_)) => message.is_intact().then_some(Verified::As(ChecksumForm::MessageOnly)),
+    let message_is_intact = || checksum::of(payload) == 0;
+    match (version, source, destination) {
+        (Version::V2, _, _) => message_is_intact().then_some(Verified::OnlyForm),
+        (Version::V3, IpAddr::V6(source), IpAddr::V6(destination)) => {
+            (checksum::over_ipv6(payload, source, destination) == 0).then_some(Verified::OnlyForm)
+        }
+        (Version::V3, IpAddr::V4(source), IpAddr::V4(destination))
+            if checksum::over_ipv4(payload, source, destination) == 0 =>
+        {
+            Some(Verified::As(ChecksumForm::PseudoHeader))
+        }
+        // `parse` has rejected mixed families.
+        (Version::V3, _, _) => message_is_intact().then_some(Verified::As(ChecksumForm::MessageOnly)),
     }
 }
 

@@ -1,6 +1,10 @@
-//! The internet checksum over a VRRP message, with and without the pseudo-header of its IP family.
+//! The internet checksum (RFC 1071) over a VRRP message, with and without the pseudo-header of its IP family, and over an
+//! IPv4 header.
 
-use std::net::IpAddr;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use pnet_packet::ip::IpNextHeaderProtocol;
+use pnet_packet::util;
 
 use crate::IP_PROTOCOL;
 
@@ -10,9 +14,9 @@ use crate::IP_PROTOCOL;
 /// (keepalived, FRR) sends and requires the pseudo-header. Over IPv6 it is always included, in version 2 never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ChecksumForm {
-    /// Addresses, protocol and length of the IP packet are summed too.
+    /// The message and a pseudo-header of addresses, protocol and length.
     PseudoHeader,
-    /// Only the VRRP message is summed.
+    /// Only the VRRP message.
     MessageOnly,
 }
 
@@ -26,55 +30,22 @@ impl ChecksumForm {
     }
 }
 
-/// A running ones' complement sum. 64 bits hold the sum of any packet without overflow.
-#[derive(Clone, Copy)]
-pub(crate) struct Sum(u64);
+/// `pnet_packet` skips the word with a given index. No message has this one: callers sum the checksum field, too.
+const NO_WORD: usize = usize::MAX;
 
-impl Sum {
-    /// The sum of the message alone, its checksum field included as it stands.
-    pub(crate) fn of_message(message: &[u8]) -> Self {
-        Self(words(message))
-    }
+const PROTOCOL: IpNextHeaderProtocol = IpNextHeaderProtocol(IP_PROTOCOL);
 
-    /// Adds the pseudo-header (RFC 793 for IPv4, RFC 8200 section 8.1 for IPv6). Both add the same words: the
-    /// addresses, the length and the protocol.
-    pub(crate) fn with_pseudo_header(self, source: IpAddr, destination: IpAddr, length: usize) -> Self {
-        let addresses = address_words(source) + address_words(destination);
-        // A length over 16 bits folds like the two halves of the 32-bit field that IPv6 has.
-        Self(self.0 + addresses + length as u64 + u64::from(IP_PROTOCOL))
-    }
-
-    /// The checksum to send, for a message whose checksum field was zero.
-    pub(crate) fn checksum(self) -> u16 {
-        !self.fold()
-    }
-
-    /// Whether a message, its checksum field included, is intact.
-    pub(crate) fn is_intact(self) -> bool {
-        self.fold() == 0xffff
-    }
-
-    fn fold(self) -> u16 {
-        let mut sum = self.0;
-        while sum > 0xffff {
-            sum = (sum & 0xffff) + (sum >> 16);
-        }
-        sum as u16
-    }
+/// The checksum over `bytes` alone. Over bytes that include their checksum it is 0 exactly when they are intact.
+pub(crate) fn of(bytes: &[u8]) -> u16 {
+    util::checksum(bytes, NO_WORD)
 }
 
-fn address_words(address: IpAddr) -> u64 {
-    match address {
-        IpAddr::V4(v4) => words(&v4.octets()),
-        IpAddr::V6(v6) => words(&v6.octets()),
-    }
+/// As [`of`], with the pseudo-header of RFC 793.
+pub(crate) fn over_ipv4(message: &[u8], source: Ipv4Addr, destination: Ipv4Addr) -> u16 {
+    util::ipv4_checksum(message, NO_WORD, &[], &source, &destination, PROTOCOL)
 }
 
-fn words(bytes: &[u8]) -> u64 {
-    let (pairs, rest) = bytes.as_chunks::<2>();
-    let sum: u64 = pairs.iter().map(|pair| u64::from(u16::from_be_bytes(*pair))).sum();
-    match rest {
-        [last] => sum + (u64::from(*last) << 8),
-        _ => sum,
-    }
+/// As [`of`], with the pseudo-header of RFC 8200 section 8.1.
+pub(crate) fn over_ipv6(message: &[u8], source: Ipv6Addr, destination: Ipv6Addr) -> u16 {
+    util::ipv6_checksum(message, NO_WORD, &[], &source, &destination, PROTOCOL)
 }

@@ -1,28 +1,37 @@
-//! The IPv4 header of a packet: who sent it to whom, with which TTL, and where its payload begins and ends.
+//! The IPv4 header of a received packet: source, destination, TTL, and where its payload begins and ends.
 //!
-//! A packet socket delivers packets that the kernel has not looked at, so everything that the kernel would check before
-//! it delivers one is checked here. Not a general IPv4 stack: fragments are refused, options skipped.
+//! A packet socket delivers packets that the kernel has not checked, so this module checks everything that the kernel
+//! checks before it delivers one. It is not a general IPv4 stack: it rejects fragments and skips options.
+//!
+//! `pnet_packet` knows where the fields are. Its views check no length beyond the fixed header and no value at all, so
+//! all checks are made here.
 
 use std::net::Ipv4Addr;
 
+use pnet_packet::ipv4::{Ipv4Flags, Ipv4Packet};
 use thiserror::Error;
 
-use crate::checksum::Sum;
+use crate::checksum;
 
-/// What an advertisement's reception needs of the IPv4 header.
+/// The length of a header without options, in 32-bit words.
+const MIN_WORDS: u8 = 5;
+
+/// The fields of an IPv4 header that a receiver of advertisements needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// Where the packet came from.
+    /// The sender.
     pub source: Ipv4Addr,
-    /// Where it was sent.
+    /// The receiver: a unicast address or a multicast group.
     pub destination: Ipv4Addr,
     /// The time to live as it arrived.
     pub ttl: u8,
     /// The protocol of the payload.
     pub protocol: u8,
+    /// The length of the header in bytes, options included, 20..=60: where the payload starts.
+    pub length: usize,
 }
 
-/// Why bytes are no IPv4 packet that an advertisement could be in.
+/// Why bytes are not an IPv4 packet that can carry an advertisement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum HeaderError {
     /// Fewer bytes than the smallest header, or than the header's own length.
@@ -30,7 +39,7 @@ pub enum HeaderError {
     Short {
         /// Bytes that a header would need.
         expected: usize,
-        /// Bytes there.
+        /// Bytes that arrived.
         found: usize,
     },
     /// The version field is not 4.
@@ -46,7 +55,7 @@ pub enum HeaderError {
         total: usize,
         /// The header's length.
         header: usize,
-        /// Bytes that arrived in all.
+        /// Bytes that arrived, header included.
         found: usize,
     },
     /// A piece of a larger packet.
@@ -58,36 +67,40 @@ pub enum HeaderError {
 }
 
 impl Header {
-    /// Reads the header and returns it with the payload, which ends where the total length says: bytes that the link
-    /// added as padding are not part of it.
+    /// Reads the header and returns it with the payload. The payload ends where the total length says: padding that the
+    /// link added is not part of it.
+    ///
+    /// # Errors
+    /// The first check that fails.
     pub fn parse(packet: &[u8]) -> Result<(Self, &[u8]), HeaderError> {
         let found = packet.len();
         let short = |expected| HeaderError::Short { expected, found };
-        let fixed = packet.first_chunk::<20>().ok_or(short(20))?;
-        let &[first, _, total_high, total_low, _, _, fragment_high, fragment_low, ttl, protocol, ..] = fixed;
-        let &[.., s0, s1, s2, s3, d0, d1, d2, d3] = fixed;
-        if first >> 4 != 4 {
-            return Err(HeaderError::Version(first >> 4));
+        let view = Ipv4Packet::new(packet).ok_or(short(Ipv4Packet::minimum_packet_size()))?;
+        if view.get_version() != 4 {
+            return Err(HeaderError::Version(view.get_version()));
         }
-        let words = first & 0x0f;
-        if words < 5 {
+        let words = view.get_header_length();
+        if words < MIN_WORDS {
             return Err(HeaderError::HeaderLength(words));
         }
-        let header = usize::from(words) * 4;
-        if found < header {
-            return Err(short(header));
-        }
-        if !packet.get(..header).is_some_and(|bytes| Sum::of_message(bytes).is_intact()) {
+        let length = usize::from(words) * 4;
+        let header = packet.get(..length).ok_or(short(length))?;
+        if checksum::of(header) != 0 {
             return Err(HeaderError::Checksum);
         }
-        // More fragments, or an offset; "don't fragment" and the reserved bit are no matter.
-        if u16::from_be_bytes([fragment_high, fragment_low]) & 0x3fff != 0 {
+        // "Don't fragment" and the reserved bit are ignored.
+        if view.get_flags() & Ipv4Flags::MoreFragments != 0 || view.get_fragment_offset() != 0 {
             return Err(HeaderError::Fragment);
         }
-        let total = usize::from(u16::from_be_bytes([total_high, total_low]));
-        let payload = packet.get(header..total).ok_or(HeaderError::TotalLength { total, header, found })?;
-        let header =
-            Self { source: Ipv4Addr::new(s0, s1, s2, s3), destination: Ipv4Addr::new(d0, d1, d2, d3), ttl, protocol };
+        let total = usize::from(view.get_total_length());
+        let payload = packet.get(length..total).ok_or(HeaderError::TotalLength { total, header: length, found })?;
+        let header = Self {
+            source: view.get_source(),
+            destination: view.get_destination(),
+            ttl: view.get_ttl(),
+            protocol: view.get_next_level_protocol().0,
+            length,
+        };
         Ok((header, payload))
     }
 }
@@ -114,7 +127,7 @@ mod tests {
     fn fix_checksum(bytes: &mut [u8]) {
         let header = usize::from(bytes[0] & 0x0f) * 4;
         bytes[10..12].fill(0);
-        let checksum = Sum::of_message(&bytes[..header]).checksum();
+        let checksum = checksum::of(&bytes[..header]);
         bytes[10..12].copy_from_slice(&checksum.to_be_bytes());
     }
 
@@ -125,13 +138,14 @@ mod tests {
             let (header, payload) = Header::parse(&bytes).expect("a whole packet");
             assert_eq!(payload, b"payload");
             assert_eq!((header.ttl, header.protocol), (255, 112));
+            assert_eq!(header.length, usize::from(words) * 4);
             assert_eq!(header.source, Ipv4Addr::new(192, 0, 2, 251));
             assert_eq!(header.destination, crate::GROUP_V4);
         }
     }
 
     #[test]
-    fn row_31_a_header_length_below_five_is_refused() {
+    fn row_31_header_length_below_five_is_rejected() {
         let mut bytes = packet(5, b"payload", 0);
         for words in 0..5 {
             bytes[0] = 0x40 | words;
@@ -146,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_cut_at_any_length_is_refused() {
+    fn packet_cut_at_any_length_is_rejected() {
         let bytes = packet(6, b"payload", 0);
         for length in 0..bytes.len() {
             assert!(Header::parse(&bytes[..length]).is_err(), "length {length}");
@@ -154,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_total_length_inside_the_header_is_refused() {
+    fn total_length_inside_the_header_is_rejected() {
         let mut bytes = packet(6, b"payload", 0);
         bytes[3] = 20;
         fix_checksum(&mut bytes);
@@ -162,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn fragments_and_other_versions_are_refused() {
+    fn fragments_and_other_versions_are_rejected() {
         let mut bytes = packet(5, b"payload", 0);
         bytes[6] = 0x20;
         fix_checksum(&mut bytes);
@@ -173,8 +187,9 @@ mod tests {
         bytes[0] = 0x65;
         assert_eq!(Header::parse(&bytes), Err(HeaderError::Version(6)));
     }
+
     #[test]
-    fn a_header_with_any_bit_flipped_is_refused() {
+    fn header_with_any_bit_flipped_is_rejected() {
         let good = packet(6, b"payload", 0);
         for bit in 0..24 * 8 {
             let mut bytes = good.clone();

@@ -81,12 +81,13 @@ fn edited(hex: &str, source: IpAddr, destination: IpAddr, edit: impl FnOnce(&mut
     let mut packet = bytes(hex);
     edit(&mut packet);
     packet[6..8].fill(0);
-    let sum = Sum::of_message(&packet);
-    let sum = match (packet[0] >> 4, source) {
-        (2, _) => sum,
-        _ => sum.with_pseudo_header(source, destination, packet.len()),
+    let checksum = match (packet[0] >> 4, source, destination) {
+        (2, _, _) => checksum::of(&packet),
+        (_, IpAddr::V4(source), IpAddr::V4(destination)) => checksum::over_ipv4(&packet, source, destination),
+        (_, IpAddr::V6(source), IpAddr::V6(destination)) => checksum::over_ipv6(&packet, source, destination),
+        (_, source, destination) => panic!("{source} and {destination} are of two families"),
     };
-    packet[6..8].copy_from_slice(&sum.checksum().to_be_bytes());
+    packet[6..8].copy_from_slice(&checksum.to_be_bytes());
     packet
 }
 
@@ -161,7 +162,7 @@ fn row_23_an_ipv6_sum_over_the_message_alone_or_another_source_is_refused() {
     let other = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0xc9));
     assert!(matches!(parse(&packet, other, V6_GROUP), Err(ParseError::Checksum { .. })));
     packet[6..8].fill(0);
-    let sum = Sum::of_message(&packet).checksum();
+    let sum = checksum::of(&packet);
     packet[6..8].copy_from_slice(&sum.to_be_bytes());
     assert_eq!(parse(&packet, V6_SOURCE, V6_GROUP), Err(ParseError::Checksum { found: sum }));
 }

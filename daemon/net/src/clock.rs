@@ -1,7 +1,7 @@
-//! The one clock of the router: CLOCK_BOOTTIME.
+//! The clock of the router: CLOCK_BOOTTIME.
 //!
-//! It goes on while the machine is suspended, so a router that slept through its peers' down interval notices; and it
-//! never steps when somebody sets the date (conformance row 74).
+//! It counts the time that the machine is suspended, so that a router that slept through its peers' down interval notices.
+//! It does not step when somebody sets the date (conformance row 74).
 
 use std::ops::Add;
 use std::time::Duration;

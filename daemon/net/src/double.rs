@@ -1,9 +1,9 @@
-//! A [`Network`] that only writes down what it was told, for tests of the protocol engine.
+//! A [`Network`] that only records calls, for tests of the protocol engine.
 
 use std::io;
 use std::net::Ipv4Addr;
 
-use crate::address::{AddressCommand, CommandRefused};
+use crate::addresses::{AddressCommand, CommandRefused};
 use crate::network::Network;
 
 /// One call, in the order of calling.
@@ -11,11 +11,11 @@ use crate::network::Network;
 pub enum Call {
     /// A packet was sent.
     Send {
-        /// Out of which interface.
+        /// The interface.
         interface: String,
-        /// From which address.
+        /// The source address.
         source: Ipv4Addr,
-        /// To which address.
+        /// The destination address.
         destination: Ipv4Addr,
         /// The VRRP packet.
         payload: Vec<u8>,
@@ -24,19 +24,19 @@ pub enum Call {
     Address(AddressCommand),
 }
 
-/// Records calls; refuses them if told to.
+/// Records calls, or refuses them.
 #[derive(Debug, Default)]
 pub struct Recorder {
-    /// What was accepted so far.
+    /// The accepted calls so far.
     pub calls: Vec<Call>,
-    /// While set, sending fails with this and is not recorded.
+    /// While set, sending fails with this error and is not recorded.
     pub send_error: Option<io::ErrorKind>,
-    /// While set, address commands are refused with this and not recorded.
+    /// While set, address commands are refused with this error and not recorded.
     pub refuse: Option<CommandRefused>,
 }
 
 impl Recorder {
-    /// Takes the calls out, so that the next look shows only what came after.
+    /// Takes the calls since the last `take`.
     pub fn take(&mut self) -> Vec<Call> {
         std::mem::take(&mut self.calls)
     }

@@ -1,30 +1,29 @@
-//! What the protocol engine calls: the trait, and the real thing behind it.
+//! The network as the protocol engine sees it: a trait, and the kernel behind it.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::address::{AddressCommand, CommandRefused};
-use crate::keeper::AddressKeeper;
-use crate::socket::{Groups, VrrpSocket};
+use crate::addresses::{AddressCommand, AddressKeeper, CommandRefused};
+use crate::sockets::{Groups, VrrpSocket};
 
-/// The network as the protocol engine sees it. Nothing here ever waits.
+/// The network as the protocol engine sees it. Nothing here ever blocks.
 pub trait Network {
     /// Sends a VRRP packet out of `interface`, from `source` to `destination`.
     ///
     /// # Errors
-    /// As [`VrrpSocket::send`]; `NotConnected` when the interface has no socket.
+    /// As [`VrrpSocket::send`]; `NotConnected` if the interface has no open socket.
     fn send(&mut self, interface: &str, source: Ipv4Addr, destination: Ipv4Addr, payload: &[u8]) -> io::Result<()>;
 
-    /// Orders something about virtual addresses; it is carried out later, in order.
+    /// Queues a command about virtual addresses. Commands are carried out later, in order.
     ///
     /// # Errors
     /// The command will not be carried out.
     fn address(&mut self, command: AddressCommand) -> Result<(), CommandRefused>;
 }
 
-/// The kernel of this host: one socket per interface, and the keeper of the addresses.
+/// The kernel of this host: the sockets of each interface, and the address keeper.
 #[derive(Debug)]
 pub struct Kernel {
     sockets: BTreeMap<String, VrrpSocket>,
@@ -32,15 +31,15 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// A kernel without sockets so far.
+    /// Starts without sockets.
     pub fn new(keeper: AddressKeeper) -> Self {
         Self { sockets: BTreeMap::new(), keeper }
     }
 
-    /// Opens the socket of `interface`, in place of the one before.
+    /// Opens the sockets of `interface`, in place of the open ones.
     ///
     /// # Errors
-    /// As [`VrrpSocket::open`]; the one before is closed all the same.
+    /// As [`VrrpSocket::open`]; the old ones are closed in any case.
     pub fn open(&mut self, interface: &str, groups: Groups) -> io::Result<()> {
         self.close(interface);
         let socket = VrrpSocket::open(interface, groups)?;
@@ -48,22 +47,22 @@ impl Kernel {
         Ok(())
     }
 
-    /// Closes the socket of `interface`, if there is one.
+    /// Closes the sockets of `interface`, if they are open.
     pub fn close(&mut self, interface: &str) {
         self.sockets.remove(interface);
     }
 
-    /// The open sockets with their interfaces, to poll and to receive from.
+    /// The open sockets by interface, to poll and to receive from.
     pub fn sockets(&self) -> impl Iterator<Item = (&str, &VrrpSocket)> {
         self.sockets.iter().map(|(interface, socket)| (interface.as_str(), socket))
     }
 
-    /// The socket of `interface`, if it is open.
+    /// The sockets of `interface`, if they are open.
     pub fn socket(&self, interface: &str) -> Option<&VrrpSocket> {
         self.sockets.get(interface)
     }
 
-    /// Closes the sockets and waits until the ordered address commands are carried out; whether that took no longer
+    /// Closes the sockets and waits until the queued address commands are carried out. Returns whether that took no longer
     /// than `patience`.
     pub fn finish(self, patience: Duration) -> bool {
         self.keeper.finish(patience)

@@ -1,14 +1,14 @@
-//! Being on time: memory that is never swapped out, and a thread that runs before ordinary ones.
+//! Measures against delays: memory that is never swapped out, and a thread that runs before ordinary ones.
 //!
-//! Both are wishes. Where they are not granted the router works on, so each error says what is missing, for a warning.
+//! The router works without them, too, so each error says what is missing, for a warning.
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 
-/// Why a wish was not granted.
+/// Why memory is not locked or a priority is not granted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotGranted {
-    /// Locking all future memory under a limit would make an allocation fail one day and end the process.
+    /// The memory limit is finite: with all future memory locked, an allocation would fail one day and end the process.
     #[error(
         "memory is not locked: the limit is {limit} bytes; give the capability CAP_IPC_LOCK or LimitMEMLOCK=infinity"
     )]
@@ -21,22 +21,22 @@ pub enum NotGranted {
         "no real-time priority {priority}: the limit is {limit}; give the capability CAP_SYS_NICE or LimitRTPRIO={priority}"
     )]
     PriorityLimit {
-        /// The priority that was asked for.
+        /// The requested priority.
         priority: u8,
         /// RLIMIT_RTPRIO.
         limit: u64,
     },
-    /// Anything else that the kernel answers.
+    /// Any other error of the kernel.
     #[error("{what}: {error}")]
     Kernel {
-        /// What was asked for.
+        /// The request.
         what: &'static str,
-        /// The answer.
+        /// The error.
         error: Errno,
     },
 }
 
-/// Keeps all memory of the process that it has used or will use in RAM. Memory that is only reserved stays reserved.
+/// Keeps all memory of the process in RAM from its first use on. Memory that is only reserved takes none.
 ///
 /// # Errors
 /// Without CAP_IPC_LOCK and under a finite RLIMIT_MEMLOCK.
@@ -55,10 +55,10 @@ pub fn lock_memory() -> Result<(), NotGranted> {
 }
 
 /// Lets the calling thread run before all ordinary threads (SCHED_RR), at a priority of 1..=99. Threads and processes
-/// that it starts are ordinary again.
+/// that it starts are ordinary ones.
 ///
-/// RLIMIT_RTTIME is left alone: its signal would end a router for having been busy. A thread that spins is held back by
-/// the kernel itself (`sched_rt_runtime_us`, by default 5 % of the time stay for others).
+/// RLIMIT_RTTIME stays as it is: its signal would end a busy router. The kernel itself holds a spinning thread back
+/// (`sched_rt_runtime_us`, by default 5 % of the time is left for others).
 ///
 /// # Errors
 /// Without CAP_SYS_NICE and under a lower RLIMIT_RTPRIO.
@@ -77,7 +77,7 @@ pub fn real_time(priority: u8) -> Result<(), NotGranted> {
 }
 
 fn limit(resource: Resource) -> u64 {
-    // Fails only for a resource that the kernel does not know; then there is no limit to speak of.
+    // It fails only for a resource that the kernel does not know, which then has no limit.
     getrlimit(resource).map_or(libc::RLIM_INFINITY, |(soft, _)| soft)
 }
 
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_priority_out_of_range_is_an_error_and_the_thread_goes_on() {
+    fn priority_out_of_range_is_an_error_and_the_thread_goes_on() {
         assert_eq!(
             real_time(0),
             Err(NotGranted::Kernel { what: "asking for real-time priority", error: Errno::EINVAL })
@@ -112,9 +112,9 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_priority_says_what_to_give() {
+    fn refused_priority_says_what_to_grant() {
         match std::thread::spawn(|| real_time(10)).join().unwrap() {
-            // Where it is permitted there is nothing to say.
+            // Permitted: no error to look at.
             Ok(()) => {}
             Err(error) => assert!(error.to_string().contains("LimitRTPRIO=10"), "{error}"),
         }

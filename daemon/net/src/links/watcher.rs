@@ -1,4 +1,4 @@
-//! The thread that follows interfaces and addresses through rtnetlink notifications.
+//! The thread that follows interfaces and addresses by rtnetlink notifications.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -8,22 +8,23 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::links::{LinkEvent, LinkTable, Watched};
-use crate::netlink::{Netlink, Notifications};
-use crate::wakeup::{Closed, Notifier, Receiver, channel};
+use crate::channel::{Closed, Notifier, Receiver, channel};
+use crate::links::table::LinkTable;
+use crate::links::{LinkEvent, Watched};
+use crate::netlink::{Notifications, Requests};
 
 /// How long to wait before a broken netlink socket is opened again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Tells the state of the watched interfaces, in a thread of its own, which ends when this is dropped.
+/// Reports the state of the watched interfaces, in a thread of its own, which ends when this is dropped.
 #[derive(Debug)]
 pub struct LinkWatcher {
     lists: Notifier<Vec<Watched>>,
 }
 
 impl LinkWatcher {
-    /// Starts the thread, in the network namespace of the caller. Each watched interface is told once at first, then
-    /// whenever it changes.
+    /// Starts the thread, in the network namespace of the caller. It reports each watched interface once at first, then
+    /// whenever its state changes.
     ///
     /// # Errors
     /// Out of descriptors or threads.
@@ -36,10 +37,10 @@ impl LinkWatcher {
         Ok((Self { lists }, receiver))
     }
 
-    /// Watches these interfaces instead of those before. Never blocks. An interface that was watched before is told
-    /// again only if its state changes by it.
+    /// Watches these interfaces instead of those before. Never blocks. An interface that was watched before is reported
+    /// again only if its state changes.
     pub fn watch(&self, watched: Vec<Watched>) {
-        // The thread lives as long as `self`, unless nobody listens to its events any more.
+        // The thread lives as long as `self`, unless nobody receives its events any more.
         let _ = self.lists.send(watched);
     }
 }
@@ -51,16 +52,16 @@ struct Watcher {
 }
 
 impl Watcher {
-    /// Until nobody watches or nobody listens.
+    /// Works until the handle or the receiver of events is dropped.
     fn run(&mut self, watched: Vec<Watched>, lists: &Receiver<Vec<Watched>>) {
-        // The dump first, so that the first thing told is the truth and not "missing".
+        // The dump first, so that no interface is reported as missing before it was looked for.
         let mut up_to_date = self.dump();
         self.table.watch(watched);
-        while self.tell().is_ok() {
+        while self.report().is_ok() {
             match up_to_date {
                 Ok(()) => up_to_date = self.wait(lists),
                 Err(error) => {
-                    tracing::warn!(%error, "news about links were lost; all links are read again");
+                    tracing::warn!(%error, "lost link notifications; re-reading all links");
                     thread::sleep(RETRY);
                     up_to_date = self.start_again();
                 }
@@ -74,10 +75,8 @@ impl Watcher {
 
     /// Waits for notifications or a new list, and takes the notifications in.
     fn wait(&mut self, lists: &Receiver<Vec<Watched>>) -> io::Result<()> {
-        let mut descriptors = [
-            PollFd::new(self.notifications.socket.as_fd(), PollFlags::POLLIN),
-            PollFd::new(lists.as_fd(), PollFlags::POLLIN),
-        ];
+        let mut descriptors =
+            [PollFd::new(self.notifications.as_fd(), PollFlags::POLLIN), PollFd::new(lists.as_fd(), PollFlags::POLLIN)];
         match poll(&mut descriptors, PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
@@ -88,11 +87,11 @@ impl Watcher {
         }
     }
 
-    fn tell(&mut self) -> Result<(), Closed> {
+    fn report(&mut self) -> Result<(), Closed> {
         self.table.news().into_iter().try_for_each(|event| self.listener.send(event))
     }
 
-    /// Takes in what is queued.
+    /// Takes in the queued notifications.
     fn read(&mut self) -> io::Result<()> {
         while let Some(changes) = self.notifications.next()? {
             for news in changes {
@@ -102,14 +101,14 @@ impl Watcher {
         Ok(())
     }
 
-    /// Reads everything anew, after notifications were lost.
+    /// Reads everything again, after notifications were lost.
     fn dump(&mut self) -> io::Result<()> {
-        // The lost ones are the newest. What is queued is older than they and must not be applied after the dump; what
-        // is queued from now on is complete, so its last word is the dump's or a newer one.
+        // The lost notifications are the newest. Those still queued are older and must not be applied after the dump. Those
+        // queued from now on are complete, so the last of them agrees with the dump or is newer.
         self.notifications.discard()?;
-        let mut netlink = Netlink::open()?;
-        let links = netlink.links()?;
-        let addresses = netlink.addresses()?;
+        let mut requests = Requests::open()?;
+        let links = requests.links()?;
+        let addresses = requests.addresses()?;
         self.table.replace(links, addresses);
         self.read()
     }
@@ -135,18 +134,18 @@ mod tests {
     }
 
     #[test]
-    fn what_was_lost_is_read_again_and_what_is_older_is_not_believed() {
+    fn lost_notifications_are_made_up_for_and_older_ones_are_discarded() {
         let test = || {
             if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
                 return vouchd_skip::skip(&format!("no network namespace: {error}"), "run the tests as root");
             }
             let notifications = Notifications::open().unwrap();
-            SockRef::from(&notifications.socket).set_recv_buffer_size(8192).unwrap();
+            SockRef::from(&notifications.as_fd()).set_recv_buffer_size(8192).unwrap();
             let (listener, events) = channel().unwrap();
             let mut watcher = Watcher { notifications, table: LinkTable::default(), listener };
             watcher.table.watch(vec![Watched { interface: "lo".into(), addresses: Default::default() }]);
             ip("link set lo up");
-            // That it went still fits into the queue; that it came back does not.
+            // The queue has room for the notification that the address went, not for the one that it came back.
             ip("address del 127.0.0.1/8 dev lo");
             for last in 2..40 {
                 ip(&format!("address add 127.0.0.{last}/32 dev lo"));
@@ -155,10 +154,10 @@ mod tests {
             let lost = watcher.notifications.next().unwrap_err();
             assert_eq!(lost.raw_os_error(), Some(libc::ENOBUFS));
             watcher.dump().unwrap();
-            watcher.tell().unwrap();
-            let told = events.drain().unwrap();
-            let [LinkEvent { state: LinkState::Up { addresses, .. }, .. }] = told.as_slice() else {
-                panic!("{told:?}")
+            watcher.report().unwrap();
+            let reported = events.drain().unwrap();
+            let [LinkEvent { state: LinkState::Up { addresses, .. }, .. }] = reported.as_slice() else {
+                panic!("{reported:?}")
             };
             assert_eq!(addresses.len(), 39, "{addresses:?}");
         };

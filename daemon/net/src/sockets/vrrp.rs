@@ -1,9 +1,9 @@
 //! The sockets that carry advertisements on one interface (RFC 9568 section 5.1). IPv4.
 //!
-//! Two of them. An ordinary raw IP socket sends and keeps the membership in the multicast group. A packet socket
-//! receives: the IP layer drops a packet whose source is an address of this host, so an active router would never hear
-//! the owner of its addresses, nor a machine that has the same address as it. Only an advertisement that came in
-//! fragments is taken from the raw socket, because the IP layer puts it together.
+//! There are two. A raw IP socket sends, and holds the membership in the multicast group. A packet socket receives: the IP
+//! layer drops packets whose source is an address of this host, so an active router would never hear the owner of its
+//! addresses, nor a machine with the same address. Only an advertisement in fragments is received from the raw socket,
+//! because the IP layer reassembles it.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -17,7 +17,8 @@ use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn, recvmsg, sendmsg};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockFilter, Socket, Type};
 use vouchd_wire::{GROUP_V4, IP_PROTOCOL, TTL, ipv4};
 
-use crate::link_socket::{LinkSocket, Sender, enlarge_buffer, filter, set_option};
+use crate::sockets::filter;
+use crate::sockets::packet::{LinkSocket, Sender, enlarge_buffer, set_option};
 
 /// A receive buffer of this size holds every IPv4 packet.
 pub const MAX_PACKET: usize = 65_535;
@@ -25,25 +26,25 @@ pub const MAX_PACKET: usize = 65_535;
 /// DSCP CS6, network control.
 const TOS: u32 = 0xc0;
 
-/// The queueing priority that goes with it (TC_PRIO_INTERACTIVE); the next one would need a capability.
+/// The matching queueing priority (TC_PRIO_INTERACTIVE); a higher one requires a capability.
 const PRIORITY: u32 = 6;
 
-/// Packets without meaning that one call skips; the caller has timers to look after.
+/// Packets to ignore that one call skips at most; the caller has timers to serve.
 const SKIP: usize = 256;
 
-/// Whether a socket listens to the VRRP group.
+/// Whether a socket receives from the VRRP multicast group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Groups {
-    /// Multicast and unicast advertisements come in.
+    /// It receives multicast and unicast advertisements.
     Vrrp,
-    /// Only what was not sent to a multicast group comes in.
+    /// It receives unicast advertisements only.
     None,
 }
 
-/// One interface's sockets for VRRP packets.
+/// The sockets of one interface for VRRP packets.
 ///
-/// They are bound to the interface as it is now: when the interface is deleted and created again, they stay deaf, so
-/// drop them and open new ones. An interface that merely goes down and up keeps its sockets.
+/// They are bound to the interface's index. When the interface is deleted and created again, they receive nothing: drop
+/// them and open new ones. When it goes down and up, they work on.
 #[derive(Debug)]
 pub struct VrrpSocket {
     ip: Socket,
@@ -52,18 +53,18 @@ pub struct VrrpSocket {
     groups: Groups,
 }
 
-/// A packet that came in.
+/// A received packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
-    /// Who sent it.
+    /// The sender's address.
     pub source: Ipv4Addr,
-    /// To which address. A unicast address need not be one of this host.
+    /// The destination address. A unicast address need not be one of this host.
     pub destination: Ipv4Addr,
-    /// Time to live, 255 if it comes from this link.
+    /// The time to live; 255 if the packet comes from this link.
     pub ttl: u8,
-    /// Who sent it, as the link layer tells.
+    /// The sender as the link layer reports it.
     pub sender: Sender,
-    /// Where in the buffer the VRRP packet is; without link-layer padding.
+    /// The range of the VRRP packet in the buffer, without link-layer padding.
     pub payload: Range<usize>,
 }
 
@@ -71,13 +72,13 @@ impl VrrpSocket {
     /// Opens the sockets on `interface`.
     ///
     /// # Errors
-    /// `ENODEV` when there is no such interface, `EPERM` without CAP_NET_RAW.
+    /// `ENODEV` if there is no such interface, `EPERM` without CAP_NET_RAW.
     pub fn open(interface: &str, groups: Groups) -> io::Result<Self> {
         let index = NonZeroU32::new(if_nametoindex(interface)?).ok_or(Errno::ENODEV)?;
         let link = LinkSocket::open(index, libc::ETH_P_IP, &whole_vrrp_packets(index))?;
         let ip =
             Socket::new(Domain::IPV4, Type::RAW.cloexec().nonblocking(), Some(Protocol::from(i32::from(IP_PROTOCOL))))?;
-        // By name and before anything else, so that no packet of another interface gets into the queue.
+        // Before anything else, so that no packet of another interface is queued.
         ip.bind_device(Some(interface.as_bytes()))?;
         enlarge_buffer(&ip)?;
         ip.set_tos_v4(TOS)?;
@@ -86,7 +87,7 @@ impl VrrpSocket {
         ip.set_multicast_ttl_v4(u32::from(TTL))?;
         ip.set_multicast_loop_v4(false)?;
         ip.set_multicast_all_v4(false)?;
-        // Leaves the don't-fragment flag clear, as other routers do: an advertisement larger than the MTU still arrives.
+        // Leaves the don't-fragment flag clear, as other routers do: an advertisement larger than the MTU arrives.
         set_option(&ip, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT)?;
         set_option(&ip, libc::IPPROTO_IP, libc::IP_RECVFRAGSIZE, 1)?;
         match groups {
@@ -101,7 +102,7 @@ impl VrrpSocket {
         self.index
     }
 
-    /// What to poll: readable when [`VrrpSocket::receive`] has something to do.
+    /// The descriptors to poll: readable when [`VrrpSocket::receive`] has something to do.
     pub fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
         [self.link.as_fd(), self.ip.as_fd()]
     }
@@ -109,8 +110,8 @@ impl VrrpSocket {
     /// Sends a VRRP packet from `source`, which must be an address of this host. Never blocks.
     ///
     /// # Errors
-    /// `EINVAL` when `source` is not (any more) an address of this host, `ENETDOWN` or `ENODEV` when the interface is
-    /// down or gone, `EAGAIN` when the send buffer is full.
+    /// `EINVAL` if `source` is not an address of this host (any more), `ENETDOWN` or `ENODEV` if the interface is down or
+    /// gone, `EAGAIN` if the send buffer is full.
     pub fn send(&self, source: Ipv4Addr, destination: Ipv4Addr, payload: &[u8]) -> io::Result<()> {
         let information = libc::in_pktinfo {
             ipi_ifindex: i32::try_from(self.index.get()).map_err(|_| Errno::ENODEV)?,
@@ -128,11 +129,11 @@ impl VrrpSocket {
         Ok(())
     }
 
-    /// Takes the next packet out of the queues; `None` when they are empty. Never blocks. Use a `buffer` of
-    /// [`MAX_PACKET`] bytes; a packet that does not fit is skipped.
+    /// Receives the next packet; `None` if the queues are empty. Never blocks. Pass a `buffer` of [`MAX_PACKET`] bytes: a
+    /// packet that does not fit is skipped.
     ///
     /// # Errors
-    /// What the kernel has to say about the interface; the sockets stay usable.
+    /// What the kernel reports about the interface; the sockets stay usable.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<Received>> {
         for _ in 0..SKIP {
             let Some((length, sender)) = self.link.receive(buffer)? else { break };
@@ -154,14 +155,14 @@ impl VrrpSocket {
         Ok(None)
     }
 
-    /// The length of the next packet of the raw socket if it came in fragments, `Some(None)` if it came whole and was
-    /// received by the packet socket, `None` when the queue is empty.
+    /// Receives the next packet of the raw socket and returns its length if it came in fragments. `Some(None)` if it came
+    /// whole, so that the packet socket has received it; `None` if the queue is empty.
     fn receive_reassembled(&self, buffer: &mut [u8]) -> io::Result<Option<Option<usize>>> {
         let mut control = nix::cmsg_space!(libc::c_int);
         let mut slices = [IoSliceMut::new(buffer)];
         loop {
             match recvmsg::<()>(self.ip.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::MSG_DONTWAIT) {
-                // IP_RECVFRAGSIZE gives the size of the largest fragment, and nothing for a packet that came whole.
+                // IP_RECVFRAGSIZE reports the size of the largest fragment, and nothing for a whole packet.
                 Ok(message) => return Ok(Some(message.cmsgs()?.next().map(|_| message.bytes))),
                 Err(Errno::EAGAIN) => return Ok(None),
                 Err(Errno::EINTR) => {}
@@ -170,7 +171,7 @@ impl VrrpSocket {
         }
     }
 
-    /// `None` for what the IP layer would not have delivered to a socket with these groups.
+    /// Returns `None` for a packet that the IP layer would not deliver to a socket with these groups.
     fn parse(&self, buffer: &[u8], length: usize, sender: Sender) -> Option<Received> {
         let packet = buffer.get(..length)?;
         let (header, payload) = ipv4::Header::parse(packet).ok()?;
@@ -180,26 +181,27 @@ impl VrrpSocket {
         };
         // RFC 1122 section 3.2.1.3: such an address is never on a wire.
         let is_martian = header.source.is_loopback() && sender != Sender::Loopback;
-        // What lies between the header and the payload is nothing, so the header's own length field says where it starts.
-        let start = usize::from(packet.first()? & 0x0f) * 4;
         (heard && !is_martian).then(|| Received {
             source: header.source,
             destination: header.destination,
             ttl: header.ttl,
             sender,
-            payload: start..start + payload.len(),
+            payload: header.length..header.length + payload.len(),
         })
     }
 }
 
-/// IPv4 with protocol 112 that did not come in fragments. Everything else about the header is checked by its parser.
+/// Accepts IPv4 packets of protocol 112 that are not fragments. The parser checks the rest of the header.
 fn whole_vrrp_packets(index: NonZeroU32) -> Vec<SockFilter> {
+    /// Offsets in the IPv4 header.
+    const FRAGMENT: u32 = 6;
+    const PROTOCOL: u32 = 9;
     const MORE_FRAGMENTS_OR_OFFSET: u32 = 0x3fff;
     let mut program = Vec::from(filter::arrived_on(index));
     program.extend([
-        filter::load_byte(9),
+        filter::load_byte(PROTOCOL),
         filter::if_equal(u32::from(IP_PROTOCOL), 0, 2),
-        filter::load_half(6),
+        filter::load_half(FRAGMENT),
         filter::if_any_bit(MORE_FRAGMENTS_OR_OFFSET, 0, 1),
         filter::DROP,
         filter::ACCEPT,

@@ -2,20 +2,21 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Form, Holdings};
-use crate::address::{HostCopy, VirtualAddress};
+use super::{Placement, Reconciler};
+use crate::addresses::command::VirtualAddress;
+use crate::addresses::report::HostCopy;
 use crate::netlink::{HeldAddress, OUR_PROTOCOL};
 
-impl Holdings {
-    /// Whether it is neither ours nor another vouchd's.
+impl Reconciler {
+    /// Whether an address is neither ours nor another vouchd's.
     pub(super) fn is_the_hosts(&self, held: &HeldAddress) -> bool {
-        held.protocol != OUR_PROTOCOL && Form::of(held).is_none_or(|form| !self.ours.contains_key(&form))
+        held.protocol != OUR_PROTOCOL && Placement::of(held).is_none_or(|placement| !self.ours.contains_key(&placement))
     }
 
-    /// All copies of an address on its interface that are not vouchd's.
+    /// Copies of an address on its own interface that are not vouchd's.
     pub(crate) fn copies(&self, address: &VirtualAddress) -> Vec<HostCopy> {
-        let Some(link) = self.mirror.link_named(&address.interface) else { return Vec::new() };
-        let hosts: Vec<_> = self.mirror.on(link.index).iter().filter(|held| self.is_the_hosts(held)).collect();
+        let Some(link) = self.kernel.link_named(&address.interface) else { return Vec::new() };
+        let hosts: Vec<_> = self.kernel.on(link.index).iter().filter(|held| self.is_the_hosts(held)).collect();
         let copies = hosts.iter().filter(|held| held.address == address.address);
         copies
             .map(|held| HostCopy {
@@ -25,11 +26,12 @@ impl Holdings {
             .collect()
     }
 
-    /// Copies of an address on other interfaces. Unless `arp_ignore` is set, Linux answers for them on every interface.
+    /// Copies of an address on other interfaces that are not vouchd's. Unless `arp_ignore` is set, Linux answers for them
+    /// on every interface.
     pub(crate) fn copies_elsewhere(&self, address: &VirtualAddress) -> Vec<HostCopy> {
-        let others = self.mirror.links().filter(|link| link.name != *address.interface);
+        let others = self.kernel.links().filter(|link| link.name != *address.interface);
         let copies = others.flat_map(|link| {
-            let held = self.mirror.on(link.index).iter();
+            let held = self.kernel.on(link.index).iter();
             held.filter(|held| held.address == address.address && self.is_the_hosts(held)).map(move |held| (link, held))
         });
         copies
@@ -40,10 +42,10 @@ impl Holdings {
             .collect()
     }
 
-    /// An address of the host that the kernel could remove together with this one, since it does not promote there.
+    /// An address of the host that the kernel could remove together with this one, because `promote_secondaries` is not set.
     pub(crate) fn endangered_by(&self, address: &VirtualAddress) -> Option<VirtualAddress> {
-        let link = self.mirror.link_named(&address.interface).filter(|link| !link.promotes && address.prefix < 32)?;
-        let at_risk = self.mirror.on(link.index).iter().find(|held| {
+        let link = self.kernel.link_named(&address.interface).filter(|link| !link.promotes && address.prefix < 32)?;
+        let at_risk = self.kernel.on(link.index).iter().find(|held| {
             held.address != address.address
                 && held.prefix == address.prefix
                 && self.is_the_hosts(held)
@@ -53,23 +55,24 @@ impl Holdings {
     }
 }
 
-/// Whether one of an interface's addresses, `all` of them the host's, is its own: its primary one, or the only one of its
-/// subnet. Anything else was put there beside it.
+/// Whether one of an interface's addresses is the interface's own: its primary one, or the only one of its subnet. `all`
+/// are the host's addresses there. Any other address was added beside it.
 fn is_own(held: &HeldAddress, all: &[&HeldAddress]) -> bool {
     if held.secondary {
         return false;
     }
     let others: Vec<_> = all.iter().filter(|other| other.address != held.address).collect();
     let is_within = |address: Ipv4Addr, of: &HeldAddress| network(address, of.prefix) == network(of.address, of.prefix);
-    // The primary one of a subnet that has others, too.
+    // The primary address of a subnet with secondary ones.
     let leads =
         others.iter().any(|other| other.secondary && other.prefix == held.prefix && is_within(other.address, held));
-    // The first one at all, unless it is a single address within the subnet of another.
+    // The first address of the interface, unless it is a /32 within the subnet of another.
     let covered = others.iter().any(|other| is_within(held.address, other));
     let is_first = held.prefix < 32 && all.iter().find(|one| one.scope == 0).is_some_and(|one| one.is_same(held));
     leads || is_first || !covered
 }
 
+/// The network part of an address.
 pub(super) fn network(address: Ipv4Addr, prefix: u8) -> u32 {
     let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
     u32::from(address) & mask

@@ -1,17 +1,18 @@
-//! The kernel's links and IPv4 addresses, as its dumps and notifications tell them. Pure.
+//! The kernel's links and IPv4 addresses, as its dumps and notifications report them. Pure.
 
 use std::collections::BTreeMap;
 
 use crate::netlink::{Change, HeldAddress, Link};
 
+/// A copy of the kernel's links and IPv4 addresses.
 #[derive(Debug, Default)]
-pub(crate) struct Mirror {
+pub(crate) struct KernelState {
     links: BTreeMap<u32, Link>,
     /// In the kernel's order, oldest first.
     addresses: BTreeMap<u32, Vec<HeldAddress>>,
 }
 
-impl Mirror {
+impl KernelState {
     /// Takes in one notification.
     pub(crate) fn apply(&mut self, change: Change) {
         match change {
@@ -25,7 +26,7 @@ impl Mirror {
             Change::Address(address) => {
                 let held = self.addresses.entry(address.index).or_default();
                 match held.iter_mut().find(|other| other.is_same(&address)) {
-                    // A renewed lease, or another address of the subnet became its primary one.
+                    // Its lease was renewed, or it became the primary address of its subnet.
                     Some(other) => *other = address,
                     None => held.push(address),
                 }
@@ -38,7 +39,7 @@ impl Mirror {
         }
     }
 
-    /// Takes in a full dump, at the start and when notifications were lost.
+    /// Takes in a full dump, at the start and after notifications were lost.
     pub(crate) fn replace(&mut self, links: Vec<Link>, addresses: Vec<HeldAddress>) {
         self.links = links.into_iter().map(|link| (link.index, link)).collect();
         self.addresses.clear();
@@ -59,7 +60,7 @@ impl Mirror {
         self.links.values()
     }
 
-    /// The addresses on an interface.
+    /// The addresses on an interface, oldest first.
     pub(crate) fn on(&self, index: u32) -> &[HeldAddress] {
         self.addresses.get(&index).map_or(&[], Vec::as_slice)
     }

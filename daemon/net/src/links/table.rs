@@ -1,123 +1,50 @@
-//! What is known about links and addresses, and which news of it matter to a router. Pure: fed by the watcher's thread.
+//! The links and addresses of this host, and which changes of them to report. Pure: the watcher's thread feeds it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::Ipv4Addr;
 
-use crate::mirror::Mirror;
-use crate::netlink::{Change, HeldAddress, Link, OUR_PROTOCOL};
+use crate::links::{DownReason, LinkEvent, LinkState, Watched};
+use crate::netlink::{Change, HeldAddress, KernelState, Link, OUR_PROTOCOL};
 
-/// An interface of interest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Watched {
-    /// Its name. It need not exist yet.
-    pub interface: String,
-    /// The virtual addresses of all instances on it: never taken as the interface's own address while it has another.
-    pub addresses: BTreeSet<Ipv4Addr>,
-}
-
-/// What an interface can do for a router.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LinkState {
-    /// It works.
-    Up {
-        /// Interface index; another one means that the interface was deleted and created again: re-open its socket.
-        index: u32,
-        /// MAC address, `None` for what is no Ethernet (loopback, tunnels).
-        mac: Option<[u8; 6]>,
-        /// The primary address: what advertisements are sent from.
-        source: Ipv4Addr,
-        /// All addresses that are not ours, the primary first: a configured source must be one of them.
-        addresses: Vec<Ipv4Addr>,
-    },
-    /// It is up but has no IPv4 address of its own.
-    NoAddress {
-        /// As in `Up`.
-        index: u32,
-        /// As in `Up`.
-        mac: Option<[u8; 6]>,
-    },
-    /// It exists but can't carry anything.
-    Down {
-        /// As in `Up`.
-        index: u32,
-        /// Why.
-        reason: DownReason,
-    },
-    /// There is no interface of that name.
-    Missing,
-}
-
-/// Why an interface is down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DownReason {
-    /// It is switched off (`ip link set … down`).
-    SwitchedOff,
-    /// It is on, but there is no carrier: cable, switch port, or the device below it.
-    NoCarrier,
-}
-
-impl fmt::Display for LinkState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Up { source, .. } => write!(f, "up, address {source}"),
-            Self::NoAddress { .. } => f.write_str("up, but without an IPv4 address of its own"),
-            Self::Down { reason: DownReason::SwitchedOff, .. } => f.write_str("switched off"),
-            Self::Down { reason: DownReason::NoCarrier, .. } => f.write_str("no carrier"),
-            Self::Missing => f.write_str("does not exist"),
-        }
-    }
-}
-
-/// News about a watched interface: its state is now this. The first one comes for every interface as soon as it is
-/// watched.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LinkEvent {
-    /// Its name.
-    pub interface: String,
-    /// What it can do now.
-    pub state: LinkState,
-}
-
-/// All links and IPv4 addresses, and what was last told about the watched ones.
+/// All links and IPv4 addresses, and the states of watched links that were reported last.
 #[derive(Debug, Default)]
 pub(crate) struct LinkTable {
-    mirror: Mirror,
+    kernel: KernelState,
     watched: BTreeMap<String, (BTreeSet<Ipv4Addr>, Option<LinkState>)>,
 }
 
 impl LinkTable {
-    /// Watches these interfaces instead of those before. Those that go on being watched are told again only if what is
-    /// known of them changes by it.
+    /// Watches these interfaces instead of those before. An interface that was watched before is reported again only if its
+    /// state changes.
     pub(crate) fn watch(&mut self, list: Vec<Watched>) {
         let mut before = std::mem::take(&mut self.watched);
         for Watched { interface, addresses } in list {
-            let told = before.remove(&interface).and_then(|(_, told)| told);
-            self.watched.insert(interface, (addresses, told));
+            let reported = before.remove(&interface).and_then(|(_, reported)| reported);
+            self.watched.insert(interface, (addresses, reported));
         }
     }
 
-    /// Takes in one notification; [`LinkTable::news`] tells what it changed.
+    /// Takes in one notification; [`LinkTable::news`] returns what it changed.
     pub(crate) fn apply(&mut self, change: Change) {
-        self.mirror.apply(change);
+        self.kernel.apply(change);
     }
 
-    /// Takes in a full dump, at the start and when notifications were lost.
+    /// Takes in a full dump, at the start and after notifications were lost.
     pub(crate) fn replace(&mut self, links: Vec<Link>, addresses: Vec<HeldAddress>) {
-        self.mirror.replace(links, addresses);
+        self.kernel.replace(links, addresses);
     }
 
-    /// What differs from what was told last. Asked for when nothing more is queued, so that states which are over
-    /// already are not told.
+    /// Returns the states that differ from those reported last. Call it when no more notifications are queued, so that
+    /// states that are over already are not reported.
     pub(crate) fn news(&mut self) -> Vec<LinkEvent> {
         let mut events = Vec::new();
-        let Self { mirror, watched } = self;
-        for (interface, (virtual_addresses, told)) in watched {
-            let link = mirror.link_named(interface);
-            let held = link.map_or(&[][..], |link| mirror.on(link.index));
+        let Self { kernel, watched } = self;
+        for (interface, (virtual_addresses, reported)) in watched {
+            let link = kernel.link_named(interface);
+            let held = link.map_or(&[][..], |link| kernel.on(link.index));
             let state = state(link, held, virtual_addresses);
-            if told.as_ref() != Some(&state) {
-                *told = Some(state.clone());
+            if reported.as_ref() != Some(&state) {
+                *reported = Some(state.clone());
                 events.push(LinkEvent { interface: interface.clone(), state });
             }
         }
@@ -133,8 +60,8 @@ fn state(link: Option<&Link>, held: &[HeldAddress], virtual_addresses: &BTreeSet
         return LinkState::Down { index, reason };
     }
     let mut own: Vec<_> = held.iter().filter(|address| address.protocol != OUR_PROTOCOL).collect();
-    // A virtual address without our mark is the address owner's, or of a kernel that keeps no mark. A secondary address
-    // is never the primary one while there is another; nor is one that is valid on this link only. The sort is stable.
+    // A virtual address without our mark is the address owner's, or on a kernel that keeps no marks. A secondary address,
+    // or one of link scope, is not the primary one while there is another. The sort is stable.
     own.sort_by_key(|address| (virtual_addresses.contains(&address.address), address.secondary, address.scope));
     let addresses: Vec<_> = own.iter().map(|address| address.address).collect();
     match addresses.first() {
@@ -196,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interface_is_told_as_it_comes_up_step_by_step() {
+    fn interface_is_reported_at_each_step_of_coming_up() {
         let mut table = watching();
         let down = |reason| state_event(LinkState::Down { index: 5, reason });
         assert_eq!(apply(&mut table, Change::Link(link(5, false, false))), [down(DownReason::SwitchedOff)]);
@@ -210,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renewed_lease_is_no_news() {
+    fn renewed_lease_is_not_reported() {
         let mut table = watching();
         replace(&mut table, vec![link(5, true, true)], vec![held(PRIMARY)]);
         let ours = HeldAddress { protocol: OUR_PROTOCOL, prefix: 32, ..held(VIRTUAL) };
@@ -219,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_source_is_the_primary_address_and_none_of_ours() {
+    fn source_is_the_primary_address_and_not_one_of_ours() {
         let marked = |address| HeldAddress { protocol: OUR_PROTOCOL, ..held(address) };
         let cases = [
             (vec![marked(OTHER), held(PRIMARY)], vec![PRIMARY]),
@@ -234,14 +161,14 @@ mod tests {
     }
 
     #[test]
-    fn row_4_another_primary_address_is_told() {
+    fn row_4_new_primary_address_is_reported() {
         let mut table = watching();
         replace(&mut table, vec![link(5, true, true)], vec![held(PRIMARY), held(OTHER)]);
         assert_eq!(apply(&mut table, Change::AddressGone(held(PRIMARY))), [up(&[OTHER])]);
     }
 
     #[test]
-    fn a_renamed_interface_is_missing_under_its_old_name() {
+    fn renamed_interface_is_missing_under_its_old_name() {
         let mut table = watching();
         replace(&mut table, vec![link(5, true, true)], vec![held(PRIMARY)]);
         let renamed = Link { name: "lan".into(), ..link(5, true, true) };
@@ -250,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recreated_interface_shows_its_new_index() {
+    fn recreated_interface_has_a_new_index() {
         let mut table = watching();
         replace(&mut table, vec![link(5, true, true)], vec![held(PRIMARY)]);
         apply(&mut table, Change::LinkGone { index: 5 });
@@ -259,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn watching_another_list_tells_only_what_is_new() {
+    fn new_list_reports_only_new_interfaces() {
         let mut table = watching();
         replace(&mut table, vec![link(5, true, true)], vec![held(PRIMARY)]);
         let watched = |interface: &str| Watched { interface: interface.into(), addresses: BTreeSet::new() };
@@ -268,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_that_is_over_already_is_not_told() {
+    fn state_that_is_over_already_is_not_reported() {
         let mut table = watching();
         replace(&mut table, vec![link(5, true, true)], vec![held(PRIMARY)]);
         table.apply(Change::AddressGone(held(PRIMARY)));

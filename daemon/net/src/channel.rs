@@ -1,6 +1,6 @@
-//! A channel whose receiving end can be polled: `std::sync::mpsc` beside an eventfd.
+//! A channel whose receiving end can be polled: `std::sync::mpsc` with an eventfd.
 //!
-//! For threads that wait on sockets and on other threads in one `poll` call.
+//! For threads that wait for sockets and for other threads in one `poll` call.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -8,10 +8,10 @@ use std::sync::{Arc, mpsc};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-/// Makes a channel without a bound. Sending never blocks.
+/// Creates an unbounded channel. Sending never blocks.
 ///
 /// # Errors
-/// When the process has no file descriptor left.
+/// Out of descriptors.
 pub fn channel<T>() -> io::Result<(Notifier<T>, Receiver<T>)> {
     let wakeup = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
     let (sender, receiver) = mpsc::channel();
@@ -35,7 +35,7 @@ impl<T> Notifier<T> {
     /// Queues `value` and makes the receiver's descriptor readable. Never blocks.
     ///
     /// # Errors
-    /// [`Closed`] when the receiver was dropped.
+    /// [`Closed`] if the receiver was dropped.
     pub fn send(&self, value: T) -> Result<(), Closed> {
         let sender = self.sender.as_ref().ok_or(Closed)?;
         sender.send(value).map_err(|_| Closed)?;
@@ -44,7 +44,7 @@ impl<T> Notifier<T> {
     }
 
     fn wake(&self) {
-        // The only failure is a counter at its maximum, and then the descriptor is readable already.
+        // It fails only if the counter is at its maximum, and then the descriptor is readable already.
         let _ = self.wakeup.write(1);
     }
 }
@@ -62,7 +62,7 @@ impl<T> Drop for Notifier<T> {
     }
 }
 
-/// The receiving end. Its descriptor is readable when something was sent, or when the last [`Notifier`] was dropped.
+/// The receiving end. Its descriptor is readable when something was sent or the last [`Notifier`] was dropped.
 #[derive(Debug)]
 pub struct Receiver<T> {
     receiver: mpsc::Receiver<T>,
@@ -70,12 +70,12 @@ pub struct Receiver<T> {
 }
 
 impl<T> Receiver<T> {
-    /// Everything that is queued now, in order; makes the descriptor unreadable until the next send. Never blocks.
+    /// Takes everything that is queued, in order. The descriptor is unreadable until the next send. Never blocks.
     ///
     /// # Errors
-    /// [`Closed`] when nothing is queued and nothing can come any more.
+    /// [`Closed`] if nothing is queued and all notifiers are gone.
     pub fn drain(&self) -> Result<Vec<T>, Closed> {
-        // Before the queue, not after it: what is sent in between wakes us once too often instead of never.
+        // Before the queue, not after it: a value sent in between then wakes us once too often, instead of never.
         let _ = self.wakeup.read();
         let mut values = Vec::new();
         loop {
@@ -84,7 +84,7 @@ impl<T> Receiver<T> {
                 Err(mpsc::TryRecvError::Empty) => return Ok(values),
                 Err(mpsc::TryRecvError::Disconnected) if values.is_empty() => return Err(Closed),
                 Err(mpsc::TryRecvError::Disconnected) => {
-                    // So that the caller is woken once more and told.
+                    // Wake the caller once more, so that it learns of the end.
                     let _ = self.wakeup.write(1);
                     return Ok(values);
                 }
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn the_descriptor_is_readable_exactly_while_something_is_queued() {
+    fn descriptor_is_readable_exactly_while_something_is_queued() {
         let (notifier, receiver) = channel().unwrap();
         assert!(!readable(&receiver));
         notifier.send(1).unwrap();
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_notifier_wakes_the_receiver_which_still_gets_what_was_sent() {
+    fn dropped_notifier_wakes_the_receiver_which_gets_what_was_sent() {
         let (notifier, receiver) = channel().unwrap();
         notifier.send(7).unwrap();
         drop(notifier);
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn sending_to_a_dropped_receiver_is_told() {
+    fn sending_to_a_dropped_receiver_is_an_error() {
         let (notifier, receiver) = channel().unwrap();
         drop(receiver);
         assert_eq!(notifier.send(1), Err(Closed));

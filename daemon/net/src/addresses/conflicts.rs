@@ -1,20 +1,21 @@
-//! What this host has of virtual addresses, for a check of a configuration: nothing is changed.
+//! The check of configured virtual addresses against this host. It changes nothing.
 
 use std::io;
 
 use nix::sys::utsname::uname;
 
-use crate::address::{Claim, HostCopy, InstanceKey, VirtualAddress};
-use crate::holdings::Holdings;
-use crate::keeper::ignores_others;
-use crate::netlink::{Netlink, OUR_PROTOCOL};
+use crate::addresses::command::{Claim, InstanceKey, VirtualAddress};
+use crate::addresses::reconciler::Reconciler;
+use crate::addresses::report::HostCopy;
+use crate::addresses::worker::ignores_others;
+use crate::netlink::{OUR_PROTOCOL, Requests};
 
-/// Something that whoever configures a virtual address should know.
+/// A conflict of a configured virtual address with the addresses of this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Whose address.
+    /// The instance.
     pub instance: InstanceKey,
-    /// In its configured form.
+    /// The address as it is configured.
     pub address: VirtualAddress,
     /// Copies of it that are not vouchd's.
     pub copies: Vec<HostCopy>,
@@ -22,29 +23,29 @@ pub struct Finding {
     pub endangers: Option<VirtualAddress>,
 }
 
-/// What there is to know about these addresses on this host.
+/// Finds the conflicts of these claims with the addresses that the host has.
 ///
 /// # Errors
-/// When links or addresses can't be read.
+/// When links or addresses cannot be read.
 pub fn examine(claims: Vec<Claim>) -> io::Result<Vec<Finding>> {
-    let mut netlink = Netlink::open()?;
-    let mut addresses = netlink.addresses()?;
+    let mut requests = Requests::open()?;
+    let mut addresses = requests.addresses()?;
     if !keeps_marks() {
-        // Only its lifetime tells an address of a running vouchd from one of the host's.
+        // Without marks, only its lifetime tells an address of a running vouchd from the host's.
         addresses.retain(|held| held.permanent || held.protocol == OUR_PROTOCOL);
     }
-    let mut holdings = Holdings::default();
-    holdings.replace(netlink.links()?, addresses);
+    let mut reconciler = Reconciler::default();
+    reconciler.replace(requests.links()?, addresses);
     let all = std::fs::read_to_string("/proc/sys/net/ipv4/conf/all/promote_secondaries");
     let promotes = all.is_ok_and(|setting| setting.trim() != "0");
     let mut findings = Vec::new();
     for claim in &claims {
         for address in claim.addresses.iter() {
-            let mut copies = holdings.copies(address);
+            let mut copies = reconciler.copies(address);
             if !ignores_others(&address.interface) {
-                copies.extend(holdings.copies_elsewhere(address));
+                copies.extend(reconciler.copies_elsewhere(address));
             }
-            let endangers = holdings.endangered_by(address).filter(|_| !promotes);
+            let endangers = reconciler.endangered_by(address).filter(|_| !promotes);
             if !copies.is_empty() || endangers.is_some() {
                 let (instance, address) = (claim.instance.clone(), address.clone());
                 findings.push(Finding { instance, address, copies, endangers });
@@ -54,7 +55,7 @@ pub fn examine(claims: Vec<Claim>) -> io::Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// Whether this kernel keeps IFA_PROTO, by its version.
+/// Whether this kernel keeps IFA_PROTO, judged by its version. An unreadable version counts as new.
 fn keeps_marks() -> bool {
     let Ok(system) = uname() else { return true };
     is_since_5_18(&system.release().to_string_lossy())
@@ -73,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kernels_that_keep_marks_are_known_by_their_version() {
+    fn kernel_that_keeps_marks_is_known_by_its_version() {
         for (release, expected) in [
             ("5.17.9-generic", false),
             ("5.4.0", false),

@@ -1,8 +1,8 @@
-//! The thread that hears who else says that it has one of our addresses (RFC 5227 section 2.4).
+//! The thread that listens for machines that claim one of our addresses (RFC 5227 section 2.4).
 //!
-//! One packet socket for each interface, with a filter in the kernel that takes only ARP from a sender with one of the
-//! virtual addresses: other ARP, however much there is, costs nothing. What this host says itself is no news, from
-//! whichever of its interfaces it came.
+//! It has one packet socket for each interface, with a filter in the kernel that accepts only ARP whose sender has one of
+//! the virtual addresses: other ARP costs nothing, however much there is. It ignores what this host sends itself, from
+//! whichever of its interfaces.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -17,20 +17,21 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::SockFilter;
 use vouchd_wire::arp::{self, SENDER_ADDRESS};
 
-use crate::link_socket::{LinkSocket, filter};
-use crate::netlink::Netlink;
-use crate::wakeup::{Closed, Notifier, Receiver, channel};
+use crate::channel::{Closed, Notifier, Receiver, channel};
+use crate::netlink::Requests;
+use crate::sockets::filter;
+use crate::sockets::packet::LinkSocket;
 
-/// The pause between two looks at the sockets while frames arrive, which bounds the rate of reports.
+/// The pause between two rounds of receiving, which bounds the rate of reports.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Frames taken at each look; the others wait, or are lost, and say the same.
+/// Frames received from an interface in one round. The others wait or are lost; they say the same.
 const FRAMES: usize = 1024;
 
-/// Senders told apart at each look, for each address.
+/// Senders told apart in one round, for each address.
 const SENDERS: usize = 4;
 
-/// How long it is believed which MAC addresses this host has.
+/// How long the list of this host's MAC addresses is used before it is read again.
 const MACS: Duration = Duration::from_secs(1);
 
 /// An interface to listen on.
@@ -44,27 +45,27 @@ pub struct ArpWatched {
     pub addresses: BTreeSet<Ipv4Addr>,
 }
 
-/// Another machine says that it has one of the addresses.
+/// Another machine's claim to one of the addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArpClaim {
-    /// On which interface it was heard.
+    /// The interface on which it was received.
     pub interface: String,
-    /// Which address.
+    /// The address.
     pub address: Ipv4Addr,
-    /// The hardware address under which it has it.
+    /// The other machine's MAC address.
     pub mac: [u8; 6],
-    /// In how many frames it said so.
+    /// The number of frames that claimed it since the last report.
     pub count: u64,
 }
 
-/// Listens, in a thread of its own, which ends when this is dropped.
+/// Listens in a thread of its own, which ends when this is dropped.
 #[derive(Debug)]
 pub struct ArpWatcher {
     lists: Notifier<Vec<ArpWatched>>,
 }
 
 impl ArpWatcher {
-    /// Starts the thread, in the network namespace of the caller. It listens on no interface until it gets a list of them.
+    /// Starts the thread, in the network namespace of the caller. It listens on no interface until [`ArpWatcher::watch`].
     ///
     /// # Errors
     /// Out of descriptors or threads.
@@ -78,7 +79,7 @@ impl ArpWatcher {
 
     /// Listens on these interfaces for these addresses instead of those before. Never blocks.
     pub fn watch(&self, watched: Vec<ArpWatched>) {
-        // The thread lives as long as `self`, unless nobody listens to it any more.
+        // The thread lives as long as `self`, unless nobody receives its claims any more.
         let _ = self.lists.send(watched);
     }
 }
@@ -86,7 +87,7 @@ impl ArpWatcher {
 struct Worker {
     listener: Notifier<ArpClaim>,
     open: BTreeMap<String, Open>,
-    /// Of all interfaces of this host.
+    /// The MAC addresses of all interfaces of this host.
     macs: BTreeSet<[u8; 6]>,
     macs_until: Instant,
 }
@@ -96,28 +97,28 @@ struct Open {
     socket: LinkSocket,
 }
 
-/// By interface, address and sender: how many frames.
-type Heard = BTreeMap<(String, Ipv4Addr), Vec<([u8; 6], u64)>>;
+/// The number of frames by interface, address and sender.
+type Frames = BTreeMap<(String, Ipv4Addr), Vec<([u8; 6], u64)>>;
 
 impl Worker {
-    /// Until nobody watches or nobody listens.
+    /// Works until the handle or the receiver of claims is dropped.
     fn run(&mut self, lists: &Receiver<Vec<ArpWatched>>) {
         loop {
             let mut fds = vec![PollFd::new(lists.as_fd(), PollFlags::POLLIN)];
             fds.extend(self.open.values().map(|open| PollFd::new(open.socket.as_fd(), PollFlags::POLLIN)));
             match poll(&mut fds, PollTimeout::NONE) {
                 Ok(_) | Err(Errno::EINTR) => {}
-                Err(error) => tracing::debug!(%error, "poll of the thread that hears ARP"),
+                Err(error) => tracing::debug!(%error, "poll failed in the thread that listens for ARP"),
             }
             let Ok(lists) = lists.drain() else { return };
             if let Some(list) = lists.into_iter().next_back() {
                 self.listen_on(list);
             }
-            let heard = self.hear();
-            if heard.is_empty() {
+            let frames = self.receive();
+            if frames.is_empty() {
                 continue;
             }
-            if self.tell(heard).is_err() {
+            if self.report(frames).is_err() {
                 return;
             }
             thread::sleep(PAUSE);
@@ -137,8 +138,8 @@ impl Worker {
         }
     }
 
-    fn hear(&self) -> Heard {
-        let mut heard = Heard::new();
+    fn receive(&self) -> Frames {
+        let mut frames = Frames::new();
         for (interface, Open { watched, socket }) in &self.open {
             let mut buffer = [0; 64];
             for _ in 0..FRAMES {
@@ -148,8 +149,8 @@ impl Worker {
                 let Some(sender) = sender.filter(|sender| watched.addresses.contains(&sender.address)) else {
                     continue;
                 };
-                let senders = heard.entry((interface.clone(), sender.address)).or_default();
-                // What has no place of its own is counted with the last one that has.
+                let senders = frames.entry((interface.clone(), sender.address)).or_default();
+                // Frames of senders beyond the limit count for the last one.
                 let known = senders.iter().position(|(mac, _)| *mac == sender.mac);
                 match known.or(senders.len().checked_sub(1).filter(|_| senders.len() >= SENDERS)) {
                     Some(at) => senders[at].1 += 1,
@@ -157,12 +158,12 @@ impl Worker {
                 }
             }
         }
-        heard
+        frames
     }
 
-    fn tell(&mut self, heard: Heard) -> Result<(), Closed> {
-        self.look_at_own_macs();
-        for ((interface, address), senders) in heard {
+    fn report(&mut self, frames: Frames) -> Result<(), Closed> {
+        self.refresh_macs();
+        for ((interface, address), senders) in frames {
             for (mac, count) in senders.into_iter().filter(|(mac, _)| !self.macs.contains(mac)) {
                 self.listener.send(ArpClaim { interface: interface.clone(), address, mac, count })?;
             }
@@ -170,19 +171,19 @@ impl Worker {
         Ok(())
     }
 
-    /// May wait for the kernel.
-    fn look_at_own_macs(&mut self) {
+    /// Reads this host's MAC addresses if the list is too old. May wait for the kernel.
+    fn refresh_macs(&mut self) {
         let now = Instant::now();
         if now < self.macs_until {
             return;
         }
-        match Netlink::open().and_then(|mut netlink| netlink.links()) {
+        match Requests::open().and_then(|mut requests| requests.links()) {
             Ok(links) => {
                 self.macs = links.into_iter().filter_map(|link| link.mac).collect();
                 self.macs_until = now + MACS;
             }
-            // Then they are what they were.
-            Err(error) => tracing::debug!(%error, "reading the links"),
+            // The old list stays.
+            Err(error) => tracing::debug!(%error, "could not read the links"),
         }
     }
 }
@@ -200,8 +201,8 @@ fn open(before: Option<Open>, watched: &ArpWatched) -> io::Result<LinkSocket> {
     }
 }
 
-/// Does it with the filter for these addresses, or, where the kernel has no room for that many (`net.core.optmem_max`),
-/// with one that takes all ARP.
+/// Calls `attach` with the filter for these addresses, or with one for all ARP if the kernel has no room for that many
+/// (`net.core.optmem_max`).
 fn filtered<T>(
     index: NonZeroU32,
     watched: &ArpWatched,
@@ -213,7 +214,7 @@ fn filtered<T>(
     }
 }
 
-/// ARP whose sender has one of these addresses.
+/// Accepts ARP whose sender has one of these addresses.
 fn senders(index: NonZeroU32, addresses: &BTreeSet<Ipv4Addr>) -> Vec<SockFilter> {
     let mut program = Vec::from(filter::arrived_on(index));
     program.push(filter::load_word(SENDER_ADDRESS as u32));
@@ -224,7 +225,7 @@ fn senders(index: NonZeroU32, addresses: &BTreeSet<Ipv4Addr>) -> Vec<SockFilter>
     program
 }
 
-/// All ARP.
+/// Accepts all ARP.
 fn everybody(index: NonZeroU32) -> Vec<SockFilter> {
     let mut program = Vec::from(filter::arrived_on(index));
     program.push(filter::ACCEPT);

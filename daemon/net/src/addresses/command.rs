@@ -1,0 +1,136 @@
+//! What the protocol thread orders from the [`AddressKeeper`](crate::AddressKeeper).
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use crate::addresses::lease::Lifetime;
+use crate::clock::Time;
+
+/// The name of a virtual router in the configuration (`[instance.NAME]`). The keeper only hands it back in reports.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InstanceKey(Arc<str>);
+
+impl InstanceKey {
+    /// The name itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for InstanceKey {
+    fn from(name: &str) -> Self {
+        Self(name.into())
+    }
+}
+
+impl fmt::Display for InstanceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A virtual address on its interface.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VirtualAddress {
+    /// The interface's name.
+    pub interface: Arc<str>,
+    /// The address.
+    pub address: Ipv4Addr,
+    /// The prefix length, 0..=32; 32 unless the kernel shall add a route for the subnet.
+    pub prefix: u8,
+}
+
+impl fmt::Display for VirtualAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{} on {}", self.address, self.prefix, self.interface)
+    }
+}
+
+/// What one instance wants on its interface, whether or not it is active.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The instance.
+    pub instance: InstanceKey,
+    /// Its addresses, all on one interface.
+    pub addresses: Arc<[VirtualAddress]>,
+    /// The instance owns its addresses (priority 255): copies that the host has of them are announced and never changed.
+    pub owner: bool,
+    /// The instance takes over copies that are not vouchd's: they are removed while it is not active, and replaced while
+    /// it is.
+    pub adopt: bool,
+    /// How long the instance holds its addresses; `None` while it is not active.
+    pub lifetime: Option<Lifetime>,
+}
+
+/// An order to the keeper, which carries them out one after the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AddressCommand {
+    /// Replaces all claims. An address that both the old and the new claims want stays on its interface untouched. An
+    /// address that nobody claims any more is removed, also from interfaces that no claim names.
+    Configure(Vec<Claim>),
+    /// The instance is active: adds its addresses or renews their lifetime. Idempotent.
+    Install {
+        /// The instance.
+        instance: InstanceKey,
+        /// Issuing time plus lease, or forever.
+        lifetime: Lifetime,
+    },
+    /// The instance is not active any more: removes its addresses, however late.
+    Remove {
+        /// The instance.
+        instance: InstanceKey,
+    },
+    /// Sends gratuitous ARP for those addresses of an active instance that are on the interface at that time.
+    Announce {
+        /// The instance.
+        instance: InstanceKey,
+        /// Frames per address, back to back.
+        repeat: u32,
+        /// The latest time to start: issuing time plus lease.
+        not_after: Time,
+    },
+    /// Sends one ARP request for each of those addresses, to learn who else answers for them. There is no report; the
+    /// [`ArpWatcher`](crate::ArpWatcher) receives the answers.
+    Ask {
+        /// The instance.
+        instance: InstanceKey,
+        /// The sender address of the requests: the interface's own or 0.0.0.0. A virtual one would be an announcement.
+        sender: Ipv4Addr,
+        /// As for an announcement.
+        not_after: Time,
+    },
+}
+
+impl AddressCommand {
+    /// Whether the command must be queued even when the queue is full, because later ones build on it.
+    pub(crate) fn is_essential(&self) -> bool {
+        match self {
+            Self::Configure(_) | Self::Remove { .. } => true,
+            Self::Install { .. } | Self::Announce { .. } | Self::Ask { .. } => false,
+        }
+    }
+}
+
+/// The command that a report is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommandKind {
+    /// [`AddressCommand::Install`]
+    Install,
+    /// [`AddressCommand::Announce`]
+    Announce,
+}
+
+/// Why the keeper did not accept a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CommandRefused {
+    /// The keeper is behind because it waits for the kernel.
+    #[error("{capacity} address commands are waiting already: the kernel does not answer")]
+    QueueFull {
+        /// How many commands may wait.
+        capacity: usize,
+    },
+    /// The keeper's thread has ended.
+    #[error("the thread that keeps the addresses has ended")]
+    Stopped,
+}

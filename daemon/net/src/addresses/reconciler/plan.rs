@@ -1,0 +1,181 @@
+//! The plan: the difference between what is wanted and what is there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::copies::network;
+use super::{Installed, Operation, Placement, RENEWAL_PAUSE, Reconciler};
+use crate::addresses::command::Claim;
+use crate::addresses::lease::Lifetime;
+use crate::clock::Time;
+use crate::netlink::{HeldAddress, OUR_PROTOCOL};
+
+/// What active instances want of one address.
+struct Wanted {
+    lifetimes: Vec<Lifetime>,
+    /// One of the instances takes over copies.
+    adopt: bool,
+}
+
+impl Wanted {
+    /// The longest of the lifetimes, as `seconds` converts them.
+    fn longest(&self, seconds: impl Fn(&Lifetime) -> Option<u32>) -> Option<u32> {
+        self.lifetimes.iter().filter_map(seconds).max()
+    }
+
+    fn is_exceeded(&self, installed: &Installed) -> bool {
+        let late = |lifetime: &Lifetime| match lifetime {
+            Lifetime::Until(_) => lifetime.is_exceeded(installed.renewed, installed.seconds),
+            Lifetime::Forever { start_before } => installed.added > *start_before,
+        };
+        self.lifetimes.iter().all(late)
+    }
+}
+
+impl Reconciler {
+    /// Returns the next operations. The caller carries them out and asks again, until there are none: then everything is as
+    /// wanted, or was refused.
+    pub(crate) fn plan(&self, now: Time) -> Vec<Operation> {
+        let wants = self.wants();
+        let mut operations = self.additions(now, &wants);
+        operations.extend(self.removals(now, &wants));
+        operations.extend(self.adopted_removals(&wants));
+        operations.retain(|operation| !self.refused.contains(&operation.placement()));
+        let mut promotions = self.promotions(&operations);
+        promotions.extend(operations);
+        promotions
+    }
+
+    /// The addresses that active instances want added, without those that the host has itself.
+    fn wants(&self) -> BTreeMap<Placement, Wanted> {
+        let mut wants: BTreeMap<Placement, Wanted> = BTreeMap::new();
+        for claimed in self.claims.values() {
+            let claim = &claimed.claim;
+            let Some(lifetime) = claim.lifetime else { continue };
+            for address in claim.addresses.iter() {
+                let Some(placement) = self.placement(address) else { continue };
+                let copies = self.copies(address);
+                let own = !claim.owner && copies.iter().any(|copy| copy.own);
+                if own || self.is_served_by_host(claim, placement, &copies) {
+                    continue;
+                }
+                let want = wants.entry(placement).or_insert(Wanted { lifetimes: Vec::new(), adopt: false });
+                want.lifetimes.push(lifetime);
+                want.adopt |= claim.adopt;
+            }
+        }
+        wants
+    }
+
+    fn additions(&self, now: Time, wants: &BTreeMap<Placement, Wanted>) -> Vec<Operation> {
+        let mut operations = Vec::new();
+        for (placement, want) in wants {
+            let placement = *placement;
+            match (self.ours.get(&placement), self.held(placement)) {
+                (Some(installed), _) => operations.extend(renewal(now, placement, installed, want)),
+                (None, Some(held)) => {
+                    // A marked one is of an earlier run. Any other is the host's.
+                    let take = held.protocol == OUR_PROTOCOL || want.adopt;
+                    let seconds = want.longest(|lifetime| lifetime.seconds_left(now).ok());
+                    operations.extend(seconds.filter(|_| take).map(|seconds| Operation::Renew { placement, seconds }));
+                }
+                (None, None) => {
+                    let seconds = want.longest(|lifetime| lifetime.seconds_left(now).ok());
+                    operations.extend(seconds.map(|seconds| Operation::Add { placement, seconds }));
+                }
+            }
+        }
+        operations
+    }
+
+    fn removals(&self, now: Time, wants: &BTreeMap<Placement, Wanted>) -> Vec<Operation> {
+        let is_surplus = |placement: &Placement, installed: &Installed| match wants.get(placement) {
+            // The kernel added it too late.
+            Some(want) => {
+                want.is_exceeded(installed) && want.longest(|lifetime| lifetime.seconds_left(now).ok()).is_none()
+            }
+            // An address that is wanted with another prefix stays until that is there: it is never off the interface.
+            None => {
+                let mut others =
+                    wants.keys().filter(|w| w.index == placement.index && w.address == placement.address).peekable();
+                others.peek().is_none() || others.any(|other| self.is_there(*other))
+            }
+        };
+        let surplus = self.ours.iter().filter(|(placement, installed)| is_surplus(placement, installed));
+        surplus.map(|(placement, _)| Operation::Remove { placement: *placement }).collect()
+    }
+
+    /// Copies that are not vouchd's, of instances that adopt them.
+    fn adopted_removals(&self, wants: &BTreeMap<Placement, Wanted>) -> Vec<Operation> {
+        let adopting = self.claims.values().map(|claimed| &claimed.claim).filter(|claim| claim.adopt && !claim.owner);
+        let mut operations = Vec::new();
+        for (claim, address) in adopting.flat_map(|claim| claim.addresses.iter().map(move |address| (claim, address))) {
+            let Some(wanted) = self.placement(address) else { continue };
+            // While active, only when our own is there.
+            let may = !is_serving(claim) || (wants.contains_key(&wanted) && self.ours.contains_key(&wanted));
+            for copy in self.copies(address).iter().filter(|copy| may && !copy.own) {
+                let placement = Placement { prefix: copy.at.prefix, ..wanted };
+                if self.is_there(placement) {
+                    operations.push(Operation::Remove { placement });
+                }
+            }
+        }
+        operations
+    }
+
+    /// Promotions for interfaces where the kernel would remove the host's addresses together with ours.
+    fn promotions(&self, operations: &[Operation]) -> Vec<Operation> {
+        let touches = |operation: &&Operation| match operation {
+            Operation::Add { placement, .. } | Operation::Remove { placement } => placement.prefix < 32,
+            Operation::Renew { placement, .. } => placement.prefix < 32 && self.endangers(placement),
+            Operation::Promote { .. } => false,
+        };
+        let touched = operations.iter().filter(touches).map(Operation::placement);
+        let unsafe_already = self
+            .ours
+            .keys()
+            .filter(|placement| self.endangers(placement) && !self.is_known_to_promote(placement.index));
+        let mut seen = BTreeSet::new();
+        touched
+            .chain(unsafe_already.copied())
+            .filter(|placement| !self.promoting.contains_key(&placement.index) && seen.insert(placement.index))
+            .map(|placement| Operation::Promote { placement })
+            .collect()
+    }
+
+    fn is_known_to_promote(&self, index: u32) -> bool {
+        self.kernel.link(index).is_some_and(|link| link.promotes)
+    }
+
+    /// Whether an address of ours is the primary one of a subnet in which the host has addresses: without
+    /// `promote_secondaries` they go with it.
+    fn endangers(&self, placement: &Placement) -> bool {
+        let is_primary = self.held(*placement).is_some_and(|held| !held.secondary);
+        let is_at_risk = |held: &HeldAddress| {
+            held.secondary
+                && held.prefix == placement.prefix
+                && self.is_the_hosts(held)
+                && network(held.address, placement.prefix) == network(placement.address, placement.prefix)
+        };
+        is_primary && self.kernel.on(placement.index).iter().any(is_at_risk)
+    }
+}
+
+fn is_serving(claim: &Claim) -> bool {
+    claim.lifetime.is_some()
+}
+
+/// The renewal of an address of ours, if it is due.
+fn renewal(now: Time, placement: Placement, installed: &Installed, want: &Wanted) -> Option<Operation> {
+    if want.is_exceeded(installed) {
+        let seconds = want.longest(|lifetime| lifetime.seconds_left(now).ok())?;
+        return Some(Operation::Renew { placement, seconds });
+    }
+    let seconds = want.longest(|lifetime| lifetime.seconds(now).ok())?;
+    if seconds == u32::MAX || installed.seconds == u32::MAX {
+        return (seconds != installed.seconds).then_some(Operation::Renew { placement, seconds });
+    }
+    let end = |start: Time, seconds: u32| start + std::time::Duration::from_secs(u64::from(seconds));
+    let is_due = now.saturating_since(installed.renewed) >= RENEWAL_PAUSE
+        && end(now, seconds) > end(installed.renewed, installed.seconds);
+    is_due.then_some(Operation::Renew { placement, seconds })
+}

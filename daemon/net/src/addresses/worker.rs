@@ -1,0 +1,393 @@
+//! The thread that does everything for virtual addresses that may wait for the kernel.
+//!
+//! It keeps the [`Reconciler`]: commands change what is wanted, the kernel's notifications what is there, and after each of
+//! them the thread carries out the difference. So an address that somebody deletes is back within milliseconds, and
+//! announced.
+//!
+//! Commands are carried out in the order of their issue, each only within its time: a process that was stopped and resumes
+//! must not install or announce an address that another router holds by now. The kernel's lease starts when the kernel
+//! gets to it, so the clock is read again after each step, and a step that turned out late is undone.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::addresses::command::{AddressCommand, CommandKind, InstanceKey, VirtualAddress};
+use crate::addresses::lease::Late;
+use crate::addresses::reconciler::{Operation, Placement, Reconciler};
+use crate::addresses::report::{AddressError, AddressState, Report};
+use crate::channel::{Notifier, Receiver};
+use crate::clock::Time;
+use crate::netlink::{AddressRequest, News, Notifications, Requests};
+use crate::sockets::ArpSocket;
+
+/// Steps from any state to what is wanted: new placements, old ones, what somebody changed in the meantime.
+const ROUNDS: usize = 8;
+
+/// Minimum gap between two announcements of an address that somebody deletes again and again.
+const ANNOUNCEMENT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long to wait before a broken netlink socket is used again.
+const RETRY: Duration = Duration::from_millis(100);
+
+pub(super) struct Worker {
+    requests: Requests,
+    notifications: Notifications,
+    arp: ArpSocket,
+    reconciler: Reconciler,
+    reports: Notifier<Report>,
+    /// When an address that came back was announced last; kept for [`ANNOUNCEMENT_PAUSE`].
+    announced: BTreeMap<Placement, Time>,
+    /// The states reported last, by instance.
+    reported: BTreeMap<InstanceKey, Vec<AddressState>>,
+}
+
+impl Worker {
+    /// Opens all sockets and reads all links and addresses.
+    pub(super) fn new(reports: Notifier<Report>) -> io::Result<Self> {
+        let mut worker = Self {
+            notifications: Notifications::open()?,
+            requests: Requests::open()?,
+            arp: ArpSocket::open()?,
+            reconciler: Reconciler::default(),
+            reports,
+            announced: BTreeMap::new(),
+            reported: BTreeMap::new(),
+        };
+        worker.read_all()?;
+        Ok(worker)
+    }
+
+    /// Works until the handle is dropped; then removes what is left.
+    pub(super) fn run(&mut self, queue: &Receiver<AddressCommand>, waiting: &AtomicUsize) {
+        while let Ok(commands) = queue.drain() {
+            for command in commands {
+                waiting.fetch_sub(1, Ordering::Relaxed);
+                self.carry_out(command);
+            }
+            self.wait(queue);
+            if self.follow() {
+                self.settle(None);
+            }
+        }
+        self.reconciler.release_all();
+        self.settle(None);
+    }
+
+    fn wait(&self, queue: &Receiver<AddressCommand>) {
+        let mut descriptors =
+            [PollFd::new(queue.as_fd(), PollFlags::POLLIN), PollFd::new(self.notifications.as_fd(), PollFlags::POLLIN)];
+        // `poll` would fail again at once. The caller looks at the queue in any case.
+        if poll(&mut descriptors, PollTimeout::NONE).is_err_and(|error| error != Errno::EINTR) {
+            thread::sleep(RETRY);
+        }
+    }
+
+    fn carry_out(&mut self, command: AddressCommand) {
+        // What the kernel has reported in the meantime counts already.
+        self.follow();
+        match command {
+            AddressCommand::Configure(claims) => {
+                self.reported.clear();
+                self.reconciler.configure(claims);
+                self.settle(None);
+            }
+            AddressCommand::Install { instance, lifetime } => match lifetime.seconds(Time::now()) {
+                Ok(_) => {
+                    let begins = self.reconciler.serve(&instance, lifetime) == Some(true);
+                    self.settle(Some(&instance).filter(|_| begins));
+                }
+                Err(late) => self.report(Report::Late { instance, command: CommandKind::Install, late }),
+            },
+            AddressCommand::Remove { instance } => {
+                self.reconciler.release(&instance);
+                self.settle(Some(&instance));
+            }
+            AddressCommand::Announce { instance, repeat, not_after } => {
+                match self.announce_all(&instance, repeat, not_after) {
+                    Ok(frames) => self.report(Report::Announced { instance, frames }),
+                    Err(late) => self.report(Report::Late { instance, command: CommandKind::Announce, late }),
+                }
+            }
+            AddressCommand::Ask { instance, sender, not_after } => self.ask_all(&instance, sender, not_after),
+        }
+    }
+
+    /// Addresses are kept even if nobody receives the reports.
+    fn report(&self, report: Report) {
+        let _ = self.reports.send(report);
+    }
+
+    /// Takes in the queued notifications. Returns whether any of them may change what is to be done.
+    fn follow(&mut self) -> bool {
+        let mut matters = false;
+        loop {
+            match self.notifications.next() {
+                Ok(Some(news)) => {
+                    for News { change, port } in news {
+                        matters |= self.reconciler.apply(change, port == self.requests.port());
+                    }
+                }
+                Ok(None) => return matters,
+                Err(error) => {
+                    tracing::debug!(%error, "lost address notifications; re-reading all addresses");
+                    self.read_again();
+                    return true;
+                }
+            }
+        }
+    }
+
+    /// Reads everything again, after notifications were lost.
+    fn read_again(&mut self) {
+        if let Err(error) = self.read_all() {
+            tracing::warn!(%error, "could not read the addresses");
+            thread::sleep(RETRY);
+            if let (Ok(requests), Ok(notifications)) = (Requests::open(), Notifications::open()) {
+                (self.requests, self.notifications) = (requests, notifications);
+                if let Err(error) = self.read_all() {
+                    tracing::error!(%error, "could not read the addresses");
+                }
+            }
+        }
+    }
+
+    fn read_all(&mut self) -> io::Result<()> {
+        // Notifications queued so far are older than the dump; those queued from now on are complete.
+        self.notifications.discard()?;
+        let links = self.requests.links()?;
+        let addresses = self.requests.addresses()?;
+        self.reconciler.replace(links, addresses);
+        Ok(())
+    }
+
+    /// Brings the kernel in line with what is wanted, and reports what changed, and `answer`'s state in any case.
+    fn settle(&mut self, answer: Option<&InstanceKey>) {
+        self.reconciler.begin();
+        for _ in 0..ROUNDS {
+            let operations = self.reconciler.plan(Time::now());
+            if operations.is_empty() {
+                break;
+            }
+            self.change(&operations);
+            self.follow();
+        }
+        self.announce_returned();
+        self.reconciler.settled();
+        self.report_states(answer);
+    }
+
+    fn change(&mut self, operations: &[Operation]) {
+        let (promotions, changes): (Vec<Operation>, Vec<Operation>) =
+            operations.iter().partition(|operation| matches!(operation, Operation::Promote { .. }));
+        for operation in promotions {
+            self.promote(operation.placement());
+        }
+        let mut broken = None;
+        for operation in changes {
+            let Some(request) = request(&operation) else { continue };
+            if let Some(error) = &broken {
+                self.reconciler.failed(operation, AddressError::Kernel(Arc::clone(error)));
+                continue;
+            }
+            match self.requests.change_address(request) {
+                Ok(()) => self.reconciler.done(Time::now(), operation),
+                Err(error) if Requests::is_broken_by(&error) => {
+                    self.reopen(&error);
+                    let error = broken.insert(Arc::new(error));
+                    self.reconciler.failed(operation, AddressError::Kernel(Arc::clone(error)));
+                }
+                Err(error) => self.refused(operation, error),
+            }
+        }
+        // The request without an answer may have been carried out.
+        if broken.is_some() {
+            self.read_again();
+        }
+    }
+
+    fn refused(&mut self, operation: Operation, error: io::Error) {
+        match operation {
+            Operation::Remove { .. } if is_gone(&error) => return self.reconciler.done(Time::now(), operation),
+            // Somebody else added it first: the notification says whose it is, and the next round goes on from there.
+            Operation::Add { placement, .. } if error.raw_os_error() == Some(libc::EEXIST) => {
+                self.follow();
+                if !self.reconciler.is_there(placement) {
+                    self.read_again();
+                }
+                return;
+            }
+            Operation::Add { .. } | Operation::Renew { .. } | Operation::Remove { .. } | Operation::Promote { .. } => {}
+        }
+        let error = self.error(operation.placement(), error);
+        self.reconciler.failed(operation, error);
+    }
+
+    fn error(&self, placement: Placement, error: io::Error) -> AddressError {
+        match error.raw_os_error() {
+            Some(libc::ENODEV) => AddressError::NoInterface(self.reconciler.name(placement).interface),
+            _ => refusal(error, "CAP_NET_ADMIN"),
+        }
+    }
+
+    /// Makes sure that the kernel removes none of the host's addresses together with one of ours.
+    fn promote(&mut self, placement: Placement) {
+        let set = self.requests.link(placement.index).and_then(|link| {
+            if link.promotes {
+                return Ok(false);
+            }
+            self.requests.promote_secondaries(placement.index).map(|()| true)
+        });
+        match set {
+            Ok(changed) => self.reconciler.promotes(placement, changed),
+            Err(error) => {
+                self.reopen(&error);
+                let error = self.error(placement, error);
+                self.reconciler.does_not_promote(placement, error);
+            }
+        }
+    }
+
+    fn announce_returned(&mut self) {
+        let now = Time::now();
+        self.announced.retain(|_, at| now.saturating_since(*at) < ANNOUNCEMENT_PAUSE);
+        for (placement, mac) in self.reconciler.take_returned() {
+            // Nobody has had the time to learn another MAC address for it.
+            if self.announced.contains_key(&placement) {
+                continue;
+            }
+            self.announced.insert(placement, now);
+            if let Err(error) = self.arp.announce(placement.index, mac, placement.address) {
+                tracing::warn!("{} could not be announced: {error}", placement.address);
+            }
+        }
+    }
+
+    fn report_states(&mut self, answer: Option<&InstanceKey>) {
+        let mut changes = self.reconciler.take_changes();
+        for instance in self.reconciler.instances() {
+            let mut states = self.reconciler.states(&instance);
+            states.iter_mut().for_each(leave_out_ignored_copies);
+            let changes = changes.remove(&instance).unwrap_or_default();
+            if changes.is_empty() && self.reported.get(&instance) == Some(&states) && answer != Some(&instance) {
+                continue;
+            }
+            let active = self.reconciler.claim(&instance).is_some_and(|claim| claim.lifetime.is_some());
+            self.reported.insert(instance.clone(), states.clone());
+            self.report(Report::Addresses { instance, active, states, changes });
+        }
+        // Changes of instances that a reload has removed.
+        for (instance, changes) in changes {
+            self.report(Report::Addresses { instance, active: false, states: Vec::new(), changes });
+        }
+    }
+
+    fn announce_all(&mut self, instance: &InstanceKey, repeat: u32, not_after: Time) -> Result<u32, Late> {
+        Late::check(not_after, Time::now())?;
+        let Some(claim) = self.reconciler.claim(instance) else { return Ok(0) };
+        let (addresses, is_active) = (Arc::clone(&claim.addresses), claim.lifetime.is_some());
+        let mut targets = Vec::new();
+        for address in addresses.iter() {
+            let target = if is_active { self.reconciler.target(address) } else { Err(AddressError::NotInstalled) };
+            match target {
+                Ok((index, Some(mac))) => targets.push((index, mac, address)),
+                // Only Ethernet has ARP.
+                Ok((_, None)) => {}
+                Err(error) => self.announce_failed(instance, address, error),
+            }
+        }
+        let mut frames = 0;
+        for _ in 0..repeat {
+            // Round by round, so that every address is announced once before any is announced twice.
+            let mut left = Vec::with_capacity(targets.len());
+            for (index, mac, address) in targets {
+                Late::check(not_after, Time::now())?;
+                match self.arp.announce(index, mac, address.address) {
+                    Ok(()) => {
+                        frames += 1;
+                        left.push((index, mac, address));
+                    }
+                    Err(error) => self.announce_failed(instance, address, refusal(error, "CAP_NET_RAW")),
+                }
+            }
+            targets = left;
+        }
+        Ok(frames)
+    }
+
+    /// A request that cannot be sent is not repeated: the next Ask makes up for it.
+    fn ask_all(&self, instance: &InstanceKey, sender: Ipv4Addr, not_after: Time) {
+        let claim = self.reconciler.claim(instance).filter(|claim| claim.lifetime.is_some());
+        for address in claim.into_iter().flat_map(|claim| claim.addresses.iter()) {
+            if Late::check(not_after, Time::now()).is_err() {
+                return;
+            }
+            if let Ok((index, Some(mac))) = self.reconciler.target(address)
+                && let Err(error) = self.arp.ask(index, mac, sender, address.address)
+            {
+                tracing::debug!(%error, "could not ask who else has {}", address.address);
+            }
+        }
+    }
+
+    fn announce_failed(&self, instance: &InstanceKey, address: &VirtualAddress, error: AddressError) {
+        let (instance, address) = (instance.clone(), address.clone());
+        self.report(Report::AnnounceFailed { instance, address, error });
+    }
+
+    /// Opens another socket if the error broke this one.
+    fn reopen(&mut self, error: &io::Error) {
+        if Requests::is_broken_by(error)
+            && let Ok(requests) = Requests::open()
+        {
+            self.requests = requests;
+        }
+    }
+}
+
+/// Leaves out copies on other interfaces where `arp_ignore` is set. They do no harm there: the servers of a load balancer
+/// have such copies.
+fn leave_out_ignored_copies(state: &mut AddressState) {
+    let interface = Arc::clone(&state.address.interface);
+    if state.copies.iter().any(|copy| copy.at.interface != interface) && ignores_others(&interface) {
+        state.copies.retain(|copy| copy.at.interface == interface);
+    }
+}
+
+/// Whether an interface answers ARP for its own addresses only.
+pub(super) fn ignores_others(interface: &str) -> bool {
+    ["all", interface].into_iter().any(|name| {
+        let setting = std::fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{name}/arp_ignore"));
+        setting.is_ok_and(|setting| setting.trim() != "0")
+    })
+}
+
+fn request(operation: &Operation) -> Option<AddressRequest> {
+    let Placement { index, address, prefix } = operation.placement();
+    match *operation {
+        Operation::Promote { .. } => None,
+        Operation::Add { seconds, .. } => Some(AddressRequest::Add { index, address, prefix, seconds }),
+        Operation::Renew { seconds, .. } => Some(AddressRequest::Renew { index, address, prefix, seconds }),
+        Operation::Remove { .. } => Some(AddressRequest::Remove { index, address, prefix }),
+    }
+}
+
+/// Whether a removal failed because there was nothing to remove.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::ENODEV))
+}
+
+fn refusal(error: io::Error, capability: &'static str) -> AddressError {
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => AddressError::NotPermitted { capability },
+        _ => AddressError::Kernel(Arc::new(error)),
+    }
+}

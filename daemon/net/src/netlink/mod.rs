@@ -1,0 +1,74 @@
+//! rtnetlink: requests through the crate `rtnetlink`, notifications through a socket of our own, and one reader for what
+//! the kernel says about links and IPv4 addresses in both.
+//!
+//! The reader takes messages attribute by attribute and skips what it can't parse. `netlink-packet-route` parses a message
+//! whole or not at all, and one attribute of a newer kernel must not hide a link.
+
+mod decode;
+mod kernel_state;
+mod notifications;
+mod requests;
+mod tolerant_socket;
+
+use std::net::Ipv4Addr;
+
+pub(crate) use kernel_state::KernelState;
+pub(crate) use notifications::{News, Notifications};
+pub(crate) use requests::{AddressRequest, Requests};
+
+/// The IFA_PROTO value that marks an address as installed by vouchd: 'v'. Linux before 5.18 does not keep it.
+pub const OUR_PROTOCOL: u8 = 0x76;
+
+/// The kernel sends datagrams of at most 32 KiB.
+const DATAGRAM: usize = 64 * 1024;
+
+/// What the kernel says about a link or an IPv4 address, in an answer or a notification.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Change {
+    Link(Link),
+    LinkGone { index: u32 },
+    Address(HeldAddress),
+    AddressGone(HeldAddress),
+}
+
+/// A network interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub(crate) index: u32,
+    pub(crate) name: String,
+    /// IFF_UP: switched on.
+    pub(crate) enabled: bool,
+    /// IFF_RUNNING: switched on and has a carrier, or is of a kind without one.
+    pub(crate) running: bool,
+    /// `None` unless the link is Ethernet.
+    pub(crate) mac: Option<[u8; 6]>,
+    /// `promote_secondaries`: the secondary addresses of a subnet stay when its primary one is removed. The kernel does
+    /// not notify about this setting, so it is current only in an answer to a request.
+    pub(crate) promotes: bool,
+}
+
+/// An IPv4 address that an interface holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HeldAddress {
+    pub(crate) index: u32,
+    pub(crate) address: Ipv4Addr,
+    pub(crate) prefix: u8,
+    /// The other end of a point-to-point link.
+    pub(crate) peer: Option<Ipv4Addr>,
+    /// RT_SCOPE_UNIVERSE is 0.
+    pub(crate) scope: u8,
+    /// The interface already had another address of the same subnet.
+    pub(crate) secondary: bool,
+    /// Without a lifetime.
+    pub(crate) permanent: bool,
+    /// IFA_PROTO; 0 unless somebody set it.
+    pub(crate) protocol: u8,
+}
+
+impl HeldAddress {
+    /// Whether the kernel takes both for the same address.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let identity = |held: &Self| (held.index, held.address, held.prefix, held.peer);
+        identity(self) == identity(other)
+    }
+}

@@ -1,4 +1,5 @@
-//! Advertisements byte by byte, right and wrong ones, made without the daemon's own codec: it must not judge itself.
+//! Advertisements byte by byte, right and wrong ones, built without the daemon's codec and its packet
+//! library: neither may confirm its own mistakes.
 
 use std::net::Ipv4Addr;
 

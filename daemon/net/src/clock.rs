@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_clock_runs_and_converts_without_loss() {
+    fn clock_runs_and_converts_without_loss() {
         let before = Time::now();
         std::thread::sleep(Duration::from_millis(2));
         let after = Time::now();

@@ -3,7 +3,7 @@
 use vouchd_net::realtime::{NotGranted, lock_memory, real_time};
 
 #[test]
-fn locked_memory_shows_in_the_status_or_the_refusal_says_what_to_give() {
+fn locked_memory_shows_in_the_status_or_the_error_says_what_to_grant() {
     match lock_memory() {
         Ok(()) => {
             let status = std::fs::read_to_string("/proc/self/status").unwrap();
@@ -17,7 +17,7 @@ fn locked_memory_shows_in_the_status_or_the_refusal_says_what_to_give() {
 }
 
 #[test]
-fn only_the_calling_thread_gets_real_time_priority_and_what_it_starts_does_not() {
+fn only_the_calling_thread_gets_real_time_priority() {
     // SAFETY: takes no pointer; 0 is the calling thread.
     let policy = || unsafe { libc::sched_getscheduler(0) };
     let ordinary = policy();

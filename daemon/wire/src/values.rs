@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn row_94_a_version_2_interval_is_whole_seconds_and_a_version_3_interval_whole_centiseconds() {
+    fn row_94_version_2_counts_whole_seconds_and_version_3_whole_centiseconds() {
         let cases = [
             (Version::V2, 1_000, true),
             (Version::V2, 255_000, true),
@@ -248,14 +248,14 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_cut_or_padded_to_eight_bytes_and_never_printed() {
+    fn password_is_cut_or_padded_to_eight_bytes_and_never_printed() {
         assert_eq!(Auth::simple(b"1234"), Auth::Simple(*b"1234\0\0\0\0"));
         assert_eq!(Auth::simple(b"123456789"), Auth::Simple(*b"12345678"));
         assert!(!format!("{:?}", Auth::simple(b"1234")).contains("49"));
     }
 
     #[test]
-    fn a_vrid_of_zero_does_not_exist() {
+    fn vrid_of_zero_is_rejected() {
         assert_eq!(Vrid::new(0), Err(ZeroVrid));
         assert_eq!(Vrid::new(255).map(Vrid::get), Ok(255));
     }

@@ -74,7 +74,7 @@ fn until(what: &str, condition: impl Fn() -> bool) {
 }
 
 #[test]
-fn a_lease_that_is_not_renewed_ends() {
+fn lease_that_is_not_renewed_ends() {
     in_namespace(|| {
         let (keeper, reports) = start();
         let start = Time::now();
@@ -93,7 +93,7 @@ fn a_lease_that_is_not_renewed_ends() {
 }
 
 #[test]
-fn a_renewed_lease_stays_until_it_is_removed() {
+fn renewed_lease_stays_until_it_is_removed() {
     in_namespace(|| {
         let (keeper, reports) = start();
         assert_held(&report(&keeper, &reports, install(lease(2))), true);
@@ -110,7 +110,7 @@ fn a_renewed_lease_stays_until_it_is_removed() {
 }
 
 #[test]
-fn an_address_without_a_lease_stays() {
+fn address_without_a_lease_stays() {
     in_namespace(|| {
         let (keeper, reports) = start();
         let start_before = Time::now() + Duration::from_secs(3);
@@ -124,7 +124,7 @@ fn an_address_without_a_lease_stays() {
 }
 
 #[test]
-fn a_command_whose_time_is_over_is_not_carried_out() {
+fn command_whose_time_is_over_is_not_carried_out() {
     in_namespace(|| {
         let (keeper, reports) = start();
         let past = Time::now();
@@ -138,7 +138,7 @@ fn a_command_whose_time_is_over_is_not_carried_out() {
 }
 
 #[test]
-fn an_address_of_the_hosts_in_our_form_is_used_as_it_is() {
+fn address_that_the_host_has_with_the_same_prefix_is_used_unchanged() {
     in_namespace(|| {
         ip("address add 192.0.2.100/32 dev near");
         let (keeper, reports) = start();
@@ -166,7 +166,7 @@ fn an_address_of_the_hosts_in_our_form_is_used_as_it_is() {
 }
 
 #[test]
-fn a_copy_of_the_hosts_is_reported_whenever_it_comes_and_goes() {
+fn copy_of_the_host_is_reported_whenever_it_comes_and_goes() {
     in_namespace(|| {
         let (keeper, reports) = start();
         let wait_copies = |expected: &[(u8, bool)]| {
@@ -194,7 +194,7 @@ fn a_copy_of_the_hosts_is_reported_whenever_it_comes_and_goes() {
 }
 
 #[test]
-fn a_copy_on_another_interface_is_reported_if_this_host_answers_for_it() {
+fn copy_on_another_interface_is_reported_if_this_host_answers_for_it() {
     in_namespace(|| {
         let (keeper, reports) = start_with(Claim { adopt: true, ..claim() });
         let wait_copies = |expected: &[&str]| {
@@ -215,7 +215,7 @@ fn a_copy_on_another_interface_is_reported_if_this_host_answers_for_it() {
 }
 
 #[test]
-fn an_adopted_copy_goes_while_inactive_and_is_replaced_while_active() {
+fn adopted_copy_is_removed_while_inactive_and_replaced_while_active() {
     in_namespace(|| {
         let (keeper, reports) = start_with(Claim { adopt: true, ..claim() });
         for form in ["192.0.2.100/24", "192.0.2.100/32"] {
@@ -233,7 +233,7 @@ fn an_adopted_copy_goes_while_inactive_and_is_replaced_while_active() {
 }
 
 #[test]
-fn our_own_address_of_an_earlier_run_is_renewed_and_not_taken_over() {
+fn address_of_an_earlier_run_is_renewed() {
     in_namespace(|| {
         left_behind("near", VIRTUAL, 32, 5);
         let (keeper, reports) = start();
@@ -247,7 +247,7 @@ fn our_own_address_of_an_earlier_run_is_renewed_and_not_taken_over() {
 }
 
 #[test]
-fn a_missing_interface_fails_alone() {
+fn missing_interface_fails_alone() {
     in_namespace(|| {
         let elsewhere = VirtualAddress { interface: "nowhere".into(), ..virtual_address() };
         let claim = Claim { addresses: [elsewhere.clone(), virtual_address()].into(), ..claim() };
@@ -263,7 +263,7 @@ fn a_missing_interface_fails_alone() {
 }
 
 #[test]
-fn sweeping_removes_what_carries_our_mark_and_nothing_else() {
+fn sweeping_removes_addresses_with_our_mark_and_no_others() {
     in_namespace(|| {
         ip("address add 192.0.2.50/32 dev near");
         left_behind("near", VIRTUAL, 32, 30);
@@ -293,7 +293,7 @@ fn sweeping_leaves_the_hosts_secondary_addresses() {
 }
 
 #[test]
-fn finishing_waits_for_what_was_ordered() {
+fn finishing_waits_for_queued_commands() {
     in_namespace(|| {
         let (keeper, _reports) = start();
         for _ in 0..100 {
@@ -306,7 +306,7 @@ fn finishing_waits_for_what_was_ordered() {
 }
 
 #[test]
-fn what_is_left_goes_when_the_keeper_ends() {
+fn addresses_are_removed_when_the_keeper_ends() {
     in_namespace(|| {
         let (keeper, reports) = start();
         assert_held(&report(&keeper, &reports, install(lease(30))), true);
@@ -316,7 +316,7 @@ fn what_is_left_goes_when_the_keeper_ends() {
 }
 
 #[test]
-fn a_renamed_interface_is_left_without_our_address() {
+fn renamed_interface_loses_our_address() {
     in_namespace(|| {
         let (keeper, reports) = start();
         let forever = Lifetime::Forever { start_before: Time::now() + Duration::from_secs(60) };
@@ -333,7 +333,7 @@ fn a_renamed_interface_is_left_without_our_address() {
 }
 
 #[test]
-fn a_recreated_interface_gets_the_address_again() {
+fn recreated_interface_gets_the_address_again() {
     in_namespace(|| {
         let (keeper, reports) = start();
         assert_held(&report(&keeper, &reports, install(lease(60))), true);
@@ -344,7 +344,7 @@ fn a_recreated_interface_gets_the_address_again() {
 }
 
 #[test]
-fn the_hosts_secondary_addresses_outlive_ours() {
+fn hosts_secondary_addresses_outlive_ours() {
     in_namespace(|| {
         ip("link set near down");
         let setting = std::path::Path::new("/proc/sys/net/ipv4/conf/near/promote_secondaries");
@@ -367,7 +367,7 @@ fn the_hosts_secondary_addresses_outlive_ours() {
 }
 
 #[test]
-fn a_reload_is_the_difference() {
+fn reload_changes_only_the_difference() {
     const OTHER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 101);
     in_namespace(|| {
         let other = vouchd_net::InstanceKey::from("dns");

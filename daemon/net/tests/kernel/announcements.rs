@@ -27,7 +27,7 @@ fn announced(reports: &Receiver<Report>) -> Vec<Report> {
 }
 
 #[test]
-fn row_82_an_installed_address_is_announced_as_often_as_told() {
+fn row_82_installed_address_is_announced_repeat_times() {
     in_namespace(|| {
         let wire = Wire::open("far", ETH_P_ARP);
         let (keeper, reports) = AddressKeeper::start().unwrap();
@@ -44,7 +44,7 @@ fn row_82_an_installed_address_is_announced_as_often_as_told() {
 }
 
 #[test]
-fn an_installed_address_is_asked_for_once() {
+fn installed_address_is_asked_for_once() {
     in_namespace(|| {
         let wire = Wire::open("far", ETH_P_ARP);
         let (keeper, reports) = AddressKeeper::start().unwrap();
@@ -64,7 +64,7 @@ fn an_installed_address_is_asked_for_once() {
 }
 
 #[test]
-fn row_84_an_address_is_never_announced_before_it_is_installed_or_after_it_is_removed() {
+fn row_84_address_is_never_announced_before_it_is_installed_or_after_it_is_removed() {
     in_namespace(|| {
         let wire = Wire::open("far", ETH_P_ARP);
         let (keeper, reports) = AddressKeeper::start().unwrap();
@@ -89,7 +89,7 @@ fn row_84_an_address_is_never_announced_before_it_is_installed_or_after_it_is_re
 }
 
 #[test]
-fn an_announcement_whose_time_is_over_is_not_sent() {
+fn announcement_whose_time_is_over_is_not_sent() {
     in_namespace(|| {
         let wire = Wire::open("far", ETH_P_ARP);
         let (keeper, reports) = AddressKeeper::start().unwrap();

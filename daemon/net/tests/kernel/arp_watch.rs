@@ -42,7 +42,7 @@ fn until_heard(wire: &Wire, claims: &Receiver<ArpClaim>, frame: &[u8]) -> ArpCla
 }
 
 #[test]
-fn another_machine_with_one_of_the_addresses_is_heard() {
+fn claim_of_another_machine_is_reported() {
     in_namespace(|| {
         let wire = Wire::open("far", ETH_P_ARP);
         let (watcher, claims) = ArpWatcher::start().unwrap();
@@ -67,7 +67,7 @@ fn another_machine_with_one_of_the_addresses_is_heard() {
 }
 
 #[test]
-fn what_this_host_says_itself_is_no_news_from_whichever_interface() {
+fn arp_of_this_host_is_ignored_on_every_interface() {
     in_namespace(|| {
         let wire = Wire::open("far", ETH_P_ARP);
         let (watcher, claims) = ArpWatcher::start().unwrap();
@@ -81,7 +81,7 @@ fn what_this_host_says_itself_is_no_news_from_whichever_interface() {
 }
 
 #[test]
-fn a_flood_is_told_in_a_few_words() {
+fn flood_is_reported_in_few_claims() {
     in_namespace(|| {
         let wire = Wire::open("far", ETH_P_ARP);
         let (watcher, claims) = ArpWatcher::start().unwrap();
@@ -103,7 +103,7 @@ fn a_flood_is_told_in_a_few_words() {
 }
 
 #[test]
-fn more_addresses_than_a_filter_can_hold_are_heard_all_the_same() {
+fn more_addresses_than_a_filter_can_hold_are_watched_all_the_same() {
     in_namespace(|| {
         let wire = Wire::open("far", ETH_P_ARP);
         let (watcher, claims) = ArpWatcher::start().unwrap();

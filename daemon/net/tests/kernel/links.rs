@@ -28,7 +28,7 @@ fn is_up(state: &LinkState) -> bool {
 }
 
 #[test]
-fn row_41_an_interface_that_goes_and_comes_is_told() {
+fn row_41_interface_that_goes_and_comes_is_reported() {
     in_namespace(|| {
         let (_watcher, events) = watch();
         let near = mac("near");
@@ -55,7 +55,7 @@ fn row_41_an_interface_that_goes_and_comes_is_told() {
 }
 
 #[test]
-fn an_interface_that_is_not_there_yet_is_told_when_it_comes() {
+fn interface_that_does_not_exist_yet_is_reported_when_it_comes() {
     in_namespace(|| {
         let (watcher, events) = watch();
         wait_for_state(&events, "near", is_up);
@@ -70,7 +70,7 @@ fn an_interface_that_is_not_there_yet_is_told_when_it_comes() {
 }
 
 #[test]
-fn our_addresses_are_no_source_and_no_news_of_the_link() {
+fn our_addresses_are_neither_a_source_nor_news_of_the_link() {
     in_namespace(|| {
         let (_watcher, events) = watch();
         wait_for_state(&events, "near", is_up);
@@ -92,7 +92,7 @@ fn our_addresses_are_no_source_and_no_news_of_the_link() {
 }
 
 #[test]
-fn a_storm_of_changes_ends_in_the_truth() {
+fn storm_of_changes_ends_in_the_right_state() {
     in_namespace(|| {
         let (_watcher, events) = watch();
         wait_for_state(&events, "near", is_up);

@@ -1,4 +1,6 @@
-//! Advertisements on the wire and off it.
+//! Advertisements sent and received on a wire.
+//!
+//! Packets are built byte by byte, without the daemon's codec or its packet library: neither may confirm its own mistakes.
 
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
@@ -79,7 +81,7 @@ fn receive(socket: &VrrpSocket, timeout: Duration) -> Option<(Received, Vec<u8>)
 }
 
 #[test]
-fn rows_1_2_4_13_an_advertisement_leaves_with_the_right_header() {
+fn rows_1_2_4_13_advertisement_is_sent_with_the_right_header() {
     in_namespace(|| {
         ip("address add 198.51.100.1/24 dev near");
         let wire = Wire::open("far", ETH_P_IP);
@@ -100,7 +102,7 @@ fn rows_1_2_4_13_an_advertisement_leaves_with_the_right_header() {
 }
 
 #[test]
-fn row_14_an_own_advertisement_does_not_come_back() {
+fn row_14_own_advertisement_does_not_come_back() {
     in_namespace(|| {
         let socket = VrrpSocket::open("near", Groups::Vrrp).unwrap();
         socket.send(PRIMARY, GROUP_V4, PAYLOAD).unwrap();
@@ -109,7 +111,7 @@ fn row_14_an_own_advertisement_does_not_come_back() {
 }
 
 #[test]
-fn a_packet_comes_in_without_its_padding_and_with_its_ttl() {
+fn packet_is_received_without_its_padding_and_with_its_ttl() {
     in_namespace(|| {
         let wire = Wire::open("far", ETH_P_IP);
         let socket = VrrpSocket::open("near", Groups::Vrrp).unwrap();
@@ -125,7 +127,7 @@ fn a_packet_comes_in_without_its_padding_and_with_its_ttl() {
 }
 
 #[test]
-fn a_socket_without_the_group_hears_only_unicast() {
+fn socket_without_the_group_receives_only_unicast() {
     in_namespace(|| {
         let wire = Wire::open("far", ETH_P_IP);
         let unicast = VrrpSocket::open("near", Groups::None).unwrap();
@@ -140,7 +142,7 @@ fn a_socket_without_the_group_hears_only_unicast() {
 }
 
 #[test]
-fn row_24_a_socket_hears_only_its_interface() {
+fn row_24_socket_receives_only_from_its_interface() {
     in_namespace(|| {
         let wire = Wire::open("far", ETH_P_IP);
         let other = VrrpSocket::open("lo", Groups::Vrrp).unwrap();
@@ -152,7 +154,7 @@ fn row_24_a_socket_hears_only_its_interface() {
 }
 
 #[test]
-fn what_can_not_be_sent_is_an_error_and_the_socket_stays_usable() {
+fn failed_send_is_an_error_and_the_socket_stays_usable() {
     in_namespace(|| {
         let socket = VrrpSocket::open("near", Groups::Vrrp).unwrap();
         assert!(socket.send(PEER, GROUP_V4, PAYLOAD).is_err(), "an address of somebody else");
@@ -168,7 +170,7 @@ fn what_can_not_be_sent_is_an_error_and_the_socket_stays_usable() {
 }
 
 #[test]
-fn a_recreated_interface_needs_and_gets_a_new_socket() {
+fn recreated_interface_needs_a_new_socket() {
     in_namespace(|| {
         let old = VrrpSocket::open("near", Groups::Vrrp).unwrap();
         ip("link delete near");
@@ -189,7 +191,7 @@ fn a_recreated_interface_needs_and_gets_a_new_socket() {
 }
 
 #[test]
-fn row_34_a_packet_from_our_own_address_comes_in() {
+fn row_34_packet_from_our_own_address_is_received() {
     in_namespace(|| {
         let wire = Wire::open("far", ETH_P_IP);
         let socket = VrrpSocket::open("near", Groups::Vrrp).unwrap();
@@ -201,7 +203,7 @@ fn row_34_a_packet_from_our_own_address_comes_in() {
 }
 
 #[test]
-fn row_32_a_packet_in_fragments_comes_in_once_and_whole() {
+fn row_32_packet_in_fragments_is_received_once_and_whole() {
     in_namespace(|| {
         let wire = Wire::open("far", ETH_P_IP);
         let socket = VrrpSocket::open("near", Groups::Vrrp).unwrap();
@@ -217,7 +219,7 @@ fn row_32_a_packet_in_fragments_comes_in_once_and_whole() {
 }
 
 #[test]
-fn what_the_ip_layer_would_not_deliver_stays_out() {
+fn packet_that_the_ip_layer_would_not_deliver_is_dropped() {
     in_namespace(|| {
         let wire = Wire::open("far", ETH_P_IP);
         let socket = VrrpSocket::open("near", Groups::Vrrp).unwrap();
@@ -250,7 +252,7 @@ fn what_the_ip_layer_would_not_deliver_stays_out() {
 }
 
 #[test]
-fn a_vlan_hears_its_packets_and_the_device_under_it_does_not() {
+fn vlan_receives_its_packets_and_the_device_below_it_does_not() {
     in_namespace(|| {
         let vlan = ["link", "add", "link", "near", "name", "near.5", "type", "vlan", "id", "5"];
         if !Command::new("ip").args(vlan).status().unwrap().success() {
@@ -271,7 +273,7 @@ fn a_vlan_hears_its_packets_and_the_device_under_it_does_not() {
 }
 
 #[test]
-fn a_port_of_a_bridge_hears_nothing_and_the_bridge_hears_all() {
+fn bridge_receives_its_packets_and_its_port_receives_none() {
     in_namespace(|| {
         let wire = Wire::open("far", ETH_P_IP);
         ip("link add br0 type bridge");

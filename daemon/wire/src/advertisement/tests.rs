@@ -103,14 +103,14 @@ fn rows_5_to_8_encoding_gives_the_golden_frames() {
 }
 
 #[test]
-fn row_22_the_golden_frames_parse_and_tell_their_checksum_form() {
+fn row_22_golden_frames_parse_with_their_checksum_form() {
     for Golden { hex, advertisement, source, destination, told: checksum_form, .. } in golden() {
         assert_eq!(parse(&bytes(hex), source, destination), Ok(Parsed { advertisement, checksum_form }));
     }
 }
 
 #[test]
-fn row_21_every_single_bit_flip_of_a_golden_frame_is_refused() {
+fn row_21_golden_frame_with_any_bit_flipped_is_rejected() {
     for Golden { hex, source, destination, .. } in golden() {
         let packet = bytes(hex);
         for bit in 0..packet.len() * 8 {
@@ -122,7 +122,7 @@ fn row_21_every_single_bit_flip_of_a_golden_frame_is_refused() {
 }
 
 #[test]
-fn row_19_a_frame_cut_at_any_length_is_refused() {
+fn row_19_frame_cut_at_any_length_is_rejected() {
     for Golden { hex, source, destination, .. } in golden() {
         let packet = bytes(hex);
         for length in 0..packet.len() {
@@ -133,7 +133,7 @@ fn row_19_a_frame_cut_at_any_length_is_refused() {
 }
 
 #[test]
-fn row_20_trailing_bytes_are_refused() {
+fn row_20_trailing_bytes_are_rejected() {
     for extra in [1, 4, 8, 28] {
         let packet = edited(V3_PSEUDO_HEADER, V4_SOURCE, V4_GROUP, |p| p.extend(vec![0; extra]));
         assert_eq!(parse_v4(&packet), Err(ParseError::Length { expected: 16, found: 16 + extra }));
@@ -141,7 +141,7 @@ fn row_20_trailing_bytes_are_refused() {
 }
 
 #[test]
-fn row_17_versions_other_than_2_and_3_are_refused() {
+fn row_17_versions_other_than_2_and_3_are_rejected() {
     for version in (0..16).filter(|v| ![2, 3].contains(v)) {
         let packet = edited(V3_PSEUDO_HEADER, V4_SOURCE, V4_GROUP, |p| p[0] = version << 4 | 1);
         assert_eq!(parse_v4(&packet), Err(ParseError::Version(version)));
@@ -149,7 +149,7 @@ fn row_17_versions_other_than_2_and_3_are_refused() {
 }
 
 #[test]
-fn row_18_types_other_than_1_are_refused() {
+fn row_18_types_other_than_1_are_rejected() {
     for kind in [0, 2, 15] {
         let packet = edited(V3_PSEUDO_HEADER, V4_SOURCE, V4_GROUP, |p| p[0] = 0x30 | kind);
         assert_eq!(parse_v4(&packet), Err(ParseError::Type(kind)));
@@ -157,7 +157,7 @@ fn row_18_types_other_than_1_are_refused() {
 }
 
 #[test]
-fn row_23_an_ipv6_sum_over_the_message_alone_or_another_source_is_refused() {
+fn row_23_ipv6_checksum_without_pseudo_header_or_of_another_source_is_rejected() {
     let mut packet = bytes(V3_IPV6);
     let other = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0xc9));
     assert!(matches!(parse(&packet, other, V6_GROUP), Err(ParseError::Checksum { .. })));
@@ -168,7 +168,7 @@ fn row_23_an_ipv6_sum_over_the_message_alone_or_another_source_is_refused() {
 }
 
 #[test]
-fn row_25_a_count_of_zero_is_refused() {
+fn row_25_count_of_zero_is_rejected() {
     let packet = edited(V3_PSEUDO_HEADER, V4_SOURCE, V4_GROUP, |p| {
         p[3] = 0;
         p.truncate(8);
@@ -177,7 +177,7 @@ fn row_25_a_count_of_zero_is_refused() {
 }
 
 #[test]
-fn row_26_an_interval_of_zero_is_refused() {
+fn row_26_interval_of_zero_is_rejected() {
     let v3 = edited(V3_PSEUDO_HEADER, V4_SOURCE, V4_GROUP, |p| p[4..6].copy_from_slice(&[0xf0, 0]));
     assert_eq!(parse_v4(&v3), Err(ParseError::ZeroInterval));
     let v2 = edited(V2, V4_SOURCE, V4_GROUP, |p| p[5] = 0);
@@ -185,13 +185,13 @@ fn row_26_an_interval_of_zero_is_refused() {
 }
 
 #[test]
-fn row_27_an_ipv6_first_address_that_is_not_link_local_is_refused() {
+fn row_27_ipv6_first_address_that_is_not_link_local_is_rejected() {
     let packet = edited(V3_IPV6, V6_SOURCE, V6_GROUP, |p| p[8] = 0x20);
     assert!(matches!(parse(&packet, V6_SOURCE, V6_GROUP), Err(ParseError::FirstAddressNotLinkLocal(_))));
 }
 
 #[test]
-fn row_30_the_reserved_nibble_is_ignored() {
+fn row_30_reserved_nibble_is_ignored() {
     let packet = edited(V3_PSEUDO_HEADER, V4_SOURCE, V4_GROUP, |p| p[4] |= 0xf0);
     assert_eq!(parse_v4(&packet).map(|parsed| parsed.advertisement), Ok(v4(Version::V3)));
 }
@@ -216,14 +216,14 @@ fn row_32_255_addresses_make_the_round_trip() {
 }
 
 #[test]
-fn row_35_a_carp_advertisement_is_told_by_name() {
+fn row_35_carp_advertisement_is_reported_by_name() {
     let mut packet = vec![0x21, 10, 0, 7, 0, 1];
     packet.resize(36, 0x5a);
     assert_eq!(parse_v4(&packet), Err(ParseError::Carp));
 }
 
 #[test]
-fn row_89_authentication_types_other_than_0_and_1_are_refused() {
+fn row_89_authentication_types_other_than_0_and_1_are_rejected() {
     for auth in [2, 7, 255] {
         let packet = edited(V2, V4_SOURCE, V4_GROUP, |p| p[4] = auth);
         assert_eq!(parse_v4(&packet), Err(ParseError::AuthType(auth)));
@@ -231,7 +231,7 @@ fn row_89_authentication_types_other_than_0_and_1_are_refused() {
 }
 
 #[test]
-fn row_89_a_simple_password_makes_the_round_trip() {
+fn row_89_simple_password_makes_the_round_trip() {
     let advertisement = Advertisement { auth: Auth::simple(b"1234"), ..v4(Version::V2) };
     let packet = advertisement.encode(V4_SOURCE, V4_GROUP, ChecksumForm::PseudoHeader).expect("a password");
     assert_eq!(packet[4], 1);
@@ -247,7 +247,7 @@ fn row_92_authentication_data_is_zero_when_sent_and_ignored_when_received_with_t
 }
 
 #[test]
-fn row_93_ipv6_under_version_2_is_refused() {
+fn row_93_ipv6_under_version_2_is_rejected() {
     let packet = bytes(V2);
     assert!(matches!(parse(&packet, V6_SOURCE, V6_GROUP), Err(ParseError::Family { version: Version::V2, .. })));
     let advertisement = Advertisement { version: Version::V2, ..v6() };
@@ -325,7 +325,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn whatever_is_encoded_parses_to_the_same(advertisement in any_advertisement(), pseudo in any::<bool>()) {
+    fn encoded_advertisement_parses_to_the_same(advertisement in any_advertisement(), pseudo in any::<bool>()) {
         let form = if pseudo { ChecksumForm::PseudoHeader } else { ChecksumForm::MessageOnly };
         let (source, destination) = match advertisement.addresses[0] {
             IpAddr::V4(_) => (V4_SOURCE, V4_GROUP),
@@ -349,7 +349,7 @@ proptest! {
     }
 
     #[test]
-    fn what_parses_encodes_to_the_same_bytes_but_for_ignored_fields(
+    fn parsed_advertisement_encodes_to_the_same_bytes_except_for_ignored_fields(
         edits in prop::collection::vec((0..40usize, any::<u8>()), 0..4),
         which in 0..4usize,
     ) {

@@ -78,7 +78,7 @@ fn vrrp(at: Duration, frame: &[u8]) -> Option<Recorded> {
     match frame[12..14] {
         [0x08, 0x00] => {
             let (header, payload) = ipv4::Header::parse(packet).ok()?;
-            let ipv4::Header { source, destination, ttl, protocol } = header;
+            let ipv4::Header { source, destination, ttl, protocol, .. } = header;
             let (source, destination, payload) = (source.into(), destination.into(), payload.to_vec());
             (protocol == IP_PROTOCOL).then_some(Recorded { at, source, destination, ttl, payload })
         }

@@ -1,4 +1,4 @@
-//! What a plugin declares about its parameters, and whether a check's `params` are those.
+//! The parameters that a plugin declares, and whether a check's `params` match them.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,47 +9,57 @@ use crate::model::Check;
 use crate::quantity::parse_duration;
 use crate::source::Place;
 
-/// One parameter of a plugin, in the JSON of its custom section `vouchd:params`.
+/// One parameter of a plugin, as in the JSON of its custom section `vouchd:params`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Param {
-    /// With a dot in it, a key in a table; needed then only where the table is given.
+    /// A name with a dot is a key in a table; `required` then applies only if the table is given.
     pub name: String,
+    /// The type of its value.
     #[serde(rename = "type")]
     pub kind: ParamType,
-    /// Several values are allowed.
+    /// Whether several values are allowed.
     #[serde(default)]
     pub list: bool,
+    /// Whether it must be given.
     #[serde(default)]
     pub required: bool,
-    /// What it is when left out, as it would be written.
+    /// The value when it is not given, as it would be written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
-    /// The least whole number.
+    /// The smallest allowed integer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<i64>,
-    /// The largest whole number.
+    /// The largest allowed integer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<i64>,
+    /// One line for the operator.
     #[serde(default)]
     pub doc: String,
 }
 
+/// The type of a parameter's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ParamType {
+    /// Any string.
     Text,
+    /// A whole number.
     Integer,
+    /// A number, with or without a fraction.
     Number,
+    /// `true` or `false`.
     Boolean,
+    /// A whole number with its unit, as in [`parse_duration`].
     Duration,
-    /// What is in it is declared with dotted names; where nothing is, everything fits.
+    /// A table. Its keys are declared with dotted names; if none is, it accepts every key.
     Table,
-    /// One that a later version knows; everything fits.
+    /// A type of a later version; it accepts every value.
     #[serde(other)]
     Any,
 }
 
 impl ParamType {
+    /// The word for it in declarations and messages.
     pub fn as_str(self) -> &'static str {
         match self {
             ParamType::Text => "text",
@@ -64,7 +74,7 @@ impl ParamType {
 }
 
 impl Param {
-    /// What to write, if `text` is not that. It is judged as the plugin gets it: `"2"` is a whole number, too.
+    /// Returns what was expected if `text` does not fit. Values are judged as the plugin gets them, so `"2"` is an integer.
     fn mismatch(&self, text: &str) -> Option<String> {
         let fits = match self.kind {
             ParamType::Text | ParamType::Any => true,
@@ -81,7 +91,7 @@ impl Param {
 
     fn expected(&self) -> String {
         match self.kind {
-            ParamType::Text => "a text".to_owned(),
+            ParamType::Text => "a string".to_owned(),
             ParamType::Integer => match (self.min, self.max) {
                 (Some(min), Some(max)) => format!("a whole number from {min} to {max}"),
                 (Some(min), None) => format!("a whole number, at least {min}"),
@@ -97,7 +107,7 @@ impl Param {
     }
 }
 
-/// Where a parameter of a check stands.
+/// The places of one parameter of a check.
 #[derive(Debug, Clone)]
 pub(crate) struct ParamPlaces {
     pub key: Place,
@@ -105,7 +115,7 @@ pub(crate) struct ParamPlaces {
     pub subject: String,
 }
 
-/// What of a check's parameters is not as its plugin declares, in the order of the file; what is missing last.
+/// The parameters of a check that do not match its plugin's declaration, in the order of the file; then the missing ones.
 pub(crate) fn mismatches(check: &Check, declared: &[Param], at: &CheckPlaces) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut problem = |place: &Place, subject: &str, message: String| {
@@ -138,25 +148,25 @@ pub(crate) fn mismatches(check: &Check, declared: &[Param], at: &CheckPlaces) ->
     for param in declared.iter().filter(|param| param.required && !is_given(&param.name)) {
         if param.name.rsplit_once('.').is_none_or(|(table, _)| is_given(table)) {
             let meaning = if param.doc.is_empty() { String::new() } else { format!(": {}", param.doc) };
-            let message = format!("`{}` is missing, which plugin {} needs{meaning}", param.name, check.plugin);
+            let message = format!("`{}` is missing; plugin {} needs it{meaning}", param.name, check.plugin);
             problem(at.params.as_ref().unwrap_or(&at.named), &format!("check.{}.params", check.name), message);
         }
     }
     problems
 }
 
-/// The parameter with this name, else the innermost table that it would be in.
+/// The declared parameter with this name, or else the innermost declared table around it.
 fn nearest<'a>(declared: &'a [Param], name: &str) -> Option<&'a Param> {
     let around = declared.iter().filter(|param| param.name == name || is_within(name, &param.name));
     around.max_by_key(|param| param.name.len())
 }
 
-/// Whether the name is that of a key in the table.
+/// Whether `name` is a key in `table`, at any depth.
 fn is_within(name: &str, table: &str) -> bool {
     name.strip_prefix(table).is_some_and(|rest| rest.starts_with('.'))
 }
 
-/// Whether it is not declared what is in the table.
+/// Whether no key of the table is declared, so that it accepts every key.
 fn is_open(declared: &[Param], table: &Param) -> bool {
     !declared.iter().any(|param| is_within(&param.name, &table.name))
 }
@@ -166,7 +176,7 @@ fn unknown(check: &Check, name: &str, declared: &[Param]) -> String {
     if names.is_empty() {
         return format!("plugin {} has no parameters", check.plugin);
     }
-    // In a table, what is in that; else the outermost names.
+    // Suggest names of the same level: those in the innermost table, or the outermost ones.
     let table = nearest(declared, name).map(|table| format!("{}.", table.name)).unwrap_or_default();
     let inner = |name: &&str| name.strip_prefix(&table).is_some_and(|rest| !rest.contains('.'));
     let names: Vec<&str> = names.into_iter().filter(inner).collect();
@@ -185,10 +195,10 @@ mod tests {
 
     #[test]
     fn declarations_of_the_plugin_sdk_are_read_without_loss() {
-        // The writer is tested with the same file.
+        // The SDK's writer is tested with the same file.
         let json = include_str!("../../../sdk/declared.json");
         let declared: Vec<Param> = serde_json::from_str(json).expect("the reader knows the format");
-        let mut again = serde_json::to_value(&declared).expect("it can be written, too");
+        let mut again = serde_json::to_value(&declared).expect("it serializes");
         for param in again.as_array_mut().into_iter().flatten().filter_map(serde_json::Value::as_object_mut) {
             param.retain(|_, value| value != false);
         }

@@ -1,22 +1,22 @@
-//! What is wrong with a configuration: all of it, each with its place.
+//! The problems of a configuration: all of them, each with its place.
 
 use std::fmt;
 
 use crate::source::{Place, printable};
 
-/// One thing that is wrong, or worth a warning.
+/// One error or warning.
 #[derive(Debug, Clone)]
 pub struct Problem {
-    /// None: not in a file (it can't be read, say).
+    /// `None`: it is not about a place in a file (the file can't be read, say).
     pub place: Option<Place>,
     /// The key and its value as written, `instance.web.priority = 256`; or the file.
     pub subject: String,
-    /// What was expected, or what to do.
+    /// What was found, what was expected, and what to do.
     pub message: String,
 }
 
 impl Problem {
-    /// All of it on one line, for logs: `file:line:column: key = value: what was expected`.
+    /// The problem on one line, for logs: `file:line:column: key = value: what was expected`.
     pub fn headline(&self) -> String {
         let place = self.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
         let subject = if self.subject.is_empty() { String::new() } else { format!("{}: ", self.subject) };
@@ -24,7 +24,7 @@ impl Problem {
     }
 }
 
-/// The headline, and below it the source line with carets under the place.
+/// The headline, followed by the source line with carets below the place.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.headline())?;
@@ -35,7 +35,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A file that was named by mistake may have hundreds of thousands, and they are part of what `status` shows.
+/// A wrong file may have hundreds of thousands of errors, and `status` shows them.
 const MAX_SHOWN: usize = 100;
 
 /// All problems of a configuration, at least one, in the order of files and lines.
@@ -43,7 +43,7 @@ const MAX_SHOWN: usize = 100;
 pub struct Errors(Vec<Problem>);
 
 impl Errors {
-    /// None if there are none.
+    /// `None` if `problems` is empty.
     pub fn of(problems: Vec<Problem>) -> Option<Self> {
         (!problems.is_empty()).then_some(Errors(problems))
     }
@@ -54,6 +54,7 @@ impl Errors {
         Errors(problems)
     }
 
+    /// In the order of files and lines; at least one.
     pub fn problems(&self) -> &[Problem] {
         &self.0
     }

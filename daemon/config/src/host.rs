@@ -1,4 +1,4 @@
-//! Whether a configuration fits the machine that it is for. What that machine has is an argument, so that tests need none.
+//! Whether a configuration fits a machine. What the machine has is an argument, so that tests need no real one.
 
 use std::net::IpAddr;
 
@@ -10,37 +10,47 @@ use crate::{Access, Config, InstancePlaces, hints};
 /// What a machine has, as far as a configuration refers to it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Host {
+    /// All interfaces.
     pub interfaces: Vec<HostInterface>,
-    /// The user that the unit starts the daemon as, if there is one.
+    /// The user that the systemd unit starts the daemon as, if it exists.
     pub daemon: Option<Account>,
 }
 
-/// A user.
+/// A user of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
+    /// The login name.
     pub name: String,
+    /// The user ID.
     pub user: u32,
+    /// The IDs of all its groups.
     pub groups: Vec<u32>,
 }
 
 /// A network interface.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostInterface {
+    /// As in `ip link`.
     pub name: String,
+    /// Of both families.
     pub addresses: Vec<HostAddress>,
 }
 
 /// An address of an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HostAddress {
+    /// The address.
     pub ip: IpAddr,
+    /// Its prefix length.
     pub prefix: u8,
 }
 
-/// What is wrong, and what is allowed and probably not meant.
+/// The result of comparing a configuration with a machine.
 #[derive(Debug, Clone, Default)]
 pub struct Findings {
+    /// What can't work.
     pub errors: Vec<Problem>,
+    /// What is allowed but probably not intended.
     pub warnings: Vec<Problem>,
 }
 
@@ -64,7 +74,7 @@ impl Host {
 }
 
 impl Config {
-    /// Something about an instance's virtual address, with its place.
+    /// Makes a problem about a virtual address of an instance, with its place.
     pub fn address_problem(&self, instance: &str, ip: IpAddr, message: String) -> Problem {
         let position = |found: &Instance| found.addresses.iter().position(|address| address.ip == ip);
         let configured = self.instances.iter().find(|found| found.name == instance);
@@ -74,14 +84,14 @@ impl Config {
         Problem { place, subject: format!("instance.{instance}.addresses: {ip}"), message }
     }
 
-    /// What is wrong with `daemon.user`, given its number on this host; None: there is no such user.
+    /// Checks `daemon.user`, given its user ID on this host; `None`: there is no such user.
     pub fn check_user(&self, number: Option<u32>) -> Option<Problem> {
         let name = self.daemon.user.as_ref()?;
         let message = match number {
             None => {
-                "this host has no such user, and without it the daemon does not start here; create it, or name another"
+                "this host has no such user, and the daemon does not start without it: create it, or name another one"
             }
-            Some(0) => "this is root; expected an unprivileged user: the checks run as it",
+            Some(0) => "this is root; expected an unprivileged user, because the checks run as this user",
             Some(_) => return None,
         };
         Some(Problem {
@@ -91,7 +101,7 @@ impl Config {
         })
     }
 
-    /// What of the configuration does not fit this host, in the order of the instances.
+    /// Checks interfaces, addresses and file modes against this host. Findings are in the order of the instances.
     pub fn check_host(&self, host: &Host) -> Findings {
         let mut findings = Findings { errors: Vec::new(), warnings: self.check_access(host) };
         for instance in &self.instances {
@@ -103,7 +113,7 @@ impl Config {
         findings
     }
 
-    /// Files that the daemon can't read, and passwords that everybody can.
+    /// Warns of files that the daemon can't read, and of passwords that every user can.
     fn check_access(&self, host: &Host) -> Vec<Problem> {
         let mut warnings = Vec::new();
         for (path, access) in &self.access {
@@ -114,7 +124,7 @@ impl Config {
                     place: None,
                     subject: shown.to_string(),
                     message: format!(
-                        "has the mode {:04o}: the unit starts the daemon as user {}, who can't read it; {advice}",
+                        "its mode is {:04o}: the unit starts the daemon as user {}, which can't read it; run {advice}",
                         access.mode, account.name
                     ),
                 });
@@ -126,7 +136,7 @@ impl Config {
                     place: Some(place.clone()),
                     subject: String::new(),
                     message: format!(
-                        "everybody on this host can read the password (mode {:04o}); {advice}",
+                        "every user of this host can read the password (mode {:04o}); run {advice}",
                         access.mode
                     ),
                 });
@@ -136,7 +146,7 @@ impl Config {
     }
 }
 
-/// Only a warning: an interface may come later, and the check may run on another machine.
+/// A missing interface is only a warning: it may appear later, and the check may run on another machine.
 fn check_interface(instance: &Instance, at: &InstancePlaces, host: &Host, findings: &mut Findings) {
     let name = &instance.interface;
     if host.interface(name).is_some() {
@@ -148,14 +158,15 @@ fn check_interface(instance: &Instance, at: &InstancePlaces, host: &Host, findin
         place: Some(at.interface.clone()),
         subject: format!("instance.{}.interface = {name:?}", instance.name),
         message: format!(
-            "this host has no such interface{}; the instance waits until there is one. There are: {}",
+            "this host has no such interface{}; the instance waits for it; this host has: {}",
             meant.unwrap_or_default(),
             names.join(", ")
         ),
     });
 }
 
-/// The first and the last address of the interface's networks. Only a warning: another machine may have other networks.
+/// Warns of the first and the last address of the interface's networks. They are no errors, because another machine may have
+/// other networks.
 fn check_edges(instance: &Instance, at: &InstancePlaces, host: &Host, findings: &mut Findings) {
     let Some(interface) = host.interface(&instance.interface) else { return };
     let virtual_ips = instance.addresses.iter().map(|address| address.ip).zip(&at.addresses);
@@ -177,13 +188,13 @@ fn check_edges(instance: &Instance, at: &InstancePlaces, host: &Host, findings: 
             findings.warnings.push(Problem {
                 place: Some(place.clone()),
                 subject: format!("instance.{}: {ip}", instance.name),
-                message: "this is this host's own address; expected the other routers only".to_owned(),
+                message: "this is an address of this host itself; expected only the other routers".to_owned(),
             });
         }
     }
 }
 
-/// Only a warning, for the same reasons.
+/// A missing source address is only a warning, for the same reasons.
 fn check_source(instance: &Instance, at: &InstancePlaces, host: &Host, all: &[Instance], findings: &mut Findings) {
     let (Some(unicast), Some(place), Some(interface)) =
         (&instance.unicast, &at.source, host.interface(&instance.interface))
@@ -194,7 +205,7 @@ fn check_source(instance: &Instance, at: &InstancePlaces, host: &Host, all: &[In
     if is_virtual || interface.addresses.iter().any(|address| address.ip == unicast.source) {
         return;
     }
-    // Those that vouchd moves are there now, and not for long.
+    // Virtual addresses may be on the interface now, but vouchd moves them.
     let moves = |ip: &IpAddr| all.iter().any(|instance| instance.addresses.iter().any(|address| address.ip == *ip));
     let theirs: Vec<String> = interface
         .addresses
@@ -212,7 +223,7 @@ fn check_source(instance: &Instance, at: &InstancePlaces, host: &Host, all: &[In
         place: Some(place.clone()),
         subject: format!("instance.{}.unicast.source = \"{}\"", instance.name, unicast.source),
         message: format!(
-            "{} does not have this address on this host ({found}); the instance waits until it has",
+            "{} does not have this address on this host ({found}); the instance waits for it",
             instance.interface
         ),
     });

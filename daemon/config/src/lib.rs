@@ -1,13 +1,17 @@
-//! The configuration files: `vouchd.toml` and the drop-ins beside it, from text to a [`Config`] with everything typed, in
-//! range and filled in, or to [`Errors`] that name file, line, column, what stands there and what is allowed.
+//! The configuration files, `vouchd.toml` and its drop-ins: from text to a [`Config`] that is typed, in range and complete, or
+//! to [`Errors`] that name file, line and column, what was found and what was expected.
 //!
-//! * [`load`] reads the files, [`resolve`] does the rest and is pure.
-//! * [`model`]: what the daemon works with. [`grants`]: what a check may reach, and the matching.
-//! * [`script`]: runs of a plugin and what is expected of each, for those who write plugins.
-//! * Inside: `reader` walks the parsed TOML and collects problems, `resolve` knows the keys.
+//! * [`load`] reads the files. [`resolve`] does the rest and is pure.
+//! * [`model`]: the configuration as the daemon uses it. [`grants`]: what a check may reach, and the matching.
+//! * [`script`]: test scripts for `vouchd plugin test`, written with the keys of a check.
+//! * Inside, `syntax` explains what is not TOML, `reader` walks the parsed document and collects problems, `resolve` knows the
+//!   keys, and `hints` guesses what was meant.
 //!
-//! Nothing is looked up on the machine: what it has (plugins, interfaces, addresses) is handed to
-//! [`Config::check_plugins`] and [`Config::check_host`].
+//! The crate looks nothing up on the machine. What the machine has (plugins, interfaces, addresses, users) is an argument of
+//! [`Config::check_plugins`], [`Config::check_host`] and their like. `clippy.toml` forbids clocks, sockets, processes, threads
+//! and locks, and files outside `load`.
+#![forbid(unsafe_code)]
+#![warn(missing_docs, unreachable_pub)]
 
 pub mod declared;
 mod errors;
@@ -46,34 +50,35 @@ pub use resolve::resolve;
 pub use resolve::script;
 pub use source::Place;
 
-/// A whole, valid configuration.
+/// A complete, valid configuration.
 ///
-/// Two configurations are compared part by part: `daemon`, `checks` and `instances` have equality by value, wherever in
-/// the files they stand.
+/// To compare two configurations, compare `daemon`, `checks` and `instances`: they are equal by value, wherever they stand in
+/// the files.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// `[daemon]`
     pub daemon: Daemon,
     /// In the order of the files. Names are unique.
     pub checks: Vec<Check>,
     /// In the order of the files. Names are unique.
     pub instances: Vec<Instance>,
-    /// What was read, the main file first.
+    /// The files that were read, the main file first.
     pub files: Vec<PathBuf>,
-    /// What is allowed and probably not meant.
+    /// What is allowed but probably not intended.
     pub warnings: Vec<Problem>,
-    /// What would not be meant if the other routers were as assumed.
+    /// What is a mistake only if an assumption about the other routers holds.
     pub notes: Vec<Problem>,
-    /// `daemon.user`
+    /// The value of `daemon.user`.
     user_at: Option<Place>,
     /// By the check's name.
     checks_at: BTreeMap<String, CheckPlaces>,
     /// By the instance's name.
     instances_at: BTreeMap<String, InstancePlaces>,
-    /// Who may read the files, as far as known.
+    /// Who may read the files, where that is known.
     access: Vec<(PathBuf, Access)>,
 }
 
-/// Where the parts of an instance stand.
+/// The places of an instance's values.
 #[derive(Debug, Clone)]
 struct InstancePlaces {
     interface: Place,
@@ -89,14 +94,15 @@ struct InstancePlaces {
     password: Option<Place>,
 }
 
-/// Where a check stands, where it names its plugin, and what it gives it.
+/// The places of a check's values.
 #[derive(Debug, Clone)]
 struct CheckPlaces {
+    /// The name of its table.
     named: Place,
     plugin: Place,
     sha256: Option<Place>,
-    /// The key `params`, if it is there.
+    /// The key `params`, if present.
     params: Option<Place>,
-    /// One for each of the check's `params`.
+    /// As many as the check has `params`.
     given: Vec<ParamPlaces>,
 }

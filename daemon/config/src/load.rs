@@ -1,6 +1,7 @@
-//! Reads the files; the only part that touches the disk.
+//! Reads the files. The only part of this crate that touches the disk.
 //!
-//! Each file and the list of drop-ins is read by a function of its own, so that the daemon can do each where it may block.
+//! Each file, and the list of drop-ins, has its own function, so that the daemon can call each where blocking does no harm.
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "this module reads the files")]
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
@@ -12,27 +13,32 @@ use crate::partial::PartialConfig;
 use crate::source::Source;
 use crate::{Config, resolve};
 
-/// No configuration is larger; a file that is has been named by mistake.
+/// No configuration is larger; a larger file was named by mistake.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
-/// A file of the configuration: what it says, or why it can't be read.
+/// A file of the configuration: its content, or why it can't be read.
 #[derive(Debug, Clone)]
 pub struct FileText {
+    /// As given to [`read_main`], or as listed by [`list_drop_ins`].
     pub path: PathBuf,
+    /// The content, or the reason why it can't be read.
     pub text: Result<Vec<u8>, String>,
-    /// Who may read it. None: it is no regular file, or can't be read.
+    /// Who may read it. `None` unless it is a regular file that could be opened.
     pub access: Option<Access>,
 }
 
-/// Whose a file is, and its permission bits.
+/// Who may read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Access {
+    /// The ID of its owner.
     pub user: u32,
+    /// The ID of its group.
     pub group: u32,
+    /// The permission bits, at most 0o7777.
     pub mode: u32,
 }
 
-/// What the file says counts, not how it may be read.
+/// Compares paths and contents, not permissions.
 impl PartialEq for FileText {
     fn eq(&self, other: &Self) -> bool {
         self.path == other.path && self.text == other.text
@@ -40,7 +46,7 @@ impl PartialEq for FileText {
 }
 
 impl FileText {
-    /// Whether it was read and there is nothing in it.
+    /// Whether it was read and has nothing but whitespace.
     pub fn is_empty(&self) -> bool {
         self.text.as_ref().is_ok_and(|text| text.iter().all(u8::is_ascii_whitespace))
     }
@@ -49,45 +55,48 @@ impl FileText {
 /// The files in `conf.d`, sorted by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DropIns {
-    /// Those that are read: `*.toml`, not hidden.
+    /// The files to read: `*.toml`, not hidden.
     pub used: Vec<PathBuf>,
-    /// All others.
+    /// All other files.
     pub left_out: Vec<PathBuf>,
-    /// Why the directory can't be read.
+    /// The directory, and why it can't be read.
     pub error: Option<(PathBuf, String)>,
 }
 
-/// All that a configuration is made of.
+/// All files of a configuration.
 #[derive(Debug, Clone)]
 pub struct Files {
+    /// `vouchd.toml`
     pub main: FileText,
+    /// Sorted by file name.
     pub drop_ins: Vec<FileText>,
+    /// The directory that the drop-ins were read from.
     pub list: DropIns,
 }
 
-/// Files that are left out are no part of what the others say.
+/// Compares the files that are read, not those that are left out.
 impl PartialEq for Files {
     fn eq(&self, other: &Self) -> bool {
         self.main == other.main && self.drop_ins == other.drop_ins && self.list.error == other.list.error
     }
 }
 
-/// Loads `main` and the drop-ins `conf.d/*.toml` beside it, sorted by name. Hidden files are left out, so that an editor's
-/// half-written one is not read.
+/// Loads `main` and the drop-ins `conf.d/*.toml` beside it, sorted by name. Hidden files are left out, because editors write
+/// unfinished files there.
 ///
 /// # Errors
-/// Everything that is wrong: files that can't be read, or what [`resolve`] finds.
+/// Every file that can't be read, and all errors that [`resolve`] finds.
 pub fn load(main: &Path) -> Result<Config, Errors> {
     Files::read(read_main(main), &drop_in_dir(main)).resolve()
 }
 
 impl Files {
-    /// One file alone.
+    /// The main file without drop-ins.
     pub fn alone(main: FileText) -> Files {
         Files { main, drop_ins: Vec::new(), list: DropIns::default() }
     }
 
-    /// With another text for the drop-in at `path`, or with one more.
+    /// Replaces the drop-in with the same file name as `path`, or adds it.
     pub fn with_drop_in(mut self, path: &Path, text: FileText) -> Files {
         let name = |path: &Path| path.file_name().unwrap_or_default().to_owned();
         let at = self.drop_ins.partition_point(|file| name(&file.path) < name(path));
@@ -99,22 +108,22 @@ impl Files {
         self
     }
 
-    /// The main file, and the drop-ins in `dir`.
+    /// Adds the drop-ins in `dir` to the main file.
     pub fn read(main: FileText, dir: &Path) -> Files {
         let list = list_drop_ins(dir);
         let drop_ins = list.used.iter().map(|path| read_drop_in(path)).collect();
         Files { main, drop_ins, list }
     }
 
-    /// Makes a configuration of them.
+    /// Makes a configuration from the files.
     ///
     /// # Errors
-    /// Everything that is wrong: files that can't be read, or what [`resolve`] finds.
+    /// Every file that can't be read, and all errors that [`resolve`] finds.
     pub fn resolve(self) -> Result<Config, Errors> {
         self.examine().finish()
     }
 
-    /// Everything that can be understood of them, and everything that is wrong.
+    /// Makes as much of a configuration as possible, and collects all errors.
     pub fn examine(self) -> PartialConfig {
         let mut unread = Vec::new();
         let mut sources = Vec::new();
@@ -139,19 +148,19 @@ impl Files {
     }
 }
 
-/// Where the drop-ins of `main` are: `conf.d` beside it. It need not exist.
+/// The directory with the drop-ins of `main`: `conf.d` beside it. It need not exist.
 pub fn drop_in_dir(main: &Path) -> PathBuf {
     main.parent().unwrap_or(Path::new("")).join("conf.d")
 }
 
-/// Reads the main file. It may be a pipe, and then this waits for its end.
+/// Reads the main file. If it is a pipe, waits until the writer closes it.
 pub fn read_main(path: &Path) -> FileText {
     read(path, File::open(path), Kind::Main)
 }
 
-/// Reads a drop-in. It must not keep the daemon waiting as a pipe does.
+/// Reads a drop-in, which has to be a regular file: a pipe could keep the daemon waiting.
 pub fn read_drop_in(path: &Path) -> FileText {
-    // Opening a device may do something by itself.
+    // Opening a device may have an effect.
     let regular = fs::metadata(path).and_then(|metadata| regular(&metadata));
     let opened = regular.and_then(|()| fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path));
     read(path, opened, Kind::DropIn)
@@ -179,7 +188,7 @@ fn read(path: &Path, opened: io::Result<File>, kind: Kind) -> FileText {
         file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > MAX_FILE_BYTES {
             return Err(io::Error::other(format!(
-                "it has more than {} MiB; expected a configuration",
+                "it is larger than {} MiB; expected a configuration",
                 MAX_FILE_BYTES >> 20
             )));
         }
@@ -192,7 +201,7 @@ fn regular(metadata: &Metadata) -> io::Result<()> {
     if metadata.is_file() { Ok(()) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
-/// Lists the directory of drop-ins; without one there are none.
+/// Lists the directory with the drop-ins. A missing directory counts as empty.
 pub fn list_drop_ins(dir: &Path) -> DropIns {
     let mut list = DropIns::default();
     let entries = fs::read_dir(dir).and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
@@ -211,13 +220,14 @@ pub fn list_drop_ins(dir: &Path) -> DropIns {
     list
 }
 
-/// Whether a file in the directory of drop-ins is one, by its name.
+/// Whether the name of a file in the drop-in directory is that of a drop-in: it ends in `.toml` and does not begin with a dot.
 pub fn is_drop_in(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().as_encoded_bytes();
     name.ends_with(b".toml") && !name.starts_with(b".")
 }
 
-/// Why a file in the directory of drop-ins is not read. None for what Kubernetes keeps there (`..data`).
+/// Warns that a file in the drop-in directory is not read, and says why. `None` for the entries `..*` that Kubernetes puts
+/// there.
 fn left_out(path: &Path) -> Option<Problem> {
     const COPIES: [&str; 12] =
         ["~", ".bak", ".old", ".orig", ".rej", ".save", ".swp", ".tmp", ".rpmsave", ".rpmnew", ".rpmorig", ".disabled"];
@@ -229,20 +239,22 @@ fn left_out(path: &Path) -> Option<Problem> {
     let why = if name.starts_with('.') {
         "its name begins with a dot".to_owned()
     } else if is_copy {
-        "by its name it is a copy; remove it, or give it a name that ends in .toml".to_owned()
+        "its name is that of a backup copy; remove it, or give it a name that ends in .toml".to_owned()
     } else {
         let stem = name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem);
-        format!("its name does not end in .toml; to have it read, call it {stem}.toml")
+        format!("its name does not end in .toml; rename it to {stem}.toml to have it read")
     };
-    let message = format!("left out, not a part of the configuration: {why}");
+    let message = format!("not read, because {why}");
     Some(Problem { place: None, subject: path.display().to_string(), message })
 }
 
 fn why_unreadable(path: &Path, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => match fs::read_link(path) {
-            Ok(target) => format!("it is a link to {}, which leads nowhere", target.display()),
-            Err(_) => "there is no such file; write one, or name another".to_owned(),
+            Ok(target) => {
+                format!("it is a link to {}, which does not exist; create that file, or fix the link", target.display())
+            }
+            Err(_) => "there is no such file; create it, or name another one".to_owned(),
         },
         io::ErrorKind::IsADirectory => {
             format!("it is a directory; expected a file, like {}", path.join("vouchd.toml").display())
@@ -252,7 +264,7 @@ fn why_unreadable(path: &Path, error: &io::Error) -> String {
     }
 }
 
-/// What keeps this user from the path, and the mode that lets the daemon in.
+/// Finds the file or directory that this user can't read, and the mode with which the daemon can.
 fn forbidden(path: &Path) -> String {
     let enterable = |directory: &Path| directory.join(".").metadata().is_ok();
     let closed = path.ancestors().skip(1).filter(|directory| !directory.as_os_str().is_empty());
@@ -265,15 +277,13 @@ fn forbidden(path: &Path) -> String {
     let shown = what.display();
     let found = what.metadata().ok().map(|metadata| metadata.mode() & 0o7777);
     let has = found.map(|mode| format!(", which has the mode {mode:04o}")).unwrap_or_default();
-    // As it should be; who asks is somebody else.
+    // A group-readable mode is right; then it is this user that is wrong.
     let advice = if found.is_some_and(|mode| mode & 0o040 != 0) {
-        "be root or a member of its group to read it; where that is not vouchd, the daemon's,".to_owned()
+        "run this as root or as a member of its group; if the group is not vouchd, the daemon's group,".to_owned()
     } else {
-        "let the daemon's group read it and nobody else:".to_owned()
+        "let only root and the daemon's group read it:".to_owned()
     };
-    format!(
-        "can't be read: this user may not read {shown}{has}; {advice} `chown root:vouchd {shown} && chmod {mode} {shown}`"
-    )
+    format!("permission denied for {shown}{has}; {advice} `chown root:vouchd {shown} && chmod {mode} {shown}`")
 }
 
 fn unreadable(path: &Path, message: String) -> Problem {

@@ -1,26 +1,27 @@
-//! A configuration as far as it can be understood, and everything that is wrong with it.
+//! A configuration as far as it can be understood, with all errors.
 
 use crate::Config;
 use crate::errors::{Errors, Problem};
 use crate::source::Place;
 
-/// For those who look for mistakes; who wants to use a configuration wants it whole, from [`finish`](Self::finish).
+/// For tools that look for mistakes. To use a configuration, get a complete one from [`finish`](Self::finish).
 #[derive(Debug, Clone)]
 pub struct PartialConfig {
-    /// Without what has errors.
+    /// The parts without errors.
     pub config: Config,
+    /// In no particular order.
     pub errors: Vec<Problem>,
-    /// There are more errors, in a file with many lines that can't be read.
+    /// Whether there are more errors than listed, in a file with many unreadable lines.
     pub has_more: bool,
-    /// The main file could be read, so that [`Config::daemon`] is what the operator wants.
+    /// Whether the main file was parsed, so that [`Config::daemon`] is what the operator wrote.
     pub daemon_is_known: bool,
 }
 
 impl PartialConfig {
-    /// The configuration, if nothing is wrong with it.
+    /// Returns the configuration if there are no errors.
     ///
     /// # Errors
-    /// Everything that is wrong, in the order of the files.
+    /// All errors, in the order of files and lines.
     pub fn finish(self) -> Result<Config, Errors> {
         let PartialConfig { config, mut errors, .. } = self;
         sort_by_place(&mut errors, &config);
@@ -31,7 +32,8 @@ impl PartialConfig {
     }
 }
 
-/// Checks are read before instances and plugins after both, but files are read by people from top to bottom.
+/// Sorts problems in the order of files and lines: people read a file from top to bottom, but checks are resolved before
+/// instances, and plugins after both.
 pub fn sort_by_place(problems: &mut [Problem], config: &Config) {
     let file = |p: &Problem| p.place.as_ref().and_then(|p| config.files.iter().position(|file| file == p.file()));
     problems.sort_by_key(|p| (file(p), p.place.as_ref().map(Place::offset)));

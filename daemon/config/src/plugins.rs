@@ -1,4 +1,4 @@
-//! Whether the plugins that a configuration names are there and are what it wants. What there is, is an argument.
+//! Whether the plugins that a configuration names exist and are what it expects. The existing plugins are an argument.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,31 +20,31 @@ pub fn plugin_name_of(path: &Path) -> Option<&str> {
 /// The file of a plugin.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PluginFile {
+    /// For messages.
     pub path: PathBuf,
-    /// Of its bytes, in lower-case hex.
+    /// The SHA-256 of its content, in lower-case hex.
     pub sha256: String,
-    /// Why it can't be a plugin, as far as a look at it tells.
+    /// Why its content can't be a plugin.
     pub damage: Option<String>,
-    /// None: it declares nothing.
+    /// Its parameters. `None`: it declares none.
     pub declared: Option<Vec<Param>>,
 }
 
 impl Config {
-    /// Checks that every check's plugin is one of `available` (file names without `.wasm`).
+    /// Checks that the plugin of every check is one of `available` (file names without `.wasm`).
     ///
     /// # Errors
-    /// The checks whose plugin is not there, each with its place.
+    /// The checks whose plugin is missing, each with its place.
     pub fn check_plugins(&self, available: &[String]) -> Result<(), Errors> {
         let missing = self.checks.iter().filter(|check| !available.contains(&check.plugin));
         let problems: Vec<Problem> = missing.map(|check| self.missing_plugin(check, available)).collect();
         if problems.is_empty() { Ok(()) } else { Err(Errors::new(problems)) }
     }
 
-    /// Checks that every check's `params` are those that its plugin declares. A plugin that is not among `declared` is left
-    /// out: it says nothing about its parameters.
+    /// Checks that the `params` of every check match what its plugin declares. Plugins that are not in `declared` accept all.
     ///
     /// # Errors
-    /// All that do not fit, each with its place.
+    /// All parameters that don't match, each with its place.
     pub fn check_params(&self, declared: &BTreeMap<String, Vec<Param>>) -> Result<(), Errors> {
         let problems: Vec<Problem> = self
             .checks
@@ -55,7 +55,8 @@ impl Config {
         if problems.is_empty() { Ok(()) } else { Err(Errors::new(problems)) }
     }
 
-    /// Checks that the files of the checks' plugins are those that are wanted; what is not among `files` is left out.
+    /// Checks the plugin files of all checks: content, `sha256` and declared parameters. Plugins that are not in `files` are
+    /// left out.
     pub fn check_plugin_files(&self, files: &BTreeMap<String, PluginFile>) -> Vec<Problem> {
         let mut problems = Vec::new();
         for check in &self.checks {
@@ -64,7 +65,7 @@ impl Config {
                 problems.push(Problem {
                     place: Some(at.plugin.clone()),
                     subject: format!("check.{}.plugin = {:?}", check.name, check.plugin),
-                    message: format!("{}: {damage}; expected a plugin, copied as a whole", file.path.display()),
+                    message: format!("{}: {damage}; expected a complete plugin file", file.path.display()),
                 });
             }
             if let (Some(wanted), Some(place)) = (&check.sha256, &at.sha256)
@@ -73,7 +74,11 @@ impl Config {
                 problems.push(Problem {
                     place: Some(place.clone()),
                     subject: format!("check.{}.sha256", check.name),
-                    message: format!("{} has {}; expected that, or another file", file.path.display(), file.sha256),
+                    message: format!(
+                        "{} has SHA-256 {}; set sha256 to that, or install the expected file",
+                        file.path.display(),
+                        file.sha256
+                    ),
                 });
             }
             if let Some(declared) = &file.declared {
@@ -86,7 +91,7 @@ impl Config {
     fn missing_plugin(&self, check: &Check, available: &[String]) -> Problem {
         let dirs = format!("{} or {}", self.daemon.plugin_dir.display(), self.daemon.builtin_plugin_dir.display());
         let message = if available.is_empty() {
-            format!("there is no plugin at all; expected {}.wasm in {dirs}", check.plugin)
+            format!("no plugin is installed; expected {}.wasm in {dirs}", check.plugin)
         } else {
             let meant = hints::nearest(&check.plugin, available.iter().map(String::as_str));
             let meant = meant.map(|plugin| format!(" (did you mean {plugin:?}?)")).unwrap_or_default();
@@ -94,7 +99,7 @@ impl Config {
             names.sort();
             names.dedup();
             format!(
-                "there is no such plugin{meant}; expected one of {}, or a new {}.wasm in {dirs}",
+                "there is no such plugin{meant}; expected one of {}, or a file {}.wasm in {dirs}",
                 names.join(", "),
                 check.plugin
             )

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Parses a whole number with its unit: `ms`, `s`, `m`, `h` or `d`. None without a unit, or with anything else around it.
+/// Parses a whole number with its unit, `ms`, `s`, `m`, `h` or `d`: `500ms`, `2 s`. `None` for anything else.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = split(text)?;
     let millis = match unit {
@@ -16,7 +16,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     number.checked_mul(millis).map(Duration::from_millis)
 }
 
-/// What a duration means that is written as elsewhere: `1.5s`, `1m30s`, `1S`, `2 min`. None where that is not clear.
+/// Recognises a duration in the notation of other programs: `1.5s`, `1m30s`, `1S`, `2 min`. `None` if it is not clear.
 pub(crate) fn meant_duration(text: &str) -> Option<Duration> {
     // A million days; more would lose digits below.
     const LONGEST: f64 = 86_400_000_000_000.0;
@@ -43,7 +43,7 @@ pub(crate) fn meant_duration(text: &str) -> Option<Duration> {
     is_exact.then(|| Duration::from_secs_f64((millis.round() / 1_000.0).max(0.0)))
 }
 
-/// The duration in the largest unit that is exact: `90s`, `2m`, `500ms`.
+/// Formats a duration in the largest unit that is exact: `90s`, `2m`, `500ms`.
 pub fn format_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
     match millis {
@@ -69,7 +69,7 @@ pub(crate) fn parse_size(text: &str) -> Option<u64> {
     number.checked_mul(factor)
 }
 
-/// The size in the largest unit that is exact.
+/// Formats a size in the largest unit that is exact.
 pub(crate) fn format_size(bytes: u64) -> String {
     for (unit, factor) in [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
         if bytes >= factor && bytes.is_multiple_of(factor) {
@@ -79,7 +79,7 @@ pub(crate) fn format_size(bytes: u64) -> String {
     format!("{bytes}B")
 }
 
-/// Digits, then a unit, perhaps with spaces between.
+/// Splits digits from the unit after them; spaces between the two are dropped.
 fn split(text: &str) -> Option<(u64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit())?;
     let number = text[..end].parse().ok()?;

@@ -1,5 +1,5 @@
-//! Reads a parsed TOML document key by key. Whoever reads asks for the keys it knows; what is left over is unknown. Nothing
-//! stops at the first problem: it is noted, the key counts as absent, and reading goes on.
+//! Reads a parsed TOML document key by key. The caller takes the keys that it knows; those left over are unknown. Reading never
+//! stops at a problem: it is noted, and the key counts as absent.
 
 use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
@@ -17,21 +17,21 @@ use crate::secrets::is_secret;
 use crate::source::{Place, Source};
 use crate::syntax::truth;
 
-/// What has been found wrong so far.
+/// The problems found so far.
 #[derive(Debug, Default)]
 pub(crate) struct Problems {
-    pub errors: Vec<Problem>,
-    pub warnings: Vec<Problem>,
-    /// There are more errors than are reported.
-    pub has_more: bool,
+    pub(crate) errors: Vec<Problem>,
+    pub(crate) warnings: Vec<Problem>,
+    /// There are more errors than reported.
+    pub(crate) has_more: bool,
 }
 
 impl Problems {
-    pub fn error(&mut self, place: Place, subject: impl Into<String>, message: impl Into<String>) {
+    pub(crate) fn error(&mut self, place: Place, subject: impl Into<String>, message: impl Into<String>) {
         self.errors.push(Problem { place: Some(place), subject: subject.into(), message: message.into() });
     }
 
-    pub fn warn(&mut self, place: Place, subject: impl Into<String>, message: impl Into<String>) {
+    pub(crate) fn warn(&mut self, place: Place, subject: impl Into<String>, message: impl Into<String>) {
         self.warnings.push(Problem { place: Some(place), subject: subject.into(), message: message.into() });
     }
 }
@@ -41,7 +41,7 @@ pub(crate) struct Table<'a> {
     source: &'a Arc<Source>,
     /// Dotted, from the root; empty for the root.
     path: String,
-    /// Where the table's name stands.
+    /// The place of the table's name.
     place: Place,
     /// In file order.
     entries: Vec<(&'a str, Value<'a>)>,
@@ -52,14 +52,14 @@ pub(crate) struct Table<'a> {
 #[derive(Clone)]
 pub(crate) struct Value<'a> {
     source: &'a Arc<Source>,
-    pub path: String,
+    pub(crate) path: String,
     key: Range<usize>,
     span: Range<usize>,
     value: &'a DeValue<'a>,
 }
 
 impl<'a> Table<'a> {
-    pub fn root(source: &'a Arc<Source>, table: &'a DeTable<'a>) -> Self {
+    pub(crate) fn root(source: &'a Arc<Source>, table: &'a DeTable<'a>) -> Self {
         Table::new(source, String::new(), Place::new(source, 0..0), table)
     }
 
@@ -78,42 +78,42 @@ impl<'a> Table<'a> {
         Table { source, path, place, entries, asked: Vec::new() }
     }
 
-    pub fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         &self.path
     }
 
-    pub fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> Place {
         self.place.clone()
     }
 
-    /// The value of a key that may be there.
-    pub fn take(&mut self, key: &'static str) -> Option<Value<'a>> {
+    /// Takes the value of an optional key.
+    pub(crate) fn take(&mut self, key: &'static str) -> Option<Value<'a>> {
         self.asked.push(key);
         let at = self.entries.iter().position(|(name, _)| *name == key)?;
         Some(self.entries.remove(at).1)
     }
 
-    /// The value of a key, left for whoever takes it.
-    pub fn peek(&self, key: &str) -> Option<&Value<'a>> {
+    /// Returns the value of a key without taking it.
+    pub(crate) fn peek(&self, key: &str) -> Option<&Value<'a>> {
         self.entries.iter().find(|(name, _)| *name == key).map(|(_, value)| value)
     }
 
-    /// The value of a key that must be there; `meaning` says what to write.
-    pub fn require(&mut self, key: &'static str, meaning: &str, problems: &mut Problems) -> Option<Value<'a>> {
+    /// Takes the value of a required key; `meaning` says what to write.
+    pub(crate) fn require(&mut self, key: &'static str, meaning: &str, problems: &mut Problems) -> Option<Value<'a>> {
         let value = self.take(key);
         if value.is_none() {
-            problems.error(self.place(), self.path.clone(), format!("`{key}` is missing: {meaning}"));
+            problems.error(self.place(), self.path.clone(), format!("`{key}` is missing; expected {meaning}"));
         }
         value
     }
 
-    /// Everything, for a table whose keys are names of the operator's choice.
-    pub fn into_entries(self) -> Vec<(&'a str, Value<'a>)> {
+    /// Takes everything, for a table whose keys are names chosen by the operator.
+    pub(crate) fn into_entries(self) -> Vec<(&'a str, Value<'a>)> {
         self.entries
     }
 
-    /// Reports what nobody asked for.
-    pub fn finish(self, problems: &mut Problems) {
+    /// Reports the keys that were not taken.
+    pub(crate) fn finish(self, problems: &mut Problems) {
         for (name, value) in &self.entries {
             let message =
                 format!("unknown key{}; expected one of: {}", hints::for_key(name, &self.asked), self.asked.join(", "));
@@ -123,21 +123,21 @@ impl<'a> Table<'a> {
 }
 
 impl<'a> Value<'a> {
-    pub fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> Place {
         Place::new(self.source, self.span.clone())
     }
 
-    /// Where the key stands.
-    pub fn key_place(&self) -> Place {
+    /// The place of the key.
+    pub(crate) fn key_place(&self) -> Place {
         Place::new(self.source, self.key.clone())
     }
 
-    pub fn get(&self) -> &'a DeValue<'a> {
+    pub(crate) fn get(&self) -> &'a DeValue<'a> {
         self.value
     }
 
-    /// `instance.web.priority = 256`; without the value where it is long or a secret.
-    pub fn subject(&self) -> String {
+    /// `instance.web.priority = 256`; without the value if it is a table, a list or a secret.
+    pub(crate) fn subject(&self) -> String {
         if is_secret(&self.path) {
             return self.path.clone();
         }
@@ -156,15 +156,15 @@ impl<'a> Value<'a> {
         }
     }
 
-    pub fn error(&self, message: impl Into<String>, problems: &mut Problems) {
+    pub(crate) fn error(&self, message: impl Into<String>, problems: &mut Problems) {
         problems.error(self.place(), self.subject(), message);
     }
 
-    pub fn warn(&self, message: impl Into<String>, problems: &mut Problems) {
+    pub(crate) fn warn(&self, message: impl Into<String>, problems: &mut Problems) {
         problems.warn(self.place(), self.subject(), message);
     }
 
-    /// What a text or number that stands for true or false means.
+    /// The boolean that a string or number probably means.
     fn meant_truth(&self) -> Option<bool> {
         match self.value {
             DeValue::String(text) => truth(text),
@@ -195,8 +195,8 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// `expected` describes the text, for the case that it is none.
-    pub fn string(&self, expected: &str, problems: &mut Problems) -> Option<&'a str> {
+    /// `expected` describes the string, in case the value is none.
+    pub(crate) fn string(&self, expected: &str, problems: &mut Problems) -> Option<&'a str> {
         let DeValue::String(text) = self.value else {
             self.wrong_type(expected, problems);
             return None;
@@ -204,7 +204,7 @@ impl<'a> Value<'a> {
         Some(text)
     }
 
-    pub fn boolean(&self, problems: &mut Problems) -> Option<bool> {
+    pub(crate) fn boolean(&self, problems: &mut Problems) -> Option<bool> {
         let DeValue::Boolean(value) = self.value else {
             match self.meant_truth() {
                 Some(truth) => self.error(
@@ -218,8 +218,8 @@ impl<'a> Value<'a> {
         Some(*value)
     }
 
-    /// One of several words.
-    pub fn choice<T: Clone>(&self, words: &[(&str, T)], problems: &mut Problems) -> Option<T> {
+    /// Reads one of several words.
+    pub(crate) fn choice<T: Clone>(&self, words: &[(&str, T)], problems: &mut Problems) -> Option<T> {
         let known = words.iter().map(|(word, _)| format!("{word:?}")).collect::<Vec<_>>().join(" or ");
         let text = self.string(&known, problems)?;
         let found = words.iter().find(|(word, _)| *word == text);
@@ -230,8 +230,8 @@ impl<'a> Value<'a> {
         found.map(|(_, value)| value.clone())
     }
 
-    /// A whole number; `note` follows the range in the error.
-    pub fn integer(&self, range: RangeInclusive<i64>, note: &str, problems: &mut Problems) -> Option<i64> {
+    /// Reads a whole number; `note` follows the range in an error.
+    pub(crate) fn integer(&self, range: RangeInclusive<i64>, note: &str, problems: &mut Problems) -> Option<i64> {
         let expected = format!("a whole number from {} to {}{note}", range.start(), range.end());
         let DeValue::Integer(number) = self.value else {
             match self.value.as_str().filter(|text| text.parse::<i64>().is_ok()) {
@@ -252,18 +252,18 @@ impl<'a> Value<'a> {
         value
     }
 
-    /// A whole number that fits its type because of its range.
-    pub fn number<T: TryFrom<i64>>(&self, range: RangeInclusive<i64>, problems: &mut Problems) -> Option<T> {
+    /// Reads a whole number whose range fits the type.
+    pub(crate) fn number<T: TryFrom<i64>>(&self, range: RangeInclusive<i64>, problems: &mut Problems) -> Option<T> {
         self.integer(range, "", problems).and_then(|n| T::try_from(n).ok())
     }
 
-    pub fn duration(&self, range: RangeInclusive<Duration>, problems: &mut Problems) -> Option<Duration> {
+    pub(crate) fn duration(&self, range: RangeInclusive<Duration>, problems: &mut Problems) -> Option<Duration> {
         let (low, high) = (format_duration(*range.start()), format_duration(*range.end()));
         self.duration_that(&format!(" from {low} to {high}"), |d| range.contains(&d).then_some(d), problems)
     }
 
-    /// A duration that `accept` takes; `range` says which ones, to follow "a duration with its unit".
-    pub fn duration_that<T>(
+    /// Reads a duration that `accept` accepts; `range` describes those and follows "a duration with its unit" in an error.
+    pub(crate) fn duration_that<T>(
         &self,
         range: &str,
         accept: impl Fn(Duration) -> Option<T>,
@@ -281,8 +281,8 @@ impl<'a> Value<'a> {
         value
     }
 
-    /// In bytes.
-    pub fn size(&self, range: RangeInclusive<u64>, problems: &mut Problems) -> Option<u64> {
+    /// Reads a size in bytes.
+    pub(crate) fn size(&self, range: RangeInclusive<u64>, problems: &mut Problems) -> Option<u64> {
         let (low, high) = (format_size(*range.start()), format_size(*range.end()));
         let expected = format!("a size with its unit (\"64KiB\", \"16MiB\") from {low} to {high}");
         let text = self.string(&expected, problems)?;
@@ -293,8 +293,8 @@ impl<'a> Value<'a> {
         value
     }
 
-    /// The items of a list, each with its own place.
-    pub fn list(&self, expected: &str, problems: &mut Problems) -> Option<Vec<Value<'a>>> {
+    /// Reads the items of a list, each with its own place.
+    pub(crate) fn list(&self, expected: &str, problems: &mut Problems) -> Option<Vec<Value<'a>>> {
         let DeValue::Array(items) = self.value else {
             match self.value {
                 DeValue::String(_) => {
@@ -317,7 +317,7 @@ impl<'a> Value<'a> {
         Value { source: self.source, path, key: item.span(), span: item.span(), value: item.get_ref() }
     }
 
-    pub fn table(&self, expected: &str, problems: &mut Problems) -> Option<Table<'a>> {
+    pub(crate) fn table(&self, expected: &str, problems: &mut Problems) -> Option<Table<'a>> {
         let DeValue::Table(table) = self.value else {
             self.wrong_type(expected, problems);
             return None;

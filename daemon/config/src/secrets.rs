@@ -1,9 +1,9 @@
-//! What of a file must not be shown: messages go to terminals, logs and `vouchd status`.
+//! The parts of a file that must not be shown, because messages go to terminals, logs and `vouchd status`.
 
 use std::iter::Peekable;
 use std::str::CharIndices;
 
-/// Whether what is assigned to the key is a password, perhaps of keepalived's or with a typing mistake.
+/// Whether the key may be that of a password, including keepalived's keys and typing mistakes.
 fn is_secret_key(key: &str) -> bool {
     // Nothing longer is a mistyped password.
     const LONGEST: usize = 16;
@@ -16,14 +16,14 @@ fn is_secret_key(key: &str) -> bool {
     key.split('.').any(segment)
 }
 
-/// Whether a value must not be shown, by its dotted name from the root.
+/// Whether a value must not be shown, by its dotted path from the root.
 pub(crate) fn is_secret(path: &str) -> bool {
     // The second part is the name of an instance or a check.
     let mut keys = path.split('.').enumerate().filter(|(at, _)| *at != 1).map(|(_, key)| key);
     !path.ends_with(".auth.type") && keys.any(is_secret_key)
 }
 
-/// The line of a file with stars for what may be a password; `before` is the file up to it.
+/// The line of a file with possible passwords replaced by stars. `before` is the file up to this line.
 pub(crate) fn without_secrets(before: &str, line: &str) -> String {
     if is_within_secret_text(before) {
         return line.chars().map(|_| '*').collect();
@@ -31,7 +31,7 @@ pub(crate) fn without_secrets(before: &str, line: &str) -> String {
     let mut shown = String::with_capacity(line.len());
     let mut tokens = Tokens(line.char_indices().peekable(), line);
     let mut hidden = is_within_auth(before);
-    // Of the value that comes next.
+    // The key of the next value.
     let mut key = String::new();
     let mut last = Last::Start;
     while let Some((token, kind)) = tokens.next() {
@@ -58,7 +58,7 @@ pub(crate) fn without_secrets(before: &str, line: &str) -> String {
                 } else {
                     let is_type = last == Last::Equals && key.rsplit('.').next() == Some("type");
                     stars = hidden && !is_type;
-                    // In a list there may be more.
+                    // A list may have further values.
                     last = Last::Other;
                     key.clear();
                 }
@@ -73,7 +73,7 @@ pub(crate) fn without_secrets(before: &str, line: &str) -> String {
     shown
 }
 
-/// Whether what follows the text is in a string of several lines that is a password.
+/// Whether the next line is inside a multi-line string that is a password.
 fn is_within_secret_text(before: &str) -> bool {
     let Some(quotes) = ["\"\"\"", "'''"].into_iter().find(|quotes| before.matches(quotes).count() % 2 == 1) else {
         return false;
@@ -86,7 +86,7 @@ fn is_within_secret_text(before: &str) -> bool {
     without_secrets(above, &format!("{line}x")) != format!("{line}x")
 }
 
-/// Whether what follows the text is in a table of authentication.
+/// Whether the next line is inside an authentication table.
 fn is_within_auth(before: &str) -> bool {
     let (mut opened, mut closed) = (0, 0);
     for line in before.lines().rev() {
@@ -123,7 +123,7 @@ enum Kind {
     Text,
 }
 
-/// A line cut into pieces that make it up again, whether it is TOML or not.
+/// A line as a sequence of tokens, which together are the line. It need not be TOML.
 struct Tokens<'a>(Peekable<CharIndices<'a>>, &'a str);
 
 impl<'a> Tokens<'a> {
@@ -157,7 +157,7 @@ impl<'a> Tokens<'a> {
         for (_, c) in self.0.by_ref() {
             let closes = match opened {
                 '"' | '\'' => c == opened && !escaped,
-                // Typographic ones come in pairs of two.
+                // The closing typographic quotation mark differs from the opening one.
                 _ => is_quote(c),
             };
             escaped = c == '\\' && opened == '"' && !escaped;

@@ -13,14 +13,14 @@ use crate::secrets::without_secrets;
 /// One file's path and text.
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
-    pub path: PathBuf,
-    pub text: String,
+    pub(crate) path: PathBuf,
+    pub(crate) text: String,
 }
 
 impl Source {
     /// # Errors
-    /// Where it is not text in UTF-8.
-    pub fn decode(path: PathBuf, bytes: Vec<u8>) -> Result<Self, Problem> {
+    /// The content is not text in UTF-8.
+    pub(crate) fn decode(path: PathBuf, bytes: Vec<u8>) -> Result<Self, Problem> {
         const UTF_16: &str = "this file is in UTF-16; expected UTF-8: convert it, `iconv -f UTF-16 -t UTF-8`";
         let problem = |path: PathBuf, text: String, at: usize, message: String| {
             let source = Arc::new(Source { path, text });
@@ -37,7 +37,7 @@ impl Source {
         if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
             return Err(problem(path, String::new(), 0, UTF_16.to_owned()));
         }
-        // Tools that add one may do so again.
+        // Tools that add a byte order mark may add it again.
         let mut text = bytes.as_slice();
         while let Some(rest) = text.strip_prefix(b"\xef\xbb\xbf") {
             text = rest;
@@ -45,13 +45,13 @@ impl Source {
         let bytes = text.to_vec();
         if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
             let message = if bytes.starts_with(b"\0asm") {
-                "this is a WebAssembly file; expected a configuration: plugins go into plugin_dir".to_owned()
+                "this is a WebAssembly file; expected a configuration: put plugins into plugin_dir".to_owned()
             } else if is_wide(&bytes, 4) {
                 UTF_32.to_owned()
             } else if is_wide(&bytes, 2) {
                 UTF_16.to_owned()
             } else {
-                "a NUL byte; expected text: was the file damaged, by a crash or a full disk?".to_owned()
+                "found a NUL byte; expected text: the file may be damaged, by a crash or a full disk".to_owned()
             };
             let before = String::from_utf8_lossy(&bytes[..at]).into_owned();
             let place = before.len();
@@ -70,7 +70,7 @@ impl Source {
     }
 }
 
-/// What a file is that is no text, by how it begins.
+/// The kind of a binary file, by its first bytes.
 fn other_kind(bytes: &[u8]) -> Option<&'static str> {
     const KINDS: [(&[u8], &str); 6] = [
         (b"\x7fELF", "a program"),
@@ -83,7 +83,7 @@ fn other_kind(bytes: &[u8]) -> Option<&'static str> {
     KINDS.iter().find(|(start, _)| bytes.starts_with(start)).map(|(_, kind)| *kind)
 }
 
-/// Whether it is text with characters of so many bytes each, of which all but one are nearly always 0.
+/// Whether it is text with `width` bytes per character, of which all but one are nearly always 0.
 fn is_wide(bytes: &[u8], width: usize) -> bool {
     let zeros = |at: usize| bytes.iter().skip(at).step_by(width).filter(|byte| **byte == 0).count();
     let characters = bytes.len() / width;
@@ -92,7 +92,7 @@ fn is_wide(bytes: &[u8], width: usize) -> bool {
     characters > 0 && columns == width - 1
 }
 
-/// A stretch of a file.
+/// A range of text in a file.
 #[derive(Clone)]
 pub struct Place {
     source: Arc<Source>,
@@ -100,28 +100,29 @@ pub struct Place {
 }
 
 impl Place {
-    /// `span` in bytes; what lies outside the text is pulled in.
+    /// `span` is in bytes, and is clamped to the text.
     pub(crate) fn new(source: &Arc<Source>, span: Range<usize>) -> Self {
         let boundary = |at: usize| source.text.floor_char_boundary(at.min(source.text.len()));
         let start = boundary(span.start);
         Place { source: Arc::clone(source), span: start..boundary(span.end).max(start) }
     }
 
+    /// The file's path.
     pub fn file(&self) -> &std::path::Path {
         &self.source.path
     }
 
-    /// From 1.
+    /// The line of its first character, from 1.
     pub fn line(&self) -> usize {
         1 + self.source.text[..self.span.start].matches('\n').count()
     }
 
-    /// In characters, from 1.
+    /// The column of its first character, in characters, from 1.
     pub fn column(&self) -> usize {
         1 + self.source.text[self.line_start()..self.span.start].chars().count()
     }
 
-    /// The text at the place; only its first line.
+    /// The first line of the text at the place.
     pub(crate) fn text(&self) -> &str {
         self.source.text[self.span.clone()].lines().next().unwrap_or_default()
     }
@@ -130,19 +131,18 @@ impl Place {
         self.source.text[..self.span.start].rfind('\n').map_or(0, |newline| newline + 1)
     }
 
-    /// For sorting: bytes from the file's beginning.
+    /// Bytes from the beginning of the file, for sorting.
     pub(crate) fn offset(&self) -> usize {
         self.span.start
     }
 
-    /// The source line and, below it, carets under the place; of a long line what is around the place.
+    /// The source line with carets below the place. A long line is cut around the place.
     pub(crate) fn excerpt(&self) -> String {
-        /// Characters before and behind the place's beginning.
+        /// Characters shown before and after the start of the place.
         const AROUND: (usize, usize) = (80, 120);
         let start = self.line_start();
         let line = self.source.text[start..].lines().next().unwrap_or_default();
-        // Tabs stay, so that the caret stands right whatever their width; other control characters must not reach a
-        // terminal.
+        // Tabs stay, so that the carets align whatever their width. Other control characters must not reach a terminal.
         let line: Vec<char> = without_secrets(&self.source.text[..start], line)
             .chars()
             .map(|c| if c == '\t' { c } else { printable(c) })
@@ -160,7 +160,7 @@ impl Place {
     }
 }
 
-/// The character, unless it would do something to a terminal or to the order of what is shown.
+/// Replaces a character that would drive a terminal or change the order of the text.
 pub(crate) fn printable(c: char) -> char {
     if is_unprintable(c) { '\u{fffd}' } else { c }
 }

@@ -87,7 +87,7 @@ fn wrong_values_of_an_instance() {
         ("addresses = [\"0.0.0.0\"]", 14, "the address of a host"),
         ("addresses = [\"2001:db8::1\", \"2001:db8::2\"]", 14, "IPv6 is not available in this version"),
         ("addresses = [\"192.0.2.1\", \"2001:db8::1\"]", 27, "one family"),
-        ("addresses = [\"192.0.2.1\", \"192.0.2.1/24\"]", 27, "twice; first at v.toml:6:14"),
+        ("addresses = [\"192.0.2.1\", \"192.0.2.1/24\"]", 27, "twice, first at v.toml:6:14"),
         ("interface = \"eth1\"", 1, "duplicate key"),
         ("unicast = { peers = [\"192.0.2.12\"] }", 1, "`source` is missing"),
         ("unicast = { source = \"192.0.2.11\", peers = [] }", 44, "at least one peer"),
@@ -152,7 +152,7 @@ fn wrong_values_of_a_check() {
         ("fast_interval = \"2s\"", 17, "from 10ms to 1s"),
         ("rise = 0", 8, "from 1 to 100"),
         ("fall = 101", 8, "from 1 to 100"),
-        ("weight = 0", 10, "not 0: leave weight out, and a failure is a hard fault"),
+        ("weight = 0", 10, "not 0: leave weight out to make a failure a hard fault"),
         ("weight = 254", 10, "from -253 to 253"),
         ("weight = -254", 10, "from -253 to 253"),
         ("weight = \"-40\"", 10, "found a string"),
@@ -193,7 +193,7 @@ fn wrong_values_of_a_check() {
     assert_error("[check.c]\nplugin = \"p.wasm\"\n", "2:10", "like \"p\"");
     assert_error("[check.c]\nplugin = \"../p\"\n", "2:10", "letters, digits");
     assert_error("check = 1\n", "1:9", "tables with names, [check.NAME]");
-    let words = "`plugin` needs a table with a name of your choice around it: [check.NAME]";
+    let words = "`plugin` must be in a table with a name of your choice, [check.NAME]";
     assert_error("[check]\nplugin = \"p\"\nrise = 1\nallow = {}\n", "1:2", words);
     assert_error("[check]\nnginx = \"p\"\n", "2:9", "a table, [check.nginx]");
 }
@@ -209,7 +209,7 @@ fn wrong_values_of_the_daemon() {
         ("realtime = 1", 12, "true or false"),
         ("plugin_keys = \"RWQPWdDO1o3mzp6LbizY/vhj9fzPOp/BqDEKcuwKkfD/1zfLFMiKqLLv\"", 15, "a list of public keys"),
         ("plugin_keys = []", 15, "at least one key"),
-        ("plugin_keys = [\"RWQPWdDO1o3mzp6LbizY\"]", 16, "a public key as minisign -G prints it"),
+        ("plugin_keys = [\"RWQPWdDO1o3mzp6LbizY\"]", 16, "a public key of 56 characters"),
         ("metrics = \"127.0.0.1:9650\"", 11, "not available in this version"),
         ("router_id = \"a\"", 1, "write `name` in `[daemon]` instead"),
     ] {
@@ -234,7 +234,7 @@ fn keywords_of_keepalived_get_a_translation() {
     assert_error("[instances.a]\n", "1:2", "did you mean `instance`?");
     assert_error("[checks.nginx]\n", "1:2", "did you mean `check`?");
     let text = instance_with("").replace("eth0", "eth0:1");
-    assert_error(&text, "4:13", "what follows the colon is the label of an address: write \"eth0\"");
+    assert_error(&text, "4:13", "what follows the colon is an address label: write \"eth0\"");
 }
 
 #[test]
@@ -341,7 +341,7 @@ fn duplicate_virtual_router_id_on_one_interface() {
     let text = format!(
         "[instance.a]\n{ROUTER}addresses = [\"192.0.2.1\"]\n[instance.b]\n{ROUTER}addresses = [\"192.0.2.2\"]\n"
     );
-    assert_error(&text, "7:21", "instance a on eth0 has it already (at v.toml:3:21)");
+    assert_error(&text, "7:21", "instance a on eth0 already has it (at v.toml:3:21)");
     let elsewhere = text.replacen("eth0", "eth1", 1);
     assert!(resolve(vec![("v.toml".into(), elsewhere)]).is_ok());
 }
@@ -352,7 +352,7 @@ fn duplicate_virtual_address_on_one_interface() {
         "[instance.a]\n{ROUTER}addresses = [\"192.0.2.1\"]\n[instance.b]\n{}addresses = [\"192.0.2.2\", \"192.0.2.1/24\"]\n",
         ROUTER.replace("55", "56")
     );
-    assert_error(&text, "8:27", "instance a on eth0 has this address already (at v.toml:4:14)");
+    assert_error(&text, "8:27", "instance a on eth0 already has this address (at v.toml:4:14)");
 }
 
 #[test]
@@ -360,13 +360,16 @@ fn names_are_unique_across_files() {
     let main = format!("[check.c]\nplugin = \"p\"\n[instance.a]\n{ROUTER}addresses = [\"192.0.2.1\"]\n");
     let drop_in = "\n[check.c]\nplugin = \"q\"\n";
     let shown = errors(&[("v.toml", &main), ("conf.d/a.toml", drop_in)]).to_string();
-    assert!(shown.starts_with("conf.d/a.toml:2:8: check.c: this check is there twice; first at v.toml:1:8"), "{shown}");
+    assert!(
+        shown.starts_with("conf.d/a.toml:2:8: check.c: this check is defined twice, first at v.toml:1:8"),
+        "{shown}"
+    );
 }
 
 #[test]
 fn daemon_table_is_allowed_in_the_main_file_only() {
     let shown = errors(&[("v.toml", ""), ("conf.d/a.toml", "[daemon]\nname = \"b\"\n")]).to_string();
-    assert!(shown.starts_with("conf.d/a.toml:1:2: daemon: only in the main file, v.toml"), "{shown}");
+    assert!(shown.starts_with("conf.d/a.toml:1:2: daemon: allowed only in the main file, v.toml"), "{shown}");
 }
 
 #[test]
@@ -385,11 +388,11 @@ fn missing_plugin_is_reported_with_its_place_and_the_available_ones() {
     assert!(
         shown.starts_with(
             "v.toml:2:10: check.c.plugin = \"proces\": there is no such plugin (did you mean \"process\"?); expected one \
-             of process, tcp, or a new proces.wasm in /etc/vouchd/plugins or /usr/lib/vouchd/plugins\n"
+             of process, tcp, or a file proces.wasm in /etc/vouchd/plugins or /usr/lib/vouchd/plugins\n"
         ),
         "{shown}"
     );
     let shown = config.check_plugins(&[]).expect_err("missing").to_string();
-    assert!(shown.contains("there is no plugin at all; expected proces.wasm in"), "{shown}");
+    assert!(shown.contains("no plugin is installed; expected proces.wasm in"), "{shown}");
     assert!(config.check_plugins(&["proces".to_owned()]).is_ok());
 }

@@ -1,4 +1,5 @@
 //! The manual and the examples are valid configurations, and the manual knows every key.
+#![expect(clippy::disallowed_methods, reason = "a test may read and write files")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
 //! Configurations that are accepted, and what comes of them.
+#![expect(clippy::disallowed_methods, reason = "a test may read and write files")]
 
 use std::fs;
 use std::net::IpAddr;
@@ -299,12 +300,12 @@ fn unintended_settings_give_warnings() {
         (
             format!("[instance.a]\n{instance}[instance.b]\n{}", instance.replace("\"e\"", "\"f\"")),
             "v.toml:8:14",
-            "instance a on e has this address, too",
+            "instance a on e also has this address",
         ),
         (
             format!("[instance.a]\n{instance}unicast = {{ source = \"192.0.2.11\", peers = [\"192.0.2.1\"] }}\n"),
             "v.toml:5:45",
-            "this is a virtual address: while this router has it, it would send to itself",
+            "this is a virtual address: while this router holds it, it would send to itself",
         ),
     ] {
         let config = config(&text);
@@ -325,10 +326,10 @@ fn weights_that_leave_a_router_above_the_default_priority_give_a_note_with_its_a
         )
     };
     for (priority, weights, least) in [
-        (150, [-20, -20], Some("has 110")),
-        // Alone neither can, together they do.
+        (150, [-20, -20], Some("keeps priority 110")),
+        // Neither weight alone is enough, but both together are.
         (150, [-30, -30], None),
-        (150, [20, -20], Some("has 130")),
+        (150, [20, -20], Some("keeps priority 130")),
         (101, [-1, -1], None),
         (100, [-1, -1], None),
         (90, [-1, 5], None),
@@ -419,14 +420,17 @@ fn missing_or_binary_file_is_an_error_with_its_place() {
     let dir = tempfile::tempdir().expect("a directory");
     let main = dir.path().join("vouchd.toml");
     let shown = load(&main).expect_err("missing").to_string();
-    assert_eq!(shown, format!("{}: there is no such file; write one, or name another", main.display()));
+    assert_eq!(shown, format!("{}: there is no such file; create it, or name another one", main.display()));
     let shown = load(dir.path()).expect_err("a directory").to_string();
     assert!(shown.ends_with(&format!("it is a directory; expected a file, like {}", main.display())), "{shown}");
     std::os::unix::fs::symlink("nowhere", &main).expect("linked");
     let shown = load(&main).expect_err("a link to nothing").to_string();
-    assert_eq!(shown, format!("{}: it is a link to nowhere, which leads nowhere", main.display()));
+    assert_eq!(
+        shown,
+        format!("{}: it is a link to nowhere, which does not exist; create that file, or fix the link", main.display())
+    );
     fs::remove_file(&main).expect("removed");
-    // With line and column: an editor shows nothing there.
+    // With line and column, because an editor shows nothing there.
     for (bytes, place, words) in [
         (&b"\xff"[..], "1:1", "the byte 0xFF is not UTF-8; expected text in UTF-8"),
         (b"# a\n[check.\xe4]\n", "2:8", "the byte 0xE4 is not UTF-8"),
@@ -445,7 +449,7 @@ fn missing_or_binary_file_is_an_error_with_its_place() {
         assert!(shown.starts_with(&format!("{}:{place}: ", main.display())), "{place} expected:\n{shown}");
         assert!(shown.contains(words), "{words:?} expected:\n{shown}");
     }
-    // A byte order mark is none of TOML's business, and moves no column.
+    // A byte order mark is ignored and moves no column.
     for marks in ["\u{feff}", "\u{feff}\u{feff}"] {
         fs::write(&main, format!("{marks}colour = 1\n")).expect("written");
         let shown = load(&main).expect_err("an unknown key").to_string();

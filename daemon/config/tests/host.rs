@@ -1,4 +1,5 @@
 //! What of a configuration does not fit the host, told from a view of one.
+#![expect(clippy::disallowed_methods, reason = "a test may read and write files")]
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -43,7 +44,7 @@ fn missing_interface_is_a_warning_that_lists_the_existing_ones() {
     assert_only_warning(
         &config(&instance("interface = \"eth1\"")).check_host(&host),
         "4:13",
-        "no such interface (did you mean \"eth0\"?); the instance waits until there is one. There are: lo, eth0",
+        "no such interface (did you mean \"eth0\"?); the instance waits for it; this host has: lo, eth0",
     );
     let there = config(&instance("interface = \"eth0\"")).check_host(&host);
     assert!(there.errors.is_empty() && there.warnings.is_empty(), "{there:?}");
@@ -80,7 +81,7 @@ fn network_and_broadcast_addresses_and_our_own_among_the_peers_are_reported() {
     let text = instance("interface = \"eth0\"\nunicast = { source = \"192.0.2.12\", peers = [\"192.0.2.11\"] }");
     let shown: Vec<String> = config(&text).check_host(&host).warnings.iter().map(ToString::to_string).collect();
     assert!(
-        shown.iter().any(|it| it.starts_with("v.toml:5:45: ") && it.contains("this host's own address")),
+        shown.iter().any(|it| it.starts_with("v.toml:5:45: ") && it.contains("an address of this host itself")),
         "{shown:?}"
     );
 }
@@ -104,10 +105,13 @@ fn file_with_a_wrong_mode_is_reported_with_the_right_one() {
     };
     let works = format!("`chown root:vouchd {0} && chmod 0640 {0}`", main.display());
     let said = shown(0o644, None);
-    assert!(said.contains("v.toml") || said.contains(":5:1: everybody on this host can read the password"), "{said}");
+    assert!(said.contains("v.toml") || said.contains(":5:1: every user of this host can read the password"), "{said}");
     assert!(said.contains(&works) && !said.contains("1234"), "{said}");
     let said = shown(0o600, Some(account(owner + 1, &[group + 1])));
-    assert!(said.contains("has the mode 0600: the unit starts the daemon as user vouchd, who can't read it"), "{said}");
+    assert!(
+        said.contains("its mode is 0600: the unit starts the daemon as user vouchd, which can't read it"),
+        "{said}"
+    );
     assert!(said.contains(&works), "{said}");
     assert_eq!(shown(0o640, Some(account(owner + 1, &[group]))), "");
     assert_eq!(shown(0o640, None), "");

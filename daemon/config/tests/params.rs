@@ -62,11 +62,8 @@ fn declared_parameters_are_accepted() {
 #[test]
 fn undeclared_parameter_is_an_error_at_its_place() {
     for (params, expected) in [
-        ("", "v.toml:1:8: check.c.params: `url` is missing, which plugin p needs: Where it is"),
-        (
-            "params = { verify = true }",
-            "v.toml:3:1: check.c.params: `url` is missing, which plugin p needs: Where it is",
-        ),
+        ("", "v.toml:1:8: check.c.params: `url` is missing; plugin p needs it: Where it is"),
+        ("params = { verify = true }", "v.toml:3:1: check.c.params: `url` is missing; plugin p needs it: Where it is"),
         (
             "params = { url = \"x\", verfy = true }",
             "v.toml:3:23: check.c.params.verfy = true: plugin p has no such parameter (did you mean `verify`?); expected \
@@ -84,9 +81,9 @@ fn undeclared_parameter_is_an_error_at_its_place() {
         ),
         (
             "params = { url = [\"x\", \"y\"] }",
-            "v.toml:3:24: check.c.params.url[1] = \"y\": expected a text, found a list",
+            "v.toml:3:24: check.c.params.url[1] = \"y\": expected a string, found a list",
         ),
-        ("params = { url.a = \"x\" }", "v.toml:3:16: check.c.params.url.a = \"x\": expected a text, found a table"),
+        ("params = { url.a = \"x\" }", "v.toml:3:16: check.c.params.url.a = \"x\": expected a string, found a table"),
         (
             "params = { url = \"x\", free = { fail = \"x\" } }",
             "v.toml:3:39: check.c.params.free.fail = \"x\": expected a whole number",
@@ -103,7 +100,7 @@ fn undeclared_parameter_is_an_error_at_its_place() {
         ),
         (
             "params = { url = \"x\", free = { after.wait = \"1s\" } }",
-            "v.toml:3:1: check.c.params: `free.fail` is missing, which plugin p needs",
+            "v.toml:3:1: check.c.params: `free.fail` is missing; plugin p needs it",
         ),
         ("params = { url = \"x\", headers = 1 }", "v.toml:3:33: check.c.params.headers = 1: expected a table"),
     ] {

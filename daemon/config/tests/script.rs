@@ -65,10 +65,10 @@ fn expectations_are_read() {
 #[test]
 fn mistake_is_reported_with_its_place() {
     for (text, expected) in [
-        ("", "s.toml:1:1: `run` is missing: runs, each as [[run]]"),
+        ("", "s.toml:1:1: `run` is missing; expected runs, each as [[run]]"),
         ("run = []\n", "s.toml:1:7: run: expected at least one [[run]]"),
         ("[[run]\n", "s.toml:1:7: not TOML: "),
-        ("[[run]]\n", "s.toml:1:1: run[0]: `expect` is missing: what is to come of the run, like { verdict"),
+        ("[[run]]\n", "s.toml:1:1: run[0]: `expect` is missing; expected the result of the run, like { verdict"),
         (
             "[[run]]\nexpect = { verdict = \"good\" }\n",
             "s.toml:2:22: run[0].expect.verdict = \"good\": expected \"pass\" or",
@@ -89,7 +89,7 @@ fn mistake_is_reported_with_its_place() {
         ),
         (
             "[[run]]\nexpect = { verdict = \"pass\", error = \"x\" }\n",
-            "s.toml:2:38: run[0].expect.error = \"x\": an error has no",
+            "s.toml:2:38: run[0].expect.error = \"x\": an error comes without",
         ),
         ("[[run]]\nexpect = {}\npeer = { body = \"x\" }\n", "s.toml:3:8: run[0].peer: expected { send"),
         ("[[run]]\nexpect = {}\nweight = 3\n", "s.toml:3:1: run[0].weight: unknown key"),

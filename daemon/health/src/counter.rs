@@ -1,41 +1,48 @@
-//! Thresholds of runs: one bad run is not yet a failure, one good run not yet a recovery.
+//! Counts runs: one bad run is no failure yet, one good run no recovery yet.
 
 use serde::{Deserialize, Serialize};
 
 use crate::report::{Report, RunResult, Verdict};
 
-/// How many runs in a row it takes to believe a change. Both at least 1.
+/// How many runs in a row change the status of a check. Both are at least 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Thresholds {
-    /// Runs better than the status before the status gets better.
+    /// Runs in a row better than the status that make it better.
     pub rise: u32,
-    /// Runs worse than the status before the status gets worse.
+    /// Runs in a row worse than the status that make it worse.
     pub fall: u32,
 }
 
-/// What is believed of a check, after counting.
+/// The status of a check, after its runs were counted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckStatus {
-    /// No run has ended yet, and why.
-    Waiting { reason: String },
+    /// No run has ended yet.
+    Waiting {
+        /// What it waits for.
+        reason: String,
+    },
+    /// The check judges the service.
     Verdict {
+        /// Its verdict.
         verdict: Verdict,
+        /// Its message to the operator.
         message: String,
-        /// The plugin's own wish for the priority.
+        /// The change of priority that the plugin asks for, before it is clamped to the operator's range.
         adjust: Option<i16>,
     },
     /// The check can't be carried out.
     Error {
+        /// Why.
         reason: String,
-        /// What was believed before, for `on_error = "hold"`.
+        /// The verdict and `adjust` before the error, for `on_error = "hold"`.
         last: Option<(Verdict, Option<i16>)>,
     },
 }
 
 impl CheckStatus {
-    /// How bad it is; only the order matters. An error is worse than a failure, which is at least known, and better
-    /// than a fault, which is an explicit "not me".
+    /// How bad it is; only the order matters. An error is worse than a failure, which at least is certain, and better than a
+    /// fault, with which the plugin explicitly rules this router out.
     fn rank(&self) -> u8 {
         match self {
             CheckStatus::Waiting { .. } => 0,
@@ -62,11 +69,11 @@ pub struct Counter {
     thresholds: Thresholds,
     status: CheckStatus,
     streak: Streak,
-    /// The next result decides at once: it is the first, or the first after the checker was gone.
+    /// The next result decides at once, because it is the first one, or the first after an interruption.
     undecided: bool,
 }
 
-/// Runs in a row that contradict the status.
+/// How many runs in a row contradict the status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Streak {
     None,
@@ -75,39 +82,42 @@ enum Streak {
 }
 
 impl Counter {
+    /// Makes a counter without results; the first one decides at once.
     pub fn new(thresholds: Thresholds) -> Self {
         let status = CheckStatus::Waiting { reason: "no result yet".to_owned() };
         Counter { thresholds, status, streak: Streak::None, undecided: true }
     }
 
-    /// The same check under another configuration: what was believed stands until its next result, which decides at once.
+    /// Makes the counter of the same check under another configuration. The status stays until its next result, which decides
+    /// at once.
     pub fn reconfigured(&self, thresholds: Thresholds) -> Self {
         Counter { status: self.status.clone(), ..Counter::new(thresholds) }
     }
 
+    /// The status now.
     pub fn status(&self) -> &CheckStatus {
         &self.status
     }
 
-    /// Whether the status is about to change: the check should run at its fast interval.
+    /// Whether the last runs contradict the status, so that the check should run at its fast interval.
     pub fn is_changing(&self) -> bool {
         self.streak != Streak::None
     }
 
-    /// Counts one run. True if the status changed in kind (verdict, or error).
+    /// Counts one run. Returns whether the status changed in kind (another verdict, to or from an error).
     pub fn record(&mut self, result: &RunResult) -> bool {
         let seen = self.seen(result);
-        let (now, believed) = (seen.rank(), self.status.rank());
+        let (now, current) = (seen.rank(), self.status.rank());
         if self.undecided {
             self.undecided = false;
-            return self.believe(seen);
+            return self.set_status(seen);
         }
-        if now == believed {
-            // The same again, perhaps with a newer message.
-            self.believe(seen);
+        if now == current {
+            // The same kind, perhaps with a newer message.
+            self.set_status(seen);
             return false;
         }
-        let decided = if now > believed {
+        let decided = if now > current {
             let n = match self.streak {
                 Streak::Worse(n) => n + 1,
                 Streak::None | Streak::Better(_) => 1,
@@ -122,19 +132,19 @@ impl Counter {
             self.streak = Streak::Better(n);
             n >= self.thresholds.rise
         };
-        decided && self.believe(seen)
+        decided && self.set_status(seen)
     }
 
-    /// No run can be expected: the checker is gone for longer than its grace. Believed at once; the next result decides
-    /// at once again. True if the status changed in kind.
+    /// Sets the status to an error, because the checker was gone for longer than `error_grace`. The next result decides at
+    /// once. Returns whether the status changed in kind.
     pub fn record_loss(&mut self, reason: &str) -> bool {
         self.undecided = true;
         let error = CheckStatus::Error { reason: reason.to_owned(), last: self.status.verdict() };
-        self.believe(error)
+        self.set_status(error)
     }
 
-    /// No run can come yet, for this reason. What is believed stays: nothing, what the last runs said, or that the check
-    /// can't be carried out. The next result decides at once.
+    /// Notes that the check can't run yet and why (its plugin is being compiled, say). The kind of status stays, and the next
+    /// result decides at once.
     pub fn record_wait(&mut self, why: &str) {
         self.undecided = true;
         self.streak = Streak::None;
@@ -144,7 +154,7 @@ impl Counter {
         }
     }
 
-    fn believe(&mut self, status: CheckStatus) -> bool {
+    fn set_status(&mut self, status: CheckStatus) -> bool {
         let changed = status.rank() != self.status.rank();
         self.status = status;
         self.streak = Streak::None;
@@ -212,13 +222,13 @@ mod tests {
     #[test]
     fn failure_counts_after_fall_runs_and_recovery_after_rise_runs() {
         let mut counter = counter(2, 3, Verdict::Pass);
-        for believed in [Verdict::Pass, Verdict::Pass, Verdict::Fail] {
+        for current in [Verdict::Pass, Verdict::Pass, Verdict::Fail] {
             counter.record(&run(Verdict::Fail));
-            assert_eq!(verdict(&counter), Some(believed));
+            assert_eq!(verdict(&counter), Some(current));
         }
-        for believed in [Verdict::Fail, Verdict::Pass] {
+        for current in [Verdict::Fail, Verdict::Pass] {
             counter.record(&run(Verdict::Pass));
-            assert_eq!(verdict(&counter), Some(believed));
+            assert_eq!(verdict(&counter), Some(current));
         }
     }
 

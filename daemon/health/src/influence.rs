@@ -1,22 +1,22 @@
-//! What the standings of an instance's checks do to it.
+//! What the statuses of an instance's checks do to its priority.
 
 use serde::{Deserialize, Serialize};
 
 use crate::counter::CheckStatus;
 use crate::report::Verdict;
 
-/// What a failing (negative) or passing (positive) check adds to the priority: -253..=253, not 0.
+/// What a failing (negative) or passing (positive) check adds to the priority: -253..=253, but not 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "i16", into = "i16")]
 pub struct Weight(i16);
 
-/// A weight out of range.
+/// A weight out of range, with its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidWeight(pub i16);
 
 impl std::fmt::Display for InvalidWeight {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "weight {}: expected -253 to 253, and not 0 (leave it out for a hard fault)", self.0)
+        write!(f, "weight {}: expected -253 to 253, and not 0 (leave it out to make a failure a hard fault)", self.0)
     }
 }
 
@@ -36,53 +36,57 @@ impl From<Weight> for i16 {
     }
 }
 
-/// What an error of the check does: it is never a pass.
+/// What an error of the check does. It never counts as a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnError {
-    /// The effective priority is 1 while it lasts: never before a router whose checks work, yet never dark.
+    /// The effective priority is 1 during the error: the router yields to every router whose checks work, but serves if no
+    /// other one does.
     #[default]
     LastResort,
-    /// As if the check had failed.
+    /// The error counts as a failure.
     Fail,
-    /// As if the last verdict still held; without one, like `LastResort`.
+    /// The last verdict stays in force; without one, like `LastResort`.
     Hold,
 }
 
-/// What the operator decided that a check costs an instance.
+/// What a check costs an instance, as configured by the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Influence {
-    /// None: a failure is a hard fault.
+    /// `None`: a failure is a hard fault.
     pub weight: Option<Weight>,
-    /// Added on `warn`. Zero or negative.
+    /// Added on `warn`; -253..=0.
     pub warn_weight: i16,
-    /// The range in which the plugin's own number counts. None: not at all.
+    /// The range, each end within -253..=253, to which the plugin's `adjust` is clamped. `None`: it is ignored.
     pub adjust: Option<(i16, i16)>,
+    /// What an error of the check does.
     pub on_error: OnError,
 }
 
-/// What a check does to an instance.
+/// How a check affects an instance now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
-    /// Its first result could be a hard fault and is not there yet.
+    /// It has no result yet, and the first one could be a hard fault.
     Waiting,
-    /// Adds its value (which may be 0) to the priority.
+    /// It adds its value (which may be 0) to the priority.
     Add,
-    /// Makes the priority 1 while it lasts.
+    /// It sets the priority to 1.
     LastResort,
-    /// Keeps the instance from being active.
+    /// It keeps the instance from being active.
     HardFault,
 }
 
-/// One check's part in an instance's priority.
+/// One check's share of an instance's priority.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Term {
+    /// The check's name.
     pub check: String,
+    /// How it affects the instance.
     pub effect: Effect,
     /// Added to the base priority; 0 unless the effect is [`Effect::Add`].
     pub value: i16,
-    /// The check's standing, in words.
+    /// The check's status in words.
     pub why: String,
 }
 
@@ -90,7 +94,7 @@ impl std::fmt::Display for Term {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Term { check, effect, value, why } = self;
         match effect {
-            Effect::Waiting => write!(f, "{check} awaited ({why})"),
+            Effect::Waiting => write!(f, "{check} has no result yet ({why})"),
             Effect::Add => write!(f, "{check} {value:+} ({why})"),
             Effect::LastResort => write!(f, "{check} makes it the last resort ({why})"),
             Effect::HardFault => write!(f, "{check} is a hard fault ({why})"),
@@ -98,25 +102,41 @@ impl std::fmt::Display for Term {
     }
 }
 
-/// What an instance is fit for.
+/// Whether an instance may be active, and at which priority.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fitness {
-    /// The first result of these checks, each of which could be a hard fault, is not there yet.
-    /// The priority is that which the other checks make.
-    Waiting { checks: Vec<String>, priority: u8, terms: Vec<Term> },
-    /// May take part in elections with this priority.
-    Fit { priority: u8, terms: Vec<Term> },
-    /// Must not be active.
-    Fault { reason: String, terms: Vec<Term> },
+    /// Checks whose first result could be a hard fault have none yet.
+    Waiting {
+        /// The names of these checks.
+        checks: Vec<String>,
+        /// The priority by the other checks.
+        priority: u8,
+        /// One for each check.
+        terms: Vec<Term>,
+    },
+    /// The instance may take part in elections.
+    Fit {
+        /// The effective priority.
+        priority: u8,
+        /// One for each check.
+        terms: Vec<Term>,
+    },
+    /// The instance must not be active.
+    Fault {
+        /// Which check is a hard fault, and why.
+        reason: String,
+        /// One for each check.
+        terms: Vec<Term>,
+    },
 }
 
 /// The priority of a router that owns the address (RFC 9568 section 5.2.4): checks don't change it.
 const OWNER: u8 = 255;
 
-/// The fitness of an instance with base priority `base` (1..=255): a pure function of its checks' standings.
+/// Computes the fitness of an instance with base priority `base` (1..=255) from the statuses of its checks.
 ///
-/// `clamp(base + sum of the terms, 1, 254)`; an owner (255) keeps its 255. A hard fault beats everything, then an error
-/// that makes the router the last resort (priority 1).
+/// The priority is `clamp(base + sum of the terms, 1, 254)`; an owner (255) keeps 255. A hard fault takes precedence over
+/// everything else, then an error that makes the router the last resort (priority 1).
 pub fn fitness<'a>(base: u8, checks: impl IntoIterator<Item = (&'a str, &'a CheckStatus, &'a Influence)>) -> Fitness {
     let terms: Vec<Term> = checks
         .into_iter()
@@ -146,7 +166,7 @@ pub fn fitness<'a>(base: u8, checks: impl IntoIterator<Item = (&'a str, &'a Chec
 
 fn effect(status: &CheckStatus, influence: &Influence) -> (Effect, i16) {
     match status {
-        // A weighted check costs nothing and adds nothing until it is known.
+        // A weighted check without a result costs and adds nothing.
         CheckStatus::Waiting { .. } if influence.weight.is_some() => (Effect::Add, 0),
         CheckStatus::Waiting { .. } => (Effect::Waiting, 0),
         CheckStatus::Verdict { verdict, adjust, .. } => verdict_effect(*verdict, *adjust, influence),
@@ -161,15 +181,15 @@ fn effect(status: &CheckStatus, influence: &Influence) -> (Effect, i16) {
 fn verdict_effect(verdict: Verdict, adjust: Option<i16>, influence: &Influence) -> (Effect, i16) {
     let weight = influence.weight.map_or(0, |weight| weight.0);
     // The ranges of weight, warn_weight and adjust (each within -253..=253) keep these sums far from overflow.
-    let own = match (adjust, influence.adjust) {
-        (Some(wish), Some((low, high))) => wish.clamp(low, high),
+    let adjust = match (adjust, influence.adjust) {
+        (Some(asked), Some((low, high))) => asked.clamp(low, high),
         (Some(_), None) | (None, _) => 0,
     };
     match verdict {
-        Verdict::Pass => (Effect::Add, weight.max(0) + own),
-        Verdict::Warn => (Effect::Add, weight.max(0) + influence.warn_weight + own),
+        Verdict::Pass => (Effect::Add, weight.max(0) + adjust),
+        Verdict::Warn => (Effect::Add, weight.max(0) + influence.warn_weight + adjust),
         Verdict::Fail if influence.weight.is_none() => (Effect::HardFault, 0),
-        Verdict::Fail => (Effect::Add, weight.min(0) + own),
+        Verdict::Fail => (Effect::Add, weight.min(0) + adjust),
         Verdict::Fault => (Effect::HardFault, 0),
     }
 }
@@ -203,7 +223,7 @@ mod tests {
         fitness(base, checks.iter().map(|(status, influence)| ("check", status, influence)))
     }
 
-    /// The priority; None: fault; panics when waiting.
+    /// The priority, or `None` for a fault; panics if waiting.
     fn priority(base: u8, checks: &[(CheckStatus, Influence)]) -> Option<u8> {
         match of(base, checks) {
             Fitness::Fit { priority, .. } => Some(priority),

@@ -1,13 +1,15 @@
-//! Check results to verdicts, verdicts to an effective priority. Pure: time and results come in, facts go out.
+//! From the results of checks to the effective priority of an instance. Pure: results come in, facts go out.
 //!
-//! Three steps, each its own module:
+//! Three steps, one module each:
 //!
-//! 1. [`report`]: what one run of a check found out ([`RunResult`]).
-//! 2. [`counter`]: runs are counted (`rise`, `fall`) into the check's [`CheckStatus`].
-//! 3. [`influence`]: the standings of all checks of an instance, and what the operator decided they cost, make the
+//! 1. [`report`]: the result of one run of a check ([`RunResult`]).
+//! 2. [`counter`]: counts runs (`rise`, `fall`) and keeps the check's [`CheckStatus`].
+//! 3. [`influence`]: turns the statuses of an instance's checks, and what the operator decided that each costs, into the
 //!    instance's [`Fitness`]: an effective priority, a hard fault, or "still waiting".
 //!
-//! The priority is recomputed from nothing each time, never adjusted, so that no history can make it drift.
+//! The priority is computed from the current statuses each time, never adjusted, so that it can't drift.
+#![forbid(unsafe_code)]
+#![warn(missing_docs, unreachable_pub)]
 
 pub mod counter;
 pub mod influence;

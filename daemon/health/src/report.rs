@@ -1,26 +1,26 @@
-//! What one run of a check found out.
+//! The result of one run of a check.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// What a check says about the thing that it watches, best first.
+/// A check's judgement of the service that it watches, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// Works.
+    /// The service works.
     Pass,
-    /// Works, but another router would serve better.
+    /// The service works, but another router would serve better.
     Warn,
-    /// Does not work. What that costs is the operator's choice.
+    /// The service does not work. The operator decides what that costs.
     Fail,
-    /// This router must not be active, whatever it costs.
+    /// This router must not be active, whatever the weight.
     Fault,
 }
 
 impl Verdict {
-    /// Its word, as in logs and status.
+    /// The word for it in logs and status.
     pub fn as_str(self) -> &'static str {
         match self {
             Verdict::Pass => "pass",
@@ -40,20 +40,24 @@ impl fmt::Display for Verdict {
 /// A number that a plugin measured during a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Metric {
+    /// The plugin's name for it.
     pub name: String,
+    /// In `unit`.
     pub value: f64,
-    /// `s`, `B`, `%`, `c`, or empty.
+    /// `s`, `B`, `%`, `c` (a counter), or empty.
     pub unit: String,
 }
 
-/// What a plugin reports when it could carry out its check.
+/// What a plugin reports about the service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
+    /// The plugin's judgement.
     pub verdict: Verdict,
     /// One line for the operator.
     pub message: String,
-    /// The plugin's own wish for the priority, before the operator's range is applied.
+    /// The change of priority that the plugin asks for, before it is clamped to the operator's range.
     pub adjust: Option<i16>,
+    /// In the plugin's order.
     pub metrics: Vec<Metric>,
 }
 
@@ -61,13 +65,16 @@ pub struct Report {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunResult {
+    /// The plugin reported.
     Report(Report),
-    /// Not finished within its timeout. Counts as [`Verdict::Fail`]: a hung service looks like that.
+    /// The run exceeded its timeout. Counts as [`Verdict::Fail`], because this is what a hung service looks like.
     TimedOut {
+        /// The timeout.
         after: Duration,
     },
-    /// The check could not be carried out; says nothing about the service.
+    /// The check could not be carried out. This says nothing about the service.
     Error {
+        /// Why, for the operator.
         reason: String,
     },
 }

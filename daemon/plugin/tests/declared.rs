@@ -130,7 +130,7 @@ async fn what_a_plugin_declares_as_needed_it_misses() {
         };
         needed += 1;
         assert_eq!(reason(&outcome), format!("parameter `{}` is missing", first.name), "{name}");
-        assert!(found.contains(&format!("`{}` is missing, which plugin p needs", first.name)), "{name}: {found}");
+        assert!(found.contains(&format!("`{}` is missing; plugin p needs it", first.name)), "{name}: {found}");
     }
     assert!(needed >= 5, "plugins with a needed parameter: {needed}");
 }

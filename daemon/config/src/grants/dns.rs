@@ -8,14 +8,16 @@ use serde::{Deserialize, Serialize};
 use super::BadPattern;
 use super::host::HostPattern;
 
-/// Names that a check may look up.
+/// Which names a check may look up.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DnsGrant {
+    /// No name.
     #[default]
     None,
-    /// `dns = true`
+    /// `dns = true`: every name.
     All,
+    /// `dns = ["db.example.com"]`: names that match one of these.
     Names(Vec<DnsPattern>),
 }
 

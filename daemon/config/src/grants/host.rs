@@ -3,12 +3,12 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// A host of a pattern, in canonical form: names in lower case without a final dot.
+/// The host of a pattern, in canonical form: names in lower case without a final dot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum HostPattern {
     /// This name only.
     Name(String),
-    /// Names below this one, which is written `*.name`; not the name itself.
+    /// Written `*.name`: names below this one, but not the name itself.
     Below(String),
     Network(Network),
 }
@@ -26,7 +26,7 @@ impl Network {
         Network { address, prefix: width(address) }
     }
 
-    /// `10.0.0.0/8`, or a single address. None if it is neither, or has bits set beyond the prefix.
+    /// Parses `10.0.0.0/8` or a single address. `None` if it is neither, or has bits set beyond the prefix.
     fn parse(text: &str) -> Option<Self> {
         let Some((address, prefix)) = text.split_once('/') else {
             return text.parse().ok().map(Network::one);
@@ -36,7 +36,7 @@ impl Network {
             return None;
         }
         let prefix: u8 = prefix.parse().ok().filter(|p| *p <= width(address))?;
-        // An IPv4 address in IPv6 clothes is compared as what it is.
+        // An IPv4-mapped IPv6 address is compared as IPv4.
         let (address, prefix) = match (address, address.to_canonical()) {
             (IpAddr::V6(_), canonical @ IpAddr::V4(_)) => (canonical, prefix.checked_sub(96)?),
             (address, _) => (address, prefix),
@@ -84,7 +84,7 @@ fn mask(address: IpAddr, prefix: u8) -> u128 {
 }
 
 impl HostPattern {
-    /// A name, `*.name`, an address or a network, without brackets.
+    /// Parses a name, `*.name`, an address or a network, without brackets.
     pub(super) fn parse(text: &str) -> Option<Self> {
         if let Some(network) = Network::parse(text) {
             return Some(HostPattern::Network(network));
@@ -95,8 +95,8 @@ impl HostPattern {
         }
     }
 
-    /// Whether a connection to `host` may go to this address of it. One that is [`guarded`] has to be meant: it, or the
-    /// name, is spelt out.
+    /// Whether a connection to `host` may go to this address, to which it resolved. A [`guarded`] address must be spelled out
+    /// itself or by its name.
     pub(super) fn reaches(&self, host: &str, address: IpAddr) -> bool {
         let is_exact = match self {
             HostPattern::Name(_) => true,
@@ -106,7 +106,7 @@ impl HostPattern {
         self.matches(host) && (is_exact || !guarded(address))
     }
 
-    /// `host` as it goes to the resolver: a name, or an address without brackets.
+    /// Whether it matches `host`, in the form for the resolver: a name, or an address without brackets.
     pub(super) fn matches(&self, host: &str) -> bool {
         if let Ok(address) = host.parse::<IpAddr>() {
             return match self {
@@ -136,12 +136,13 @@ impl fmt::Display for HostPattern {
     }
 }
 
-/// Addresses that no network and no `*.domain` grants: link-local ones, and those at which clouds hand out credentials.
+/// Whether the address needs a grant that spells it out: it is link-local, or a metadata service of a cloud, which hands out
+/// credentials.
 fn guarded(address: IpAddr) -> bool {
-    /// Of Alibaba, Oracle (besides the link-local one) and Azure (its "wire server").
+    /// Alibaba, Oracle (besides its link-local address) and Azure ("wire server").
     const METADATA: [Ipv4Addr; 3] =
         [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192), Ipv4Addr::new(168, 63, 129, 16)];
-    /// Of Amazon, Google and Scaleway.
+    /// Amazon, Google and Scaleway.
     const METADATA_V6: [Ipv6Addr; 3] = [
         Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
         Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
@@ -157,7 +158,7 @@ fn guarded(address: IpAddr) -> bool {
     }
 }
 
-/// The IPv4 addresses that a network may make of an IPv6 address on the way; none in most.
+/// The IPv4 addresses that a network may translate an IPv6 address to; for most there is none.
 fn translated(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
     let joined = |high: u16, low: u16| Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
     match address.segments() {
@@ -165,7 +166,7 @@ fn translated(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0, 0, 0, 0, 0, 0, high, low] | [0, 0, 0, 0, 0xffff, 0, high, low] => {
             [joined(high, low), None]
         }
-        // NAT64 within a site (RFC 8215): the last 32 bits, or around bits 64 to 71 of a /48 (RFC 6052 section 2.2).
+        // NAT64 within a site (RFC 8215): in the last 32 bits, or around bits 64 to 71 of a /48 (RFC 6052 section 2.2).
         [0x64, 0xff9b, 1, around, a, b, high, low] => [joined(high, low), joined(around, a << 8 | b >> 8)],
         // 6to4 (RFC 3056).
         [0x2002, high, low, ..] => [joined(high, low), None],
@@ -175,8 +176,8 @@ fn translated(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
     }
 }
 
-/// The name in lower case, without the final dot that only says that it is absolute. None if it is not a host name:
-/// also when its last label is a number, since resolvers read `127.1` and `0x7f000001` as addresses.
+/// The name in lower case, without the final dot of an absolute name. `None` if it is not a host name, or if its last label is
+/// a number, because resolvers read `127.1` and `0x7f000001` as addresses.
 pub(super) fn canonical_name(text: &str) -> Option<String> {
     let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
     let label_is_valid = |label: &str| {

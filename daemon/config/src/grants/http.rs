@@ -10,8 +10,8 @@ use url::{Host, Url};
 use super::BadPattern;
 use super::host::{HostPattern, Network, canonical_name};
 
-/// What a check may fetch: scheme, host (a name, `*.domain`, an address), port (of the scheme unless given), and the path
-/// with its query, exactly or, ending in `*`, whatever begins so.
+/// URLs that a check may fetch: scheme, host (a name, `*.domain` or an address), port (default: that of the scheme), and path
+/// with query, which match exactly or, if they end in `*`, as a prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct HttpPattern {
@@ -22,7 +22,7 @@ pub struct HttpPattern {
     target: Target,
 }
 
-/// Path and query, percent-encoded as they are sent.
+/// Path and query, percent-encoded as sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Target {
     Exactly(String),
@@ -30,7 +30,7 @@ enum Target {
 }
 
 impl HttpPattern {
-    /// The pattern that matches this URL and no other, as far as there is one.
+    /// The pattern that matches only this URL, if there is one.
     pub(super) fn exactly(url: &Url) -> Option<Self> {
         let host = match url.host()? {
             Host::Domain(name) => HostPattern::Name(canonical_name(name)?),
@@ -43,7 +43,7 @@ impl HttpPattern {
             port: url.port_or_known_default()?,
             target: Target::Exactly(target(url)),
         };
-        // A `*` in the path would be read as something else: then there is none.
+        // There is none for a path with `*`, which a pattern reads as a wildcard.
         pattern.to_string().parse().ok().filter(|p: &HttpPattern| *p == pattern)
     }
 
@@ -51,7 +51,7 @@ impl HttpPattern {
         host(url).is_some_and(|host| self.host.matches(&host)) && self.matches_rest(url)
     }
 
-    /// Whatever the path.
+    /// Whether it matches some URL of this server.
     pub(super) fn matches_server(&self, url: &Url) -> bool {
         host(url).is_some_and(|host| self.host.matches(&host)) && self.is_server(url)
     }
@@ -68,14 +68,14 @@ impl HttpPattern {
         self.is_server(url)
             && match &self.target {
                 Target::Exactly(exact) => target(url) == *exact,
-                // All of the server: nothing to climb out of.
+                // Everything on the server is granted, so there is nothing to climb out of.
                 Target::Prefix(prefix) if prefix == "/" => true,
                 Target::Prefix(prefix) => target(url).starts_with(prefix) && !climbs(url.path()),
             }
     }
 }
 
-/// Without brackets.
+/// The host without brackets.
 fn host(url: &Url) -> Option<String> {
     match url.host()? {
         Host::Domain(name) => Some(name.to_owned()),
@@ -91,8 +91,8 @@ fn target(url: &Url) -> String {
     }
 }
 
-/// Whether a server may read the path as leading upwards. `..` and `%2e%2e` are already resolved in a parsed URL; what is
-/// left are the disguises that servers see through later: encoded slashes, double encoding, path parameters.
+/// Whether a server may resolve the path to a parent directory. A parsed URL has no `..` or `%2e%2e` any more. What is left are
+/// forms that some servers decode later: encoded slashes, double encoding, path parameters.
 fn climbs(path: &str) -> bool {
     let mut decoded = path.as_bytes().to_vec();
     loop {
@@ -136,7 +136,7 @@ fn percent_decode(bytes: &[u8]) -> Vec<u8> {
 /// The URL for a message: without user, password and fragment.
 pub(super) fn without_secrets(url: &Url) -> Url {
     let mut bare = url.clone();
-    // Both fail only for URLs that can't have a user anyway.
+    // Both fail only for URLs that can't have a user.
     let _ = bare.set_username("");
     let _ = bare.set_password(None);
     bare.set_fragment(None);
@@ -169,7 +169,7 @@ impl FromStr for HttpPattern {
         if !rest.contains('/') {
             return Err(bad("a path after the host: / for the start page, /* for everything"));
         }
-        // URL parsers skip more slashes: what looks like a path would become the host.
+        // URL parsers skip further slashes, so that what looks like a path would become the host.
         if rest.starts_with('/') {
             return Err(bad("a host after the //"));
         }

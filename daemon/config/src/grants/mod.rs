@@ -1,9 +1,9 @@
-//! What a check may reach: nothing, unless its `allow` says so.
+//! What a check may reach: nothing, unless its `allow` grants it.
 //!
-//! Patterns are parsed with the configuration, so that a bad one is an error with its place. Matching is pure and is done
-//! by the plugin host before anything is sent, on what the probe is really going to use: a parsed URL, or a host and port
-//! as they go to the resolver. A name must be granted as a name, an address as an address or network; what a granted name
-//! resolves to is the operator's DNS, except for addresses that have to be meant (see [`Grants::permits_tcp_address`]).
+//! Patterns are parsed with the configuration, so that an invalid one is an error with its place. Matching is pure. The plugin
+//! host matches before it sends anything, on what the probe will actually use: a parsed URL, or a host and port as they go to
+//! the resolver. A name must be granted as a name, an address as an address or a network. A granted name may resolve to any
+//! address, except for guarded ones (see [`Grants::permits_tcp_address`]).
 
 mod dns;
 mod host;
@@ -27,36 +27,43 @@ use vouchd_text::is_unprintable;
 /// Everything that one check may reach. The default is nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Grants {
+    /// The processes that it may look at.
     pub process: ProcessGrant,
+    /// The URLs that it may fetch.
     pub http: Vec<HttpPattern>,
+    /// The hosts and ports that it may connect to.
     pub tcp: Vec<TcpPattern>,
+    /// The Unix sockets that it may connect to.
     pub unix: Vec<PathPattern>,
+    /// The files that it may look at.
     pub files: Vec<PathPattern>,
+    /// The names that it may look up.
     pub dns: DnsGrant,
-    /// The whole environment of guests that ask for one by WASI.
+    /// The complete environment of a plugin that asks for one through WASI.
     pub env: BTreeMap<String, String>,
 }
 
-/// Which processes a check may look up.
+/// Which processes a check may look at.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProcessGrant {
+    /// No process.
     #[default]
     None,
-    /// `process = true`
+    /// `process = true`: every process.
     All,
-    /// `process = ["nginx"]`: exactly these names.
+    /// `process = ["nginx"]`: processes with exactly these names.
     Names(Vec<String>),
 }
 
 /// A probe that is not granted, and what would grant it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// What was asked for.
+    /// The probe, for a message: `connecting to "127.0.0.1:80"`.
     pub wanted: String,
-    /// The check's whole `allow` line with the missing grant, as it would stand in the configuration.
+    /// The complete `allow` line of the check with the missing grant, as in the configuration.
     pub line: String,
-    /// What would be granted by that line; what is granted now, where nothing could grant it.
+    /// The grants of that line; the current ones if nothing could grant the probe.
     pub granted: Box<Grants>,
 }
 
@@ -68,10 +75,12 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// A grant that can't be understood: what was expected of it.
+/// An invalid pattern in `allow`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadPattern {
+    /// The pattern as written.
     pub pattern: String,
+    /// What was expected instead.
     pub expected: String,
 }
 
@@ -90,10 +99,10 @@ impl fmt::Display for BadPattern {
 impl std::error::Error for BadPattern {}
 
 impl Grants {
-    /// May the check look for processes of exactly this name?
+    /// Whether the check may look for processes of exactly this name.
     ///
     /// # Errors
-    /// If not: what to add.
+    /// It may not; the refusal says what to add.
     pub fn permits_process(&self, name: &str) -> Result<(), Refusal> {
         let granted = match &self.process {
             ProcessGrant::None => false,
@@ -112,10 +121,10 @@ impl Grants {
         Err(self.refusal(wanted, |grants| grants.process = ProcessGrant::Names(names)))
     }
 
-    /// May the check look at processes whatever their name (a search by command line, say)?
+    /// Whether the check may look at processes of any name (to search by command line, say).
     ///
     /// # Errors
-    /// If not: what to add.
+    /// It may not; the refusal says what to add.
     pub fn permits_all_processes(&self) -> Result<(), Refusal> {
         match self.process {
             ProcessGrant::All => Ok(()),
@@ -125,10 +134,10 @@ impl Grants {
         }
     }
 
-    /// May the check look at any process? A search that names none sees those that are granted.
+    /// Whether the check may look at some process. A search without a name then finds the granted ones.
     ///
     /// # Errors
-    /// If not: what to add.
+    /// It may not; the refusal says what to add.
     pub fn permits_some_process(&self) -> Result<(), Refusal> {
         match self.process {
             ProcessGrant::All | ProcessGrant::Names(_) => Ok(()),
@@ -136,18 +145,18 @@ impl Grants {
         }
     }
 
-    /// May the check fetch anything of this URL's server?
+    /// Whether the check may fetch anything from this URL's server.
     ///
     /// # Errors
-    /// If not: what to add for the URL itself.
+    /// It may not; the refusal says what to add for the URL itself.
     pub fn permits_server(&self, url: &Url) -> Result<(), Refusal> {
         if self.http.iter().any(|pattern| pattern.matches_server(url)) { Ok(()) } else { self.permits_http(url) }
     }
 
-    /// May the check fetch this URL? A redirect's target has to be asked about like the first.
+    /// Whether the check may fetch this URL. The target of a redirect needs the same grant.
     ///
     /// # Errors
-    /// If not: what to add.
+    /// It may not; the refusal says what to add.
     pub fn permits_http(&self, url: &Url) -> Result<(), Refusal> {
         if self.http.iter().any(|pattern| pattern.matches(url)) {
             return Ok(());
@@ -156,10 +165,10 @@ impl Grants {
         Err(self.refusal(format!("fetching {bare}"), |grants| grants.http.extend(HttpPattern::exactly(url))))
     }
 
-    /// May the check connect to `host` (a name or an address, without brackets) and `port`?
+    /// Whether the check may connect to `host` (a name or an address, without brackets) and `port`.
     ///
     /// # Errors
-    /// If not: what to add.
+    /// It may not; the refusal says what to add.
     pub fn permits_tcp(&self, host: &str, port: u16) -> Result<(), Refusal> {
         let granted = match host.parse::<IpAddr>() {
             Ok(address) => self.permits_tcp_address(host, SocketAddr::new(address, port)).is_ok(),
@@ -173,13 +182,13 @@ impl Grants {
         Err(self.refusal(format!("connecting to {shown:?}"), |grants| grants.tcp.extend(pattern)))
     }
 
-    /// May the check connect to this address, which `host` (as in [`permits_tcp`](Self::permits_tcp)) stands for?
+    /// Whether the check may connect to this address, to which `host` (as in [`permits_tcp`](Self::permits_tcp)) resolved.
     ///
-    /// Link-local addresses and those of cloud metadata services are permitted only where the grant spells out the address
-    /// or the name: no network and no `*.domain` reaches them.
+    /// Guarded addresses, which are link-local ones and those of cloud metadata services, are permitted only if the grant
+    /// spells out the address or the name. No network and no `*.domain` grants them.
     ///
     /// # Errors
-    /// If not: what to add.
+    /// It may not; the refusal says what to add.
     pub fn permits_tcp_address(&self, host: &str, address: SocketAddr) -> Result<(), Refusal> {
         if self.tcp.iter().any(|pattern| pattern.reaches(host, address)) {
             return Ok(());
@@ -188,10 +197,10 @@ impl Grants {
         Err(self.refusal(format!("connecting to {}", reached(host, address.ip())), |grants| grants.tcp.extend(pattern)))
     }
 
-    /// May the check fetch this URL from this address? See [`permits_tcp_address`](Self::permits_tcp_address).
+    /// Whether the check may fetch this URL from this address; see [`permits_tcp_address`](Self::permits_tcp_address).
     ///
     /// # Errors
-    /// If not: what to add.
+    /// It may not; the refusal says what to add.
     pub fn permits_http_address(&self, url: &Url, address: IpAddr) -> Result<(), Refusal> {
         if self.http.iter().any(|pattern| pattern.reaches(url, address)) {
             return Ok(());
@@ -201,19 +210,19 @@ impl Grants {
         Err(self.refusal(wanted, |grants| grants.http.extend(HttpPattern::exactly(url))))
     }
 
-    /// May the check look at this file? If so: how far the path is the operator's word.
+    /// Whether the check may look at this file. Returns which part of the path the operator spelled out.
     ///
     /// # Errors
-    /// If not: what to add.
+    /// It may not; the refusal says what to add.
     pub fn permits_file(&self, path: &str) -> Result<GrantedPath, Refusal> {
         let add = |grants: &mut Grants, pattern| grants.files.extend(pattern);
         self.permits_path(&self.files, path, format!("looking at the file {path:?}"), add)
     }
 
-    /// May the check connect to this socket? If so: how far the path is the operator's word.
+    /// Whether the check may connect to this Unix socket. Returns which part of the path the operator spelled out.
     ///
     /// # Errors
-    /// If not: what to add.
+    /// It may not; the refusal says what to add.
     pub fn permits_unix(&self, path: &str) -> Result<GrantedPath, Refusal> {
         let add = |grants: &mut Grants, pattern| grants.unix.extend(pattern);
         self.permits_path(&self.unix, path, format!("connecting to the socket {path:?}"), add)
@@ -228,19 +237,19 @@ impl Grants {
     ) -> Result<GrantedPath, Refusal> {
         let canonical = path::canonical_path(path);
         let matching = canonical.iter().flat_map(|path| granted.iter().filter_map(|pattern| pattern.matches(path)));
-        // The one that spells out most permits most.
+        // The pattern that spells out most of the path grants most.
         let found = matching.max_by_key(|path| path.trusted.len());
         found.ok_or_else(|| {
-            // With a wildcard in it, it would grant more than this.
+            // As a pattern, a path with a wildcard would grant more than this path.
             let exact = canonical.filter(|path| !path.contains(['*', '?']));
             self.refusal(wanted, |grants| add(grants, exact.and_then(|path| path.parse().ok())))
         })
     }
 
-    /// May the check look up this name?
+    /// Whether the check may look up this name.
     ///
     /// # Errors
-    /// If not: what to add.
+    /// It may not; the refusal says what to add.
     pub fn permits_dns(&self, name: &str) -> Result<(), Refusal> {
         let mut names = match &self.dns {
             DnsGrant::All => return Ok(()),
@@ -250,7 +259,7 @@ impl Grants {
         };
         let wanted = format!("looking up the name {name:?}");
         Err(self.refusal(wanted, |grants| {
-            // A `*` would grant more than this.
+            // As a pattern, a name with `*` would grant more than this name.
             if let Some(pattern) = name.parse().ok().filter(|_| !name.contains('*')) {
                 names.push(pattern);
                 grants.dns = DnsGrant::Names(names);
@@ -266,7 +275,7 @@ impl Grants {
     }
 }
 
-/// The `allow` line of a check, as it would stand in the configuration.
+/// The `allow` line of a check, as in the configuration. Values of environment variables are left out.
 impl fmt::Display for Grants {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |items: Vec<String>| {
@@ -299,7 +308,7 @@ impl fmt::Display for Grants {
             }
         }
         if !self.env.is_empty() {
-            // Values may be secrets, and this is for logs and `status`.
+            // The values may be secrets, and this goes to logs and `status`.
             let entries: Vec<String> = self.env.keys().map(|name| format!("{} = \"...\"", quote_key(name))).collect();
             parts.push(format!("env = {{ {} }}", entries.join(", ")));
         }
@@ -311,7 +320,7 @@ fn shown(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-/// The address of a name, for a message.
+/// A guarded address and the name that resolved to it, for a message.
 fn reached(host: &str, address: IpAddr) -> String {
     if host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
         format!("{host}, a link-local or metadata address,")
@@ -320,13 +329,13 @@ fn reached(host: &str, address: IpAddr) -> String {
     }
 }
 
-/// A key of a TOML table: bare where that is possible.
+/// A key of a TOML table, bare if possible.
 fn quote_key(name: &str) -> String {
     let is_bare = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
     if !name.is_empty() && name.bytes().all(is_bare) { name.to_owned() } else { quote(name) }
 }
 
-/// A TOML string that stays on one line whatever a plugin put into it.
+/// A TOML string that stays on one line, whatever a plugin put into it.
 fn quote(text: &str) -> String {
     let escaped = text.chars().map(|c| match c {
         '"' | '\\' => format!("\\{c}"),

@@ -11,37 +11,37 @@ use super::BadPattern;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PathPattern {
-    /// The names between the slashes; none for `/`.
+    /// The names between the slashes; empty for `/`.
     names: Vec<String>,
 }
 
 const EXPECTED: &str = "an absolute path without . and .. like \"/run/app/ready\", in which * and ? stand for characters \
                         within one name and ** for any number of directories";
 
-/// A granted path, divided where the operator's own words end.
+/// A granted path, split into what the operator spelled out and what a wildcard matched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrantedPath {
-    /// The directory that the pattern spells out: the operator vouches for it, symbolic links included.
+    /// The directory that the pattern spells out. The operator vouches for it, including its symbolic links.
     pub trusted: String,
-    /// What follows, relative to it: no symbolic link may be followed there. Empty for `/` itself.
+    /// The rest, relative to `trusted`. No symbolic link may be followed there. Empty for `/` itself.
     pub rest: String,
 }
 
 impl PathPattern {
-    /// None if it does not match. The path must be canonical, as [`canonical_path`] makes it.
+    /// Matches a path in the form of [`canonical_path`]. `None` if it does not match.
     pub(super) fn matches(&self, path: &str) -> Option<GrantedPath> {
         let names: Vec<&str> = split(path).collect();
         if !matches_names(&self.names, &names) {
             return None;
         }
-        // The last name is never spelt out: it is what is looked at.
-        let spelt = self.names.iter().take_while(|name| !name.contains(['*', '?'])).count();
-        let trusted = spelt.min(names.len().saturating_sub(1));
+        // The last name never counts as spelled out: it is the file itself.
+        let spelled = self.names.iter().take_while(|name| !name.contains(['*', '?'])).count();
+        let trusted = spelled.min(names.len().saturating_sub(1));
         Some(GrantedPath { trusted: format!("/{}", names[..trusted].join("/")), rest: names[trusted..].join("/") })
     }
 }
 
-/// The path without a slash at the end or doubled. None if it is not absolute, or has `.`, `..` or a NUL in it.
+/// The path without trailing or doubled slashes. `None` if it is not absolute, or contains `.`, `..` or a NUL.
 pub(super) fn canonical_path(path: &str) -> Option<String> {
     let names: Vec<&str> = split(path.strip_prefix('/')?).collect();
     let fits = |name: &&str| *name != "." && *name != ".." && !name.contains('\0');
@@ -57,7 +57,7 @@ fn matches_names(pattern: &[String], names: &[&str]) -> bool {
         (None, None) => true,
         (None, Some(_)) => false,
         (Some((first, rest)), _) if first == "**" => {
-            // The last one stands for what is in the directory, not for the directory.
+            // At the end, `**` matches what is in the directory, not the directory itself.
             let least = usize::from(rest.is_empty());
             (least..=names.len()).any(|skipped| matches_names(rest, &names[skipped..]))
         }
@@ -68,7 +68,7 @@ fn matches_names(pattern: &[String], names: &[&str]) -> bool {
     }
 }
 
-/// Goes back to the last `*` only, so that no pattern takes long.
+/// Backtracks only to the last `*`, so that no pattern takes long.
 fn matches_name(pattern: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n) = (0, 0);
     let mut star = None;
@@ -98,7 +98,7 @@ impl FromStr for PathPattern {
         let canonical = canonical_path(text).ok_or_else(bad)?;
         let names: Vec<String> = split(&canonical).map(str::to_owned).collect();
         let misused = |name: &String| name.contains("**") && name != "**";
-        // Each one multiplies the ways in which a path can fit.
+        // Each `**` multiplies the number of ways in which a path can match.
         let deep = names.iter().filter(|name| *name == "**").count();
         if names.iter().any(misused) || deep > 2 || text.chars().any(char::is_control) {
             return Err(bad());

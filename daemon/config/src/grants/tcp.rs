@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 use super::BadPattern;
 use super::host::HostPattern;
 
-/// Where a check may connect: `host:port`. The host is a name, `*.domain`, an address or a network (IPv6 in brackets),
-/// the port a number from 1 to 65535 or `*`.
+/// Hosts and ports that a check may connect to, written `host:port`. The host is a name, `*.domain`, an address or a network
+/// (IPv6 in brackets), the port a number from 1 to 65535 or `*`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TcpPattern {
     host: HostPattern,
-    /// None: any.
+    /// `None`: any port.
     port: Option<u16>,
 }
 
@@ -39,7 +39,7 @@ impl FromStr for TcpPattern {
         let bad = || BadPattern::new(text, EXPECTED);
         let (host, port) = text.rsplit_once(':').ok_or_else(bad)?;
         let bracketed = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
-        // Only an IPv6 address has colons, and only with brackets is it clear which colon is the port's.
+        // Only an IPv6 address has colons, and it needs brackets to tell them from the port's colon.
         if host.contains(':') != bracketed.is_some() {
             return Err(bad());
         }

@@ -1,33 +1,33 @@
-//! keepalived's keywords, and what to do instead of each.
+//! The keywords of keepalived, and what to do instead.
 
 use Instead::{Say, Write};
 
-/// What takes the place of a keyword.
+/// What replaces a keyword.
 #[derive(Debug, Clone, Copy)]
 enum Instead {
-    /// These keys of ours.
+    /// These keys of vouchd.
     Write(&'static str),
-    /// Something else, or nothing: the whole sentence.
+    /// Anything else; the complete sentence.
     Say(&'static str),
 }
 
-/// To follow "unknown key". None: not a keyword of keepalived's.
+/// A hint that follows "unknown key". `None`: it is not a keyword of keepalived.
 pub(crate) fn hint(keyword: &str) -> Option<String> {
     let keyword = keyword.to_ascii_lowercase();
     let exact = KEYWORDS.iter().find(|(words, _)| words.contains(&keyword.as_str())).map(|(_, instead)| *instead);
     let family = || FAMILIES.iter().find(|(start, _)| keyword.starts_with(start)).map(|(_, instead)| *instead);
-    // Many of them are also global, with this prefix.
+    // Many keywords also exist as global ones with this prefix.
     let global = || {
         let rest = keyword.strip_prefix("vrrp_")?;
         KEYWORDS.iter().find(|(words, _)| words.contains(&rest)).map(|(_, instead)| *instead)
     };
     Some(match exact.or_else(global).or_else(family)? {
-        Write(ours) => format!(" (keepalived's; write {ours} instead)"),
-        Say(sentence) => format!(" (keepalived's; {sentence})"),
+        Write(ours) => format!(" (a keyword of keepalived; write {ours} instead)"),
+        Say(sentence) => format!(" (a keyword of keepalived; {sentence})"),
     })
 }
 
-/// Whether a block of keepalived.conf begins with this word.
+/// Whether this word begins a block of keepalived.conf.
 pub(crate) fn is_block(word: &str) -> bool {
     const BLOCKS: [&str; 14] = [
         "global_defs",
@@ -51,41 +51,39 @@ pub(crate) fn is_block(word: &str) -> bool {
 const AUTH: Instead = Write("`auth = { type = \"pass\", password = \"...\" }`");
 const UNICAST: Instead = Write("`unicast = { source = \"...\", peers = [\"...\"] }`");
 const NO_SCRIPTS: Instead = Say(
-    "leave it out: checks are plugins that run without privileges, in a process of their own, so no user is chosen \
-         here",
+    "leave it out: checks are plugins, and all of them run in one process without privileges, as `user` in `[daemon]`",
 );
 const NO_NOTIFY: Instead =
-    Say("there are no hooks in this version: leave it out, and let what follows the state ask `vouchd status --json`");
+    Say("this version has no hooks: leave it out, and let programs that follow the state poll `vouchd status --json`");
 const NO_MAIL: Instead =
     Say("vouchd sends no mail: leave it out, and let your monitoring read `vouchd status --json` or the log");
-const NO_SNMP: Instead = Say("there is no SNMP and no D-Bus: leave it out, and read `vouchd status --json`");
+const NO_SNMP: Instead = Say("vouchd has no SNMP and no D-Bus: leave it out, and read `vouchd status --json`");
 const NO_LVS: Instead = Say("vouchd does no load balancing (IPVS): leave that to another daemon");
-const NO_ROUTES: Instead = Say(
-    "vouchd moves addresses only: leave it out, and set routes and rules up for good, so that they follow the address",
-);
-const NO_VMAC: Instead = Say(
-    "virtual MAC addresses are not available in this version: leave it out; gratuitous ARP tells the network, see `garp`",
-);
+const NO_ROUTES: Instead =
+    Say("vouchd moves only addresses: leave it out, and configure routes and rules permanently on every node");
+const NO_VMAC: Instead =
+    Say("this version has no virtual MAC addresses: leave it out; gratuitous ARP updates the network, see `garp`");
 const NO_FIREWALL: Instead =
-    Say("vouchd sets no firewall rules and answers at its addresses like any host: leave it out");
+    Say("vouchd sets no firewall rules, and answers on its addresses like any host: leave it out");
 const NO_SYNC: Instead = Say(
-    "there are no groups: put all addresses that move together into one instance's `addresses`, or list the same checks in \
+    "vouchd has no groups: put all addresses that move together into one instance's `addresses`, or list the same checks in \
      each instance",
 );
-const NO_BFD: Instead = Say("there is no BFD: a short `advert_interval` with version = 3 finds a dead router in 30 ms");
+const NO_BFD: Instead =
+    Say("vouchd has no BFD: with version = 3, a short `advert_interval` detects a dead router within 30 ms");
 const NO_STRICT: Instead = Say(
-    "leave it out: vouchd keeps to the RFC where keepalived's strict mode does, and says in its documentation where not",
+    "leave it out: vouchd follows the RFC as keepalived's strict mode does; docs/conformance.md lists the exceptions",
 );
-const NO_TTL: Instead = Say("leave it out: what arrives with another TTL than 255 is discarded");
-const NO_CHECK_SKIP: Instead = Say("leave it out: addresses are compared each time, which costs nothing");
+const NO_TTL: Instead = Say("leave it out: packets with a TTL other than 255 are always discarded");
+const NO_CHECK_SKIP: Instead = Say("leave it out: addresses are always compared");
 const ALWAYS_ANSWERS: Instead =
-    Say("leave it out: an advertisement of lower priority is answered as RFC 9568 section 6.4.3 has it");
-const NO_SCHEDULING: Instead =
-    Say("leave it out: `realtime` in `[daemon]`, which is on unless set to false, sees to that");
+    Say("leave it out: vouchd answers an advertisement of lower priority, as RFC 9568 section 6.4.3 requires");
+const NO_SCHEDULING: Instead = Say("leave it out: `realtime` in `[daemon]`, which is on by default, covers it");
 const NO_BUFFERS: Instead = Say("leave it out: vouchd sizes its sockets itself");
-const NO_GROUP: Instead = Say("the multicast group is 224.0.0.18 as in the RFC: leave it out, or use `unicast`");
+const NO_GROUP: Instead =
+    Say("the multicast group is always 224.0.0.18, as in the RFC: leave it out, or use `unicast`");
 const LINK_IS_WATCHED: Instead =
-    Say("leave it out: a link that goes down always takes the instance out of the election, without polling");
+    Say("leave it out: an instance whose link goes down always leaves the election, without polling");
 
 const KEYWORDS: &[(&[&str], Instead)] = &[
     // Blocks
@@ -105,41 +103,43 @@ const KEYWORDS: &[(&[&str], Instead)] = &[
     (&["authentication", "auth_type", "auth_pass"], AUTH),
     (
         &["auth_hmac", "active_key", "anti_replay", "time_window"],
-        Say("not available in this version: leave it out, and keep strangers off the network of the advertisements"),
+        Say(
+            "not available in this version: leave it out, and keep untrusted machines off the network that carries the advertisements",
+        ),
     ),
     (&["unicast_src_ip", "unicast_peer"], UNICAST),
     (
         &["check_unicast_src", "unicast_fault_no_peer"],
         Say(
-            "leave it out: with `unicast`, advertisements of others than the peers are always discarded, and a peer is needed",
+            "leave it out: with `unicast`, advertisements from routers other than the peers are always discarded, and at least one peer is needed",
         ),
     ),
     (&["unicast_ttl", "min_ttl", "max_ttl"], NO_TTL),
     (
         &["mcast_src_ip"],
-        Say(
-            "leave it out: multicast is sent from the interface's first address; with `unicast` the `source` is yours to choose",
-        ),
+        Say("leave it out: multicast is sent from the interface's first address; with `unicast`, `source` sets it"),
     ),
     (&["mcast_dst_ip", "mcast_group4", "mcast_group6"], NO_GROUP),
     (&["native_ipv6"], Say("IPv6 is not available in this version: leave it out")),
     (&["v3_checksum_as_v2"], Write("`checksum = \"message-only\"`")),
     (
         &["old_unicast_checksum"],
-        Say("leave it out: that was a fault of keepalived before 1.3.6, which vouchd does not have"),
+        Say("leave it out: it works around a bug of keepalived before 1.3.6, which vouchd does not have"),
     ),
     (&["strict_mode", "strict"], NO_STRICT),
     (&["skip_check_adv_addr"], NO_CHECK_SKIP),
     (
         &["owner_ignore_adverts"],
-        Say("leave it out: what an owner (priority = 255) does with advertisements is the RFC's"),
+        Say("leave it out: an owner (priority = 255) treats advertisements as the RFC requires"),
     ),
     (&["lower_prio_no_advert", "higher_prio_send_advert"], ALWAYS_ANSWERS),
     (
         &["down_timer_adverts", "timer_expired_backup", "thread_timer_expired"],
-        Say("leave it out: a router is down after three intervals and its skew time, as in RFC 9568 section 6.1"),
+        Say(
+            "leave it out: a router counts as down after three intervals and its skew time, as in RFC 9568 section 6.1",
+        ),
     ),
-    (&["log_unknown_vrids"], Say("leave it out: what is discarded is counted by reason in `vouchd status --json`")),
+    (&["log_unknown_vrids"], Say("leave it out: `vouchd status --json` counts discarded packets by reason")),
     (
         &[
             "kernel_rx_buf_size",
@@ -162,23 +162,23 @@ const KEYWORDS: &[(&[&str], Instead)] = &[
     (
         &["preempt_delay"],
         Say(
-            "not available in this version: leave it out, and let `rise` of the checks see to it that the service is up \
-             before this router takes over",
+            "not available in this version: leave it out, and set `rise` of the checks, so that the service is up before this \
+             router takes over",
         ),
     ),
     (
         &["startup_delay", "delay_after_boot"],
-        Say("leave it out: an instance takes no part until the checks without a `weight` have a result"),
+        Say("leave it out: an instance takes no part before its checks without a `weight` have a result"),
     ),
     (
         &["dont_track_primary", "track_src_ip", "interface_up_down_delays"],
-        Say("leave it out: an instance whose interface or source address is gone takes no part until it is back"),
+        Say("leave it out: an instance without its interface or source address takes no part until it is back"),
     ),
     (&["track_script"], Write("`checks`")),
     (&["track_process"], Write("`checks`, with a check whose `plugin = \"process\"`")),
     (
         &["track_interface"],
-        Say("the instance's own interface is always watched; for another write a check with \
+        Say("the instance's own interface is always watched; for another one, write a check with \
              `plugin = \"file\"` and `params = { path = \"/sys/class/net/eth1/operstate\", contains = \"up\" }`"),
     ),
     (&["linkbeat_use_polling", "linkbeat_interfaces", "linkbeat"], LINK_IS_WATCHED),
@@ -186,12 +186,12 @@ const KEYWORDS: &[(&[&str], Instead)] = &[
     (&["virtual_ipaddress"], Write("`addresses`")),
     (
         &["virtual_ipaddress_excluded", "no_virtual_ipaddress"],
-        Say("all addresses of an instance are advertised: write them in `addresses`, up to 255"),
+        Say("vouchd advertises all addresses of an instance: list them in `addresses`, up to 255"),
     ),
     (
         &["label", "scope", "brd", "dev", "peer", "home", "noprefixroute", "no_track", "preferred_lft"],
         Say(
-            "an address is written without it, `addresses = [\"192.0.2.1/24\"]`, and goes on the instance's `interface`",
+            "leave it out: an address is `addresses = [\"192.0.2.1/24\"]`, and is installed on the instance's `interface`",
         ),
     ),
     (
@@ -214,11 +214,11 @@ const KEYWORDS: &[(&[&str], Instead)] = &[
     (&["min_garp"], Write("`garp = { repeat = 1, delay = \"0s\" }`")),
     (
         &["garp_lower_prio_repeat", "garp_lower_prio_delay"],
-        Say("leave it out: addresses are announced again by itself when another router was active"),
+        Say("leave it out: vouchd announces addresses again whenever another router was active"),
     ),
     (
         &["garp_interval", "gna_interval", "garp_group", "garp_extra_if"],
-        Say("leave it out: `garp` of the instance says how often addresses are announced"),
+        Say("leave it out: `garp` of the instance sets how often addresses are announced"),
     ),
     // Checks
     (&["script"], Say("write `plugin`: a check is a WebAssembly plugin, not a script")),
@@ -255,27 +255,27 @@ const KEYWORDS: &[(&[&str], Instead)] = &[
     ),
     (
         &["net_namespace", "net_namespace_ipvs"],
-        Say("leave it out, and start vouchd in the namespace: `NetworkNamespacePath=` of the unit"),
+        Say("leave it out, and start vouchd in the namespace with `NetworkNamespacePath=` in the unit"),
     ),
     (
         &["instance_name", "use_pid_dir", "process_names", "process_name", "data_use_instance"],
-        Say("leave it out: daemons beside each other differ in `control` of `[daemon]`"),
+        Say("leave it out: several daemons on one host differ in `control` of `[daemon]`"),
     ),
     (
         &["json_version", "dump_file", "state_dump_file", "stats_dump_file", "json_dump_file"],
-        Say("leave it out: `vouchd status --json` says it all"),
+        Say("leave it out, and read `vouchd status --json`"),
     ),
     (
         &["include", "includet", "includer", "includem"],
-        Say("files in `conf.d` beside the main file are read by themselves"),
+        Say("leave it out: vouchd reads the files in `conf.d` beside the main file"),
     ),
     (
         &["reload_check_config", "reload_time_file", "reload_repeat", "reload_file", "config_save_dir"],
-        Say("leave it out: a configuration with an error never replaces the one that runs"),
+        Say("leave it out: a configuration with an error never replaces the running one"),
     ),
     (&["umask"], Say("leave it out, and write `UMask=` in the unit")),
-    (&["random_seed"], Say("leave it out: nothing that vouchd does depends on chance")),
-    (&["tmp_config_directory"], Say("leave it out: no copies of the configuration are made")),
+    (&["random_seed"], Say("leave it out: vouchd uses no random numbers for the protocol")),
+    (&["tmp_config_directory"], Say("leave it out: vouchd makes no copies of the configuration")),
     (&["debug"], Say("leave it out, and set the environment variable `VOUCHD_LOG=debug`")),
     (&["lvs_sync_daemon", "lvs_flush", "checker_log_all_failures"], NO_LVS),
     (
@@ -284,7 +284,7 @@ const KEYWORDS: &[(&[&str], Instead)] = &[
     ),
 ];
 
-/// By how they begin, after the exact ones.
+/// Keywords by their prefix, for those that have no entry in `KEYWORDS`.
 const FAMILIES: &[(&str, Instead)] = &[
     ("notify", NO_NOTIFY),
     ("vrrp_notify", NO_NOTIFY),
@@ -309,5 +309,5 @@ const FAMILIES: &[(&str, Instead)] = &[
     ("lvs_", NO_LVS),
     ("ipvs_", NO_LVS),
     ("checker_", NO_LVS),
-    ("garp_", Say("leave it out: `garp` of the instance says how often addresses are announced")),
+    ("garp_", Say("leave it out: `garp` of the instance sets how often addresses are announced")),
 ];

@@ -1,10 +1,10 @@
-//! What somebody probably meant by a name that does not exist here.
+//! Guesses what was meant by an unknown name.
 
 mod keepalived;
 
 pub(crate) use keepalived::{hint as for_keepalived, is_block};
 
-/// Keys and the tables that they belong to, for those that stand in another one.
+/// The table that each key belongs to, for keys in the wrong table.
 const TABLES: [(&str, &[&str]); 9] = [
     (
         "an instance, below [instance.NAME]",
@@ -60,9 +60,9 @@ const TABLES: [(&str, &[&str]); 9] = [
     ("the `params` of a check", &["url", "path", "address", "host", "port", "cmdline", "min", "max"]),
 ];
 
-/// `, write ... instead` or `, did you mean ...?` or nothing, to follow "unknown key".
+/// A hint that follows "unknown key": ` (... write ... instead)`, ` (did you mean ...?)`, or nothing.
 pub(crate) fn for_key(unknown: &str, known: &[&str]) -> String {
-    // A letter too few or too many is a typing mistake, whatever else it would mean elsewhere.
+    // One wrong letter is a typing mistake, whatever the word means elsewhere.
     let lower = unknown.to_lowercase();
     let is_typed = known.iter().any(|key| strsim::damerau_levenshtein(&lower, key) <= 1);
     if let Some(hint) = keepalived::hint(unknown).filter(|_| !is_typed) {
@@ -81,9 +81,9 @@ pub(crate) fn table_of(key: &str) -> Option<&'static str> {
     TABLES.iter().find(|(_, keys)| keys.contains(&key)).map(|(table, _)| *table)
 }
 
-/// The candidate that a typing mistake or two would turn into `text`.
+/// The candidate that differs from `text` by at most a few typing mistakes, or that begins with it.
 pub(crate) fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    /// Where fewer letters are given than this, too much begins with them.
+    /// Too many names begin with fewer letters than this.
     const SHORTEST: usize = 3;
     let text = text.to_lowercase();
     let length = text.chars().count();
@@ -91,7 +91,7 @@ pub(crate) fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a s
         let lower = candidate.to_lowercase();
         let allowed = (length.max(lower.chars().count()) / 3).clamp(1, 3);
         let distance = strsim::damerau_levenshtein(&text, &lower);
-        // Cut short is as good as a mistake too many.
+        // An abbreviation ranks after every typing mistake.
         let is_cut = length >= SHORTEST && lower.starts_with(&text);
         if distance <= allowed { Some(distance) } else { is_cut.then_some(allowed + 1) }
     };
@@ -125,7 +125,7 @@ mod tests {
         }
     }
 
-    /// What is common in configurations of keepalived, and what is not.
+    /// Common and rare keywords of keepalived.conf.
     const KEYWORDS: &str = "global_defs router_id enable_script_security script_user vrrp_version vrrp_strict \
         vrrp_skip_check_adv_addr vrrp_garp_interval vrrp_gna_interval vrrp_garp_master_delay vrrp_garp_master_repeat \
         vrrp_garp_master_refresh vrrp_garp_master_refresh_repeat vrrp_garp_lower_prio_repeat vrrp_garp_lower_prio_delay \
@@ -162,7 +162,7 @@ mod tests {
     fn every_keepalived_keyword_has_a_hint() {
         for keyword in KEYWORDS.split_whitespace() {
             let hint = for_key(keyword, &["interface", "priority", "plugin", "preempt"]);
-            assert!(hint.starts_with(" (keepalived's; "), "{keyword}: {hint:?}");
+            assert!(hint.starts_with(" (a keyword of keepalived; "), "{keyword}: {hint:?}");
             assert!(hint.len() > 30, "{keyword}: {hint}");
         }
     }

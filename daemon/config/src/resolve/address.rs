@@ -1,13 +1,13 @@
-//! Addresses: how they are written, and which ones a host can have.
+//! Addresses: how they are written, and which of them a host can have.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::model::VirtualAddress;
 
 pub(super) const ADDRESS: &str =
-    "an IPv4 address, perhaps with its prefix length, like \"192.0.2.1\" or \"192.0.2.1/24\"";
+    "an IPv4 address, optionally with its prefix length, like \"192.0.2.1\" or \"192.0.2.1/24\"";
 
-/// `192.0.2.1` or `192.0.2.1/24`, of either family.
+/// Parses `192.0.2.1` or `192.0.2.1/24`, of either family.
 pub(super) fn parse(text: &str) -> Option<VirtualAddress> {
     let (ip, prefix) = match text.split_once('/') {
         Some((ip, prefix)) => (ip, Some(prefix)),
@@ -23,16 +23,16 @@ pub(super) fn parse(text: &str) -> Option<VirtualAddress> {
     (1..=widest).contains(&prefix).then_some(VirtualAddress { ip, prefix })
 }
 
-/// A hint for a text that is not an address; empty if there is none.
+/// A suggestion for a string that is not an address; empty if there is none.
 pub(super) fn suggestion(text: &str) -> String {
     if let Some((address, rest)) = text.trim().split_once(char::is_whitespace)
         && parse(address).is_some()
     {
         let first = rest.split_whitespace().next().unwrap_or_default();
-        return format!("; write {address:?} alone: {first} and what follows it have no place here");
+        return format!("; write {address:?} without {first} and what follows");
     }
     if text.trim() != text && parse(text.trim()).is_some() {
-        return format!("; write {:?}, without blanks", text.trim());
+        return format!("; write {:?}, without spaces", text.trim());
     }
     if let Some((address, mask)) = text.split_once('/')
         && let Ok(mask) = mask.parse::<Ipv4Addr>()
@@ -56,12 +56,12 @@ pub(super) fn suggestion(text: &str) -> String {
     }
 }
 
-/// Why no interface of a machine can have the address as its own.
+/// Why no host can have this address. `None` if it can.
 pub(super) fn why_no_host(ip: Ipv4Addr) -> Option<&'static str> {
     if ip.is_unspecified() {
-        Some("this is no address, it stands for all of them")
+        Some("this is the unspecified address")
     } else if ip.octets()[0] == 0 {
-        Some("addresses that begin with 0 are no host's")
+        Some("no host can have an address that begins with 0")
     } else if ip.is_loopback() {
         Some("this is a loopback address, which no other machine can reach")
     } else if ip.is_multicast() {
@@ -73,10 +73,10 @@ pub(super) fn why_no_host(ip: Ipv4Addr) -> Option<&'static str> {
     }
 }
 
-/// What the address is in a network that it is the first or the last one of.
+/// What the first or last address of a network is. `None` for any other address.
 pub(crate) fn network_edge(ip: IpAddr, network: IpAddr, prefix: u8) -> Option<&'static str> {
     let (IpAddr::V4(ip), IpAddr::V4(network)) = (ip, network) else { return None };
-    // In a /31 both are hosts (RFC 3021).
+    // In a /31 both addresses are hosts (RFC 3021).
     if prefix == 0 || prefix > 30 {
         return None;
     }

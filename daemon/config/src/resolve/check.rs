@@ -66,13 +66,13 @@ pub(super) fn check(
     if let Some(line) = needs::missing_grants(&check) {
         let place = allow.map_or(place, |value| value.place());
         let message =
-            format!("its parameters name what it may not reach, so every run would be an error; write {line}");
+            format!("its parameters need access that is not granted, so every run would end in an error; write {line}");
         problems.warn(place, format!("check.{check_name}"), message);
     }
     Some((check, given))
 }
 
-/// The check that a `[[run]]` of a script is: whatever concerns one run is read from there, the rest does not matter.
+/// Reads the check of a `[[run]]` in a test script: the keys that concern a single run. The rest has no meaning.
 pub(super) fn scripted(table: &mut Table<'_>, problems: &mut Problems) -> Check {
     let params = table.take("params").map(|value| params(&value, problems)).unwrap_or_default();
     let timeout = table.take("timeout");
@@ -104,7 +104,7 @@ fn plugin_name(value: &Value<'_>, problems: &mut Problems) -> Option<String> {
     if let Some(stem) = text.strip_suffix(".wasm") {
         value.error(
             format!(
-                "expected the plugin's name without path and ending, like {:?}",
+                "expected the plugin's name without directory and .wasm, like {:?}",
                 stem.rsplit('/').next().unwrap_or_default()
             ),
             problems,
@@ -115,7 +115,7 @@ fn plugin_name(value: &Value<'_>, problems: &mut Problems) -> Option<String> {
 }
 
 fn sha256(value: &Value<'_>, problems: &mut Problems) -> Option<String> {
-    const EXPECTED: &str = "the SHA-256 of the plugin's file: 64 hex digits, as sha256sum prints them";
+    const EXPECTED: &str = "the SHA-256 of the plugin's file, 64 hex digits, as sha256sum prints it";
     let text = value.string(EXPECTED, problems)?;
     if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         value.error(format!("expected {EXPECTED}"), problems);
@@ -128,11 +128,11 @@ fn count(value: Option<Value<'_>>, problems: &mut Problems) -> u32 {
     value.and_then(|v| v.number(1..=100, problems)).unwrap_or(1)
 }
 
-/// The keys that say what a check costs; in a check, and again in an instance that wants something else.
+/// Reads the keys that say what a check costs, in the check itself or as overrides in an instance.
 pub(super) fn influence(table: &mut Table<'_>, inherited: Influence, problems: &mut Problems) -> Influence {
     let mut influence = inherited;
     if let Some(value) = table.take("weight") {
-        let note = ", not 0: leave weight out, and a failure is a hard fault";
+        let note = ", and not 0: leave weight out to make a failure a hard fault";
         let number = value.integer(-253..=253, note, problems).and_then(|n| i16::try_from(n).ok());
         if let Some(number) = number {
             match Weight::try_from(number) {
@@ -170,10 +170,10 @@ fn adjust(value: &Value<'_>, problems: &mut Problems) -> Option<(i16, i16)> {
     Some(range)
 }
 
-/// Name and text as the plugin gets them, and where they stand.
+/// A parameter's name and value as the plugin gets them, and their places.
 type Flat = ((String, String), ParamPlaces);
 
-/// Flattened: plugins get names and texts, whatever the language that they are written in.
+/// Flattens the parameters: plugins of every language get pairs of strings.
 fn params(value: &Value<'_>, problems: &mut Problems) -> Vec<Flat> {
     let mut flat = Vec::new();
     if let Some(table) = value.table("a table of parameters, like { name = \"nginx\" }", problems) {
@@ -205,7 +205,7 @@ fn param(key: String, value: &Value<'_>, flat: &mut Vec<Flat>, problems: &mut Pr
             for item in value.list("a list", problems).into_iter().flatten() {
                 if item.get().is_array() {
                     item.error(
-                        "expected a string, a number, true, false or a table; a list in a list can't be passed on",
+                        "expected a string, a number, true, false or a table; found a list in a list, which can't be passed to a plugin",
                         problems,
                     );
                 } else {

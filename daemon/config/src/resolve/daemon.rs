@@ -63,9 +63,9 @@ pub(super) fn daemon(mut table: Table<'_>, problems: &mut Problems) -> Daemon {
     daemon
 }
 
-/// With an error for what is no key, so that no mistake leaves out the only one.
+/// Reads the public keys. An invalid key is an error, because without keys no signature would be needed.
 fn keys(value: &Value<'_>, problems: &mut Problems) -> Vec<String> {
-    const EXPECTED: &str = "a public key as minisign -G prints it, 56 letters and digits beginning with RW";
+    const EXPECTED: &str = "a public key of 56 characters that begins with RW, as minisign -G prints it";
     let Some(items) = value.list("a list of public keys of minisign", problems) else { return Vec::new() };
     if items.is_empty() {
         value.error("expected at least one key; leave it out to run plugins without a signature", problems);

@@ -17,7 +17,7 @@ use super::Known;
 use super::address::{self, ADDRESS};
 use super::check::influence;
 
-/// An instance, and where its parts stand.
+/// An instance and the places of its values.
 pub(super) struct Placed {
     pub instance: Instance,
     pub at: InstancePlaces,
@@ -99,7 +99,7 @@ fn interface_name(value: &Value<'_>, problems: &mut Problems) -> Option<String> 
     if !valid {
         let meant = match name.split_once(':') {
             Some((interface, _)) if !interface.is_empty() => {
-                format!("; what follows the colon is the label of an address: write {interface:?}")
+                format!("; what follows the colon is an address label: write {interface:?}")
             }
             Some(_) | None => String::new(),
         };
@@ -111,10 +111,7 @@ fn interface_name(value: &Value<'_>, problems: &mut Problems) -> Option<String> 
 fn adopt(value: &Value<'_>, priority: Priority, problems: &mut Problems) -> Option<bool> {
     let adopt = value.boolean(problems)?;
     if adopt && priority == Priority::OWNER {
-        value.error(
-            "priority = 255 owns the addresses of this host and never takes them away; leave adopt out",
-            problems,
-        );
+        value.error("an owner (priority = 255) keeps the addresses of its host; leave adopt out", problems);
     }
     Some(adopt)
 }
@@ -129,12 +126,12 @@ fn advert_interval(value: &Value<'_>, version: Version, problems: &mut Problems)
 
 fn auth(value: &Value<'_>, version: Version, problems: &mut Problems) -> Option<Auth> {
     let mut table = value.table("a table, like { type = \"pass\", password = \"1234\" }", problems)?;
-    let kind = table.require("type", "\"pass\", the only kind there is", problems);
+    let kind = table.require("type", "\"pass\", the only type", problems);
     kind.and_then(|v| v.choice(&[("pass", ())], problems));
-    let password = table.require("password", "1 to 8 bytes", problems);
+    let password = table.require("password", "a password of 1 to 8 bytes", problems);
     let auth = password.and_then(|value| {
-        let expected = "expected a password of 1 to 8 bytes; of a longer one others send and compare only the first 8, \
-                        so write those";
+        let expected = "expected a password of 1 to 8 bytes; other routers use only the first 8 bytes of a longer one, so write \
+                        those";
         let password = value.string("a password of 1 to 8 bytes", problems)?;
         let fits = (1..=8).contains(&password.len());
         if !fits {
@@ -146,7 +143,7 @@ fn auth(value: &Value<'_>, version: Version, problems: &mut Problems) -> Option<
     match version {
         Version::V2 => auth,
         Version::V3 => {
-            let message = "version 3 has no authentication; leave it out, or use version = 2";
+            let message = "version 3 has no authentication; leave auth out, or set version = 2";
             problems.error(value.key_place(), value.path.clone(), message);
             None
         }
@@ -166,20 +163,20 @@ fn virtual_addresses(value: &Value<'_>, problems: &mut Problems) -> Vec<(Virtual
             continue;
         };
         if let Some((_, first)) = addresses.iter().find(|(a, _)| a.ip == address.ip) {
-            item.error(format!("this address is there twice; first at {first}"), problems);
+            item.error(format!("this address is listed twice, first at {first}; remove one"), problems);
         } else if let Some((first, _)) = addresses.first().filter(|(a, _)| a.ip.is_ipv4() != address.ip.is_ipv4()) {
-            let message = "expected addresses of one family; IPv4 and IPv6 need an instance each";
-            item.error(format!("{message} (the first here is {})", first.ip), problems);
+            let message = "expected addresses of one family; use one instance for IPv4 and one for IPv6";
+            item.error(format!("{message} (the first address is {})", first.ip), problems);
         } else {
             match address.ip {
                 IpAddr::V4(ip) => {
                     let edge = || address::network_edge(address.ip, address.ip, address.prefix);
-                    let of = || edge().map(|edge| format!("this is {edge} of its /{}", address.prefix));
+                    let of = || edge().map(|edge| format!("this is {edge} of its /{} network", address.prefix));
                     if let Some(why) = address::why_no_host(ip).map(str::to_owned).or_else(of) {
                         item.error(format!("{why}; expected the address of a host"), problems);
                     }
                 }
-                // Only once: the others are no news.
+                // One error is enough for all addresses.
                 IpAddr::V6(_) if addresses.is_empty() => {
                     item.error("IPv6 is not available in this version; expected an IPv4 address", problems);
                 }
@@ -205,8 +202,8 @@ fn unicast(
         && priority != Priority::OWNER
         && addresses.iter().any(|(address, _)| address.ip == source)
     {
-        let message = "this is a virtual address, which this router does not always have; expected its own (or priority = \
-                       255, if it owns the address)";
+        let message = "this is a virtual address, which this router does not always have; expected another address of this \
+                       host (or priority = 255, if it owns the address)";
         value.error(message, problems);
     }
     let peers_value = table.require("peers", "the other routers' addresses", problems);
@@ -215,19 +212,19 @@ fn unicast(
     if let Some(value) = peers_value {
         let items = value.list("a list of addresses, like [\"192.0.2.12\"]", problems).unwrap_or_default();
         if items.is_empty() && value.get().is_array() {
-            value.error("expected at least one peer; for multicast leave out unicast", problems);
+            value.error("expected at least one peer; leave unicast out to use multicast", problems);
         }
         for item in items {
             let Some(peer) = peer_address(&item, problems) else { continue };
             if addresses.iter().any(|(address, _)| address.ip == peer) {
-                let message = "this is a virtual address: while this router has it, it would send to itself; expected the \
-                               peer's own address (only a peer that owns it, with priority = 255, has it always)";
+                let message = "this is a virtual address: while this router holds it, it would send to itself; expected the \
+                               peer's own address (only a peer that owns it, with priority = 255, always has it)";
                 item.warn(message, problems);
             }
             if Some(peer) == source {
-                item.error("this is unicast.source, the router itself; expected the other routers only", problems);
+                item.error("this is unicast.source, the router itself; expected only the other routers", problems);
             } else if peers.contains(&peer) {
-                item.error("this peer is there twice", problems);
+                item.error("this peer is listed twice; remove one", problems);
             } else {
                 peers.push(peer);
                 places.push(item.place());
@@ -307,7 +304,7 @@ fn check_uses(
                 named.error(unknown_check(name, &known.checks), problems);
             }
         } else if uses.iter().any(|u| u.check == name) {
-            named.error("this check is there twice", problems);
+            named.error("this check is listed twice; remove one", problems);
         } else {
             if let Some(why) = useless_weight(priority, influence.weight.map(i16::from)) {
                 named.warn(why, problems);
@@ -327,13 +324,13 @@ fn unknown_check(name: &str, known: &[&str]) -> String {
     format!("there is no such check{meant}; expected one of: {}", known.join(", "))
 }
 
-/// Why a weight can never change the effective priority, which stays within 1 to 254.
+/// Why a weight can never change the effective priority, which is clamped to 1..=254. `None` if it can.
 fn useless_weight(priority: Priority, weight: Option<i16>) -> Option<&'static str> {
     let weight = weight?;
     match priority.get() {
-        255 => Some("its weight changes nothing: this instance owns its addresses (priority = 255)"),
-        254 if weight > 0 => Some("its weight changes nothing: priority = 254 can't be raised"),
-        1 if weight < 0 => Some("its weight changes nothing: priority = 1 can't be lowered"),
+        255 => Some("its weight has no effect: this instance owns its addresses (priority = 255)"),
+        254 if weight > 0 => Some("its weight has no effect: priority = 254 can't be raised"),
+        1 if weight < 0 => Some("its weight has no effect: priority = 1 can't be lowered"),
         _ => None,
     }
 }
@@ -344,7 +341,7 @@ fn checksum(value: &Value<'_>, version: Version, problems: &mut Problems) -> Opt
     match version {
         Version::V3 => Some(form),
         Version::V2 => {
-            value.error("version 2 has only one form; leave it out, or use version = 3", problems);
+            value.error("version 2 has only one form; leave checksum out, or use version = 3", problems);
             None
         }
     }

@@ -1,4 +1,4 @@
-//! What is allowed and probably not meant.
+//! Warnings and notes about what is allowed but probably not intended.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,13 +10,13 @@ use crate::model::{Check, Daemon, Instance};
 use crate::reader::Problems;
 use crate::{CheckPlaces, InstancePlaces};
 
-/// A configuration with nothing in it.
+/// Warns of a configuration without checks and instances.
 pub(super) fn empty_configuration(main: &Path, checks: &[Check], instances: &[Instance], problems: &mut Problems) {
     if checks.is_empty() && instances.is_empty() {
         problems.warnings.push(Problem {
             place: None,
             subject: main.display().to_string(),
-            message: "there is no [instance.NAME] in any of the files, so vouchd does nothing".to_owned(),
+            message: "no file has an [instance.NAME], so vouchd does nothing".to_owned(),
         });
     }
 }
@@ -30,13 +30,13 @@ pub(super) fn unused_checks(
     for check in checks {
         let used = instances.iter().any(|i| i.checks.iter().any(|u| u.check == check.name));
         if let Some(at) = checks_at.get(&check.name).filter(|_| !used) {
-            let message = "no instance lists this check: it runs and is shown, and decides nothing";
+            let message = "no instance lists this check: it runs and appears in status, but has no effect";
             problems.warn(at.named.clone(), format!("check.{}", check.name), message);
         }
     }
 }
 
-/// Files that checks look at in the directory of the control socket, which systemd empties when the daemon stops.
+/// Warns of files that checks look at in the directory of the control socket, which systemd empties when the daemon stops.
 pub(super) fn files_in_runtime_dir(
     checks: &[Check],
     daemon: &Daemon,
@@ -52,7 +52,7 @@ pub(super) fn files_in_runtime_dir(
         for ((_, path), given) in check.params.iter().zip(&at.given).filter(|((key, _), _)| key == "path") {
             if Path::new(path).starts_with(runtime) {
                 let message = format!(
-                    "systemd empties {} whenever vouchd stops, also for a restart: put a file that has to last into \
+                    "systemd empties {} whenever vouchd stops, even for a restart: put a file that has to persist into \
                      /var/lib/vouchd",
                     runtime.display()
                 );
@@ -62,7 +62,7 @@ pub(super) fn files_in_runtime_dir(
     }
 }
 
-/// On one interface it is an error.
+/// Warns of an address that two instances share on different interfaces. On one interface it is an error.
 pub(super) fn same_address_elsewhere(
     instances: &[Instance],
     at: &BTreeMap<String, InstancePlaces>,
@@ -76,7 +76,7 @@ pub(super) fn same_address_elsewhere(
             };
             if let Some(other) = instances[..n].iter().find(has_it) {
                 let message = format!(
-                    "instance {} on {} has this address, too: a host answers for it on both networks",
+                    "instance {} on {} also has this address: this host would answer for it on both networks",
                     other.name, other.interface
                 );
                 problems.warn(place.clone(), format!("instance.{}: {}", instance.name, address.ip), message);
@@ -85,15 +85,15 @@ pub(super) fn same_address_elsewhere(
     }
 }
 
-/// Weights that can't change who wins, on an assumption about the other routers: that their priority is the default or less.
-/// The configuration of one router says nothing more of the others, so this is a note.
+/// Notes weights that can't change who wins, assuming that the other routers have at most the default priority. The
+/// configuration of one router does not say more about the others, so this is no warning.
 pub(super) fn weights(instances: &[Instance], at: &BTreeMap<String, InstancePlaces>) -> Vec<Problem> {
     let default = i32::from(Priority::DEFAULT.get());
     let note = |instance: &Instance| {
         let base = i32::from(instance.priority.get());
         let weights = || instance.checks.iter().filter_map(|used| Some(i32::from(i16::from(used.influence.weight?))));
         let least = base + weights().filter(|weight| *weight < 0).sum::<i32>();
-        // An owner's weights are warned of already.
+        // An owner's weights already give a warning.
         if base == i32::from(Priority::OWNER.get()) || least <= default || weights().next().is_none() {
             return None;
         }
@@ -101,9 +101,9 @@ pub(super) fn weights(instances: &[Instance], at: &BTreeMap<String, InstancePlac
             place: Some(at.get(&instance.name)?.checks.clone()?),
             subject: format!("instance.{}.checks", instance.name),
             message: format!(
-                "even with all its weighted checks failing this router has {least}: against routers with the default \
-                 priority of {default} or less no weight changes who wins. If the others have more than {least}, all is \
-                 well; if not, make the weights larger, or leave one out, so that its failure is a hard fault"
+                "this router keeps priority {least} even if all its weighted checks fail, so against routers with the default \
+                 priority of {default} or less no weight changes who wins. If the others have more than {least}, ignore \
+                 this note; if not, use larger weights, or leave a weight out to make that check's failure a hard fault"
             ),
         })
     };

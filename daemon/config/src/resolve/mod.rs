@@ -1,4 +1,4 @@
-//! From texts to a [`Config`]: pure, nothing is read or looked up on the machine.
+//! From texts to a [`Config`]. Pure: reads nothing and looks nothing up on the machine.
 
 pub(crate) mod address;
 mod check;
@@ -25,23 +25,23 @@ use crate::{CheckPlaces, Config, hints};
 
 use instance::Placed;
 
-/// Makes a configuration of the main file and its drop-ins, each a path (only shown) and its text.
+/// Makes a configuration from the main file and its drop-ins: the path of each, for messages, and its text.
 ///
 /// # Errors
-/// Everything that is wrong, in the order of the files.
+/// All errors, in the order of files and lines.
 pub fn resolve(files: Vec<(PathBuf, String)>) -> Result<Config, Errors> {
     let main = files.first().map(|(path, _)| path.clone()).unwrap_or_default();
     let sources = files.into_iter().map(|(path, text)| Source { path, text }).collect();
     examine(&main, sources, Vec::new()).finish()
 }
 
-/// Everything that can be understood of files that were read; `unread` says what is wrong with those that could not be.
+/// Makes as much of a configuration as possible from the files that were read. `unread` are the errors of the others.
 pub(crate) fn examine(main: &Path, sources: Vec<Source>, unread: Vec<Problem>) -> PartialConfig {
     let sources: Vec<Arc<Source>> = sources.into_iter().map(Arc::new).collect();
     let mut problems = Problems { errors: unread, warnings: Vec::new(), has_more: false };
     let documents: Vec<(&Arc<Source>, Spanned<DeTable<'_>>)> =
         sources.iter().filter_map(|source| Some((source, parse(source, &mut problems)?))).collect();
-    // What can't be read may hold what the others refer to: no use in complaining about that.
+    // A file that can't be read may define what the others refer to, so missing names are no errors then.
     let all_read = problems.errors.is_empty();
 
     let mut daemon = Daemon::default();
@@ -56,7 +56,7 @@ pub(crate) fn examine(main: &Path, sources: Vec<Source>, unread: Vec<Problem>) -
                 user_at = table.as_ref().and_then(|table| table.peek("user")).map(Value::place);
                 daemon = table.map(|table| daemon::daemon(table, &mut problems)).unwrap_or_default();
             } else {
-                let message = format!("only in the main file, {}", main.display());
+                let message = format!("allowed only in the main file, {}; move it there", main.display());
                 problems.error(value.key_place(), "daemon", message);
             }
         }
@@ -76,7 +76,7 @@ pub(crate) fn examine(main: &Path, sources: Vec<Source>, unread: Vec<Problem>) -
         instances.push(instance);
     }
     let mut notes = Vec::new();
-    // A check that seems unused may be used by what has errors.
+    // A check that seems unused may be used by an instance with errors.
     if problems.errors.is_empty() {
         lint::empty_configuration(main, &checks, &instances, &mut problems);
         lint::unused_checks(&checks, &instances, &checks_at, &mut problems);
@@ -117,11 +117,11 @@ impl<'a> Named<'a> {
         let Some(table) = value.and_then(|v| v.table(&expected, problems)) else { return };
         let place = table.place();
         let entries = table.into_entries();
-        // `[instance]` with the keys of one: the name was forgotten. One error says so.
+        // `[instance]` with the keys of an instance: the name is missing. One error is enough.
         let is_key = |name: &str| hints::table_of(name).is_some();
         let key = entries.iter().find(|(name, value)| is_key(name) && !value.get().is_table()).map(|(name, _)| *name);
         if let Some(key) = key {
-            let message = format!("`{key}` needs a table with a name of your choice around it: [{}.NAME]", self.kind);
+            let message = format!("`{key}` must be in a table with a name of your choice, [{}.NAME]", self.kind);
             problems.error(place, self.kind, message);
         }
         for (name, value) in entries.into_iter().filter(|(name, _)| key.is_none() || !is_key(name)) {
@@ -129,7 +129,8 @@ impl<'a> Named<'a> {
             if !is_name(name) {
                 problems.error(value.key_place(), table.path(), format!("expected {NAME}"));
             } else if let Some((_, first)) = self.tables.iter().find(|(other, _)| other == name) {
-                let message = format!("this {} is there twice; first at {}", self.kind, first.place());
+                let message =
+                    format!("this {} is defined twice, first at {}; rename or remove one", self.kind, first.place());
                 problems.error(value.key_place(), table.path(), message);
             } else {
                 self.tables.push((name.to_owned(), table));
@@ -155,10 +156,10 @@ fn checks(tables: Named<'_>, problems: &mut Problems) -> (Vec<Check>, BTreeMap<S
     (checks, places)
 }
 
-/// The names of all checks, also of those with errors of their own.
+/// The names of all checks, including those with errors.
 struct Known<'a> {
     checks: Vec<&'a str>,
-    /// No file was left unread that may have others.
+    /// All files were read, so there are no other checks.
     all_read: bool,
 }
 
@@ -174,13 +175,13 @@ fn instances(tables: Named<'_>, checks: &[Check], known: &Known<'_>, problems: &
     placed
 }
 
-/// What two instances on one interface can't share.
+/// Reports what two instances on the same interface must not share.
 fn conflicts(old: &Placed, new: &Placed, problems: &mut Problems) {
     let (other, interface) = (&old.instance.name, &old.instance.interface);
     if old.instance.vrid == new.instance.vrid {
         let subject = format!("instance.{}.virtual_router_id = {}", new.instance.name, new.instance.vrid);
         let message = format!(
-            "instance {other} on {interface} has it already (at {}); expected another number on the same interface",
+            "instance {other} on {interface} already has it (at {}); expected a different number on the same interface",
             old.at.vrid
         );
         problems.error(new.at.vrid.clone(), subject, message);
@@ -189,13 +190,14 @@ fn conflicts(old: &Placed, new: &Placed, problems: &mut Problems) {
         let same = old.instance.addresses.iter().zip(&old.at.addresses).find(|(a, _)| a.ip == address.ip);
         if let Some((_, first)) = same {
             let subject = format!("instance.{}.addresses: {}", new.instance.name, address.ip);
-            let message = format!("instance {other} on {interface} has this address already (at {first})");
+            let message =
+                format!("instance {other} on {interface} already has this address (at {first}); remove one of the two");
             problems.error(place.clone(), subject, message);
         }
     }
 }
 
-const NAME: &str = "a name of 1 to 64 letters, digits and the signs _ - . :";
+const NAME: &str = "a name of 1 to 64 letters, digits and the characters _ - . :";
 
 fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.len())

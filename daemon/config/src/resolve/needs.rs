@@ -1,4 +1,4 @@
-//! What a check wants to reach, as far as its parameters tell, and what of it is not granted.
+//! What a check needs to reach according to its parameters, and which of that is not granted.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,41 +7,41 @@ use url::Url;
 use crate::grants::{Grants, Refusal};
 use crate::model::Check;
 
-/// One thing that a run looks at.
+/// One thing that a run needs to reach.
 enum Need<'a> {
     Process(&'a str),
-    /// Processes whatever their name, as far as granted: any grant will do.
+    /// Processes of any name, as far as granted; any process grant is enough.
     SomeProcess,
     Http(&'a str),
-    /// A server, of which it is not known what is fetched there.
+    /// Some URL of this server.
     Server(&'a str),
     Tcp(&'a str),
     Unix(&'a str),
     File(&'a str),
     Dns(&'a str),
-    /// An address, with or without a port.
+    /// The address of a name server, with or without a port.
     NameServer(&'a str),
 }
 
-/// The `allow` line that grants everything that is missing. None if nothing is.
+/// The `allow` line that grants everything needed. `None` if nothing is missing.
 pub(super) fn missing_grants(check: &Check) -> Option<String> {
     let mut granted = check.grants.clone();
     for need in wanted(check) {
         if let Some(refusal) = need.refusal(&granted) {
-            // What nothing can grant is an error of the run, with a reason of its own.
+            // What nothing can grant ends in an error of the run, which says why.
             granted = *refusal.granted;
         }
     }
     (granted != check.grants).then(|| granted.to_string())
 }
 
-/// By the plugins that ship. Of another one only URLs are clear: a text with a port or a path in it may be anything.
+/// What the bundled plugins need. For other plugins only URLs are certain: a string with a port or a path may mean anything.
 fn wanted(check: &Check) -> Vec<Need<'_>> {
     let params = Params(&check.params);
     let mut wanted = Vec::new();
     match check.plugin.as_str() {
         "process" => {
-            // Without a name, the process may have any.
+            // Without a name it searches all processes.
             wanted.push(params.one("name").map_or(Need::SomeProcess, Need::Process));
             wanted.extend(params.one("pid_file").map(Need::File));
         }
@@ -81,12 +81,12 @@ fn wanted(check: &Check) -> Vec<Need<'_>> {
 struct Params<'a>(&'a [(String, String)]);
 
 impl<'a> Params<'a> {
-    /// The value of a parameter that is there and not empty.
+    /// The first value of a parameter, if it is not empty.
     fn one(&self, name: &str) -> Option<&'a str> {
         self.0.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str())
     }
 
-    /// Also as a table.
+    /// Whether the parameter is given, as a value or as a table.
     fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(key, _)| key == name || key.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
     }
@@ -115,7 +115,7 @@ impl Need<'_> {
     }
 }
 
-/// As the plugins read it: IPv6 in brackets. What they refuse is theirs to complain about.
+/// Splits an address as the plugins do (IPv6 in brackets). They report invalid ones themselves.
 fn host_and_port(address: &str) -> Option<(&str, u16)> {
     let (host, port) = address.rsplit_once(':')?;
     let host = match host.strip_prefix('[') {

@@ -1,5 +1,4 @@
-//! A script of expectations for `vouchd plugin test`: runs of a plugin, written with the keys of a check, and what is
-//! expected of each.
+//! Test scripts for `vouchd plugin test`: runs of a plugin, written with the keys of a check, and the expected result of each.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,55 +13,70 @@ use crate::reader::{Problems, Table, Value};
 use crate::source::{Place, Source};
 use crate::syntax::parse;
 
-/// Runs, in order.
+/// A test script.
 #[derive(Debug, Clone)]
 pub struct Script {
-    /// At least one.
+    /// In order; at least one.
     pub runs: Vec<ScriptedRun>,
 }
 
 /// `[[run]]`
 #[derive(Debug, Clone)]
 pub struct ScriptedRun {
-    /// `run 3`, if it was not given one.
+    /// Default: `run 3`, by its position.
     pub name: String,
+    /// The check to run. Its name and what concerns more than one run have no meaning.
     pub check: Check,
+    /// The server at `{peer}`.
     pub peer: Peer,
+    /// The expected result.
     pub expect: Expect,
-    /// Where it stands.
+    /// The place of the `[[run]]`.
     pub place: Place,
 }
 
 /// What the server at `{peer}` does with every connection of the run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Peer {
-    /// Accepts it and says nothing.
+    /// Accepts it and sends nothing.
     #[default]
     Silent,
-    /// Sends this at once.
+    /// Sends this text at once.
     Sends(String),
-    /// Answers a request.
-    Http { status: u16, body: String },
+    /// Answers an HTTP request.
+    Http {
+        /// The status code.
+        status: u16,
+        /// The body of the answer.
+        body: String,
+    },
 }
 
-/// What is to come of a run; what is left out may be anything.
+/// The expected result of a run. What is `None` or missing may be anything.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Expect {
+    /// How the run ends.
     pub ending: Option<Ending>,
     /// A part of the report's message, or of an error's reason.
     pub text: Option<String>,
-    /// By name.
+    /// The values of metrics, by name.
     pub metrics: BTreeMap<String, Within>,
 }
 
 /// How a run can end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
+    /// With the verdict `pass`.
     Pass,
+    /// With the verdict `warn`.
     Warn,
+    /// With the verdict `fail`.
     Fail,
+    /// With the verdict `fault`.
     Fault,
+    /// It exceeds its timeout.
     Timeout,
+    /// The check can't be carried out.
     Error,
 }
 
@@ -90,17 +104,19 @@ impl std::fmt::Display for Ending {
     }
 }
 
-/// Both ends belong to it; an open end is infinite.
+/// A closed range of numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Within {
+    /// Minus infinity if not given.
     pub min: f64,
+    /// Infinity if not given.
     pub max: f64,
 }
 
-/// Reads a script. In its strings, each of `words` that stands in braces is replaced: `{peer}` by what `peer` is.
+/// Reads a script. In its strings, each of `words` in braces is replaced by its value: `{peer}` by that of `peer`.
 ///
 /// # Errors
-/// Everything that is wrong, with its place.
+/// All errors, each with its place.
 pub fn script(path: PathBuf, text: String, words: &[(&str, String)]) -> Result<Script, Errors> {
     let source = Arc::new(Source { path, text });
     let mut problems = Problems::default();
@@ -127,7 +143,7 @@ fn run(number: usize, value: &Value<'_>, problems: &mut Problems) -> Option<Scri
     let name = name.unwrap_or_else(|| format!("run {number}"));
     let check = check::scripted(&mut table, problems);
     let peer = table.take("peer").map(|value| peer(&value, problems)).unwrap_or_default();
-    let expect = table.require("expect", "what is to come of the run, like { verdict = \"pass\" }", problems);
+    let expect = table.require("expect", "the result of the run, like { verdict = \"pass\" }", problems);
     let expect = expect.map(|value| expectations(&value, problems)).unwrap_or_default();
     table.finish(problems);
     Some(ScriptedRun { name, check, peer, expect, place: value.place() })
@@ -159,7 +175,8 @@ fn expectations(value: &Value<'_>, problems: &mut Problems) -> Expect {
     let message = table.take("message").and_then(|value| value.string("a part of the message", problems));
     let error = table.take("error").and_then(|value| {
         if verdict.is_some_and(|verdict| verdict != Ending::Error) || message.is_some() {
-            value.error("an error has no other verdict and no message: leave out one of them", problems);
+            value
+                .error("an error comes without another verdict and without a message: leave one of them out", problems);
         }
         value.string("a part of the error's reason", problems)
     });
@@ -200,7 +217,7 @@ fn number(value: &DeValue<'_>) -> Option<f64> {
     }
 }
 
-/// Only values change: places stay what they are in the text.
+/// Replaces words in values only. Places still refer to the original text.
 fn replace_in_table(table: &mut DeTable<'_>, words: &[(&str, String)]) {
     for (_, value) in table.iter_mut() {
         replace(value.get_mut(), words);

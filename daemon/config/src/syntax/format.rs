@@ -1,4 +1,4 @@
-//! Files of other formats.
+//! Recognises files of other formats.
 
 use std::ops::Range;
 
@@ -6,21 +6,21 @@ use crate::hints;
 
 const TABLE: &str = "the manual's page on configuration has a table \"Coming from keepalived\"";
 
-/// Where the format shows, and what to do. Only for a text that is not TOML.
+/// Returns the place that shows the format, and what to do. Only for a text that is not TOML.
 pub(super) fn other_than_toml(text: &str) -> Option<(Range<usize>, String)> {
     let is_bare = |(at, _): &(usize, &str)| !text[at + 1..].starts_with('\n');
     if let Some((at, _)) = text.match_indices('\r').find(is_bare) {
-        let message = "a carriage return that is no part of a line's end; expected lines that end in a line feed: \
-                       convert them, `tr '\\r' '\\n'`";
+        let message = "found a carriage return without a line feed; expected lines that end in a line feed: convert the file, \
+                       `tr '\\r' '\\n'`";
         return Some((at..at + 1, message.to_owned()));
     }
-    // Lines of another format inside a TOML file get their hints where they stand.
+    // Lines of another format inside a TOML file get their own hints.
     let ours =
         lines(text).any(|(_, line)| ["[daemon", "[check", "[instance"].iter().any(|ours| line.starts_with(ours)));
     if let Some((at, line)) = lines(text).find(|(_, line)| begins_block(line))
         && !ours
     {
-        let message = format!("this looks like keepalived.conf; expected TOML: write it anew, {TABLE}");
+        let message = format!("this looks like keepalived.conf; expected TOML: rewrite it; {TABLE}");
         return Some((at..at + line.len(), message));
     }
     let (at, first) = lines(text).find(|(_, line)| !line.is_empty() && !is_comment(line))?;
@@ -51,7 +51,7 @@ pub(super) fn is_template(line: &str) -> bool {
     line.contains("{{") && line.contains("}}") || line.contains("{%") && line.contains("%}")
 }
 
-/// Trimmed, each with where it begins.
+/// The trimmed lines, each with its start.
 fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut start = 0;
     text.split_inclusive('\n').map(move |line| {
@@ -62,7 +62,7 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 fn is_comment(line: &str) -> bool {
-    // A shebang is one for TOML only.
+    // A shebang is a comment only in TOML.
     line.starts_with(['#', '!', ';']) && !line.starts_with("#!/") || line.starts_with("//")
 }
 
@@ -74,7 +74,7 @@ fn begins_block(line: &str) -> bool {
         && (line.ends_with('{') || words.count() <= 1)
 }
 
-/// More than half of the lines that say something, and at least one.
+/// Whether at least one line, and more than half of those that are neither empty nor comments, satisfy `is`.
 fn mostly(text: &str, is: fn(&str) -> bool) -> bool {
     let saying = || lines(text).map(|(_, line)| line).filter(|line| !line.is_empty() && !is_comment(line));
     let alike = saying().filter(|line| is(line)).count();

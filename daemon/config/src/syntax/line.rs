@@ -1,12 +1,12 @@
-//! One line that is not TOML: what was probably meant.
+//! What was probably meant by a line that is not TOML.
 
 use std::ops::Range;
 
 use super::format;
 use crate::{hints, secrets};
 
-/// Where in the line, and what to write. `before`: the file up to it. `at`: where the parser stumbled. None: nothing better
-/// than its own words.
+/// Returns the place in the line and what to write there. `before` is the file up to this line, `at` where the parser failed.
+/// `None` if the parser's message is the best one.
 pub(super) fn explain(before: &str, line: &str, at: usize) -> Option<(Range<usize>, String)> {
     let code = Code::of(line);
     left_over(&code)
@@ -20,18 +20,18 @@ pub(super) fn explain(before: &str, line: &str, at: usize) -> Option<(Range<usiz
         .or_else(|| no_value(&code))
 }
 
-/// What of a line is neither in quotes nor a comment. None: a string does not end on it.
+/// The characters of a line that are neither in quotes nor in a comment. `None` if a string does not end on it.
 pub(super) fn bare(line: &str) -> Option<Vec<(usize, char)>> {
     let code = Code::of(line);
     code.unclosed.is_none().then_some(code.bare)
 }
 
-/// A line, and what of it is neither in quotes nor a comment.
+/// A line, and its characters that are neither in quotes nor in a comment.
 struct Code<'a> {
     line: &'a str,
-    /// Bytes and characters.
+    /// Byte positions and characters.
     bare: Vec<(usize, char)>,
-    /// Where a string begins that does not end on this line.
+    /// The start of a string that does not end on this line.
     unclosed: Option<usize>,
 }
 
@@ -61,17 +61,17 @@ impl<'a> Code<'a> {
         self.bare.iter().copied().find(|(_, c)| is(*c))
     }
 
-    /// Where these characters stand one after the other, outside of strings.
+    /// The position of `text` outside of strings.
     fn find_text(&self, text: &str) -> Option<usize> {
         let starts: Vec<usize> = self.bare.iter().map(|(at, _)| *at).collect();
         self.line.match_indices(text).map(|(at, _)| at).find(|at| starts.contains(at))
     }
 
-    /// The word around a byte: up to blanks, commas, brackets, quotes and `=`.
+    /// The word around a byte, up to whitespace, commas, brackets, quotes and `=`.
     fn word_at(&self, at: usize) -> Option<Range<usize>> {
         let ends = |c: char| c.is_whitespace() || matches!(c, ',' | '[' | ']' | '{' | '}' | '"' | '\'' | '=' | '#');
         let at = self.line.floor_char_boundary(at.min(self.line.len()));
-        // The parser may have stumbled at the word's end.
+        // The parser may have failed at the end of the word.
         let at = if self.line[at..].chars().next().is_none_or(ends) {
             self.line[..at].char_indices().next_back().filter(|(_, c)| !ends(*c)).map_or(at, |(before, _)| before)
         } else {
@@ -86,16 +86,16 @@ impl<'a> Code<'a> {
 
 type Advice = Option<(Range<usize>, String)>;
 
-/// What another program should have taken away.
+/// What another program should have removed: merge conflict markers, template syntax, variables.
 fn left_over(code: &Code<'_>) -> Advice {
     let all = || 0..code.line.len();
     if format::is_merge_mark(code.line) {
-        let message = "this is the mark of a merge that is not finished; keep one of the two sides, and no mark";
+        let message = "this is a merge conflict marker; keep one of the two sides and remove the markers";
         return Some((all(), message.to_owned()));
     }
     let bare: String = code.bare.iter().map(|(_, c)| *c).collect();
     if format::is_template(&bare) {
-        return Some((all(), "this is a template's; expected the file that is made of it".to_owned()));
+        return Some((all(), "this is template syntax; expected the rendered file".to_owned()));
     }
     let at = code.find_text("${")?;
     let end = code.line[at..].find('}').map_or(code.line.len(), |length| at + length + 1);
@@ -105,27 +105,27 @@ fn left_over(code: &Code<'_>) -> Advice {
 fn odd_sign(code: &Code<'_>) -> Advice {
     const QUOTES: [char; 12] = ['“', '”', '„', '‟', '‘', '’', '‚', '‛', '«', '»', '″', '＂'];
     if let Some((at, quote)) = code.find(|c| QUOTES.contains(&c)) {
-        let message = format!("{quote} is a typographic quotation mark; expected the plain one, \"");
+        let message = format!("{quote} is a typographic quotation mark; expected a plain one, \"");
         return Some((at..at + quote.len_utf8(), message));
     }
     const DASHES: [char; 4] = ['–', '—', '−', '‐'];
     if let Some((at, dash)) = code.find(|c| DASHES.contains(&c)) {
-        return Some((at..at + dash.len_utf8(), format!("{dash} is a typographic dash; expected the plain one, -")));
+        return Some((at..at + dash.len_utf8(), format!("{dash} is a typographic dash; expected a plain one, -")));
     }
     let is_blank = |c: char| {
         c.is_whitespace() && !matches!(c, ' ' | '\t' | '\r')
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
     };
     let (at, blank) = code.find(is_blank)?;
-    let message = format!("U+{:04X} looks like a blank, or like nothing; expected a plain one", u32::from(blank));
+    let message =
+        format!("U+{:04X} looks like a space or is invisible; expected a plain space or nothing", u32::from(blank));
     Some((at..at + blank.len_utf8(), message))
 }
 
 fn comment(code: &Code<'_>) -> Advice {
     let first = code.find(|c| !c.is_whitespace())?;
-    let mark = |at: usize, mark: &str| {
-        Some((at..at + mark.len(), format!("{mark} begins no comment here; expected # before a comment")))
-    };
+    let mark =
+        |at: usize, mark: &str| Some((at..at + mark.len(), format!("{mark} does not begin a comment; expected #")));
     for sign in ["//", "/*", "*/", "--", ";", "!"] {
         if code.line[first.0..].starts_with(sign) {
             return mark(first.0, sign);
@@ -140,7 +140,7 @@ fn comment(code: &Code<'_>) -> Advice {
     let (at, last) = code.bare.iter().rev().copied().find(|(_, c)| !c.is_whitespace())?;
     let is_end = code.line[at + last.len_utf8()..].trim_start();
     (last == ';' && (is_end.is_empty() || is_end.starts_with('#')))
-        .then(|| (at..at + 1, "a line has no ; at its end; expected nothing there".to_owned()))
+        .then(|| (at..at + 1, "found ; at the end of a line; remove it".to_owned()))
 }
 
 /// `nopreempt`, `advert_int 1`, `virtual_ipaddress {`
@@ -176,7 +176,7 @@ fn header(code: &Code<'_>) -> Advice {
     }
     let range = start..start + line.len();
     match (words.as_slice(), closed) {
-        ([kind, name], _) => Some((range, format!("expected a dot and no blank in a table's name: [{kind}.{name}]"))),
+        ([kind, name], _) => Some((range, format!("expected a dot and no space in a table's name: [{kind}.{name}]"))),
         ([name], false) => Some((range, format!("expected ] at the end of a table's name: [{name}]"))),
         (_, _) => None,
     }
@@ -202,26 +202,26 @@ fn unquoted(code: &Code<'_>, at: usize, is_secret: bool) -> Advice {
     let found = code.word_at(at).filter(|word| equals.is_none_or(|equals| word.start > equals));
     let range = found.or_else(|| code.word_at(after_equals?))?;
     let word = &code.line[range.clone()];
-    // `true` itself is none of the mistakes.
+    // `true` itself is no mistake.
     let is_item = code.line.trim_end().ends_with(',') || word.starts_with(|c: char| c.is_ascii_digit());
     if equals.is_none() && !is_item || matches!(word, "true" | "false" | "inf" | "nan") {
         return None;
     }
     let key = equals.map(|at| code.line[..at].trim()).unwrap_or_default();
-    // It may be the password itself.
+    // The word may be the password.
     let shown = if is_secret { "..." } else { word };
     let is_address = word.contains('.') && word.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | '/' | ':'));
     let is_v6 =
         word.matches(':').count() >= 2 && word.chars().all(|c| c.is_ascii_hexdigit() || matches!(c, ':' | '/' | '.'));
     let starts_with_digit = word.starts_with(|c: char| c.is_ascii_digit());
     let message = if is_address && word.matches('.').count() > 1 || is_v6 {
-        format!("an address needs quotes: \"{shown}\"")
+        format!("expected quotes around an address: \"{shown}\"")
     } else if starts_with_digit && word.ends_with(|c: char| c.is_ascii_alphabetic()) {
-        format!("a number with a unit needs quotes: \"{shown}\"")
+        format!("expected quotes around a number with a unit: \"{shown}\"")
     } else if word.starts_with(|c: char| c.is_alphabetic() || c == '/' || c == '_' || c == '*') {
         match truth(word).filter(|_| !is_secret && !matches!(key, "lease" | "cache_dir")) {
             Some(truth) => format!("expected true or false, in lower case and without quotes: {truth} for {word}"),
-            None => format!("a text needs quotes: \"{shown}\""),
+            None => format!("expected quotes around a string: \"{shown}\""),
         }
     } else {
         return None;
@@ -229,7 +229,7 @@ fn unquoted(code: &Code<'_>, at: usize, is_secret: bool) -> Advice {
     Some((range, message))
 }
 
-/// What somebody means who writes another word for true or false.
+/// The boolean that another word for true or false means.
 pub(crate) fn truth(word: &str) -> Option<bool> {
     match word.to_ascii_lowercase().as_str() {
         "yes" | "on" | "true" | "y" | "enable" | "enabled" => Some(true),
@@ -240,11 +240,11 @@ pub(crate) fn truth(word: &str) -> Option<bool> {
 
 fn unclosed(code: &Code<'_>) -> Advice {
     let start = code.unclosed?;
-    // Three of them begin a text of several lines.
+    // Three quotes begin a multi-line string.
     let rest = &code.line[start..];
     let multiline = code.line.contains("\"\"\"") || code.line.contains("'''");
     (!multiline).then(|| {
-        (start..code.line.len(), format!("the text is not closed; expected another {} on this line", &rest[..1]))
+        (start..code.line.len(), format!("this string is not closed; expected another {} on this line", &rest[..1]))
     })
 }
 

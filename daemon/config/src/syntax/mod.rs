@@ -1,4 +1,4 @@
-//! What is wrong with a file that is not TOML, in words about what was meant.
+//! Parses TOML. Explains what is wrong with a file that is not TOML by what was probably meant.
 
 mod format;
 mod line;
@@ -15,13 +15,13 @@ use crate::errors::Problem;
 use crate::reader::Problems;
 use crate::source::{Place, Source};
 
-/// Of one file; who has made more mistakes has made the same one again and again.
+/// The most errors reported for one file. A file with more repeats the same mistakes.
 const MAX_ERRORS: usize = 20;
 
-/// How often the parser gets what is left of a file.
+/// How often the rest of a file is parsed again without the lines that were wrong.
 const ROUNDS: usize = 3;
 
-/// None with an error for each line that can't be read.
+/// Parses a file. `None`, with an error for each unreadable line, if it is not TOML.
 pub(crate) fn parse<'a>(source: &'a Arc<Source>, problems: &mut Problems) -> Option<Spanned<DeTable<'a>>> {
     let (document, errors) = DeTable::parse_recoverable(&source.text);
     if errors.is_empty() {
@@ -33,7 +33,7 @@ pub(crate) fn parse<'a>(source: &'a Arc<Source>, problems: &mut Problems) -> Opt
     }
     let mut found = Vec::new();
     collect(source, &source.text, &errors, &mut found);
-    // The parser skips what follows some mistakes: it gets the rest again without those lines.
+    // The parser skips what follows some mistakes, so it gets the file again without those lines.
     for _ in 0..ROUNDS {
         let mut rest = source.text.clone();
         for mistake in &found {
@@ -43,7 +43,7 @@ pub(crate) fn parse<'a>(source: &'a Arc<Source>, problems: &mut Problems) -> Opt
         let before = found.len();
         let mut more = Vec::new();
         collect(source, &rest, &errors, &mut more);
-        // Without a line, the one after it may make no sense: only what is clearly a mistake of its own counts.
+        // A line may be wrong only because the one before it was removed, so only explained mistakes count.
         more.retain(|mistake| mistake.is_explained && source.text[mistake.line.clone()].contains('='));
         found.extend(more);
         if found.len() == before {
@@ -61,11 +61,11 @@ fn collect(source: &Arc<Source>, text: &str, errors: &[Error], found: &mut Vec<M
     for error in errors {
         let span = error.span().unwrap_or(0..0);
         let line = line_around(text, span.start);
-        // What follows on the same line comes of the same mistake.
+        // Further errors on the same line come from the same mistake.
         if found.len() > MAX_ERRORS || found.iter().any(|other| other.line.contains(&line.start)) {
             continue;
         }
-        // Nothing behind it means what it says.
+        // After an unclosed list, nothing parses as intended.
         if unclosed.as_ref().is_some_and(|list| list.line.start <= line.start) {
             continue;
         }
@@ -88,10 +88,10 @@ fn collect(source: &Arc<Source>, text: &str, errors: &[Error], found: &mut Vec<M
     found.extend(unclosed);
 }
 
-/// The parser's word for a key or a table that is there already.
+/// The parser's message for a key or table that already exists.
 const DUPLICATE: &str = "duplicate key";
 
-/// The table around the line, if its header stands further up already.
+/// The mistake of a table that appears twice, if the table around the line does.
 fn table_again(source: &Arc<Source>, text: &str, line: usize) -> Option<Mistake> {
     let header = |line: &str| line.split('#').next().unwrap_or_default().trim().to_owned();
     let mut headers = Vec::new();
@@ -107,20 +107,19 @@ fn table_again(source: &Arc<Source>, text: &str, line: usize) -> Option<Mistake>
     let (start, at, again) = headers.get(next.checked_sub(1)?)?;
     let (_, first, _) = headers[..next - 1].iter().find(|(.., other)| other == again)?;
     let first = Place::new(source, *first..*first).line();
-    let message =
-        format!("{again} is there twice, first in line {first}: write its keys there, or give it another name");
+    let message = format!("{again} appears twice, first in line {first}: move its keys there, or give it another name");
     let place = Place::new(source, *at..at + again.len());
     let problem = Problem { place: Some(place), subject: String::new(), message };
     let end = headers.get(next).map_or(text.len(), |(next, ..)| next - 1);
     Some(Mistake { line: *start..end, problem, is_explained: true })
 }
 
-/// A list in which the next `key =` or `[table]` comes before its end.
+/// The mistake of a list that is not closed before the next `key =` or `[table]`.
 fn unclosed_list(source: &Arc<Source>, text: &str) -> Option<Mistake> {
-    // Where it began and how many brackets are open; and of tables, in which there are keys.
+    // The start of the list, and the number of open brackets and of open inline tables, which have keys.
     let mut list: Option<(usize, usize, usize)> = None;
     let mut start = 0_usize;
-    // In texts of several lines anything may stand.
+    // A multi-line string may contain anything.
     if text.contains("\"\"\"") || text.contains("'''") {
         return None;
     }
@@ -165,20 +164,20 @@ fn unclosed_list(source: &Arc<Source>, text: &str) -> Option<Mistake> {
     None
 }
 
-/// A line that can't be read.
+/// A mistake, with the lines that can't be parsed because of it.
 struct Mistake {
     line: Range<usize>,
     problem: Problem,
-    /// In words about what was meant.
+    /// The message says what was probably meant, rather than repeating the parser.
     is_explained: bool,
 }
 
-/// As many bytes that say nothing.
+/// A comment of `length` bytes.
 fn comment(length: usize) -> String {
     "#".repeat(length)
 }
 
-/// The line that the byte is in, without its end.
+/// The line around a byte, without its line ending.
 fn line_around(text: &str, at: usize) -> Range<usize> {
     let at = text.floor_char_boundary(at.min(text.len()));
     let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);

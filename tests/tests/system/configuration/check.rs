@@ -168,12 +168,12 @@ const PARAMS: [(&str, &str, &str, &str); 8] = [
         "params.mni = 1: plugin process has no such parameter (did you mean `min`?)",
     ),
     ("process", "{ name = \"nginx\", min = \"many\" }", "\"many\"", "params.min = \"many\": expected a whole number"),
-    ("http", "{ status = 200 }", "params", "params: `url` is missing, which plugin http needs"),
+    ("http", "{ status = 200 }", "params", "params: `url` is missing; plugin http needs it"),
     ("file", "{ path = \"/x\", max_age = 5 }", "5", "params.max_age = 5: expected a duration with its unit"),
     ("disk", "{ path = \"/\", free = { wran = \"5%\" } }", "wran", "expected one of: free.warn, free.fail"),
     ("pressure", "{ window = 70000, cpu.warn = 5 }", "70000", "expected a whole number from 0 to 65535"),
     ("tls", "{ address = \"a:1\", verify = 1 }", "1 }", "params.verify = 1: expected true or false"),
-    ("vip", "{ address = [\"192.0.2.1\"], link = [\"a\", \"b\"] }", "\"b\"", "expected a text, found a list"),
+    ("vip", "{ address = [\"192.0.2.1\"], link = [\"a\", \"b\"] }", "\"b\"", "expected a string, found a list"),
 ];
 
 #[test]

@@ -24,7 +24,7 @@ fn row_54_advertisements_keep_the_interval_without_drift() {
     let mut bench = Bench::active(config(100));
     let start = bench.now;
     for _ in 0..100 {
-        // Late each time, as a scheduler is; within this the due time is what counts.
+        // Late each time, as a scheduler may be; what counts is when each one was due.
         bench.wait(bench.until_deadline() + millis(20));
         bench.timer();
     }
@@ -59,7 +59,7 @@ fn row_56_active_router_advertises_once_more_and_steps_back_for_a_better_one() {
     ] {
         let mut bench = Bench::active(config);
         let actions = bench.hear(source, priority);
-        // Row 81: the better one may not know of this router, and announces again when it does.
+        // Row 81: the better one may not know of this router; if it hears it, it announces again.
         assert_eq!(done(&actions), ["send 100", "remove"]);
         let why = Why::Better { peer: source, priority: Priority::new(priority) };
         assert_eq!(transitions(&actions), [(State::Active, State::Backup, why)]);
@@ -115,10 +115,10 @@ fn row_57_active_router_answers_a_worse_one_at_once_and_keeps_its_timer() {
         let mut bench = Bench::active(config(100));
         bench.wait(seconds(0.4));
         let actions = bench.hear(source, priority);
-        // Row 81: it has announced itself, so the winner announces again.
+        // Row 81: it has announced the addresses, so the winner announces them again.
         assert_eq!(done(&actions), ["send 100", "install for 3", "announce 5"]);
         assert_eq!(bench.until_deadline(), seconds(0.6));
-        assert_eq!(done(&bench.hear(source, priority)), ["send 100", "install for 3"], "announced once an interval");
+        assert_eq!(done(&bench.hear(source, priority)), ["send 100", "install for 3"], "it announces once an interval");
     }
 }
 
@@ -159,7 +159,7 @@ fn flood_of_priority_0_neither_stops_nor_multiplies_advertisements() {
     assert!(sent.windows(2).all(|pair| pair[1].since(pair[0]) <= seconds(1.0)));
 }
 
-/// The lease of a router that keeps advertising never ends, whatever makes it advertise.
+/// The lease of a router that advertises never ends, whatever makes it advertise.
 #[test]
 fn every_advertisement_renews_the_lease_whatever_others_send() {
     for config in [config(100), Config { interval: interval(10), ..config(100) }, v2(100)] {
@@ -202,7 +202,7 @@ fn row_81_second_active_router_makes_this_one_announce_at_once_and_an_interval_l
 fn version_2_owner_announces_again_with_its_next_advertisement() {
     let mut bench = Bench::active(v2(255));
     bench.wait(millis(300));
-    assert!(done(&bench.hear(LOWER, 100)).is_empty(), "row 96: discarded, and no answer");
+    assert!(done(&bench.hear(LOWER, 100)).is_empty(), "row 96: discarded and not answered");
     assert_eq!(bench.until_deadline(), millis(700));
     assert_eq!(done(&bench.run_to_deadline()), ["send 255", "install for 3", "announce 5"]);
     assert_eq!(
@@ -220,26 +220,26 @@ fn last_advertisement_of_a_preempted_router_is_answered_but_not_reported() {
         bench.hear(LOWER, before);
         bench.run_to_deadline();
         assert_eq!(bench.state(), State::Active);
-        let is_told =
+        let is_reported =
             |actions: &[Action]| events(actions).iter().any(|event| matches!(event, ProtocolEvent::OtherActive { .. }));
         let actions = bench.hear(LOWER, 50);
-        assert!(!is_told(&actions) && done(&actions).contains(&"send 100".to_owned()));
+        assert!(!is_reported(&actions) && done(&actions).contains(&"send 100".to_owned()));
         bench.wait(millis(100));
-        assert!(is_told(&bench.hear(LOWER, 50)), "it goes on");
+        assert!(is_reported(&bench.hear(LOWER, 50)), "it keeps advertising");
     }
 }
 
 #[test]
 fn repeated_stepping_back_sends_a_bounded_number_of_advertisements() {
     let mut bench = Bench::active(Config { interval: interval(1), ..config(100) });
-    let mut last_words = 0;
+    let mut last_advertisements = 0;
     for _ in 0..500 {
         let words = done(&bench.hear(HIGHER, 200));
-        last_words += words.iter().filter(|word| word.starts_with("send")).count();
+        last_advertisements += words.iter().filter(|word| word.starts_with("send")).count();
         bench.hear(HIGHER, 0);
         bench.run(millis(10));
     }
-    assert!((40..=60).contains(&last_words), "{last_words} in 5 s");
+    assert!((40..=60).contains(&last_advertisements), "{last_advertisements} in 5 s");
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn row_67_recovered_router_takes_the_addresses_back() {
     bench.hear(LOWER, 80);
     assert_eq!(bench.state(), State::Backup);
     bench.fit(100);
-    // The other one goes on at 80; its advertisements are not heard any more.
+    // The other router keeps advertising at 80, which no longer restarts the timer.
     for _ in 0..3 {
         bench.wait(seconds(1.0));
         bench.hear(LOWER, 80);
@@ -301,14 +301,14 @@ fn owner_keeps_its_priority_but_obeys_a_hard_fault() {
     assert_eq!(bench.router.priority(), Priority::OWNER);
     assert_eq!(done(&bench.fault()), ["send 0", "remove"]);
     bench.fit(60);
-    assert_eq!(bench.state(), State::Active, "an owner is active as soon as it can be");
+    assert_eq!(bench.state(), State::Active, "an owner is active at once");
 }
 
 #[test]
 fn effective_priority_stays_between_1_and_254() {
     let mut bench = Bench::started(config(100));
-    for (told, effective) in [(0, 1), (255, 254), (1, 1), (254, 254)] {
-        bench.fit(told);
+    for (asked, effective) in [(0, 1), (255, 254), (1, 1), (254, 254)] {
+        bench.fit(asked);
         assert_eq!(bench.router.priority().get(), effective);
     }
 }

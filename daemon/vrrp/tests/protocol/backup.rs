@@ -23,7 +23,7 @@ fn row_48_backup_becomes_active_after_a_down_interval_of_silence() {
     assert!(bench.timer().is_empty(), "not before");
     bench.wait(millis(1));
     let actions = bench.timer();
-    // The advertisement first, so that a peer is told soonest; the announcement after the addresses (row 84).
+    // The advertisement comes first, because peers act on it; the announcement after the addresses (row 84).
     assert_eq!(done(&actions), ["send 100", "install for 3", "announce 5"]);
     assert_eq!(transitions(&actions), [(State::Backup, State::Active, Why::Silence)]);
     assert_eq!(bench.until_deadline(), seconds(1.0));
@@ -93,7 +93,7 @@ fn row_52_backup_learns_the_active_routers_interval() {
     bench.hear_this(HIGHER, &slow);
     assert_eq!(bench.until_deadline(), seconds(9.0 + 3.0 * SKEW_100));
     bench.run_to_deadline();
-    // Row 71: the own advertisements keep the own interval.
+    // Row 71: it advertises at its own interval.
     assert_eq!(bench.until_deadline(), seconds(1.0));
 }
 

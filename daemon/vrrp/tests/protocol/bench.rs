@@ -1,4 +1,4 @@
-//! One router on a bench: a clock to turn, packets to throw at it, and short words for what it did.
+//! One router on a test bench: a clock to set, packets to send to it, and short words for its actions.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use vouchd_vrrp::{
     Action, Announcements, Config, Health, Input, Instant, Link, Packet, ProtocolEvent, Router, State, Why,
 };
 
-/// Where the router under test sends from.
+/// The address that the router under test sends from.
 pub const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10));
 /// A peer with a lower address.
 pub const LOWER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9));
@@ -54,7 +54,7 @@ pub fn fit(priority: u8) -> Health {
     Health::Fit { priority: Priority::new(priority), reason: "checks".to_owned() }
 }
 
-/// Waits for a check; without it the priority would be this.
+/// Waiting for a check, with this priority by the other ones.
 pub fn waiting(reason: &str, priority: u8) -> Health {
     Health::Waiting { reason: reason.to_owned(), priority: Priority::new(priority) }
 }
@@ -65,7 +65,7 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// In Initialize, with nothing known.
+    /// In Initialize, without link and health.
     pub fn new(config: Config) -> Self {
         let now = Instant::from_nanos(1_000_000_000_000);
         Self { router: Router::new(now, config).expect("a good configuration"), now }
@@ -97,7 +97,7 @@ impl Bench {
         self.router.handle(self.now, input)
     }
 
-    /// With a kernel that is known to take the addresses.
+    /// Brings the link up, with a kernel that is known to accept the addresses.
     pub fn link_up(&mut self, source: IpAddr) -> Vec<Action> {
         let mut actions = self.input(Input::Link(Link::Up { source }));
         actions.extend(self.input(Input::AddressesInstalled));
@@ -124,13 +124,13 @@ impl Bench {
         self.router.deadline().expect("a deadline").since(self.now)
     }
 
-    /// To the deadline, and over it.
+    /// Goes to the deadline and fires the timer.
     pub fn run_to_deadline(&mut self) -> Vec<Action> {
         self.wait(self.until_deadline());
         self.timer()
     }
 
-    /// For this long, on time at every deadline.
+    /// Runs for this long, on time at every deadline.
     pub fn run(&mut self, duration: Duration) -> Vec<Action> {
         let end = self.now + duration;
         let mut all = Vec::new();
@@ -142,7 +142,7 @@ impl Bench {
         all
     }
 
-    /// What a peer with the same configuration but this priority would advertise.
+    /// The advertisement of a peer with the same configuration, except for the priority.
     pub fn advertisement(&self, priority: u8) -> Advertisement {
         let config = self.router.config();
         Advertisement {
@@ -170,7 +170,7 @@ impl Bench {
     }
 }
 
-/// The actions but for events, in short words.
+/// The actions except events, in short words.
 pub fn done(actions: &[Action]) -> Vec<String> {
     let word = |action: &Action| match action {
         Action::Send(advertisement) => Some(format!("send {}", advertisement.priority)),

@@ -1,5 +1,5 @@
-//! Recorded packets of keepalived, FRR and others, replayed with their times into a router. Those of others are not part
-//! of this repository; without them their tests are skipped and say so.
+//! Recorded packets of keepalived, FRR and others, replayed into a router at their recorded times. The recordings of other
+//! projects are not part of this repository; without them the tests that need them are skipped, and say so.
 #![expect(clippy::disallowed_methods, reason = "a test may read its data")]
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use vouchd_vrrp::{Config, DiscardReason, Health, Input, Instant, Link, Packet, R
 
 use crate::bench;
 
-/// A VRRP packet as it was recorded.
+/// A recorded VRRP packet.
 #[derive(Clone)]
 struct Recorded {
     at: Duration,
@@ -94,7 +94,7 @@ fn vrrp(at: Duration, frame: &[u8]) -> Option<Recorded> {
     }
 }
 
-/// A router of the lowest priority that fits what was recorded.
+/// A router of the lowest priority in the virtual router of a recording.
 fn backup_for(first: &Advertisement, peers: Option<Vec<IpAddr>>, start: Instant) -> Router {
     let config = Config {
         vrid: first.vrid,
@@ -122,7 +122,7 @@ fn instant(at: Duration) -> Instant {
     Instant::default() + at
 }
 
-/// Replays what was recorded for one virtual router; the Backup must follow every hand-off and never promote.
+/// Replays the packets of one virtual router. The backup must follow every handover and never become active.
 fn replay(name: &str, packets: &[Recorded]) {
     let first = packets[0].parse().unwrap_or_else(|| panic!("{name}: not an advertisement"));
     let unicast = !packets[0].destination.is_multicast();
@@ -140,7 +140,7 @@ fn replay(name: &str, packets: &[Recorded]) {
     assert_eq!((counters.received, counters.discarded_total()), (packets.len() as u64, 0), "{name}");
 }
 
-/// By virtual router: family, version and VRID.
+/// The packets of each virtual router, by family, version and VRID.
 fn by_router(packets: &[Recorded]) -> BTreeMap<(bool, u8, u8), Vec<Recorded>> {
     let mut routers = BTreeMap::<_, Vec<Recorded>>::new();
     for packet in packets {
@@ -185,7 +185,7 @@ fn replay_all(folder: &Path, name: &str, count: usize) {
     }
 }
 
-/// FRR advertises over IPv6 only what is configured, here one global address, which RFC 9568 erratum 8300 refuses.
+/// FRR advertises over IPv6 only the configured addresses, here one global address, which RFC 9568 erratum 8300 forbids.
 fn first_address_is_global(packet: &Recorded) -> bool {
     let parsed = parse(&packet.payload, packet.source, packet.destination);
     matches!(parsed, Err(ParseError::FirstAddressNotLinkLocal(_)))
@@ -239,8 +239,8 @@ fn fuzzed_packets_are_rejected() {
     assert!(packets.iter().all(|packet| packet.parse().is_none()));
 }
 
-/// The injected frames of each recording, and what has to be said of them.
-const REFUSED: [(&str, Version, DiscardReason, usize); 22] = [
+/// The injected frames of each recording, and why they are discarded.
+const DISCARDED: [(&str, Version, DiscardReason, usize); 22] = [
     ("probe-rejected-badck.pcap", Version::V3, DiscardReason::Checksum, 24),
     ("probe-rejected-other-vrid.pcap", Version::V3, DiscardReason::Vrid, 24),
     ("probe-rejected-ttl64.pcap", Version::V3, DiscardReason::Ttl, 24),
@@ -280,7 +280,7 @@ fn victim(version: Version) -> Config {
 
 #[test]
 fn frames_that_disturb_other_implementations_are_discarded_and_touch_no_timer() {
-    for (name, version, reason, count) in REFUSED {
+    for (name, version, reason, count) in DISCARDED {
         let injected: Vec<_> =
             file(&recordings(), name).into_iter().filter(|packet| packet.source == INJECTOR).collect();
         assert_eq!(injected.len(), count, "{name}");

@@ -1,4 +1,4 @@
-//! "Yield, not only advertise": what an active router does when its own checks lower its priority.
+//! "Yield, not only advertise": the elections of an active router whose own checks lower its priority.
 
 use vouchd_vrrp::wire::{Priority, Version};
 use vouchd_vrrp::{Action, Config, Instant, ProtocolEvent, State, Why, election_wait};
@@ -11,7 +11,7 @@ fn called(actions: &[Action]) -> bool {
     events(actions).iter().any(|event| matches!(event, ProtocolEvent::ElectionCalled { .. }))
 }
 
-/// When elections were called in `duration`, since `start`.
+/// Runs for `duration`, and returns when elections were called, counted from `start`.
 fn calls(bench: &mut Bench, start: Instant, duration: std::time::Duration) -> Vec<std::time::Duration> {
     let end = bench.now + duration;
     let mut calls = Vec::new();
@@ -48,7 +48,6 @@ fn lone_router_wins_its_election_and_never_removes_the_addresses() {
     assert!(!done(&all).contains(&"remove".to_owned()));
     assert!(transitions(&all).is_empty());
     assert!(events(&all).contains(&&ProtocolEvent::ElectionWon { against: None }));
-    // Its lease never runs out either.
     assert_eq!(bench.state(), State::Active);
 }
 
@@ -76,7 +75,7 @@ fn better_router_that_is_heard_first_takes_over() {
         bench.fit(60);
         bench.wait(seconds(0.76));
         let actions = bench.hear(source, priority);
-        // It may have been active before, and not know of this router.
+        // The better one may not know of this router.
         assert_eq!(done(&actions), ["send 60", "remove"]);
         let why = Why::Better { peer: source, priority: Priority::new(priority) };
         assert_eq!(transitions(&actions), [(State::Active, State::Backup, why)]);
@@ -89,10 +88,10 @@ fn worse_router_that_took_over_is_answered_and_the_election_is_won() {
     bench.fit(60);
     bench.wait(seconds(0.76));
     let actions = bench.hear(HIGHER, 40);
-    // It has announced itself, so the addresses are announced again.
+    // It has announced the addresses, so this router announces them again.
     assert_eq!(done(&actions), ["send 60", "install for 3", "announce 5"]);
     assert!(events(&actions).contains(&&ProtocolEvent::ElectionWon { against: Some(HIGHER) }));
-    assert_eq!(bench.until_deadline(), seconds(1.0), "the usual rhythm again");
+    assert_eq!(bench.until_deadline(), seconds(1.0), "the usual interval again");
 }
 
 #[test]
@@ -152,7 +151,7 @@ fn recovered_priority_ends_the_elections() {
     bench.run(seconds(1.0));
     bench.fit(80);
     let start = bench.now;
-    assert_eq!(calls(&mut bench, start, seconds(12.0)).len(), 2, "80 is still less than before");
+    assert_eq!(calls(&mut bench, start, seconds(12.0)).len(), 2, "80 is still lower than before");
     bench.fit(100);
     assert_eq!(calls(&mut bench, start, seconds(300.0)).len(), 0);
     assert_eq!(bench.router.counters().elections, 3);
@@ -182,7 +181,7 @@ fn lost_election_is_not_repeated() {
     bench.fit(60);
     bench.hear(HIGHER, 80);
     bench.run_to_deadline();
-    assert_eq!(bench.state(), State::Active, "the other one is gone");
+    assert_eq!(bench.state(), State::Active, "the other router is gone");
     let start = bench.now;
     assert_eq!(calls(&mut bench, start, seconds(60.0)).len(), 0);
 }

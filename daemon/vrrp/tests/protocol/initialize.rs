@@ -1,4 +1,4 @@
-//! Rows 38 to 41: into the protocol and out of it.
+//! Rows 38 to 41: the way in and out of Initialize, and trials.
 
 use vouchd_vrrp::wire::Priority;
 use vouchd_vrrp::{Config, ConfigError, Input, Link, Router, State, Why};
@@ -140,12 +140,12 @@ fn refused_addresses_are_removed_and_retried_with_growing_pauses() {
     for pause in [1, 2, 4, 8, 16, 32, 64, 64] {
         assert_eq!(bench.router.why(), &Why::AddressesFailed("no buffer space".to_owned()));
         assert_eq!(bench.until_deadline(), down * pause);
-        // A repeated word of the checks doesn't shorten it.
+        // A repeated result of the checks does not shorten the pause.
         bench.fit(100);
         assert_eq!(bench.state(), State::Initialize);
         bench.run_to_deadline();
         assert_eq!((bench.state(), bench.router.why()), (State::Backup, &Why::Refused("no buffer space".to_owned())));
-        // From here on it asks the kernel before it says anything.
+        // From here on it asks the kernel before it sends anything.
         assert_eq!(done(&bench.run_to_deadline()), ["install for 3"]);
         assert_eq!(bench.state(), State::Backup);
         assert_eq!(refuse(&mut bench), ["remove"]);
@@ -177,7 +177,7 @@ fn router_that_can_not_install_never_disturbs_the_one_that_it_would_preempt() {
         assert!(!words.iter().any(|word| word.starts_with("send") || word.starts_with("announce")), "{words:?}");
     }
     assert_eq!((tries, bench.router.counters().sent), (8, 0), "in ten minutes");
-    // The kernel takes them from now on: found by the next try, while the other one is active.
+    // From now on the kernel accepts them; the next trial finds out, while the other router is active.
     let mut actions = Vec::new();
     while bench.state() != State::Active {
         actions = bench.run(millis(100));
@@ -190,8 +190,8 @@ fn router_that_can_not_install_never_disturbs_the_one_that_it_would_preempt() {
     assert_eq!(done(&actions), ["send 200", "install for 3", "announce 5"]);
 }
 
-/// In a trial, because of silence.
-fn trying(config: Config) -> Bench {
+/// A router in a trial, after a down interval of silence.
+fn in_trial(config: Config) -> Bench {
     let mut bench = Bench::new(config);
     bench.input(Input::Link(Link::Up { source: OWN }));
     bench.fit(100);
@@ -214,28 +214,28 @@ fn trial_ends_silently_for_a_better_router_or_when_the_router_leaves() {
         },
     ];
     for (number, end) in ends.into_iter().enumerate() {
-        let mut bench = trying(config(100));
+        let mut bench = in_trial(config(100));
         assert_eq!(done(&end(&mut bench)), ["remove"], "{number}");
         assert!(!bench.router.is_in_trial());
         assert!(bench.input(Input::AddressesInstalled).is_empty(), "too late, {number}");
         assert_ne!(bench.state(), State::Active, "{number}");
     }
-    let mut bench = trying(config(100));
+    let mut bench = in_trial(config(100));
     assert!(done(&bench.hear(LOWER, 50)).is_empty() && done(&bench.hear(LOWER, 0)).is_empty());
     bench.input(Input::AddressesInstalled);
-    assert_eq!(bench.state(), State::Active, "a worse one, or one that stops, ends no trial");
+    assert_eq!(bench.state(), State::Active, "a worse router, or one that resigns, ends no trial");
 }
 
 #[test]
 fn unanswered_trial_counts_as_refused() {
-    let mut bench = trying(config(100));
+    let mut bench = in_trial(config(100));
     assert_eq!(done(&bench.run_to_deadline()), ["remove"]);
     assert_eq!(bench.router.why(), &Why::AddressesFailed("the kernel does not answer".to_owned()));
 }
 
 #[test]
 fn trial_waits_longer_than_a_short_down_interval() {
-    let mut bench = trying(Config { interval: interval(1), ..config(100) });
+    let mut bench = in_trial(Config { interval: interval(1), ..config(100) });
     bench.run(seconds(1.9));
     let actions = bench.input(Input::AddressesInstalled);
     assert_eq!(done(&actions), ["send 100", "install for 1", "announce 5"]);
@@ -245,7 +245,7 @@ fn trial_waits_longer_than_a_short_down_interval() {
 fn changed_addresses_or_interface_end_the_pause_after_a_refusal() {
     for failures in [1, 5] {
         let refused = || {
-            let mut bench = trying(config(100));
+            let mut bench = in_trial(config(100));
             for _ in 1..failures {
                 refuse(&mut bench);
                 bench.run_to_deadline();
@@ -263,14 +263,14 @@ fn changed_addresses_or_interface_end_the_pause_after_a_refusal() {
         bench.router.reconfigure(bench.now, other, fit(100)).expect("a good configuration");
         assert_eq!(bench.state(), State::Backup);
     }
-    // Known to work before, and not known any more.
+    // The addresses were proven before, and no longer are.
     let mut bench = Bench::started(config(100));
     bench.input(Input::Link(Link::Up { source: OWN }));
     assert_eq!(done(&bench.run_to_deadline()), ["install for 3"]);
-    // Other addresses in the middle of a trial: a new one.
+    // Other addresses during a trial start a new one.
     let both = Config { addresses: vec![VIP, "192.0.2.101".parse().expect("an address")], ..config(100) };
     let one = Config { addresses: vec![VIP], ..config(100) };
-    let mut bench = trying(both);
+    let mut bench = in_trial(both);
     let actions = bench.router.reconfigure(bench.now, one, fit(100)).expect("a good configuration");
     assert_eq!(done(&actions), ["withdraw [192.0.2.101]", "remove"]);
     assert_eq!(done(&bench.timer()), ["install for 3"]);

@@ -1,4 +1,4 @@
-//! Whatever others send and however short the interval is: so many messages, answers and announcements a second.
+//! The limits per second on reports, answers and announcements, whatever others send and however short the interval is.
 
 use std::collections::BTreeMap;
 use std::mem::discriminant;
@@ -9,7 +9,7 @@ use vouchd_vrrp::{Action, Config, ProtocolEvent, State};
 
 use crate::bench::*;
 
-/// 192.0.2.20 and following.
+/// 192.0.2.20 and the addresses after it.
 fn source(number: u8) -> IpAddr {
     [192, 0, 2, 20 + number].into()
 }
@@ -19,7 +19,7 @@ fn fast(priority: u8) -> Config {
     Config { interval: interval(1), ..config(priority) }
 }
 
-/// Lets `flood` happen once a millisecond for ten seconds, and the timers in between; everything that was done.
+/// Calls `flood` once a millisecond for ten seconds, with the timers in between, and returns all actions.
 fn flood(bench: &mut Bench, mut flood: impl FnMut(&mut Bench, u32) -> Vec<Action>) -> Vec<Action> {
     let mut all = Vec::new();
     for millisecond in 0..10_000 {
@@ -74,13 +74,13 @@ fn flipping_differences_and_changing_sources_are_reported_once_a_second_with_a_c
             let payload = advertisement.encode(source, GROUP, form).expect("encodes");
             bench.hear_bytes(source, GROUP, 255, &payload)
         });
-        let told = most_events(&all);
-        assert!((9..=11).contains(&told), "flood {number}: {told} messages in 10 s");
+        let reported = most_events(&all);
+        assert!((9..=11).contains(&reported), "flood {number}: {reported} messages in 10 s");
         let counted = all.iter().filter_map(|action| match action {
             Action::Event { left_out, .. } => Some(left_out.count),
             _ => None,
         });
-        assert!(counted.sum::<u64>() > 4_000, "flood {number}: what was left out is counted");
+        assert!(counted.sum::<u64>() > 4_000, "flood {number}: suppressed messages are counted");
     }
 }
 
@@ -145,7 +145,7 @@ fn deferred_announcement_comes_when_its_second_is_over() {
     bench.wait(millis(100));
     assert_eq!(count(&bench.hear(LOWER, 50), "announce"), 1);
     bench.wait(millis(500));
-    // Took over once more, after the announcement.
+    // It took over once more, after the announcement.
     assert_eq!(count(&bench.hear(LOWER, 50), "announce"), 0);
     assert_eq!(count(&bench.run(millis(499)), "announce"), 0);
     assert_eq!(count(&bench.run(millis(2)), "announce"), 1);

@@ -1,5 +1,5 @@
-//! The protocol judged from outside, through the crate's public surface: the rows of the conformance checklist, elections
-//! and stalls, recorded packets of other implementations, and whole groups of routers on a simulated network.
+//! The protocol tested through the crate's public API: the rows of the conformance checklist, elections and stalls, recorded
+//! packets of other implementations, and groups of routers on a simulated network.
 
 mod active;
 mod backup;

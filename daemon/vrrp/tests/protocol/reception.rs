@@ -1,5 +1,5 @@
-//! Rows 15 to 36 and 89 to 96: which packets are believed. Every refused one has a name, is counted under it, and
-//! touches neither state nor timer.
+//! Rows 15 to 36 and 89 to 96: which packets are accepted. Every discarded one is counted under its reason, and touches neither
+//! state nor timer.
 
 use vouchd_vrrp::wire::{Advertisement, Auth, ChecksumForm, Priority};
 use vouchd_vrrp::{Config, DiscardReason, Input, Packet, ProtocolEvent, State};
@@ -14,7 +14,7 @@ struct Arrival {
     payload: Vec<u8>,
 }
 
-/// A good packet of a better router, for `config`.
+/// A valid packet of a better router, for a router with `config`.
 fn good(config: &Config) -> Arrival {
     let destination = match config.peers {
         Some(_) => OWN,
@@ -28,7 +28,7 @@ fn better(config: &Config) -> Advertisement {
     Bench::new(Config { priority: Priority::new(100), ..config.clone() }).advertisement(200)
 }
 
-/// `config`'s good packet, with this done to it and the checksum made right.
+/// A [`good`] packet after `edit`, with a correct checksum.
 fn with_bytes(config: &Config, edit: impl FnOnce(&mut Vec<u8>)) -> Arrival {
     let mut arrival = good(config);
     edit(&mut arrival.payload);
@@ -36,7 +36,7 @@ fn with_bytes(config: &Config, edit: impl FnOnce(&mut Vec<u8>)) -> Arrival {
     arrival
 }
 
-/// Over the message only, which version 3 over IPv4 accepts too.
+/// Sets the checksum over the message only, which version 3 over IPv4 accepts too.
 fn fix_checksum(payload: &mut [u8]) {
     payload[6..8].fill(0);
     let mut sum: u32 =
@@ -60,8 +60,8 @@ fn unicast() -> Config {
     Config { peers: Some(vec![HIGHER]), ..config(100) }
 }
 
-/// Every way to be refused, with the row of the checklist.
-fn refused() -> Vec<(&'static str, Config, Arrival, DiscardReason)> {
+/// Packets for every reason to discard one, with the row of the checklist.
+fn discarded() -> Vec<(&'static str, Config, Arrival, DiscardReason)> {
     let (v3, v2, secret) = (config(100), v2(100), password(v2(100)));
     let other_vip = "192.0.2.101".parse().expect("an address");
     let third_vip = "192.0.2.102".parse().expect("an address");
@@ -105,8 +105,8 @@ fn refused() -> Vec<(&'static str, Config, Arrival, DiscardReason)> {
             }),
             DiscardReason::Carp,
         ),
-        ("89 a password where none is", v2.clone(), good(&secret), DiscardReason::AuthType),
-        ("89 no password where one is", secret.clone(), good(&v2), DiscardReason::AuthType),
+        ("89 a password but none is configured", v2.clone(), good(&secret), DiscardReason::AuthType),
+        ("89 no password but one is configured", secret.clone(), good(&v2), DiscardReason::AuthType),
         ("89 type 7", v2.clone(), with_bytes(&v2, |p| p[4] = 7), DiscardReason::AuthType),
         (
             "89 another password",
@@ -133,7 +133,7 @@ fn refused() -> Vec<(&'static str, Config, Arrival, DiscardReason)> {
             DiscardReason::Addresses,
         ),
         (
-            "29 another virtual router that stops",
+            "29 another virtual router that resigns",
             v3.clone(),
             with(&v3, &Advertisement { addresses: vec![other_vip], priority: Priority::RESIGN, ..better(&v3) }),
             DiscardReason::Addresses,
@@ -169,9 +169,9 @@ fn refused() -> Vec<(&'static str, Config, Arrival, DiscardReason)> {
             let payload = whole.payload[..length].to_vec();
             cases.push(("19 cut short", config.clone(), Arrival { payload, ..good(config) }, DiscardReason::Length));
         }
-        // Single bit flips behind version, type and VRID, whose checks come first.
+        // Flips a single bit after version, type and VRID, whose checks come first.
         for bit in 16..whole.payload.len() * 8 {
-            // The count decides the length.
+            // The address count is part of the length check.
             if (24..32).contains(&bit) {
                 continue;
             }
@@ -186,7 +186,7 @@ fn refused() -> Vec<(&'static str, Config, Arrival, DiscardReason)> {
 /// Rows 15, 17, 18, 19, 20, 21, 24, 25, 26, 29, 34, 35, 36, 89, 90, 91 and 96: as the cases are numbered.
 #[test]
 fn rows_15_to_35_discarded_packet_touches_no_state_and_no_timer_and_is_counted_by_reason() {
-    for (row, config, packet, reason) in refused() {
+    for (row, config, packet, reason) in discarded() {
         for mut bench in [Bench::started(config.clone()), Bench::active(config)] {
             bench.wait(millis(700));
             let before = (bench.state(), bench.router.deadline(), bench.router.priority(), bench.router.since());
@@ -234,7 +234,7 @@ fn rows_23_and_27_ipv6_needs_a_pseudo_header_and_a_link_local_first_address() {
     let mut hear = |source, payload: &[u8]| bench.hear_bytes(source, group, 255, payload);
     assert!(matches!(events(&hear(peer, &message_only))[..], [ProtocolEvent::Discarded { .. }]));
     hear(address("fe80::1:3"), &packet);
-    assert_eq!(bench.router.counters().discarded(DiscardReason::Checksum), 2, "the sum is of the actual source");
+    assert_eq!(bench.router.counters().discarded(DiscardReason::Checksum), 2, "the checksum covers the actual source");
     bench.hear_bytes(peer, group, 64, &packet);
     assert_eq!(bench.router.counters().discarded(DiscardReason::Ttl), 1, "row 16");
     bench.hear_bytes(peer, group, 255, &packet);
@@ -248,10 +248,10 @@ fn row_22_both_checksum_forms_are_accepted_and_a_differing_one_is_reported_once(
             let mut bench = Bench::started(Config { checksum: own, ..config(100) });
             let payload = bench.advertisement(200).encode(HIGHER, GROUP, form).expect("encodes");
             let actions = bench.hear_bytes(HIGHER, GROUP, 255, &payload);
-            let told = events(&actions).iter().any(|event| matches!(event, ProtocolEvent::PeerChecksum { .. }));
-            assert_eq!(told, own != form);
+            let reported = events(&actions).iter().any(|event| matches!(event, ProtocolEvent::PeerChecksum { .. }));
+            assert_eq!(reported, own != form);
             assert_eq!(bench.router.active_peer().and_then(|peer| peer.checksum_form), Some(form));
-            assert!(bench.hear_bytes(HIGHER, GROUP, 255, &payload).is_empty(), "told once");
+            assert!(bench.hear_bytes(HIGHER, GROUP, 255, &payload).is_empty(), "reported once");
         }
     }
 }
@@ -272,8 +272,8 @@ fn rows_29_and_91_one_shared_address_is_enough_and_the_difference_is_reported_on
         let addresses = vec![VIP, "192.0.2.101".parse().expect("an address")];
         let other = Advertisement { addresses, ..bench.advertisement(200) };
         let actions = bench.hear_this(HIGHER, &other);
-        let told = events(&actions).into_iter().find(|event| matches!(event, ProtocolEvent::PeerAddresses { .. }));
-        let text = told.expect("the difference").to_string();
+        let reported = events(&actions).into_iter().find(|event| matches!(event, ProtocolEvent::PeerAddresses { .. }));
+        let text = reported.expect("the difference").to_string();
         assert!(text.contains("192.0.2.11 has 192.0.2.101 too, which this router does not have"), "{text}");
         assert_eq!(bench.state(), State::Backup);
         assert!(bench.hear_this(HIGHER, &other).is_empty());
@@ -286,8 +286,8 @@ fn virtual_router_with_the_same_vrid_but_other_addresses_does_not_affect_ours() 
     for config in [config(100), v2(100)] {
         let mut bench = Bench::started(config);
         let theirs = Advertisement { addresses: vec![other], ..bench.advertisement(200) };
-        let told = bench.hear_this(HIGHER, &theirs);
-        let text = events(&told)[0].to_string();
+        let reported = bench.hear_this(HIGHER, &theirs);
+        let text = events(&reported)[0].to_string();
         assert!(text.contains("another virtual router with the same id") && text.contains("192.0.2.101"), "{text}");
         for _ in 0..4 {
             bench.hear_this(HIGHER, &theirs);
@@ -326,18 +326,18 @@ fn row_17_version_mismatch_names_both_versions() {
 #[test]
 fn row_103_discards_are_reported_once_a_second_for_each_reason() {
     let mut bench = Bench::active(config(100));
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for _ in 0..300 {
         for ttl in [64, 255] {
             let actions = bench.hear_bytes(HIGHER, GROUP, ttl, &[0x31, 51]);
-            told.extend(events(&actions).into_iter().cloned());
+            reported.extend(events(&actions).into_iter().cloned());
         }
         bench.wait(millis(10));
     }
-    assert_eq!(told.len(), 6);
+    assert_eq!(reported.len(), 6);
     assert_eq!(bench.router.counters().discarded(DiscardReason::Ttl), 300);
     assert_eq!(bench.router.counters().discarded(DiscardReason::Length), 300);
-    assert!(matches!(told[2], ProtocolEvent::Discarded { total: 101, .. }));
+    assert!(matches!(reported[2], ProtocolEvent::Discarded { total: 101, .. }));
 }
 
 #[test]

@@ -1,11 +1,11 @@
-//! Row 66: another configuration for a running router, without a flap.
+//! Row 66: a running router gets another configuration without a flap.
 
 use vouchd_vrrp::wire::{Advertisement, Auth, Priority, Version, Vrid};
 use vouchd_vrrp::{Action, Announcements, Config, ConfigError, Health, Input, State, Why};
 
 use crate::bench::*;
 
-/// With checks that have nothing against it.
+/// Reloads with checks that leave the configured priority alone.
 fn reload(bench: &mut Bench, config: Config) -> Vec<String> {
     let health = fit(config.priority.get());
     reload_with(bench, config, health)
@@ -45,7 +45,7 @@ fn priority_lowered_by_a_reload_calls_no_election() {
     assert_eq!(bench.router.priority().get(), 50);
     assert!(bench.fit(50).is_empty(), "the checks say the same as before");
     assert_eq!(bench.router.counters().elections, 1);
-    // Still below what it would be without the failing check: the election goes on being called.
+    // Still below the configured priority because of the failing check, so elections go on.
     assert!(done(&bench.run(seconds(10.0))).contains(&"send 0".to_owned()));
     bench.fit(90);
     assert!(!done(&bench.run(seconds(100.0))).contains(&"send 0".to_owned()));
@@ -59,7 +59,7 @@ fn version_2_backup_waits_by_its_new_interval() {
     assert_eq!(bench.until_deadline(), seconds(6.609_375));
 }
 
-/// Row 71: a reload of our own interval changes no learned one.
+/// Row 71: a reload of this router's interval does not change the learned one.
 #[test]
 fn version_3_backup_keeps_waiting_by_the_active_routers_interval() {
     let mut bench = Bench::started(config(100));
@@ -78,7 +78,7 @@ fn version_3_backup_that_heard_no_active_router_waits_by_its_new_interval() {
         bench.run_to_deadline();
         assert_eq!(bench.state(), State::Active, "{cs} cs");
     }
-    // After priority 0 it still stands in, in the new skew.
+    // After priority 0 it still takes over, after the new skew time.
     let mut bench = Bench::started(config(100));
     bench.hear(HIGHER, 0);
     reload(&mut bench, Config { interval: interval(50), ..config(100) });
@@ -112,7 +112,7 @@ fn shorter_interval_is_no_stall_whenever_it_is_set() {
     }
 }
 
-/// Peers wait for their turn in the election: the call is made again with the new interval, and each turn counts from it.
+/// Peers wait for their turn in the election, so it is called again with the new interval, and each turn counts from it.
 #[test]
 fn running_election_is_called_again_with_the_new_interval() {
     let mut bench = Bench::active(Config { interval: interval(1000), ..config(100) });
@@ -121,14 +121,14 @@ fn running_election_is_called_again_with_the_new_interval() {
     let actions = reload_with(&mut bench, Config { interval: interval(10), ..config(100) }, fit(60));
     assert_eq!(actions, ["send 60", "send 0", "install for 1"]);
     assert!(bench.until_deadline() < seconds(0.076_563), "{:?}", bench.until_deadline());
-    // One that ends with the reload is over: nobody is better than a router whose check is gone.
+    // An election ends if the reload restores the priority.
     let mut bench = Bench::active(config(100));
     bench.fit(60);
     assert_eq!(reload(&mut bench, config(100)), ["send 100", "install for 3"]);
     assert_eq!(bench.until_deadline(), seconds(1.0));
 }
 
-/// Only a router that is active is heard, so the one that was changed first has to say what differs.
+/// Only an active router advertises, so the router that was changed first has to report the difference.
 #[test]
 fn difference_that_a_reload_causes_is_reported_with_the_peers_next_advertisement() {
     let mut bench = Bench::started(config(100));
@@ -137,9 +137,9 @@ fn difference_that_a_reload_causes_is_reported_with_the_peers_next_advertisement
     reload(&mut bench, Config { addresses: vec![VIP, other], interval: interval(50), ..config(100) });
     let theirs = Advertisement { addresses: vec![VIP], interval: interval(100), ..bench.advertisement(200) };
     let actions = bench.hear_this(HIGHER, &theirs);
-    let told: Vec<_> = events(&actions).into_iter().map(ToString::to_string).collect();
-    assert!(told.iter().any(|text| text.contains("lacks 192.0.2.101")), "{told:?}");
-    assert!(told.iter().any(|text| text.contains("advertises every")), "{told:?}");
+    let reported: Vec<_> = events(&actions).into_iter().map(ToString::to_string).collect();
+    assert!(reported.iter().any(|text| text.contains("lacks 192.0.2.101")), "{reported:?}");
+    assert!(reported.iter().any(|text| text.contains("advertises every")), "{reported:?}");
     bench.wait(seconds(2.0));
     assert!(bench.hear_this(HIGHER, &theirs).is_empty(), "once");
 }
@@ -182,15 +182,15 @@ fn effective_priority_is_recomputed_from_the_new_base() {
     let mut bench = Bench::active(config(100));
     bench.fit(1);
     bench.run(seconds(1.0));
-    assert_eq!(reload_with(&mut bench, config(150), fit(1)), Vec::<String>::new(), "nothing new to say");
+    assert_eq!(reload_with(&mut bench, config(150), fit(1)), Vec::<String>::new(), "nothing new to advertise");
     assert_eq!(bench.router.priority().get(), 1);
     assert_eq!(bench.router.counters().elections, 1);
-    // Another weight: the same base, another priority, advertised at once and without an election.
+    // Another weight with the same base gives another priority, advertised at once and without an election.
     assert_eq!(reload_with(&mut bench, config(150), fit(110)), ["send 110", "install for 3"]);
     assert_eq!(bench.router.counters().elections, 1);
     // The failing check is gone.
     assert_eq!(reload_with(&mut bench, config(150), fit(150)), ["send 150", "install for 3"]);
-    assert!(!done(&bench.run(seconds(100.0))).contains(&"send 0".to_owned()), "no election any more");
+    assert!(!done(&bench.run(seconds(100.0))).contains(&"send 0".to_owned()), "no further election");
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn other_checks_count_while_an_added_check_has_no_result() {
         bench.router.counters().elections > elections || done(&bench.run(seconds(5.0))).contains(&"send 0".to_owned())
     );
     assert!(transitions(&actions).is_empty());
-    // It takes no part again before the new check has a result.
+    // After a lost link it waits until the new check has a result.
     bench.input(Input::Link(vouchd_vrrp::Link::Down { reason: "cable".to_owned() }));
     bench.link_up(OWN);
     assert_eq!(bench.router.why(), &Why::HealthWaiting("site".to_owned()));

@@ -1,4 +1,4 @@
-//! Who claims to be active beside the active router is known and told, and changes nothing.
+//! A router that claims to be active beside the active one is known and reported, and changes nothing.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -11,7 +11,7 @@ fn password(password: &'static [u8]) -> Config {
     Config { auth: Auth::simple(password), ..v2(100) }
 }
 
-/// What a router with `config` hears from one with `other`, every second for so long; the actions.
+/// Lets the router hear one with the configuration `other`, every second for this long, and returns its actions.
 fn beside(bench: &mut Bench, other: &Config, seconds_long: u32) -> Vec<Action> {
     let advertisement = Bench::new(other.clone()).advertisement(other.priority.get());
     let mut actions = Vec::new();
@@ -26,7 +26,7 @@ fn rivals(bench: &Bench) -> Vec<Rival> {
     bench.router.rivals(bench.now)
 }
 
-fn told(actions: &[Action]) -> Vec<&ProtocolEvent> {
+fn reported(actions: &[Action]) -> Vec<&ProtocolEvent> {
     events(actions).into_iter().filter(|event| matches!(event, ProtocolEvent::Rival(_))).collect()
 }
 
@@ -55,7 +55,7 @@ fn discarded_advertisements_of_an_active_router_are_a_claim_with_a_remedy() {
         let text = rival.to_string();
         assert!(text.contains(remedy) && text.contains("7 of its advertisements"), "{text}");
         assert!(text.contains(&format!("discarded ({}), the last 0.0 s ago: ", reason.name())), "{text}");
-        assert_eq!(told(&actions).len(), 1, "{reason:?}: once is enough");
+        assert_eq!(reported(&actions).len(), 1, "{reason:?}: once is enough");
     }
 }
 
@@ -80,7 +80,7 @@ fn other_addresses_under_the_same_vrid_are_named_whatever_else_differs() {
         assert!(text.contains("is active for other addresses under the same virtual router id"), "{text}");
         assert!(text.contains(&format!("({}), the last ", reason.name())), "{text}");
         assert!(text.contains("give one of the two another virtual_router_id"), "{text}");
-        // One in common is enough for two machines that answer for it.
+        // With one shared address, two machines answer for it.
         if reason != DiscardReason::Addresses {
             beside(&mut bench, &Config { addresses: vec![HIGHER, VIP], ..other }, 1);
             assert_eq!(rivals(&bench)[0].reason, RivalReason::Discarded(reason));
@@ -92,7 +92,7 @@ fn other_addresses_under_the_same_vrid_are_named_whatever_else_differs() {
 fn claim_ends_with_the_advertisements_and_with_a_resignation() {
     let mut bench = Bench::active(password(b"1234"));
     beside(&mut bench, &password(b"4321"), 3);
-    // It may just send seldom, while it receives what it discards.
+    // It may send rarely while it receives what it discards.
     for _ in 0..3 {
         bench.run(seconds(20.0));
         assert_eq!(rivals(&bench).len(), 1);
@@ -101,13 +101,13 @@ fn claim_ends_with_the_advertisements_and_with_a_resignation() {
     bench.run(seconds(60.1));
     assert_eq!(rivals(&bench), []);
 
-    // One that is understood says more by its silence.
+    // A router whose advertisements are accepted counts as gone sooner.
     beside(&mut bench, &Config { priority: Priority::new(80), ..password(b"1234") }, 5);
     assert!(matches!(&rivals(&bench)[..], [Rival { reason: RivalReason::Unheard { .. }, .. }]), "{:?}", rivals(&bench));
     bench.run(seconds(3.1));
     assert_eq!(rivals(&bench), []);
 
-    // The password is mended.
+    // The password is corrected.
     beside(&mut bench, &password(b"4321"), 3);
     assert_eq!(rivals(&bench).len(), 1);
     beside(&mut bench, &Config { priority: Priority::new(80), ..password(b"1234") }, 1);
@@ -132,7 +132,7 @@ fn single_packet_is_no_claim() {
 #[test]
 fn worse_router_that_keeps_advertising_is_reported_as_not_hearing_this_one() {
     let mut bench = Bench::active(config(100));
-    // What two routers that meet do: the worse one says a word or two, and steps back.
+    // When two routers meet, the worse one advertises once or twice and steps back.
     beside(&mut bench, &config(80), 2);
     assert_eq!(rivals(&bench), []);
     beside(&mut bench, &config(80), 3);
@@ -180,7 +180,7 @@ fn our_addresses_under_another_vrid_are_overheard() {
     };
     let counted = bench.router.counters().discarded_total();
     assert_eq!(overhear(&mut bench, vec![HIGHER]), []);
-    assert!(bench.router.sources().is_empty(), "somebody else's business");
+    assert!(bench.router.sources().is_empty(), "another virtual router");
     let deadline = bench.router.deadline();
     let mut actions = overhear(&mut bench, vec![VIP]);
     actions.extend(overhear(&mut bench, vec![HIGHER, VIP]));
@@ -190,7 +190,7 @@ fn our_addresses_under_another_vrid_are_overheard() {
         "{found:?}"
     );
     assert!(found[0].to_string().contains("set the same virtual_router_id on both"), "{}", found[0]);
-    assert_eq!((actions.len(), told(&actions).len()), (1, 1), "{actions:?}");
+    assert_eq!((actions.len(), reported(&actions).len()), (1, 1), "{actions:?}");
     assert_eq!((bench.state(), bench.router.deadline()), (State::Active, deadline));
     assert_eq!(bench.router.counters().discarded_total(), counted);
 }
@@ -224,21 +224,21 @@ fn sixty_thousand_forged_sources_neither_fill_memory_nor_evict_a_peer() {
         let payload = advertisement.encode(peer, OWN, ChecksumForm::PseudoHeader).expect("encodes");
         bench.hear_bytes(peer, OWN, 255, &payload);
     }
-    let mut told = 0;
+    let mut reported = 0;
     for number in 0..60_000u32 {
         let source = IpAddr::V4(Ipv4Addr::from(0x0a00_0001 + number));
         let payload = advertisement.encode(source, OWN, ChecksumForm::PseudoHeader).expect("encodes");
         if number % 60 == 0 {
             bench.wait(millis(1));
         }
-        told += events(&bench.hear_bytes(source, OWN, 255, &payload)).len();
+        reported += events(&bench.hear_bytes(source, OWN, 255, &payload)).len();
     }
     let sources = bench.router.sources();
     assert!(sources.len() <= 66, "{}", sources.len());
     for peer in [LOWER, HIGHER] {
         assert!(sources.iter().any(|source| source.address == peer && source.accepted == 1), "{peer} was pushed out");
     }
-    assert!(told <= 4, "{told} lines in a second");
+    assert!(reported <= 4, "{reported} lines in a second");
     assert_eq!(bench.router.counters().discarded(DiscardReason::UnknownPeer), 60_000);
 }
 

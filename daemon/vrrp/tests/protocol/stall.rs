@@ -1,4 +1,4 @@
-//! Never act late on stale knowledge (rows 74, 75): a router that was not called for a down interval listens first.
+//! "Never act late on stale knowledge" (rows 74, 75): a router that was not called for a down interval listens first.
 
 use vouchd_vrrp::{Input, ProtocolEvent, State, Why};
 
@@ -33,7 +33,7 @@ fn stalled_router_listens_for_a_full_down_interval() {
     bench.timer();
     assert_eq!((bench.state(), bench.until_deadline()), (State::Backup, seconds(DOWN_100)));
     bench.run_to_deadline();
-    assert_eq!(bench.state(), State::Active, "nobody else was there");
+    assert_eq!(bench.state(), State::Active, "no other router was active");
 }
 
 #[test]
@@ -41,14 +41,14 @@ fn shorter_stall_of_an_active_router_costs_nothing() {
     let mut bench = Bench::active(config(100));
     bench.wait(seconds(DOWN_100));
     assert_eq!(done(&bench.timer())[..2], ["send 100", "install for 3"]);
-    assert_eq!(bench.until_deadline(), seconds(1.0), "the missed ones are not made up for");
+    assert_eq!(bench.until_deadline(), seconds(1.0), "missed advertisements are not sent later");
 }
 
 #[test]
 fn row_75_waiting_packets_are_handled_before_the_timer() {
     let mut bench = Bench::started(config(100));
     bench.hear(HIGHER, 200);
-    // Stopped for longer than the rest of its timer, while the active router went on.
+    // Stopped for longer than the rest of its timer, while the active router kept advertising.
     bench.wait(seconds(5.0));
     bench.hear(HIGHER, 200);
     assert!(bench.timer().is_empty());

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-use vouchd_text::is_unprintable;
+use vouchd_printable::is_unprintable;
 
 use crate::errors::Problem;
 use crate::hints;

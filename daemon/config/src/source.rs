@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use vouchd_text::is_unprintable;
+use vouchd_printable::is_unprintable;
 
 use crate::errors::Problem;
 use crate::secrets::without_secrets;

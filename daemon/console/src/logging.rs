@@ -13,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::format::{DefaultFields, Writer};
 use tracing_subscriber::fmt::{FormatFields, MakeWriter};
-use vouchd_text::plain;
+use vouchd_printable::printable;
 
 use crate::output::escaped;
 
@@ -62,7 +62,7 @@ impl<'w> FormatFields<'w> for PlainFields {
     fn format_fields<R: RecordFields>(&self, mut writer: Writer<'w>, fields: R) -> fmt::Result {
         let mut text = String::new();
         DefaultFields::new().format_fields(Writer::new(&mut text), fields)?;
-        writer.write_str(&plain(&text))
+        writer.write_str(&printable(&text))
     }
 }
 
@@ -134,7 +134,7 @@ mod tests {
         let text = String::from_utf8(bytes).unwrap();
         assert_eq!(text.lines().count(), 1, "{text:?}");
         let line = text.split_once("plugin a").unwrap().1.trim_end();
-        assert!(!line.contains(vouchd_text::is_unprintable), "{line:?}");
+        assert!(!line.contains(vouchd_printable::is_unprintable), "{line:?}");
         assert!(line.contains("INFO forged"), "nothing is left out: {line:?}");
     }
 }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use serde::Serialize;
-use vouchd_text::{is_unprintable, plain};
+use vouchd_printable::{is_unprintable, printable};
 
 /// To standard output: text of any number of lines. A reader that has read enough is no error: the command ends as it would
 /// have.
@@ -42,7 +42,7 @@ pub fn complain(text: impl std::fmt::Display) {
 pub fn complain_about(error: &anyhow::Error) {
     let text = format!("vouchd: {error:#}");
     let has_lines = error.chain().any(|cause| cause.is::<vouchd_config::Errors>());
-    complain(if has_lines { text.as_str().into() } else { plain(text.trim_end()) });
+    complain(if has_lines { text.as_str().into() } else { printable(text.trim_end()) });
 }
 
 /// The text with its lines and tabs, and a space for everything else that would do more than be read.

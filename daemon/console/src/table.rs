@@ -4,7 +4,7 @@
 use std::fmt;
 
 use unicode_width::UnicodeWidthChar;
-use vouchd_text::plain;
+use vouchd_printable::printable;
 
 /// Two columns short of the usual terminal, so that a table may be indented.
 const WIDTH: usize = 78;
@@ -47,7 +47,7 @@ impl<const N: usize> Table<N> {
 
     /// Adds a row.
     pub fn row(&mut self, cells: [String; N]) {
-        self.rows.push(Row { cells: cells.map(|cell| plain(&cell).into_owned()), notes: Vec::new() });
+        self.rows.push(Row { cells: cells.map(|cell| printable(&cell).into_owned()), notes: Vec::new() });
     }
 
     /// A text on lines of its own below the newest row.
@@ -116,13 +116,13 @@ impl<const N: usize> fmt::Display for Table<N> {
 
 /// `text` on as many lines as it takes, each of them indented and ended.
 pub fn indented(text: &str, indent: usize) -> String {
-    let lines = wrapped(&plain(text), WIDTH - indent);
+    let lines = wrapped(&printable(text), WIDTH - indent);
     lines.into_iter().map(|line| format!("{:indent$}{line}\n", "")).collect()
 }
 
 /// `text` on one line, shortened to what fits.
 pub fn first_line(text: &str) -> String {
-    shortened(&plain(text), WIDTH) + "\n"
+    shortened(&printable(text), WIDTH) + "\n"
 }
 
 /// The lines of `text`, none of which is wider than `width`: broken between words, and within one that is too long.

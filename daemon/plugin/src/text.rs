@@ -1,6 +1,6 @@
 //! Texts that come from plugins, made fit for one line of a log.
 
-use vouchd_text::plain;
+use vouchd_printable::printable;
 
 /// An error of a library, which may have several lines, as part of one.
 pub(crate) fn line(error: impl std::fmt::Display) -> String {
@@ -13,7 +13,7 @@ pub(crate) fn line(error: impl std::fmt::Display) -> String {
 pub(crate) fn cut(text: &str, most: usize) -> String {
     // A character takes a byte at least, so that more of them need not be looked at.
     let mut line: String = text.trim_end().chars().take(most.saturating_add(1)).collect();
-    line = plain(&line).into_owned();
+    line = printable(&line).into_owned();
     if line.len() > most {
         let mut end = most.saturating_sub('…'.len_utf8());
         while !line.is_char_boundary(end) {

@@ -67,7 +67,7 @@ impl CheckerProgram {
         let answer = Blocking::default().wait(NAME, &self.path, PATIENCE, move || command.output());
         let answer = answer?.with_context(|| format!("starting {}", self.path.display()))?;
         let said = String::from_utf8_lossy(&answer.stdout);
-        let said = vouchd_text::plain(said.trim());
+        let said = vouchd_printable::printable(said.trim());
         ensure!(
             answer.status.success() && said == format!("{NAME} {VERSION}"),
             "{}: expected {NAME} {VERSION}, as this vouchd is, found {}; install both executables of one version",

@@ -11,7 +11,7 @@ use serde::Serialize;
 use vouchd_config::{Limits, Param};
 use vouchd_plugin::{Host, HostSettings, Plugin, declared_params};
 
-use vouchd_text::plain;
+use vouchd_printable::printable;
 
 use super::{open_cache, resolve};
 use crate::serve::files::{read_named, sha256};
@@ -113,7 +113,7 @@ impl Inspection {
         let kind = self.plugin.as_ref().map_or("no plugin", |plugin| plugin.kind.as_str());
         let imports = self.plugin.as_ref().map_or(String::new(), |plugin| plugin.imports.join(", "));
         let imports = if imports.is_empty() { "nothing".to_owned() } else { imports };
-        format!("{} bytes, {kind}, imports {}", self.size, plain(&imports))
+        format!("{} bytes, {kind}, imports {}", self.size, printable(&imports))
     }
 }
 
@@ -155,22 +155,22 @@ fn skeleton(imports: &[String]) -> String {
 
 impl fmt::Display for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}: {} bytes", plain(&self.file.display().to_string()), self.size)?;
+        writeln!(f, "{}: {} bytes", printable(&self.file.display().to_string()), self.size)?;
         writeln!(f, "  sha256    {}", self.sha256)?;
         if let Some(plugin) = &self.plugin {
             let texts = [("name", &plugin.name), ("version", &plugin.version), ("about", &plugin.description)];
             for (label, text) in texts {
                 if let Some(text) = text {
-                    writeln!(f, "  {label:9} {}", plain(text))?;
+                    writeln!(f, "  {label:9} {}", printable(text))?;
                 }
             }
             writeln!(f, "  kind      {}", plugin.kind)?;
             if let Some(contract) = &plugin.contract {
-                writeln!(f, "  contract  vouchd:check {}", plain(contract))?;
+                writeln!(f, "  contract  vouchd:check {}", printable(contract))?;
             }
             let imports = if plugin.imports.is_empty() { "nothing".to_owned() } else { plugin.imports.join(", ") };
-            writeln!(f, "  imports   {}", plain(&imports))?;
-            writeln!(f, "  needs     {}", plain(&plugin.allow))?;
+            writeln!(f, "  imports   {}", printable(&imports))?;
+            writeln!(f, "  needs     {}", printable(&plugin.allow))?;
             writeln!(f, "  compiled  in {} ms", plugin.compile_ms)?;
         }
         match &self.params {
@@ -185,10 +185,10 @@ impl fmt::Display for Inspection {
             }
         }
         if let Some(error) = &self.params_error {
-            writeln!(f, "\n  takes whatever parameters a check gives: {}", plain(error))?;
+            writeln!(f, "\n  takes whatever parameters a check gives: {}", printable(error))?;
         }
         if let Some(error) = &self.error {
-            writeln!(f, "\n  can't be used as a plugin: {}", plain(error))?;
+            writeln!(f, "\n  can't be used as a plugin: {}", printable(error))?;
         }
         Ok(())
     }

@@ -81,7 +81,7 @@ fn read(sources: Sources) -> anyhow::Result<Vec<PluginState>> {
             Event::Problems { .. } => {}
             Event::Ready { problems } => {
                 for problem in problems {
-                    complain(vouchd_text::plain(&problem.to_string()));
+                    complain(vouchd_printable::printable(&problem.to_string()));
                 }
                 ready = true;
             }

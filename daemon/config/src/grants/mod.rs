@@ -22,7 +22,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 use url::Url;
-use vouchd_text::is_unprintable;
+use vouchd_printable::is_unprintable;
 
 /// Everything that one check may reach. The default is nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

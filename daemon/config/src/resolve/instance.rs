@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use toml::de::DeValue;
-use vouchd_text::is_unprintable;
+use vouchd_printable::is_unprintable;
 use vouchd_wire::{AdvertInterval, Auth, ChecksumForm, Priority, Version, Vrid};
 
 use crate::InstancePlaces;

@@ -101,7 +101,7 @@ fn report(file: &Path, examined: PartialConfig, strict: bool) -> anyhow::Result<
     }
     let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let (file, warned) = (file.display().to_string(), count(warnings.len(), "warning"));
-    let file = vouchd_text::plain(&file);
+    let file = vouchd_printable::printable(&file);
     if !errors.is_empty() || strict && !warnings.is_empty() {
         print(said)?;
         let more = if has_more { " and more" } else { "" };

@@ -118,7 +118,7 @@ impl<W: Write> Timeline<W> {
             let time = at.saturating_duration_since(self.start).as_secs_f64();
             // A check's message may be in it.
             let what = what.to_string();
-            writeln!(self.out, "{:>8}  {place:<6}  {}", format!("+{time:.3}s"), vouchd_text::plain(&what))?;
+            writeln!(self.out, "{:>8}  {place:<6}  {}", format!("+{time:.3}s"), vouchd_printable::printable(&what))?;
         }
         self.out.flush()
     }

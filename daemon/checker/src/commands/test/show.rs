@@ -7,7 +7,7 @@ use std::time::Duration;
 use vouchd_config::{Check, format_duration};
 use vouchd_health::RunResult;
 use vouchd_plugin::{Outcome, Plugin};
-use vouchd_text::plain;
+use vouchd_printable::printable;
 
 /// What a run said and used, for people.
 pub fn shown(check: &Check, outcome: &Outcome) -> String {
@@ -15,28 +15,28 @@ pub fn shown(check: &Check, outcome: &Outcome) -> String {
     // Writing to a String can't fail.
     match &outcome.result {
         RunResult::Report(report) => {
-            let _ = writeln!(out, "{}: {}", report.verdict, plain(&report.message));
+            let _ = writeln!(out, "{}: {}", report.verdict, printable(&report.message));
             if let Some(adjust) = report.adjust {
                 let _ = writeln!(out, "  asks for {adjust:+} on the priority (counts as far as `adjust` allows)");
             }
             for metric in &report.metrics {
-                let unit = if metric.unit.is_empty() { String::new() } else { format!(" {}", plain(&metric.unit)) };
-                let _ = writeln!(out, "  {} = {}{unit}", plain(&metric.name), metric.value);
+                let unit = if metric.unit.is_empty() { String::new() } else { format!(" {}", printable(&metric.unit)) };
+                let _ = writeln!(out, "  {} = {}{unit}", printable(&metric.name), metric.value);
             }
         }
         RunResult::TimedOut { after } => {
             let _ = writeln!(out, "timed out after {}, which counts as fail", format_duration(*after));
         }
         RunResult::Error { reason } => {
-            let _ = writeln!(out, "error: {}", plain(reason));
+            let _ = writeln!(out, "error: {}", printable(reason));
         }
     }
     for probe in &outcome.probes {
         let took = probe.took.as_secs_f64() * 1000.0;
-        let _ = writeln!(out, "  probe {}: {} ({took:.1} ms)", plain(&probe.what), plain(&probe.answer));
+        let _ = writeln!(out, "  probe {}: {} ({took:.1} ms)", printable(&probe.what), printable(&probe.answer));
     }
     for line in &outcome.log {
-        let _ = writeln!(out, "  log {}: {}", line.level, plain(&line.message));
+        let _ = writeln!(out, "  log {}: {}", line.level, printable(&line.message));
     }
     let _ = writeln!(
         out,
@@ -95,6 +95,6 @@ impl fmt::Display for Costs {
 pub fn about(file: &Path, plugin: &Plugin) -> String {
     let metadata = plugin.metadata();
     let known: Vec<&str> = [&metadata.name, &metadata.version].into_iter().flatten().map(String::as_str).collect();
-    let known = if known.is_empty() { String::new() } else { format!(" ({})", plain(&known.join(" "))) };
-    format!("  {}{known}: {}, sha256 {}", plain(&file.display().to_string()), plugin.kind(), plugin.sha256())
+    let known = if known.is_empty() { String::new() } else { format!(" ({})", printable(&known.join(" "))) };
+    format!("  {}{known}: {}, sha256 {}", printable(&file.display().to_string()), plugin.kind(), plugin.sha256())
 }

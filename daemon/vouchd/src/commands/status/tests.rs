@@ -194,7 +194,7 @@ fn a_status_fits_a_terminal_whatever_the_names_are() {
     for text in texts {
         for line in text.lines() {
             assert!(line.width() <= 80, "{} columns: {line}\n{text}", line.width());
-            assert!(!line.contains(vouchd_text::is_unprintable), "{line:?}");
+            assert!(!line.contains(vouchd_printable::is_unprintable), "{line:?}");
         }
     }
 }

@@ -1,17 +1,19 @@
-//! Text that somebody else chose (a plugin, a peer, a file's name, a configuration), made fit for one line of a terminal or
-//! a log.
+//! Makes foreign text harmless for a terminal or a log.
 //!
-//! This is the one place that decides which characters may be shown. Nothing here knows who prints.
+//! Foreign text is text that somebody else chose: a plugin, a peer, the name of a file, a configuration. Shown as it is, it could
+//! end a line, drive the terminal or disguise itself as other text. This crate decides which characters may be shown, for every
+//! program of the workspace. It does not print anything.
 #![forbid(unsafe_code)]
-#![warn(missing_docs)]
+#![warn(missing_docs, unreachable_pub)]
 
 use std::borrow::Cow;
 
-/// Whether `c` would do anything but appear: end a line, drive the terminal, turn the order of what surrounds it, or hide.
+/// Whether `c` would do anything else than appear: end a line, drive the terminal, change the order of the text around it, or be
+/// invisible.
 ///
-/// Beside the control characters these are the line and paragraph separators, the bidirectional controls (with which a text
-/// can look like another one), and characters without a shape. The joiners U+200C and U+200D and the
-/// zero-width space U+200B stay: several scripts need them.
+/// These are the control characters, the line and paragraph separators, the bidirectional controls, which can make one text look
+/// like another, and characters without a shape. The joiners U+200C and U+200D and the zero-width space U+200B are allowed,
+/// because several scripts need them.
 pub fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -22,8 +24,8 @@ pub fn is_unprintable(c: char) -> bool {
             | '\u{e0000}'..='\u{e007f}')
 }
 
-/// `text` on one line, with a space in the place of each character that is [unprintable](is_unprintable).
-pub fn plain(text: &str) -> Cow<'_, str> {
+/// Replaces each [unprintable](is_unprintable) character by a space, which also puts `text` on one line.
+pub fn printable(text: &str) -> Cow<'_, str> {
     if text.contains(is_unprintable) {
         Cow::Owned(text.chars().map(|c| if is_unprintable(c) { ' ' } else { c }).collect())
     } else {
@@ -33,7 +35,7 @@ pub fn plain(text: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_unprintable, plain};
+    use super::{is_unprintable, printable};
 
     #[test]
     fn control_bidirectional_and_invisible_characters_become_spaces() {
@@ -47,7 +49,7 @@ mod tests {
             ("e\u{301}\u{200b}", "e\u{301}\u{200b}"),
         ];
         for (text, expected) in table {
-            assert_eq!(plain(text), expected, "{text:?}");
+            assert_eq!(printable(text), expected, "{text:?}");
         }
     }
 

@@ -1,32 +1,31 @@
-//! The IPv4 addresses of one host in all their forms, and every change of them, from the kernel's own notices.
+//! The IPv4 addresses of one host in all their forms, and every change of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
-use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 
 use anyhow::Context;
-use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, recv};
 use serde_json::Value;
 
-use crate::holders::{Notice, listen, notices};
+use crate::background::Background;
 use crate::host::Host;
+use crate::notices::{Notice, follow};
 
-/// An address as it is on an interface, by the interface's index.
+/// An address in the form that an interface has: with its prefix length. The same address may be there twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Form {
+    /// The interface's index.
     pub index: u32,
+    /// The address.
     pub address: Ipv4Addr,
+    /// The prefix length.
     pub prefix: u8,
 }
 
-/// What a host has now.
+/// The addresses that a host has now.
 ///
 /// # Errors
-/// When `ip` does not say.
+/// If `ip` fails.
 pub fn forms(host: &Host) -> anyhow::Result<BTreeSet<Form>> {
     Ok(listed(host)?.into_iter().map(|(form, _)| form).collect())
 }
@@ -34,15 +33,15 @@ pub fn forms(host: &Host) -> anyhow::Result<BTreeSet<Form>> {
 /// The index of an interface.
 ///
 /// # Errors
-/// When there is no such interface.
+/// If there is no such interface.
 pub fn index(host: &Host, interface: &str) -> anyhow::Result<u32> {
     Ok(host.sh(&format!("cat /sys/class/net/{interface}/ifindex"))?.trim().parse()?)
 }
 
-/// The addresses that have no lifetime.
+/// The addresses of a host that have no lifetime, as those of an operator. A leased virtual address has one.
 ///
 /// # Errors
-/// When `ip` does not say.
+/// If `ip` fails.
 pub fn permanent(host: &Host) -> anyhow::Result<BTreeSet<Form>> {
     Ok(listed(host)?
         .into_iter()
@@ -67,42 +66,31 @@ fn listed(host: &Host) -> anyhow::Result<Vec<(Form, u64)>> {
 }
 
 /// Follows a host's addresses until it is dropped.
+#[derive(Debug)]
 pub struct AddressWatch {
     seen: Arc<Mutex<Vec<Notice>>>,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    _watch: Background,
 }
 
 impl AddressWatch {
+    /// Follows the addresses from now on.
+    ///
     /// # Errors
-    /// When the thread does not start.
+    /// If the thread does not start.
     pub fn start(host: &Host) -> anyhow::Result<Self> {
-        let (seen, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
-        let (ready, is_ready) = std::sync::mpsc::channel();
-        let (notes, end) = (Arc::clone(&seen), Arc::clone(&stop));
-        let thread = host.in_network(move || {
-            let socket = listen().expect("the kernel's notices of addresses");
-            ready.send(()).unwrap_or_default();
-            let mut buffer = [0; 32_768];
-            while !end.load(Ordering::Relaxed) {
-                match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
-                    Ok(length) => notes.lock().expect("no thread panics with it").extend(notices(&buffer[..length])),
-                    Err(Errno::EAGAIN | Errno::EINTR) => {}
-                    Err(error) => panic!("the kernel's notices of addresses: {error}"),
-                }
-            }
-        })?;
-        is_ready.recv().context("the address watch did not start")?;
-        Ok(Self { seen, stop, thread: Some(thread) })
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let notes = Arc::clone(&seen);
+        let watch = follow(host, move |_, notice| notes.lock().expect("no thread panics with it").push(notice))?;
+        Ok(Self { seen, _watch: watch })
     }
 
-    /// How many notices have come so far.
+    /// The number of notifications so far.
     pub fn count(&self) -> usize {
         self.seen.lock().expect("no thread panics with it").len()
     }
 
-    /// The addresses that were off an interface at some time since `start` (a [`count`](Self::count)), by interface and
-    /// address, when `before` is what was there at that time. Another form of the same address counts as well.
+    /// The addresses that were off their interface at some time since `start`, a [`count`](Self::count); by interface and
+    /// address. `before` is what the host had at that time. An address that stays in another form was not off.
     pub fn went_off(&self, start: usize, before: &BTreeSet<Form>) -> BTreeSet<(u32, Ipv4Addr)> {
         let mut held: BTreeMap<(u32, Ipv4Addr), BTreeSet<u8>> = BTreeMap::new();
         for form in before {
@@ -122,14 +110,5 @@ impl AddressWatch {
             }
         }
         off
-    }
-}
-
-impl Drop for AddressWatch {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }

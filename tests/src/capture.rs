@@ -1,64 +1,78 @@
-//! What is on the wire: advertisements and ARP with the kernel's time stamps and the port by which they came, whatever
-//! source they claim.
+//! The advertisements and ARP packets on the wire, with the kernel's time stamps and the port at which they came in,
+//! whatever source they claim.
 
 use std::collections::HashMap;
 use std::io::IoSliceMut;
 use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, LinkAddr, MsgFlags, recvmsg, setsockopt, sockopt};
 use nix::time::{ClockId, clock_gettime};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
+use crate::background::{Background, Running};
+use crate::bytes::field;
 use crate::frame::PROTOCOL;
 use crate::site::{Node, Site};
 
-/// An Ethernet frame that a host has sent.
+/// EtherTypes.
+const IPV4: [u8; 2] = [0x08, 0x00];
+const ARP: [u8; 2] = [0x08, 0x06];
+
+/// An Ethernet frame.
 #[derive(Debug, Clone)]
 pub struct Frame {
+    /// When the switch received it.
     pub at: Instant,
+    /// The host at whose port it came in.
     pub from: Node,
+    /// From the Ethernet header on.
     pub bytes: Vec<u8>,
 }
 
-/// A VRRP advertisement that a host has sent.
+/// A VRRP advertisement.
 #[derive(Debug, Clone)]
 pub struct Advertisement {
+    /// When the switch received it.
     pub at: Instant,
+    /// The host at whose port it came in.
     pub from: Node,
-    /// From the IP header on.
+    /// From the IP header on, at least 28 bytes.
     pub packet: Vec<u8>,
 }
 
 impl Advertisement {
+    /// The type of service (DSCP and ECN) of the IP header.
     pub fn tos(&self) -> u8 {
         self.packet[1]
     }
 
+    /// The TTL of the IP header.
     pub fn ttl(&self) -> u8 {
         self.packet[8]
     }
 
+    /// The destination in the IP header.
     pub fn destination(&self) -> Ipv4Addr {
         Ipv4Addr::new(self.packet[16], self.packet[17], self.packet[18], self.packet[19])
     }
 
-    /// The VRRP message, by the lengths that the IP header gives.
+    /// The VRRP message, by the lengths in the IP header.
     pub fn message(&self) -> &[u8] {
         let header = usize::from(self.packet[0] & 0xf) * 4;
         let total = usize::from(u16::from_be_bytes([self.packet[2], self.packet[3]]));
         self.packet.get(header..total).unwrap_or_default()
     }
 
+    /// The virtual router.
     pub fn vrid(&self) -> u8 {
         self.message().get(1).copied().unwrap_or(0)
     }
 
+    /// The priority.
     pub fn priority(&self) -> u8 {
         self.message().get(2).copied().unwrap_or(0)
     }
@@ -68,25 +82,21 @@ impl Advertisement {
 #[derive(Debug)]
 pub struct Capture {
     frames: Arc<Mutex<Vec<Frame>>>,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    _thread: Background,
 }
 
 impl Capture {
     /// Starts capturing; whatever is sent after this is seen.
     ///
     /// # Errors
-    /// When the socket can't be made.
+    /// If the thread does not start, or no packet socket can be opened.
     pub fn start(site: &Site) -> anyhow::Result<Self> {
         let frames = Arc::new(Mutex::new(Vec::new()));
-        let stop = Arc::new(AtomicBool::new(false));
-        let (ready, is_ready) = std::sync::mpsc::channel();
-        let (to, end) = (Arc::clone(&frames), Arc::clone(&stop));
-        let thread = site.switch().in_network(move || {
-            record(&to, &end, || ready.send(()).unwrap_or_default()).expect("a packet socket as root");
+        let to = Arc::clone(&frames);
+        let thread = Background::start(site.switch(), "the capture", move |running| {
+            record(&to, running).expect("a packet socket as root");
         })?;
-        is_ready.recv().context("the capture did not start")?;
-        Ok(Self { frames, stop, thread: Some(thread) })
+        Ok(Self { frames, _thread: thread })
     }
 
     /// All frames so far.
@@ -94,20 +104,20 @@ impl Capture {
         self.frames.lock().expect("no thread panics with it").clone()
     }
 
-    /// The advertisements that a host has sent for a virtual router since `since`.
+    /// The advertisements that a host has sent for a virtual router after `since`.
     pub fn advertisements(&self, from: Node, vrid: u8, since: Instant) -> Vec<Advertisement> {
         self.frames
             .lock()
             .expect("no thread panics with it")
             .iter()
             .filter(|frame| frame.from == from && frame.at >= since)
-            .filter(|frame| frame.bytes.len() >= 14 + 28 && frame.bytes[12..14] == [8, 0])
+            .filter(|frame| frame.bytes.len() >= 14 + 28 && field(&frame.bytes, 12) == Some(IPV4))
             .map(|frame| Advertisement { at: frame.at, from, packet: frame.bytes[14..].to_vec() })
             .filter(|advertisement| advertisement.vrid() == vrid)
             .collect()
     }
 
-    /// When a host has sent gratuitous ARP for an address since `since`.
+    /// When a host has sent gratuitous ARP for an address after `since`: sender and target are the address.
     pub fn announcements(&self, from: Node, address: Ipv4Addr, since: Instant) -> Vec<Instant> {
         let address = address.octets();
         self.frames
@@ -115,14 +125,14 @@ impl Capture {
             .expect("no thread panics with it")
             .iter()
             .filter(|frame| frame.from == from && frame.at >= since)
-            .filter(|frame| frame.bytes.len() >= 42 && frame.bytes[12..14] == [8, 6])
-            .filter(|frame| frame.bytes[28..32] == address && frame.bytes[38..42] == address)
+            .filter(|frame| field(&frame.bytes, 12) == Some(ARP))
+            .filter(|frame| [28, 38].into_iter().all(|at| field(&frame.bytes, at) == Some(address)))
             .map(|frame| frame.at)
             .collect()
     }
 }
 
-/// The longest time between two neighbours, `from` and `to` counted as neighbours.
+/// The longest time between two successive times, with `from` before the first and `to` after the last.
 pub fn longest_gap(times: impl IntoIterator<Item = Instant>, from: Instant, to: Instant) -> Duration {
     let mut last = from;
     let mut longest = Duration::ZERO;
@@ -133,15 +143,6 @@ pub fn longest_gap(times: impl IntoIterator<Item = Instant>, from: Instant, to: 
     longest
 }
 
-impl Drop for Capture {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
 const fn statement(code: u16, k: u32) -> SockFilter {
     jump(code, 0, 0, k)
 }
@@ -150,7 +151,7 @@ const fn jump(code: u16, yes: u8, no: u8, k: u32) -> SockFilter {
     SockFilter::new(code, yes, no, k)
 }
 
-/// Takes ARP, and IPv4 with protocol 112; a test's client would fill the capture otherwise.
+/// Accepts ARP, and IPv4 with protocol 112 (classic BPF). The traffic of a test's client would fill the capture.
 const FILTER: [SockFilter; 7] = [
     statement(0x28, 12),
     jump(0x15, 3, 0, 0x0806),
@@ -161,7 +162,7 @@ const FILTER: [SockFilter; 7] = [
     statement(0x06, 0),
 ];
 
-fn record(frames: &Mutex<Vec<Frame>>, stop: &AtomicBool, ready: impl FnOnce()) -> anyhow::Result<()> {
+fn record(frames: &Mutex<Vec<Frame>>, running: &Running) -> anyhow::Result<()> {
     let ports = Node::ALL
         .iter()
         .map(|&node| Ok((nix::net::if_::if_nametoindex(node.port().as_str())? as usize, node)))
@@ -172,15 +173,15 @@ fn record(frames: &Mutex<Vec<Frame>>, stop: &AtomicBool, ready: impl FnOnce()) -
     socket.set_read_timeout(Some(Duration::from_millis(100)))?;
     socket.set_recv_buffer_size(4 << 20)?;
     setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
-    ready();
+    running.ready();
     let mut buffer = [0; 2048];
     let mut control = nix::cmsg_space!(nix::sys::time::TimeSpec);
-    while !stop.load(Ordering::Relaxed) {
+    while running.goes_on() {
         let mut slices = [IoSliceMut::new(&mut buffer)];
         let received = recvmsg::<LinkAddr>(socket.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::empty());
         let message = match received {
             Ok(message) => message,
-            Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => continue,
+            Err(Errno::EAGAIN | Errno::EINTR) => continue,
             Err(error) => return Err(error.into()),
         };
         let Some(link) = message.address else { continue };
@@ -210,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gap_counts_from_the_start_and_to_the_end() {
+    fn gap_counts_from_the_start_and_to_the_end() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         assert_eq!(longest_gap([at(10), at(30)], start, at(35)), Duration::from_millis(20));

@@ -1,17 +1,16 @@
-//! A client that fetches `http://VIP/` without a pause, each time on a connection of its own.
+//! A client that fetches `http://VIP/` every 10 ms, each time on a new connection.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Socket, Type};
 
+use crate::background::{Background, Running};
 use crate::outage::{Fetch, outage};
 use crate::site::{Node, Site, VIP};
 use crate::wait::until;
@@ -19,40 +18,41 @@ use crate::wait::until;
 /// Time between the starts of two fetches.
 pub const PERIOD: Duration = Duration::from_millis(10);
 
-/// A fetch that takes longer has failed. Far below the kernel's first retransmission, so that a fetch begun during an
-/// outage never succeeds after it.
+/// A fetch that takes longer has failed. Far below the kernel's first retransmission (1 s), so that a fetch begun during
+/// an outage never succeeds after it.
 const TIMEOUT: Duration = Duration::from_millis(200);
 
-/// A client, fetching until it is dropped.
+/// A client that fetches until it is dropped.
 #[derive(Debug)]
 pub struct Client {
     fetches: Arc<Mutex<Vec<Fetch>>>,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    _thread: Background,
 }
 
 impl Client {
-    /// Starts fetching from the virtual address, and waits until the service is seen to work.
+    /// Starts fetching from the virtual address, and waits until the service works.
     ///
     /// # Errors
-    /// When it does not within 5 s.
+    /// If it does not within 5 s.
     pub fn start(site: &Site) -> anyhow::Result<Self> {
         let fetches = Arc::new(Mutex::new(Vec::new()));
-        let stop = Arc::new(AtomicBool::new(false));
-        let (to, end) = (Arc::clone(&fetches), Arc::clone(&stop));
-        let thread = site.host(Node::Client).in_network(move || fetch_all(VIP, &to, &end))?;
-        let client = Self { fetches, stop, thread: Some(thread) };
+        let to = Arc::clone(&fetches);
+        let thread = Background::start(site.host(Node::Client), "the client", move |running| {
+            running.ready();
+            fetch_all(VIP, &to, running);
+        })?;
+        let client = Self { fetches, _thread: thread };
         client.wait_for_service()?;
         Ok(client)
     }
 
-    /// Waits until twenty fetches running have succeeded, begun after this call.
+    /// Waits until twenty fetches in a row have succeeded that began after this call.
     ///
     /// # Errors
-    /// When they did not within 5 s.
+    /// If they have not within 5 s.
     pub fn wait_for_service(&self) -> anyhow::Result<()> {
         let since = Instant::now();
-        until("twenty good fetches running", Duration::from_secs(5), || {
+        until("twenty successful fetches in a row", Duration::from_secs(5), || {
             let mut fetches = self.since(since);
             fetches.sort_by_key(|fetch| std::cmp::Reverse(fetch.start));
             fetches.len() >= 20 && fetches.iter().take(20).all(|fetch| fetch.result.is_ok())
@@ -64,36 +64,22 @@ impl Client {
         fetches.iter().filter(|fetch| fetch.start >= since).cloned().collect()
     }
 
-    /// The longest time without service since then; see [`outage`].
+    /// The longest time without service after `since`; see [`outage`].
     pub fn outage_since(&self, since: Instant) -> Duration {
         // A fetch still in flight has no result yet; what began before it has one.
         let fetches = self.fetches.lock().expect("no thread panics with it").clone();
         outage(&fetches, PERIOD, since)
     }
 
+    /// Prints the longest time without service after `since`.
+    ///
     /// # Errors
-    /// When the longest time without service since then is above `limit`.
+    /// If it is above `limit`.
     pub fn outage_at_most(&self, what: &str, limit: Duration, since: Instant) -> anyhow::Result<()> {
         let outage = self.outage_since(since);
         println!("{what}: out of service for {:.3} s", outage.as_secs_f64());
         ensure!(outage <= limit, "{what}: out of service for {outage:?}, at most {limit:?} is allowed");
         Ok(())
-    }
-
-    /// How many fetches succeeded and failed since then.
-    pub fn counts_since(&self, since: Instant) -> (usize, usize) {
-        let fetches = self.since(since);
-        let good = fetches.iter().filter(|fetch| fetch.result.is_ok()).count();
-        (good, fetches.len() - good)
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 
@@ -101,7 +87,7 @@ impl Drop for Client {
 struct Flight {
     start: Instant,
     socket: Socket,
-    /// None: still connecting.
+    /// `None` while connecting.
     answer: Option<Vec<u8>>,
 }
 
@@ -161,21 +147,21 @@ fn body(answer: &[u8]) -> Result<String, String> {
     Ok(text.split_once("\r\n\r\n").map_or("", |(_, body)| body.trim()).to_owned())
 }
 
-fn fetch_all(to: Ipv4Addr, fetches: &Mutex<Vec<Fetch>>, stop: &AtomicBool) {
+fn fetch_all(to: Ipv4Addr, fetches: &Mutex<Vec<Fetch>>, running: &Running) {
     let record = |start: Instant, result| {
         let fetch = Fetch { start, took: start.elapsed(), result };
         fetches.lock().expect("no thread panics with it").push(fetch);
     };
     let mut flights: Vec<Flight> = Vec::new();
     let mut next = Instant::now();
-    while !stop.load(Ordering::Relaxed) {
+    while running.goes_on() {
         let now = Instant::now();
         if now >= next {
             match Flight::start(to) {
                 Ok(flight) => flights.push(flight),
                 Err(error) => record(now, Err(error)),
             }
-            // After a stall of the test itself it does not make up for lost time.
+            // After a stall of the test itself the client does not make up for lost time.
             next = (next + PERIOD).max(now);
         }
         let mut descriptors: Vec<_> =

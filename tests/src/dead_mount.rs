@@ -1,4 +1,4 @@
-//! A mount whose server reads no request and answers none: what a dead network file system is like, by FUSE.
+//! A mount whose server reads and answers no request, like a dead network file system. Made with FUSE.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -16,14 +16,15 @@ use nix::mount::{MsFlags, mount};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns, unshare};
 
+use crate::bytes::field;
 use crate::host::Host;
 
 const GETATTR: u32 = 3;
 const INIT: u32 = 26;
-/// FORGET, INTERRUPT and BATCH_FORGET, which have no answer.
+/// FORGET, INTERRUPT and BATCH_FORGET, which the server does not answer.
 const WITHOUT_ANSWER: [u32; 3] = [2, 36, 42];
 
-/// Mounted on a host. Its end frees whoever waits for it.
+/// A dead mount on a host. Dropping it ends all waiting requests with an error.
 #[derive(Debug)]
 pub struct DeadMount {
     directory: PathBuf,
@@ -33,10 +34,10 @@ pub struct DeadMount {
 }
 
 impl DeadMount {
-    /// Mounts it over a directory of the host; whoever looks at that waits.
+    /// Mounts it over a directory of the host. Every access to the directory blocks from then on.
     ///
     /// # Errors
-    /// When the kernel has no FUSE, or it can't be mounted.
+    /// If the kernel has no FUSE, or the mount fails.
     pub fn over(host: &Host, at: &Path) -> anyhow::Result<Self> {
         let namespace = File::open(format!("/proc/{}/ns/mnt", host.init()))?;
         let (answers, ended) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
@@ -54,16 +55,16 @@ impl DeadMount {
         Ok(Self { directory, answers, ended, thread: Some(thread) })
     }
 
-    /// Takes it off again: the directory is what it was.
+    /// Unmounts it: the directory below is visible again.
     ///
     /// # Errors
-    /// When it can't be unmounted.
+    /// If `umount` fails.
     pub fn remove(self, host: &Host) -> anyhow::Result<()> {
         host.sh(&format!("umount -l {}", self.directory.display()))?;
         Ok(())
     }
 
-    /// From now on it answers, also what was asked before: that there is no such file.
+    /// Answers from now on, also the requests that wait: there is no such file (ENOENT).
     pub fn answer(&self) {
         self.answers.store(true, Ordering::SeqCst);
     }
@@ -79,7 +80,7 @@ impl Drop for DeadMount {
 }
 
 fn enter_and_mount(namespace: &File, at: &Path) -> anyhow::Result<File> {
-    // A thread has its own idea of the root, as another mount namespace takes.
+    // A thread that shares its root directory with others may not enter a mount namespace (setns(2)).
     unshare(CloneFlags::CLONE_FS)?;
     setns(namespace, CloneFlags::CLONE_NEWNS).context("entering the host's mounts")?;
     let device = OpenOptions::new().read(true).write(true).custom_flags(nix::libc::O_CLOEXEC).open("/dev/fuse")?;
@@ -93,7 +94,7 @@ fn serve(mut device: File, answers: &AtomicBool, ended: &AtomicBool) {
     let mut buffer = vec![0; 256 << 10];
     while !ended.load(Ordering::SeqCst) {
         if !answers.load(Ordering::SeqCst) {
-            // What was read could not even be interrupted by a signal that kills.
+            // Requests stay unread: a process could not even be killed while it waits for one that was read.
             std::thread::sleep(Duration::from_millis(20));
             continue;
         }
@@ -102,11 +103,12 @@ fn serve(mut device: File, answers: &AtomicBool, ended: &AtomicBool) {
             continue;
         }
         let Ok(length) = device.read(&mut buffer) else { return };
-        let number = |at: usize, size: usize| {
-            buffer[at..at + size].iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte))
+        let request = &buffer[..length];
+        let (Some(opcode), Some(unique), Some(node)) = (field(request, 4), field(request, 8), field(request, 16))
+        else {
+            panic!("a request of {length} bytes: expected a header of 40");
         };
-        assert!(length >= 40, "a request has a header of 40 bytes");
-        let (opcode, unique, node) = (number(4, 4) as u32, number(8, 8), number(16, 8));
+        let (opcode, unique, node) = (u32::from_ne_bytes(opcode), u64::from_ne_bytes(unique), u64::from_ne_bytes(node));
         match opcode {
             INIT => reply(&mut device, unique, 0, &init()),
             GETATTR if node == 1 => reply(&mut device, unique, 0, &root()),
@@ -122,11 +124,11 @@ fn reply(device: &mut File, unique: u64, error: i32, data: &[u8]) {
     answer.extend_from_slice(&error.to_ne_bytes());
     answer.extend_from_slice(&unique.to_ne_bytes());
     answer.extend_from_slice(data);
-    // Whoever asked may be gone.
+    // The process that asked may be gone.
     let _ = device.write_all(&answer);
 }
 
-/// `fuse_init_out`: protocol 7.31, no flags, some room.
+/// `fuse_init_out`: protocol 7.31, no flags.
 fn init() -> Vec<u8> {
     let mut data: Vec<u8> = [7_u32, 31, 4096, 0].into_iter().flat_map(u32::to_ne_bytes).collect();
     data.extend([64_u16, 48].into_iter().flat_map(u16::to_ne_bytes));
@@ -135,7 +137,7 @@ fn init() -> Vec<u8> {
     data
 }
 
-/// `fuse_attr_out` of a directory that everybody may read.
+/// `fuse_attr_out` of a directory that all users may read.
 fn root() -> Vec<u8> {
     let mut data = vec![0; 16];
     data.extend(1_u64.to_ne_bytes());

@@ -1,32 +1,39 @@
-//! Advertisements byte by byte, right and wrong ones, built without the daemon's codec and its packet
-//! library: neither may confirm its own mistakes.
+//! Advertisements byte by byte, valid and invalid ones.
+//!
+//! Written by hand: the daemon builds and parses its packets with pnet and its own codec, and a test that used either would
+//! confirm their mistakes.
 
 use std::net::Ipv4Addr;
 
-/// Where advertisements go.
+/// The multicast group of VRRP over IPv4 (RFC 9568 section 5.1.1.2).
 pub const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
 
-/// IP protocol number of VRRP.
+/// The IP protocol number of VRRP.
 pub const PROTOCOL: u8 = 112;
 
-/// A VRRP message before it has its checksum. What is wrong in it is wrong on purpose.
+/// A VRRP message without its checksum. It may be invalid: tests send what a router must discard.
 #[derive(Debug, Clone)]
 pub struct Message {
+    /// The version, 4 bits.
     pub version: u8,
+    /// The type, 4 bits: 1 is an advertisement.
     pub kind: u8,
+    /// The virtual router.
     pub vrid: u8,
+    /// The priority.
     pub priority: u8,
-    /// The count field; the addresses below are sent whatever it says.
+    /// The count field. All of `addresses` is sent whatever it says.
     pub count: u8,
-    /// v2: type (high) and seconds (low byte); v3: centiseconds.
+    /// v2: authentication type (high byte) and seconds (low byte); v3: reserved (4 bits) and centiseconds.
     pub interval: u16,
+    /// The virtual addresses.
     pub addresses: Vec<Ipv4Addr>,
-    /// v2's eight bytes of authentication data, v3's nothing.
+    /// The bytes after the addresses: in v2 the eight bytes of authentication data, in v3 none.
     pub trailer: Vec<u8>,
 }
 
 impl Message {
-    /// v2, one address, no authentication, 1 s.
+    /// A v2 advertisement of one address, without authentication, interval 1 s.
     pub fn v2(vrid: u8, priority: u8, address: Ipv4Addr) -> Self {
         Self {
             version: 2,
@@ -40,24 +47,24 @@ impl Message {
         }
     }
 
-    /// v2 with a simple text password.
+    /// A v2 advertisement with a simple text password.
     pub fn v2_password(vrid: u8, priority: u8, address: Ipv4Addr, password: &str) -> Self {
         let mut trailer = password.as_bytes().to_vec();
         trailer.resize(8, 0);
         Self { interval: 0x0101, trailer, ..Self::v2(vrid, priority, address) }
     }
 
-    /// v3, one address, 1 s.
+    /// A v3 advertisement of one address, interval 1 s.
     pub fn v3(vrid: u8, priority: u8, address: Ipv4Addr) -> Self {
         Self { version: 3, interval: 100, trailer: Vec::new(), ..Self::v2(vrid, priority, address) }
     }
 
-    /// Its bytes with a right checksum (v3: with the pseudo-header).
+    /// The bytes with a valid checksum; in v3 it covers the pseudo-header too.
     pub fn bytes(&self, source: Ipv4Addr, destination: Ipv4Addr) -> Vec<u8> {
         self.summed(if self.version == 3 { Some((source, destination)) } else { None })
     }
 
-    /// Its bytes with a checksum over the message alone, as RFC 9568 has it for IPv4.
+    /// The bytes with a checksum over the message alone, as in RFC 9568 section 5.2.8 for IPv4.
     pub fn bytes_summed_alone(&self) -> Vec<u8> {
         self.summed(None)
     }
@@ -82,24 +89,28 @@ impl Message {
     }
 }
 
-/// An IPv4 packet around a payload.
+/// An IPv4 packet with protocol 112.
 #[derive(Debug, Clone)]
 pub struct Packet {
+    /// The source address.
     pub source: Ipv4Addr,
+    /// The destination address.
     pub destination: Ipv4Addr,
+    /// The time to live: 255 for an advertisement.
     pub ttl: u8,
     /// IP options, a multiple of four bytes.
     pub options: Vec<u8>,
+    /// The bytes after the IP header.
     pub payload: Vec<u8>,
 }
 
 impl Packet {
-    /// To the multicast group with the TTL that advertisements have.
+    /// A packet to the multicast group with TTL 255.
     pub fn multicast(source: Ipv4Addr, payload: Vec<u8>) -> Self {
         Self { source, destination: GROUP, ttl: 255, options: Vec::new(), payload }
     }
 
-    /// Its bytes, from the IP header on.
+    /// The bytes from the IP header on.
     pub fn bytes(&self) -> Vec<u8> {
         let header_length = 20 + self.options.len();
         let total = u16::try_from(header_length + self.payload.len()).unwrap_or(u16::MAX);
@@ -116,7 +127,7 @@ impl Packet {
     }
 }
 
-/// A gratuitous ARP request, from after the Ethernet header on.
+/// A gratuitous ARP request, without the Ethernet header.
 pub fn arp(mac: [u8; 6], address: Ipv4Addr) -> Vec<u8> {
     let mut bytes = vec![0, 1, 8, 0, 6, 4, 0, 1];
     for _ in 0..2 {
@@ -141,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sum_over_bytes_with_their_checksum_is_zero() {
+    fn sum_over_bytes_with_their_checksum_is_zero() {
         let source = Ipv4Addr::new(192, 168, 175, 101);
         let message = Message::v2_password(55, 100, Ipv4Addr::new(192, 168, 175, 100), "1234");
         let bytes = message.bytes(source, GROUP);

@@ -1,7 +1,7 @@
-//! One host: a network, process, mount and UTS namespace, kept by its own init, and what runs in it.
+//! A host: a network, process, mount and UTS namespace with its own init, and the processes in it.
 //!
-//! The namespaces have no names and no files, so nothing is left over when a test is killed: the kernel ends the init with
-//! the test, everything on the host with its init, and the network with the host.
+//! The namespaces have no names and no files, so that nothing is left when a test is killed: the kernel kills the init
+//! with the test, all processes of the host with the init, and removes the network with the last process.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -18,8 +18,8 @@ use nix::unistd::Pid;
 
 use crate::wait::{eventually, until};
 
-/// The host's first process: gives it what a host has of its own, says that it is ready, and reaps orphans (a shell that
-/// waits does).
+/// The host's init. It mounts what each host needs for itself, creates a file when it is ready, and reaps orphans, as a
+/// shell does while it waits.
 const INIT: &str = r#"
     mount -t tmpfs tmpfs /run && mount -t sysfs sysfs /sys || exit 1
     for directory in /var/log/nginx /var/lib/nginx; do
@@ -34,6 +34,7 @@ const INIT: &str = r#"
 /// A host of the site.
 #[derive(Debug)]
 pub struct Host {
+    /// Its name.
     pub name: &'static str,
     unshare: Child,
     init: i32,
@@ -42,7 +43,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Starts a host whose logs go to `dir`. It has no network but loopback.
+    /// Starts a host that writes its logs to `dir`. Its only interface is loopback.
     pub(crate) fn boot(name: &'static str, dir: &Path) -> anyhow::Result<Self> {
         let ready = dir.join(format!("{name}.ready"));
         let mut command = Command::new("unshare");
@@ -76,10 +77,10 @@ impl Host {
         command
     }
 
-    /// Runs a shell script to its end and gives its output.
+    /// Runs a shell script to its end and returns its standard output.
     ///
     /// # Errors
-    /// When its exit status is not 0; the error has what it said.
+    /// If its exit status is not 0; the error has its standard error.
     pub fn sh(&self, script: &str) -> anyhow::Result<String> {
         let output = self.nsenter("sh").args(["-c", script]).output().context("nsenter")?;
         if !output.status.success() {
@@ -88,7 +89,10 @@ impl Host {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Starts a daemon that stays in the foreground; its output goes to a log named after `what`.
+    /// Starts a daemon that stays in the foreground. Its output goes to a log named after `what`.
+    ///
+    /// # Errors
+    /// If it does not start, or ends at once.
     pub fn daemon<S: AsRef<OsStr>>(
         &self,
         what: &str,
@@ -109,7 +113,10 @@ impl Host {
         Ok(Process { what: format!("{what} on {}", self.name), wrapper, pid, log, log_start })
     }
 
-    /// Runs `work` on a thread of its own whose sockets are in this host's network.
+    /// Runs `work` on a new thread whose sockets are in this host's network.
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
     pub fn in_network<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -138,16 +145,17 @@ pub struct Process {
     wrapper: Child,
     pid: i32,
     log: PathBuf,
-    /// Where its own output begins; an earlier daemon of that name wrote to the same file.
+    /// The offset of its first output; an earlier daemon of that name wrote to the same file.
     log_start: usize,
 }
 
 impl Process {
+    /// The process id, as the test sees it.
     pub fn pid(&self) -> i32 {
         self.pid
     }
 
-    /// Itself and all its descendants, parents first.
+    /// The process ids of the daemon and all its descendants, parents first.
     pub fn tree(&self) -> Vec<i32> {
         let mut tree = vec![self.pid];
         let mut next = 0;
@@ -164,6 +172,7 @@ impl Process {
         String::from_utf8_lossy(log.get(self.log_start..).unwrap_or_default()).into_owned()
     }
 
+    /// Whether it runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.wrapper.try_wait(), Ok(None))
     }
@@ -183,19 +192,19 @@ impl Process {
         }
     }
 
-    /// `nsenter` stops when what it waits for is stopped, and does not notice when that goes on.
+    /// `nsenter` stops itself when its child is stopped, and does not notice when the child is continued.
     fn wake_wrapper(&self) {
         if let Ok(pid) = i32::try_from(self.wrapper.id()) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGCONT);
         }
     }
 
-    /// Waits for its end.
+    /// Waits until it ends.
     ///
     /// # Errors
-    /// When it still runs after `within`.
+    /// If it still runs after `within`.
     pub fn wait(&mut self, within: Duration) -> anyhow::Result<ExitStatus> {
-        let what = format!("the end of {}", self.what);
+        let what = format!("{} to end", self.what);
         eventually(&what, within, || self.wrapper.try_wait().ok().flatten())
     }
 }
@@ -205,7 +214,7 @@ impl Drop for Process {
         if self.is_running() {
             self.signal_all(Signal::SIGKILL);
         }
-        let what = format!("the end of {}", self.what);
+        let what = format!("{} to end", self.what);
         let ended = until(&what, Duration::from_secs(5), || {
             self.wake_wrapper();
             !self.is_running()
@@ -232,7 +241,7 @@ pub fn children(pid: i32) -> Vec<i32> {
         .collect()
 }
 
-/// The one child that a wrapper forks, the process that it then waits for.
+/// The only child of `nsenter` or `unshare`, for which it waits.
 fn child_of(wrapper: &mut Child) -> anyhow::Result<i32> {
     let parent = i32::try_from(wrapper.id())?;
     let deadline = Instant::now() + Duration::from_secs(10);

@@ -1,4 +1,4 @@
-//! Sends packets from the intruder's port that no decent router sends, with any source address.
+//! Sends packets from the intruder's port that no proper router sends, with any source address.
 
 use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
@@ -15,12 +15,14 @@ use crate::site::{INTERFACE, Node, Site};
 pub struct Injector {
     socket: Socket,
     group: LinkAddr,
-    everybody: LinkAddr,
+    broadcast: LinkAddr,
 }
 
 impl Injector {
+    /// Opens the socket.
+    ///
     /// # Errors
-    /// When the socket can't be made.
+    /// If the socket cannot be opened.
     pub fn new(site: &Site) -> anyhow::Result<Self> {
         let opened = site.host(Node::Intruder).in_network(|| -> anyhow::Result<_> {
             let index = nix::net::if_::if_nametoindex(INTERFACE)?;
@@ -28,37 +30,37 @@ impl Injector {
         })?;
         let (socket, index) = opened.join().expect("the thread does not panic")?;
         let group = link(index, libc::ETH_P_IP, [0x01, 0x00, 0x5e, 0x00, 0x00, 0x12])?;
-        Ok(Self { socket, group, everybody: link(index, libc::ETH_P_ARP, [0xff; 6])? })
+        Ok(Self { socket, group, broadcast: link(index, libc::ETH_P_ARP, [0xff; 6])? })
     }
 
-    /// Sends to the Ethernet address of the VRRP group, whatever the packet's own destination is.
+    /// Sends a packet to the Ethernet address of the VRRP group, whatever its IP destination.
     ///
     /// # Errors
-    /// When the kernel refuses it.
+    /// If the kernel rejects it.
     pub fn send(&self, packet: &Packet) -> anyhow::Result<()> {
         self.send_raw(&packet.bytes())
     }
 
-    /// Says to everybody that the machine with this MAC address has the address (a gratuitous ARP).
+    /// Broadcasts a gratuitous ARP: the machine with this MAC address has the address.
     ///
     /// # Errors
-    /// When the kernel refuses it.
+    /// If the kernel rejects it.
     pub fn announce(&self, mac: [u8; 6], address: Ipv4Addr) -> anyhow::Result<()> {
-        sendto(self.socket.as_raw_fd(), &arp(mac, address), &self.everybody, MsgFlags::empty())?;
+        sendto(self.socket.as_raw_fd(), &arp(mac, address), &self.broadcast, MsgFlags::empty())?;
         Ok(())
     }
 
-    /// Sends bytes as they are; they need not be an IP packet at all.
+    /// Sends bytes to the Ethernet address of the VRRP group; they need not be an IP packet.
     ///
     /// # Errors
-    /// When the kernel refuses it.
+    /// If the kernel rejects it.
     pub fn send_raw(&self, bytes: &[u8]) -> anyhow::Result<()> {
         sendto(self.socket.as_raw_fd(), bytes, &self.group, MsgFlags::empty())?;
         Ok(())
     }
 }
 
-/// A MAC address behind an interface, for frames of a type.
+/// A destination: a MAC address at an interface, for frames of an EtherType.
 fn link(index: u32, ethertype: i32, mac: [u8; 6]) -> anyhow::Result<LinkAddr> {
     let mut hardware = [0; 8];
     hardware[..6].copy_from_slice(&mac);

@@ -1,4 +1,4 @@
-//! keepalived, the incumbent, with configurations like those of the notes.
+//! keepalived, the incumbent, configured by the same [`Plan`] as vouchd.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,32 +13,33 @@ use crate::pair::{Plan, Probe, Timing, VRID};
 use crate::site::{INTERFACE, Node, Site, VIP};
 use crate::wait::until;
 
-/// keepalived on a host.
+/// A running keepalived.
 #[derive(Debug)]
 pub struct Keepalived {
+    /// Its process.
     pub process: Process,
 }
 
 impl Keepalived {
-    /// Starts it and waits until it has read its configuration.
+    /// Starts it and waits until its instance is in a state.
     ///
     /// # Errors
-    /// When it ends, or is not ready within 5 s.
+    /// If it ends, or takes longer than 5 s.
     pub fn start(site: &Site, node: Node, plan: &Plan) -> anyhow::Result<Self> {
         Self::start_with(site, node, &config(node, plan))
     }
 
-    /// Starts it with a configuration of the test's own.
+    /// Starts it with a configuration file of this text.
     ///
     /// # Errors
-    /// When it ends, or is not ready within 5 s.
+    /// If it ends, or takes longer than 5 s.
     pub fn start_with(site: &Site, node: Node, config: &str) -> anyhow::Result<Self> {
         let dir = site.dir(&format!("keepalived-{}", node.name()))?;
         let file = dir.join("keepalived.conf");
         fs::write(&file, config)?;
         let (pid, vrrp) = (dir.join("main.pid"), dir.join("vrrp.pid"));
         for leftover in [&pid, &vrrp] {
-            // Of one that was killed; the number may be another process by now.
+            // Left by one that was killed: keepalived would take another process of that number for itself.
             let _ = fs::remove_file(leftover);
         }
         let args: [&Path; 7] =
@@ -51,17 +52,17 @@ impl Keepalived {
         Ok(Self { process })
     }
 
-    /// `systemctl stop keepalived`.
+    /// Stops it as `systemctl stop keepalived` does.
     ///
     /// # Errors
-    /// When it does not end within 5 s.
+    /// If it does not end within 5 s.
     pub fn stop(mut self) -> anyhow::Result<ExitStatus> {
         self.process.signal(Signal::SIGTERM);
         self.process.wait(Duration::from_secs(5))
     }
 }
 
-/// The plan in keepalived's words.
+/// The plan as a keepalived configuration.
 pub fn config(node: Node, plan: &Plan) -> String {
     let mut text = format!("global_defs {{\n    router_id {}\n    script_user root\n}}\n", node.name());
     if let Some(check) = &plan.check {
@@ -69,7 +70,7 @@ pub fn config(node: Node, plan: &Plan) -> String {
             Probe::Process => "/usr/bin/killall -0 nginx",
             Probe::Http => "/usr/bin/curl -sf -o /dev/null -m 1 http://127.0.0.1/",
         };
-        // Whole seconds are the finest it knows.
+        // Its unit is the second.
         let interval = check.interval.as_secs().max(1);
         let _ = write!(
             text,

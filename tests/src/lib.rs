@@ -1,7 +1,7 @@
-//! Whole-system tests: real daemons, real nginx and real keepalived on hosts made of Linux namespaces.
+//! Tests of whole systems: real daemons, nginx and keepalived on hosts made of Linux namespaces.
 //!
-//! This library is the fixture, the files in `tests/` are the tests; nothing in here links a part of vouchd, so that
-//! the daemon is judged from outside only. A test looks like this:
+//! This library is the fixture; the tests are in `tests/`. It links no part of vouchd, so that the daemon is judged only from
+//! outside. A test looks like this:
 //!
 //! ```no_run
 //! use vouchd_tests::{Need, system_test};
@@ -12,38 +12,52 @@
 //! });
 //! ```
 //!
-//! | module | what it gives |
+//! | module | provides |
 //! |---|---|
-//! | [`site`] | the hosts, their network and who holds which address |
-//! | [`host`] | commands and daemons on one host |
+//! | [`site`] | the hosts and their network |
+//! | [`host`], [`background`] | commands, daemons and threads on one host |
+//! | [`holders`] | who held which virtual address when |
 //! | [`addresses`] | a host's addresses in all their forms, and every change of them |
-//! | [`web`], [`nginx`], [`keepalived`], [`vouchd`] | what runs on the hosts |
-//! | [`pair`] | the two routers of a test, either of them vouchd or keepalived, from one description |
-//! | [`client`], [`outage`] | a client that fetches without a pause, and what it had to go without |
-//! | [`capture`], [`injector`], [`frame`] | what is on the wire, seen and made |
-//! | [`neighbour`] | what the client believes of the virtual address |
-//! | [`sniffer`] | whatever one host sends, loopback too |
+//! | [`vouchd`], [`command`] | the daemon under test, and its commands |
+//! | [`web`], [`nginx`], [`keepalived`] | the other programs on the hosts |
+//! | [`pair`] | two routers, each vouchd or keepalived, from one description |
+//! | [`client`], [`outage`] | a client that fetches all the time, and how long it went without service |
+//! | [`capture`], [`injector`], [`frame`] | packets on the wire: recorded, sent, built |
+//! | [`neighbour`] | the client's neighbour entry for the virtual address |
+//! | [`sniffer`] | everything that one host sends |
 //! | [`dead_mount`] | a file system that does not answer |
-//! | [`bench`] | the comparison with keepalived |
+//! | [`guest`] | plugins, built from WebAssembly text |
 //! | [`corpus`] | plugin files that misbehave in every known way |
+//! | [`bench`] | the comparison with keepalived |
 //!
-//! Environment: `VOUCHD_BIN` and `VOUCHD_PLUGINS` name what is tested (by default what the workspace has built),
-//! `VOUCHD_LOG` is the daemons' log filter, `VOUCHD_TESTS_STRICT` makes a skipped test a failed one (crate `vouchd-skip`), and
-//! `VOUCHD_TESTS_KEEP` keeps the directory with the daemons' files and logs (`vouchd-tests-…` in the temporary directory).
+//! Environment variables:
+//!
+//! * `VOUCHD_BIN` and `VOUCHD_PLUGINS` name the executable and the plugins under test; by default those that the workspace
+//!   has built. `vouchd-checker` lies beside the executable.
+//! * `VOUCHD_LOG` is the log filter of the daemons.
+//! * `VOUCHD_TESTS_STRICT` makes a test fail that would be skipped (crate `vouchd-skip`).
+//! * `VOUCHD_TESTS_KEEP` keeps the daemons' files and logs: `vouchd-tests-…` in the temporary directory.
+
+#![warn(missing_docs, unreachable_pub)]
 
 pub mod addresses;
+pub mod background;
 pub mod bench;
+mod bytes;
 pub mod capture;
 pub mod client;
+pub mod command;
 pub mod corpus;
 pub mod dead_mount;
 pub mod frame;
+pub mod guest;
 pub mod holders;
 pub mod host;
 pub mod injector;
 pub mod keepalived;
 pub mod neighbour;
 pub mod nginx;
+mod notices;
 pub mod outage;
 pub mod pair;
 pub mod requirements;
@@ -58,13 +72,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 pub use requirements::Need;
 pub use site::{Node, Site, VIP};
 
-/// Runs one test on a site of its own.
+/// Runs a test on a new site. `name` says what it shows.
 ///
-/// Where something that the test needs is missing, the test is skipped with a line that says so; with
-/// `VOUCHD_TESTS_STRICT` set it fails instead. When the test fails, the logs of all its daemons are printed.
+/// If the machine lacks something that the test needs, the test is [skipped](vouchd_skip::skip). If the test fails, the logs
+/// of all its daemons are printed.
 ///
 /// # Panics
-/// When `body` fails or panics, or the site can't be made.
+/// If `body` fails or panics, or the site cannot be made.
 pub fn system_test(name: &str, needs: &[Need], body: impl FnOnce(&Site) -> anyhow::Result<()>) {
     if !requirements::met(needs) {
         return;

@@ -1,4 +1,4 @@
-//! nginx as the reverse proxy of the notes.
+//! nginx as a reverse proxy in front of the two web servers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,16 +10,16 @@ use crate::host::{Host, Process};
 use crate::site::{Node, Site};
 use crate::wait::until;
 
-/// What nginx answers with.
+/// What nginx answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// What the web servers behind it say, in turn.
+    /// The web servers' answers, in turn.
     Proxied,
     /// Status 500.
     Failure,
 }
 
-/// nginx on a host, running or not.
+/// nginx on a host. It may be stopped.
 #[derive(Debug)]
 pub struct Nginx<'s> {
     host: &'s Host,
@@ -32,7 +32,7 @@ impl<'s> Nginx<'s> {
     /// Starts nginx and waits until it answers.
     ///
     /// # Errors
-    /// When it does not.
+    /// If it does not within 5 s.
     pub fn start_on(site: &'s Site, node: Node) -> anyhow::Result<Self> {
         let dir = site.dir(&format!("nginx-{}", node.name()))?;
         let config = dir.join("nginx.conf");
@@ -41,10 +41,10 @@ impl<'s> Nginx<'s> {
         Ok(nginx)
     }
 
-    /// `systemctl start nginx`.
+    /// Starts it, answering [`Answer::Proxied`], and waits until it answers.
     ///
     /// # Errors
-    /// When it does not answer within 5 s.
+    /// If it does not answer within 5 s.
     pub fn start(&mut self) -> anyhow::Result<()> {
         fs::write(&self.config, config(&self.dir, Answer::Proxied))?;
         let args: [&Path; 2] = [Path::new("-c"), &self.config];
@@ -54,18 +54,18 @@ impl<'s> Nginx<'s> {
         })
     }
 
-    /// `systemctl stop nginx`: SIGQUIT, requests in flight are finished.
+    /// Stops it as `systemctl stop nginx` does, by SIGQUIT: it finishes the requests in flight.
     ///
     /// # Errors
-    /// When it does not end within 5 s.
+    /// If it does not end within 5 s.
     pub fn stop(&mut self) -> anyhow::Result<()> {
         self.end(|process| process.signal(Signal::SIGQUIT))
     }
 
-    /// SIGKILL of all its processes.
+    /// Kills all its processes (SIGKILL).
     ///
     /// # Errors
-    /// When it does not end within 5 s.
+    /// If it does not end within 5 s.
     pub fn kill(&mut self) -> anyhow::Result<()> {
         self.end(|process| process.signal_all(Signal::SIGKILL))
     }
@@ -78,10 +78,10 @@ impl<'s> Nginx<'s> {
         Ok(())
     }
 
-    /// Changes what it answers with, by a reload.
+    /// Changes what it answers, by a reload.
     ///
     /// # Errors
-    /// When the configuration can't be written.
+    /// If the configuration cannot be written.
     pub fn answer_with(&self, answer: Answer) -> anyhow::Result<()> {
         fs::write(&self.config, config(&self.dir, answer))?;
         if let Some(process) = &self.process {

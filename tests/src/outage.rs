@@ -1,20 +1,22 @@
-//! What a client had to go without.
+//! How long a client went without service.
 
 use std::time::{Duration, Instant};
 
 /// One fetch of the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetch {
+    /// When it began.
     pub start: Instant,
+    /// How long it took.
     pub took: Duration,
-    /// The body of an answer with status 200, or what went wrong.
+    /// The body of an answer with status 200, or the error.
     pub result: Result<String, String>,
 }
 
-/// The longest time without service: between the starts of two successful fetches that follow one another, less the
-/// `period` at which the client fetches. The time after the last success counts until the last fetch.
+/// The longest time without service: between the starts of two successive successful fetches, less the `period` at which
+/// the client fetches. After the last success, the time until the last fetch counts.
 ///
-/// Only what happened after `since` counts; the last success before it is where that begins.
+/// Only the time after `since` counts, from the last success before it.
 pub fn outage(fetches: &[Fetch], period: Duration, since: Instant) -> Duration {
     let mut fetches: Vec<_> = fetches.iter().collect();
     fetches.sort_by_key(|fetch| fetch.start);
@@ -52,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_is_the_time_between_two_successes_less_the_period() {
+    fn outage_is_the_time_between_two_successes_less_the_period() {
         let start = Instant::now();
         for (answers, expected) in
             [("++++", 0), ("+--+", 20), ("+-+--++", 20), ("++---", 20), ("---+", 20), ("+-----++--+", 50)]
@@ -62,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_happened_since_counts() {
+    fn only_the_time_after_since_counts() {
         let start = Instant::now();
         let fetches = fetches(start, "+-----++--+");
         let since = start + PERIOD * 7;

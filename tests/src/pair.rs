@@ -1,4 +1,5 @@
-//! The set-up of the notes: two proxies, two web servers, and a router on each proxy, of either make, from one plan.
+//! The main job, as an operator runs it: two nginx proxies with one virtual address in front of two web servers, and a
+//! router of either make on each proxy, from one plan.
 
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -12,34 +13,44 @@ use crate::site::{Node, Site, VIP};
 use crate::vouchd::{self, Vouchd};
 use crate::web::Web;
 
-/// The virtual router of the notes.
+/// The virtual router.
 pub const VRID: u8 = 55;
 
-/// Which program is the router.
+/// The program that is the router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Make {
+    /// The daemon under test.
     Vouchd,
+    /// The incumbent.
     Keepalived,
 }
 
-/// How a router of a pair is set up. The default is that of the notes' second attempt: v2 with a password, and
-/// `killall -0 nginx`, interval 1 s, rise 2, fall 2, weight -40.
+/// The configuration of a router, for either make. The default is version 2 with a password, and a check that nginx runs
+/// (`killall -0 nginx`) with interval 1 s, rise 2, fall 2 and weight -40.
 #[derive(Debug, Clone)]
 pub struct Plan {
+    /// The configured priority.
     pub priority: u8,
+    /// Whether a router with a higher priority takes over from one that is active.
     pub preempt: bool,
+    /// Version and interval.
     pub timing: Timing,
+    /// A simple text password (version 2).
     pub password: Option<&'static str>,
+    /// Whether the two routers send to each other instead of the multicast group.
     pub unicast: bool,
+    /// The check on which the instance depends.
     pub check: Option<Check>,
 }
 
 /// Version and advertisement interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Timing {
-    /// One second.
+    /// Version 2, one second.
     V2,
+    /// Version 3.
     V3 {
+        /// In steps of 10 ms.
         interval: Duration,
     },
 }
@@ -47,20 +58,24 @@ pub enum Timing {
 /// What a check looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Probe {
-    /// Is there a process named nginx?
+    /// Whether a process named nginx runs.
     Process,
-    /// Does `http://127.0.0.1/` answer 200?
+    /// Whether `http://127.0.0.1/` answers with status 200.
     Http,
 }
 
+/// A check of nginx.
 #[derive(Debug, Clone)]
 pub struct Check {
+    /// What it looks at.
     pub probe: Probe,
-    /// keepalived takes at least one second.
+    /// keepalived rounds it up to one second.
     pub interval: Duration,
+    /// Good runs in a row until the service counts as up.
     pub rise: u32,
+    /// Bad runs in a row until it counts as down.
     pub fall: u32,
-    /// None: a hard fault.
+    /// Added to the priority while it fails; `None` makes a failure a fault of the instance.
     pub weight: Option<i16>,
 }
 
@@ -78,7 +93,7 @@ impl Default for Plan {
 }
 
 impl Plan {
-    /// v3, 100 ms, and a hard fault when nginx is gone.
+    /// Version 3 at 100 ms; a fault as soon as nginx is gone.
     pub fn fast() -> Self {
         Self {
             timing: Timing::V3 { interval: Duration::from_millis(100) },
@@ -88,7 +103,7 @@ impl Plan {
         }
     }
 
-    /// A hard fault when nginx does not answer with 200.
+    /// A fault as soon as nginx does not answer with status 200.
     pub fn http() -> Self {
         Self {
             check: Some(Check {
@@ -102,22 +117,25 @@ impl Plan {
         }
     }
 
+    /// The same with `preempt = false`.
     pub fn without_preemption(self) -> Self {
         Self { preempt: false, ..self }
     }
 }
 
 impl Check {
-    /// That of the notes.
+    /// The check of the default plan.
     pub fn weighted() -> Self {
         Self { probe: Probe::Process, interval: Duration::from_secs(1), rise: 2, fall: 2, weight: Some(-40) }
     }
 }
 
-/// The two makes, on nginx01 and nginx02, and what they have in common; nginx02's priority is 20 lower.
+/// The makes of the routers on nginx01 and nginx02, and their plan. nginx02's priority is 20 lower.
 #[derive(Debug, Clone)]
 pub struct PairPlan {
+    /// On nginx01 and nginx02.
     pub makes: [Make; 2],
+    /// nginx01's plan.
     pub plan: Plan,
 }
 
@@ -128,10 +146,12 @@ impl Default for PairPlan {
 }
 
 impl PairPlan {
+    /// A plan for a pair of these makes.
     pub fn new(makes: [Make; 2], plan: Plan) -> Self {
         Self { makes, plan }
     }
 
+    /// The plan of a node's router.
     pub fn of(&self, node: Node) -> Plan {
         let lower = if node == Node::Nginx02 { 20 } else { 0 };
         Plan { priority: self.plan.priority - lower, ..self.plan.clone() }
@@ -141,13 +161,17 @@ impl PairPlan {
 /// A router of either make.
 #[derive(Debug)]
 pub enum Router {
+    /// The daemon under test.
     Vouchd(Vouchd),
+    /// The incumbent.
     Keepalived(Keepalived),
 }
 
 impl Router {
+    /// Starts a router.
+    ///
     /// # Errors
-    /// When it does not start.
+    /// If it does not start.
     pub fn start(site: &Site, node: Node, make: Make, plan: &Plan) -> anyhow::Result<Self> {
         Ok(match make {
             Make::Vouchd => Router::Vouchd(Vouchd::start(site, node, plan)?),
@@ -155,6 +179,7 @@ impl Router {
         })
     }
 
+    /// Its process.
     pub fn process(&self) -> &Process {
         match self {
             Router::Vouchd(vouchd) => &vouchd.process,
@@ -162,10 +187,10 @@ impl Router {
         }
     }
 
-    /// As the service manager stops it.
+    /// Stops it as the service manager does.
     ///
     /// # Errors
-    /// When it does not end.
+    /// If it does not end.
     pub fn stop(self) -> anyhow::Result<ExitStatus> {
         match self {
             Router::Vouchd(vouchd) => vouchd.stop(),
@@ -174,27 +199,28 @@ impl Router {
     }
 }
 
-/// The other router's node.
+/// The node of the other router.
 pub fn peer(node: Node) -> Node {
     if node == Node::Nginx01 { Node::Nginx02 } else { Node::Nginx01 }
 }
 
-/// Everything of the notes, running, with the virtual address on nginx01.
+/// Everything running, with the virtual address on nginx01.
 #[derive(Debug)]
 pub struct Pair<'s> {
+    /// The site.
     pub site: &'s Site,
     plan: PairPlan,
-    // Routers go first when it is dropped, as a machine's services do.
+    // Fields are dropped in this order: routers first, as at a shutdown.
     routers: [Option<Router>; 2],
     proxies: [Nginx<'s>; 2],
     _webs: [Web; 2],
 }
 
 impl<'s> Pair<'s> {
-    /// Starts it and waits until nginx01 has the virtual address and nginx02 is ready to take it.
+    /// Starts everything and waits until nginx01 has the virtual address and nginx02 is ready to take over.
     ///
     /// # Errors
-    /// When it does not come to that.
+    /// If that does not happen in time.
     pub fn start(site: &'s Site, plan: PairPlan) -> anyhow::Result<Self> {
         let webs = [Web::start(site, Node::Web01)?, Web::start(site, Node::Web02)?];
         let proxies = [Nginx::start_on(site, Node::Nginx01)?, Nginx::start_on(site, Node::Nginx02)?];
@@ -208,10 +234,10 @@ impl<'s> Pair<'s> {
         Ok(pair)
     }
 
-    /// Starts a node's router, as planned.
+    /// Starts a node's router by the plan.
     ///
     /// # Errors
-    /// When it does not start.
+    /// If it does not start.
     pub fn start_router(&mut self, node: Node) -> anyhow::Result<()> {
         let make = self.plan.makes[index(node)];
         let router = Router::start(self.site, node, make, &self.plan.of(node))?;
@@ -219,23 +245,27 @@ impl<'s> Pair<'s> {
         Ok(())
     }
 
-    /// Stops a node's router as the service manager does, and gives its exit status.
+    /// Stops a node's router as the service manager does, and returns its exit status.
     ///
     /// # Errors
-    /// When it does not end.
+    /// If it does not end.
     pub fn stop_router(&mut self, node: Node) -> anyhow::Result<ExitStatus> {
         let router = self.routers[index(node)].take();
         router.with_context(|| format!("no router on {}", node.name()))?.stop()
     }
 
+    /// A node's router.
+    ///
     /// # Errors
-    /// When it is stopped.
+    /// If it is stopped.
     pub fn router(&self, node: Node) -> anyhow::Result<&Router> {
         self.routers[index(node)].as_ref().with_context(|| format!("no router on {}", node.name()))
     }
 
+    /// A node's vouchd.
+    ///
     /// # Errors
-    /// When it is stopped, or keepalived.
+    /// If the router is stopped, or is keepalived.
     pub fn vouchd(&self, node: Node) -> anyhow::Result<&Vouchd> {
         match self.router(node)? {
             Router::Vouchd(vouchd) => Ok(vouchd),
@@ -243,22 +273,23 @@ impl<'s> Pair<'s> {
         }
     }
 
+    /// A node's nginx.
     pub fn proxy(&mut self, node: Node) -> &mut Nginx<'s> {
         &mut self.proxies[index(node)]
     }
 
-    /// Waits until the virtual address is on a node, and only there.
+    /// Waits until a node alone holds the virtual address.
     ///
     /// # Errors
-    /// When it is not `within` the time.
+    /// If that takes longer than `within`.
     pub fn wait_holder(&self, node: Node, within: Duration) -> anyhow::Result<()> {
         self.site.holders().wait_for(node, VIP, within)
     }
 
-    /// Fetches a few times by `curl` as in the notes: the web servers answer in turn.
+    /// Fetches four times with `curl`: the web servers answer in turn.
     ///
     /// # Errors
-    /// When a fetch fails or the same server answers twice running.
+    /// If a fetch fails, or a server answers twice in a row.
     pub fn alternates(&self) -> anyhow::Result<()> {
         let script = format!("for i in 1 2 3 4; do curl -sS -m 2 http://{VIP}/ || exit 1; done");
         let answers = self.site.host(Node::Client).sh(&script)?;
@@ -271,7 +302,7 @@ impl<'s> Pair<'s> {
     }
 }
 
-/// Of a router's node.
+/// The index of a router's node.
 fn index(node: Node) -> usize {
     usize::from(node == Node::Nginx02)
 }

@@ -1,27 +1,32 @@
-//! What a test needs from the machine, and what of it is missing.
+//! What a test needs from the machine, and what is missing.
 
 use std::path::{Path, PathBuf};
 
 /// Something that not every machine has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
+    /// nginx.
     Nginx,
+    /// keepalived.
     Keepalived,
+    /// HAProxy.
     Haproxy,
     /// The daemon under test and its built-in plugins.
     Vouchd,
-    /// A compiler of C for WebAssembly.
+    /// A C compiler for WebAssembly.
     Clang,
-    /// The example plugin in a language.
+    /// The example plugin in this language.
     Language(&'static str),
+    /// strace.
     Strace,
 }
 
 /// Something that the machine lacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing {
+    /// What is missing: `no command `nginx``.
     pub what: String,
-    /// What to do about it.
+    /// How to get it.
     pub cure: String,
 }
 
@@ -32,20 +37,21 @@ impl std::fmt::Display for Missing {
 }
 
 impl Missing {
+    /// Something that is missing, and how to get it.
     pub fn new(what: impl Into<String>, cure: impl Into<String>) -> Self {
         Missing { what: what.into(), cure: cure.into() }
     }
 
-    /// Of what Debian has a package.
+    /// Something that a Debian package has.
     pub fn package(what: impl Into<String>, package: &str) -> Self {
         Missing::new(what, format!("install the package {package}"))
     }
 }
 
-/// Whether the test can run; if not, it is skipped.
+/// Whether the test can run. If not, it is [skipped](vouchd_skip::skip) and has to return.
 ///
 /// # Panics
-/// If what is missing is not the machine's but has to be built first; with `VOUCHD_TESTS_STRICT` always.
+/// If the daemon or its plugins are not built. With `VOUCHD_TESTS_STRICT`, if anything is missing.
 pub fn met(needs: &[Need]) -> bool {
     let missing = missing(needs);
     if !missing.is_empty() {
@@ -59,19 +65,19 @@ pub fn met(needs: &[Need]) -> bool {
     true
 }
 
-/// Command, and the Debian package that has it.
+/// Commands that every test needs, and the Debian packages that have them.
 const ALWAYS: [(&str, &str); 4] =
     [("ip", "iproute2"), ("unshare", "util-linux"), ("nsenter", "util-linux"), ("curl", "curl")];
 
-/// With what it needs for WebAssembly.
+/// The packages of a C compiler for WebAssembly.
 const CLANG: &str = "clang-19, and lld-19, wasi-libc and libclang-rt-19-dev-wasm32";
 
-/// Where the workspace builds plugins in other languages.
+/// The directory in which `cargo xtask languages` builds plugins.
 pub fn languages() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("target").join("languages")
 }
 
-/// The example plugin in a language.
+/// The file of the example plugin in a language.
 pub fn language(name: &str) -> PathBuf {
     languages().join(name).with_extension("wasm")
 }
@@ -108,7 +114,8 @@ pub fn missing(needs: &[Need]) -> Vec<Missing> {
     missing
 }
 
-/// What of the daemon under test was not built. Unlike what the machine lacks this is never a reason to skip a test.
+/// Why the daemon under test cannot run, if `needs` has it. Unlike what the machine lacks, this is never a reason to skip a
+/// test.
 pub fn not_built(needs: &[Need]) -> Option<String> {
     if !needs.contains(&Need::Vouchd) {
         return None;

@@ -1,4 +1,4 @@
-//! The site: the hosts of the operator's notes on one Ethernet segment, 192.168.175.0/24, plus one host that misbehaves.
+//! The site: two proxies, two web servers, a client and an intruder on one Ethernet segment, 192.168.175.0/24.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use crate::holders::Holders;
 use crate::host::Host;
 
-/// The virtual address of the notes.
+/// The virtual address.
 pub const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 175, 100);
 
 /// The interface of every host.
@@ -25,20 +25,27 @@ const PREFIX: &str = "vouchd-tests-";
 /// A place in the topology.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Node {
+    /// The proxy that has the virtual address first.
     Nginx01,
+    /// The other proxy.
     Nginx02,
+    /// A web server behind the proxies.
     Web01,
+    /// The other web server.
     Web02,
+    /// Uses the virtual address.
     Client,
-    /// Sends what nobody should send.
+    /// Sends packets that no host should send.
     Intruder,
 }
 
 impl Node {
+    /// All places.
     pub const ALL: [Node; 6] = [Node::Nginx01, Node::Nginx02, Node::Web01, Node::Web02, Node::Client, Node::Intruder];
-    /// Those on which a router runs.
+    /// The places where a router runs.
     pub const ROUTERS: [Node; 2] = [Node::Nginx01, Node::Nginx02];
 
+    /// The host's name.
     pub fn name(self) -> &'static str {
         match self {
             Node::Nginx01 => "nginx01",
@@ -50,6 +57,7 @@ impl Node {
         }
     }
 
+    /// The host's own address.
     pub fn address(self) -> Ipv4Addr {
         let last = match self {
             Node::Nginx01 => 101,
@@ -71,7 +79,7 @@ impl Node {
 /// All hosts, running and connected.
 #[derive(Debug)]
 pub struct Site {
-    // The fields' order is the order in which they are torn down.
+    // Fields are dropped in this order.
     holders: Holders,
     hosts: Vec<Host>,
     switch: Host,
@@ -82,7 +90,7 @@ impl Site {
     /// Boots the hosts and connects them.
     ///
     /// # Errors
-    /// When a namespace or a link can't be made.
+    /// If a namespace or a link cannot be made.
     pub fn new() -> anyhow::Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         sweep_leftovers();
@@ -99,6 +107,7 @@ impl Site {
         Ok(Self { holders, hosts, switch, dir })
     }
 
+    /// The host at a place.
     pub fn host(&self, node: Node) -> &Host {
         &self.hosts[node as usize]
     }
@@ -108,34 +117,34 @@ impl Site {
         &self.switch
     }
 
-    /// Which router has which address, now and earlier.
+    /// Which router held which address when.
     pub fn holders(&self) -> &Holders {
         &self.holders
     }
 
-    /// A directory for one daemon's files, readable by all users.
+    /// Makes a directory for the files of one daemon, readable by all users. It may exist already.
     ///
     /// # Errors
-    /// When it can't be made.
+    /// If it cannot be made.
     pub fn dir(&self, name: &str) -> anyhow::Result<PathBuf> {
         let dir = self.dir.join(name);
         fs::create_dir_all(&dir)?;
         Ok(dir)
     }
 
-    /// Takes a host's cable out, or puts it back in.
+    /// Unplugs a host's cable, or plugs it in again.
     ///
     /// # Errors
-    /// When the link can't be changed.
+    /// If the link cannot be changed.
     pub fn cable(&self, node: Node, plugged: bool) -> anyhow::Result<()> {
         let state = if plugged { "up" } else { "down" };
         self.switch.sh(&format!("ip link set {} {state}", node.port())).map(drop)
     }
 
-    /// Keeps multicast from a host, or lets it through again; what the host sends arrives all the same.
+    /// Stops or resumes the delivery of multicast to a host. What the host sends is delivered either way.
     ///
     /// # Errors
-    /// When the switch can't be changed.
+    /// If the switch cannot be changed.
     pub fn multicast(&self, node: Node, delivered: bool) -> anyhow::Result<()> {
         let flood = if delivered { "on" } else { "off" };
         self.switch.sh(&format!("bridge link set dev {} mcast_flood {flood}", node.port())).map(drop)
@@ -179,7 +188,8 @@ fn connect(switch: &Host, hosts: &[Host]) -> anyhow::Result<()> {
     switch.sh("ip link add br0 type bridge stp_state 0 mcast_snooping 0 forward_delay 0 && ip link set br0 up")?;
     for (node, host) in Node::ALL.iter().zip(hosts) {
         let port = node.port();
-        // Only the network of the switch, not its processes: the peer's namespace is named by a process id of out here.
+        // In the switch's network namespace but not its process namespace: the other end's namespace is named by a process
+        // id that is valid out here.
         let output = Command::new("nsenter")
             .args(["-t", &switch.init().to_string(), "-n", "--"])
             .args(["ip", "link", "add", &port, "type", "veth", "peer", "name", INTERFACE])
@@ -194,7 +204,7 @@ fn connect(switch: &Host, hosts: &[Host]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Removes directories of tests that no longer run.
+/// Removes the directories of tests that have ended.
 fn sweep_leftovers() {
     let Ok(entries) = fs::read_dir(std::env::temp_dir()) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {

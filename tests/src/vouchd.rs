@@ -1,5 +1,6 @@
-//! The daemon under test, only ever used as an operator uses it: its binary, its files, its status.
+//! The daemon under test, used only as an operator uses it: its executable, its files, its status.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,18 +13,26 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use crate::command::Output;
 use crate::host::{Process, children};
 use crate::pair::{Plan, Probe, Timing, VRID};
 use crate::site::{INTERFACE, Node, Site, VIP};
 use crate::wait::until;
 
-/// The instance and the check that a [`Plan`] makes.
+/// The instance of a [`Plan`].
 pub const INSTANCE: &str = "web_server_group";
+
+/// The check of a [`Plan`].
 pub const CHECK: &str = "nginx";
 
-/// The binary: `VOUCHD_BIN`, or where the workspace builds it.
+/// The executable: `VOUCHD_BIN`, or where the workspace builds it.
 pub fn binary() -> PathBuf {
     std::env::var_os("VOUCHD_BIN").map_or_else(|| target().join("debug/vouchd"), PathBuf::from)
+}
+
+/// The executable of the checker. It lies beside `vouchd`.
+pub fn checker_binary() -> PathBuf {
+    binary().with_file_name("vouchd-checker")
 }
 
 /// The directory of the built-in plugins: `VOUCHD_PLUGINS`, or where the workspace builds them.
@@ -44,13 +53,13 @@ pub struct Files {
 }
 
 impl Files {
-    /// Makes the directories; the plugins in `plugin_dir` are up to the test.
+    /// Makes the directories. The plugin directory is empty.
     ///
     /// # Errors
-    /// When they can't be made.
+    /// If they cannot be made, or the built-in plugins cannot be copied.
     pub fn new(site: &Site, node: Node) -> anyhow::Result<Self> {
         let files = Self::without_builtins(site, node)?;
-        // The build directory may be closed to the checker's user.
+        // Copies, since the build directory may be closed to the checker's user.
         for entry in fs::read_dir(builtin_plugins())?.flatten() {
             if entry.path().extension().is_some_and(|extension| extension == "wasm") {
                 fs::copy(entry.path(), files.builtin_plugin_dir().join(entry.file_name()))?;
@@ -59,56 +68,61 @@ impl Files {
         Ok(files)
     }
 
-    /// Without the built-in plugins: some seconds of compiling that not every test needs.
+    /// The same without the built-in plugins, which take some seconds to compile.
     ///
     /// # Errors
-    /// When the directories can't be made.
+    /// If the directories cannot be made.
     pub fn without_builtins(site: &Site, node: Node) -> anyhow::Result<Self> {
         let dir = site.dir(&format!("vouchd-{}", node.name()))?;
         let files = Self { plugin_dir: dir.join("plugins"), cache_dir: dir.with_file_name("cache"), dir };
         for dir in [files.plugin_dir(), files.dir.join("conf.d"), files.builtin_plugin_dir()] {
             fs::create_dir_all(dir)?;
         }
-        // Shared by the daemons of the site, so that each plugin is compiled once; written by the checker's user.
+        // The daemons of a site share it, so that each plugin is compiled once. The checker's user writes to it.
         let cache = site.dir("cache")?;
         fs::set_permissions(&cache, fs::Permissions::from_mode(0o1777))?;
         Ok(files)
     }
 
-    /// With another directory for the operator's plugins, which the test makes.
+    /// The same with another plugin directory, which the test makes.
     pub fn with_plugin_dir(self, plugin_dir: PathBuf) -> Self {
         Self { plugin_dir, ..self }
     }
 
-    /// With another directory for compiled plugins.
+    /// The same with another directory for compiled plugins.
     pub fn with_cache_dir(self, cache_dir: PathBuf) -> Self {
         Self { cache_dir, ..self }
     }
 
+    /// The main configuration file.
     pub fn config(&self) -> PathBuf {
         self.dir.join("vouchd.toml")
     }
 
+    /// A file of this name in `conf.d`.
     pub fn drop_in(&self, name: &str) -> PathBuf {
         self.dir.join("conf.d").join(name)
     }
 
+    /// The directory of the operator's plugins.
     pub fn plugin_dir(&self) -> PathBuf {
         self.plugin_dir.clone()
     }
 
+    /// The directory of the built-in plugins.
     pub fn builtin_plugin_dir(&self) -> PathBuf {
         self.dir.join("builtin")
     }
 
+    /// The control socket.
     pub fn control(&self) -> PathBuf {
         self.dir.join("control.sock")
     }
 
-    /// Writes the main file: a `[daemon]` table for this place, then `rest`.
+    /// Writes the main file: a `[daemon]` table that names these files, then `rest`.
     ///
     /// # Errors
-    /// When it can't be written.
+    /// If it cannot be written.
     pub fn write_config(&self, name: &str, rest: &str) -> anyhow::Result<()> {
         let cache = &self.cache_dir;
         let text = format!(
@@ -122,32 +136,56 @@ impl Files {
     }
 }
 
+/// Starts `vouchd run` with a configuration file, its log named after `what`, and does not wait for anything. `environment`
+/// has variables: `NAME=VALUE`.
+///
+/// # Errors
+/// If it does not start, or ends at once.
+pub fn spawn(site: &Site, node: Node, what: &str, config: &Path, environment: &[String]) -> anyhow::Result<Process> {
+    let binary = binary();
+    let arguments = environment.iter().map(OsStr::new).chain([
+        binary.as_os_str(),
+        OsStr::new("run"),
+        OsStr::new("-c"),
+        config.as_os_str(),
+    ]);
+    site.host(node).daemon(what, Path::new("/usr/bin/env"), arguments)
+}
+
 /// A running daemon.
 #[derive(Debug)]
 pub struct Vouchd {
+    /// Its process: the router.
     pub process: Process,
+    /// Its files.
     pub files: Files,
 }
 
 impl Vouchd {
-    /// Starts it as the plan says.
+    /// Starts it by a plan.
     ///
     /// # Errors
-    /// When it ends, or does not answer within 10 s.
+    /// If it ends, or does not answer within 10 s.
     pub fn start(site: &Site, node: Node, plan: &Plan) -> anyhow::Result<Self> {
         let files = Files::new(site, node)?;
         Self::start_with(site, node, files, &config(node, plan))
     }
 
-    /// Starts it with checks and instances of the test's own.
+    /// Starts it with these checks and instances.
     ///
     /// # Errors
-    /// When it ends, or does not answer within 10 s.
+    /// If it ends, or does not answer within 10 s.
     pub fn start_with(site: &Site, node: Node, files: Files, rest: &str) -> anyhow::Result<Self> {
+        Self::start_in(site, node, files, rest, &[])
+    }
+
+    /// The same with variables in its environment: `NAME=VALUE`.
+    ///
+    /// # Errors
+    /// If it ends, or does not answer within 10 s.
+    pub fn start_in(site: &Site, node: Node, files: Files, rest: &str, environment: &[String]) -> anyhow::Result<Self> {
         files.write_config(node.name(), rest)?;
-        let config = files.config();
-        let args: [&Path; 3] = [Path::new("run"), Path::new("-c"), &config];
-        let process = site.host(node).daemon("vouchd", &binary(), args)?;
+        let process = spawn(site, node, "vouchd", &files.config(), environment)?;
         let mut vouchd = Self { process, files };
         until(&format!("vouchd on {} to answer", node.name()), Duration::from_secs(10), || {
             !vouchd.process.is_running() || vouchd.status().is_ok()
@@ -158,18 +196,25 @@ impl Vouchd {
         Ok(vouchd)
     }
 
-    /// `vouchd status --json`.
+    /// Runs a command that asks this daemon, as `status` or `explain`.
     ///
     /// # Errors
-    /// When the daemon does not answer.
+    /// If the command cannot be started.
+    pub fn command(&self, arguments: &[&str]) -> anyhow::Result<Output> {
+        Output::of(Command::new(binary()).args(arguments).arg("--control").arg(self.files.control()))
+    }
+
+    /// The document of `vouchd status --json`.
+    ///
+    /// # Errors
+    /// If the daemon does not answer.
     pub fn status(&self) -> anyhow::Result<Value> {
-        let output =
-            Command::new(binary()).args(["status", "--json", "--control"]).arg(self.files.control()).output()?;
-        // The exit status says how well all is; without a document the daemon could not be asked.
+        let output = self.command(&["status", "--json"])?;
+        // The exit status tells how well the daemon is. There is no document only if it could not be asked.
         if output.stdout.is_empty() {
-            bail!("status: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+            bail!("status: exit status {:?}: {}", output.code, output.stderr);
         }
-        serde_json::from_slice(&output.stdout).context("status is not JSON")
+        serde_json::from_str(&output.stdout).context("status is not JSON")
     }
 
     fn named(&self, list: &str, name: &str) -> anyhow::Result<Value> {
@@ -186,7 +231,7 @@ impl Vouchd {
     /// The status of an instance.
     ///
     /// # Errors
-    /// When there is none of that name.
+    /// If the daemon does not answer, or has no such instance.
     pub fn instance(&self, name: &str) -> anyhow::Result<Value> {
         self.named("instances", name)
     }
@@ -194,7 +239,7 @@ impl Vouchd {
     /// The status of a check.
     ///
     /// # Errors
-    /// When there is none of that name.
+    /// If the daemon does not answer, or has no such check.
     pub fn check(&self, name: &str) -> anyhow::Result<Value> {
         self.named("checks", name)
     }
@@ -202,7 +247,7 @@ impl Vouchd {
     /// The status of a plugin.
     ///
     /// # Errors
-    /// When there is none of that name.
+    /// If the daemon does not answer, or has no such plugin.
     pub fn plugin(&self, name: &str) -> anyhow::Result<Value> {
         self.named("plugins", name)
     }
@@ -210,7 +255,7 @@ impl Vouchd {
     /// Waits until an instance is in a state: `initialize`, `backup` or `active`.
     ///
     /// # Errors
-    /// When it is not `within` the time; the error has what status said last.
+    /// If that takes longer than `within`; the error has the last status.
     pub fn wait_state(&self, instance: &str, state: &str, within: Duration) -> anyhow::Result<()> {
         until(&format!("{instance} to be {state}"), within, || {
             self.instance(instance).is_ok_and(|instance| instance["state"] == state)
@@ -218,10 +263,10 @@ impl Vouchd {
         .with_context(|| format!("status: {:?}", self.instance(instance)))
     }
 
-    /// The process that runs the plugins.
+    /// The process id of the checker, which runs the plugins.
     ///
     /// # Errors
-    /// When there is none within 2 s.
+    /// If there is none within 2 s.
     pub fn checker(&self) -> anyhow::Result<i32> {
         crate::wait::eventually("a checker process", Duration::from_secs(2), || {
             children(self.process.pid()).into_iter().find(|pid| {
@@ -231,10 +276,10 @@ impl Vouchd {
         })
     }
 
-    /// The process that compiles a plugin, as soon as there is one.
+    /// Waits for a process that compiles a plugin, and returns its id.
     ///
     /// # Errors
-    /// When there is none within 30 s.
+    /// If there is none within 30 s.
     pub fn compiler(&self) -> anyhow::Result<Pid> {
         crate::wait::eventually("a process that compiles", Duration::from_secs(30), || {
             let compiles = |pid: &i32| {
@@ -245,17 +290,17 @@ impl Vouchd {
         })
     }
 
-    /// `systemctl stop vouchd`.
+    /// Stops it as `systemctl stop vouchd` does.
     ///
     /// # Errors
-    /// When it does not end within 5 s.
+    /// If it does not end within 5 s.
     pub fn stop(mut self) -> anyhow::Result<ExitStatus> {
         self.process.signal(Signal::SIGTERM);
         self.process.wait(Duration::from_secs(5))
     }
 }
 
-/// The plan in vouchd's words.
+/// The plan as checks and instances of a vouchd configuration.
 pub fn config(node: Node, plan: &Plan) -> String {
     let mut text = String::new();
     if let Some(check) = &plan.check {

@@ -1,4 +1,4 @@
-//! Waiting for a condition with a deadline: the only way in which these tests wait for something.
+//! Waiting for a condition with a deadline: the only way in which these tests wait for anything.
 
 use std::time::{Duration, Instant};
 
@@ -6,10 +6,10 @@ use anyhow::bail;
 
 const POLL: Duration = Duration::from_millis(10);
 
-/// Polls `condition` until it gives a value.
+/// Polls `condition` until it returns a value.
 ///
 /// # Errors
-/// When it gave none `within` the time; the error says what was waited for.
+/// If that takes longer than `within`; the error names what was awaited.
 pub fn eventually<T>(what: &str, within: Duration, mut condition: impl FnMut() -> Option<T>) -> anyhow::Result<T> {
     let deadline = Instant::now() + within;
     loop {
@@ -17,31 +17,36 @@ pub fn eventually<T>(what: &str, within: Duration, mut condition: impl FnMut() -
             return Ok(value);
         }
         if Instant::now() >= deadline {
-            bail!("waited {within:?} in vain for: {what}");
+            bail!("timed out after {within:?} waiting for {what}");
         }
         std::thread::sleep(POLL);
     }
 }
 
-/// Polls `condition` until it holds; like [`eventually`].
+/// Polls `condition` until it holds.
 ///
 /// # Errors
-/// When it did not hold `within` the time.
+/// If that takes longer than `within`; the error names what was awaited.
 pub fn until(what: &str, within: Duration, mut condition: impl FnMut() -> bool) -> anyhow::Result<()> {
     eventually(what, within, || condition().then_some(()))
 }
 
-/// Checks `condition` all the time for `during`.
+/// Checks every 10 ms for `during` that `condition` holds: for rules that say that something does not happen.
 ///
 /// # Errors
-/// As soon as it does not hold; the error says what should have held.
+/// As soon as it does not hold; the error names what should have held.
 pub fn holds(what: &str, during: Duration, mut condition: impl FnMut() -> bool) -> anyhow::Result<()> {
     let start = Instant::now();
     while start.elapsed() < during {
         if !condition() {
-            bail!("for {during:?} this should have held, but not after {:?}: {what}", start.elapsed());
+            bail!("should hold for {during:?}, but did not after {:?}: {what}", start.elapsed());
         }
         std::thread::sleep(POLL);
     }
     Ok(())
+}
+
+/// Sleeps until `time`: for tests whose rate of packets is part of the rule.
+pub fn sleep_until(time: Instant) {
+    std::thread::sleep(time.saturating_duration_since(Instant::now()));
 }

@@ -1,65 +1,56 @@
-//! The web servers behind the proxies: each answers every request with its own name.
+//! HTTP servers, and the web servers behind the proxies: each answers every request with its own name.
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
+use std::net::{TcpListener, ToSocketAddrs};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
-use anyhow::Context;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::background::{Background, Running};
 use crate::site::{Node, Site};
 
-/// A web server on port 80 of its host.
+/// A web server on port 80 of its host, until it is dropped.
 #[derive(Debug)]
 pub struct Web {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    _server: Background,
 }
 
 impl Web {
     /// Serves from now on.
     ///
     /// # Errors
-    /// When the port can't be bound.
+    /// If the thread does not start or the port is taken.
     pub fn start(site: &Site, node: Node) -> anyhow::Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let end = Arc::clone(&stop);
-        let (ready, is_ready) = std::sync::mpsc::channel();
-        let thread = site.host(node).in_network(move || {
-            let listener = TcpListener::bind(("0.0.0.0", 80)).expect("a free port on a new host");
-            listener.set_nonblocking(true).expect("a plain descriptor");
-            let _ = ready.send(());
-            serve(&listener, node.name(), &end);
+        let (name, length) = (node.name(), node.name().len() + 1);
+        let answer = format!("HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\r\n{name}\n");
+        let server = Background::start(site.host(node), "the web server", move |running| {
+            serve(("0.0.0.0", 80), running, |_| answer.clone());
         })?;
-        is_ready.recv().context("the web server did not start")?;
-        Ok(Self { stop, thread: Some(thread) })
+        Ok(Self { _server: server })
     }
 }
 
-impl Drop for Web {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-fn serve(listener: &TcpListener, body: &str, stop: &AtomicBool) {
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    use std::os::fd::AsFd;
-    let answer =
-        format!("HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{body}\n", body.len() + 1);
-    while !stop.load(Ordering::Relaxed) {
+/// Serves HTTP at `address` until the owner ends it. Each connection gets one answer: that of `answer` to the path of its
+/// request. The path is empty if no request comes within 200 ms.
+///
+/// # Panics
+/// If the address cannot be bound.
+pub fn serve(address: impl ToSocketAddrs, running: &Running, mut answer: impl FnMut(&str) -> String) {
+    let listener = TcpListener::bind(address).expect("a free port on a new host");
+    listener.set_nonblocking(true).expect("a plain descriptor");
+    running.ready();
+    while running.goes_on() {
         let mut descriptors = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
         let _ = poll(&mut descriptors, PollTimeout::from(100_u8));
         while let Ok((mut stream, _)) = listener.accept() {
-            // The proxies send one small request a connection; whoever does not is cut off.
             let _ = stream.set_nonblocking(false);
             let _ = stream.set_read_timeout(Some(Duration::from_millis(200)));
-            let _ = stream.read(&mut [0; 4096]).and_then(|_| stream.write_all(answer.as_bytes()));
+            let mut buffer = [0; 4096];
+            let length = stream.read(&mut buffer).unwrap_or(0);
+            let request = String::from_utf8_lossy(&buffer[..length]);
+            let path = request.split(' ').nth(1).unwrap_or_default();
+            let _ = stream.write_all(answer(path).as_bytes());
         }
     }
 }

@@ -13,11 +13,11 @@ const UNITS_ONLY: [&str; 3] = ["vouchd-checker", "vouchd-plugin", "vouchd-tests"
 /// The program of whole-system tests, and those tests of it that show the main job.
 const SYSTEM: &str = "system";
 const MAIN_JOB: [&str; 5] = [
-    "a_weighted_process_check_moves_the_address_and_brings_it_back",
-    "a_killed_router_keeps_no_address",
-    "a_killed_checker_is_back_before_anybody_notices",
-    "a_plugin_and_a_drop_in_copied_in_while_running_are_checked_within_a_second",
-    "a_good_configuration_is_accepted",
+    "weighted_process_check_moves_the_address_and_brings_it_back",
+    "killed_router_keeps_no_address",
+    "killed_checker_is_replaced_within_a_second",
+    "plugin_and_drop_in_copied_while_running_are_checked_within_a_second",
+    "good_configuration_is_accepted",
 ];
 
 /// What is not in it, for the end of its output.

@@ -4,7 +4,7 @@ mod common;
 
 use common::{host, report, run};
 use vouchd_config::Grants;
-use vouchd_tests::corpus::with_metadata;
+use vouchd_tests::guest::with_metadata;
 
 fn guest(number: usize) -> Vec<u8> {
     with_metadata(&format!(

@@ -6,7 +6,7 @@ use common::{host, reason, report, run};
 use vouchd_config::Grants;
 use vouchd_health::Verdict;
 use vouchd_plugin::Host;
-use vouchd_tests::corpus::with_metadata;
+use vouchd_tests::guest::with_metadata;
 
 /// A checker with `top` beside its functions and `body` in its check.
 fn checker(top: &str, body: &str) -> Vec<u8> {

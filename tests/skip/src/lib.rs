@@ -1,8 +1,11 @@
-//! How a test says that it can't run on this machine. It then returns, and would be counted among those that passed: so
-//! what is skipped is also written to the file that `VOUCHD_TESTS_SKIPPED` names, one line each, from which `cargo xtask
-//! test` makes its totals.
+//! How a test reports that it cannot run on this machine.
 //!
-//! With `VOUCHD_TESTS_STRICT` a test whose needs are not met fails instead.
+//! Such a test returns, and nextest counts it as passed. So each skipped test is also a line of the file that
+//! `VOUCHD_TESTS_SKIPPED` names, from which `cargo xtask test` makes its totals.
+//!
+//! With `VOUCHD_TESTS_STRICT` the test fails instead.
+
+#![warn(missing_docs, unreachable_pub)]
 
 use std::env;
 use std::ffi::OsStr;
@@ -11,41 +14,45 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::thread;
 
-/// The file to which skipped tests are appended.
+/// The variable that names the file to which skipped tests are appended.
 pub const FILE: &str = "VOUCHD_TESTS_SKIPPED";
 
-/// Makes what is missing a failure.
+/// The variable that makes skipping a failure.
 pub const STRICT: &str = "VOUCHD_TESTS_STRICT";
 
-/// Notes that the calling test does not run, because of `missing`; `cure` says what to do. The test is to return then.
+/// Reports that the calling test is skipped. The test has to return then. `missing` says what the machine lacks, `cure` how
+/// to get it.
 ///
 /// # Panics
-/// With `VOUCHD_TESTS_STRICT`.
+/// With `VOUCHD_TESTS_STRICT`, or if the file cannot be written.
 #[track_caller]
 pub fn skip(missing: &str, cure: &str) {
-    assert!(env::var_os(STRICT).is_none(), "can't run here: {missing}: {cure}");
+    assert!(env::var_os(STRICT).is_none(), "cannot run here: {missing}: {cure}");
     skip_even_if_strict(missing, cure);
 }
 
-/// The same where no machine is expected to have what is missing.
+/// The same where no machine is expected to have what is missing: `VOUCHD_TESTS_STRICT` has no effect.
+///
+/// # Panics
+/// If the file cannot be written.
 pub fn skip_even_if_strict(missing: &str, cure: &str) {
     let test = this_test();
-    // Not by the macro, whose output a test that passes does not show.
+    // Not `eprintln!`, whose output a passing test does not show.
     let _ = writeln!(io::stderr(), "SKIPPED: {test}: {missing}: {cure}");
     if let Some(file) = env::var_os(FILE)
         && let Err(error) = note(&file, [&test, missing, cure])
     {
-        panic!("{}: {error}; skipped tests can't be counted", Path::new(&file).display());
+        panic!("{}: {error}; skipped tests cannot be counted", Path::new(&file).display());
     }
 }
 
-/// One write, so that tests which end at the same time don't mix their lines.
+/// A single write, so that the lines of tests that end at the same time do not mix.
 fn note(file: &OsStr, fields: [&str; 3]) -> io::Result<()> {
     let line = fields.map(|field| field.replace(['\t', '\n'], " ")).join("\t");
     File::options().create(true).append(true).open(file)?.write_all(format!("{line}\n").as_bytes())
 }
 
-/// As nextest names it; without nextest a test's thread has its name.
+/// The test's name as nextest shows it. Without nextest, the thread has the name of the test.
 fn this_test() -> String {
     let given = ["NEXTEST_BINARY_ID", "NEXTEST_TEST_NAME"].map(env::var);
     if let [Ok(binary), Ok(test)] = given {
@@ -61,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_skipped_test_is_a_line_of_three_fields() {
+    fn skipped_test_is_a_line_of_three_fields() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("skipped");
         note(file.as_os_str(), ["a b", "no\tnginx", "install\nit"]).unwrap();

@@ -34,7 +34,7 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
         } else if let Some(part) = Part::named(&word) {
             parts.push(part);
         } else {
-            return Err(format!("`{word}`: expected --runs N, outage, death, cpu or memory"));
+            return Err(format!("`{word}`: expected --runs N, outage, death, cpu, memory or run"));
         }
     }
     if !parts.is_empty() {

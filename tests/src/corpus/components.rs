@@ -1,7 +1,8 @@
-//! Components that are too deep, too many, or not what they say.
+//! Components that are too deep or too many, or that lie about themselves.
 
-use super::guest::{assemble, many};
+use super::parts::many;
 use super::{End, Hostile};
+use crate::guest::assemble;
 
 pub(super) fn all() -> Vec<Hostile> {
     let text = |name, end, wat: &str| Hostile::new(name, end, assemble(wat));
@@ -133,7 +134,7 @@ pub(super) fn all() -> Vec<Hostile> {
     ]
 }
 
-/// As bytes: an assembler may give up on it, too.
+/// Built from bytes, since an assembler may give up on it.
 fn nested(depth: usize) -> Vec<u8> {
     (0..depth).fold(b"\0asm\x0d\0\x01\0".to_vec(), |inner, _| {
         let mut outer = b"\0asm\x0d\0\x01\0\x04".to_vec();
@@ -143,7 +144,7 @@ fn nested(depth: usize) -> Vec<u8> {
     })
 }
 
-/// Each component holds two instances of the one before.
+/// Each component has two instances of the previous one.
 fn doubling(depth: usize) -> String {
     let mut text = String::from("(component (component $c0 (core module $m) (core instance (instantiate $m)))");
     for n in 0..depth {

@@ -1,7 +1,8 @@
-//! Files that are no plugins: of another kind, cut off, of sections that lie about themselves, of the wrong exports.
+//! Files that are no plugins: another format, truncated, with sections that lie about themselves, with wrong exports.
 
-use super::guest::{CHECK, Guest, REALLOC, assemble, with_metadata};
+use super::parts::{CHECK, REALLOC};
 use super::{End, Hostile};
+use crate::guest::{Guest, assemble, with_metadata};
 
 pub(super) fn all() -> Vec<Hostile> {
     [strangers(), damaged(), sections(), contracts()].concat()
@@ -36,7 +37,7 @@ fn damaged() -> Vec<Hostile> {
     };
     let raw = |name, end, sections: &[u8]| Hostile::new(name, end, [b"\0asm\x01\0\0\0", sections].concat());
     let appended = |name, more: &[u8]| Hostile::new(name, DAMAGED, [&whole[..], more].concat());
-    // The first twenty bytes stay, so that it is still taken for a module.
+    // The first twenty bytes stay, so that the host still takes it for a module.
     let flipped = whole.iter().enumerate().map(|(n, byte)| if n > 20 && n % 97 == 0 { !byte } else { *byte }).collect();
     vec![
         cut("a tenth of a module", 1, 10),
@@ -194,7 +195,7 @@ fn contracts() -> Vec<Hostile> {
     ]
 }
 
-/// The contract's exports without its metadata.
+/// A module with the contract's exports, without its metadata.
 fn bare(top: &str) -> Vec<u8> {
     assemble(&format!("(module {top} (memory (export \"memory\") 1) {REALLOC} {CHECK})"))
 }
@@ -210,7 +211,7 @@ fn with_section(module: &[u8], name: &str, data: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A length as WebAssembly writes it.
+/// A length in LEB128.
 pub(super) fn leb(mut n: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {

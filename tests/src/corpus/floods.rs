@@ -1,12 +1,13 @@
-//! Calls without end, and calls with too much in them: of the log, the memo, the probes.
+//! Endless or oversized calls of the log, the memo and the probes.
 
-use super::guest::{CONNECT, COUNT, Guest, LOG, REMEMBER, for_ever, times};
+use super::parts::{CONNECT, COUNT, LOG, REMEMBER, forever, times};
 use super::{End, Hostile};
+use crate::guest::Guest;
 
 const BROKE: End = End::Broken(&["broke the contract"]);
-/// A machine that is slow enough does not get that far.
+/// A slow machine times out before the limit.
 const TOO_MANY: End = End::Contained(&["limits.probes = 64", "timed out"]);
-/// Where nobody listens: refused at once.
+/// An address where nobody listens: the connection is refused at once.
 const NOBODY: &str = "(data (i32.const 3000) \"127.0.0.1:1\")";
 
 pub(super) fn all() -> Vec<Hostile> {
@@ -20,9 +21,9 @@ fn guest(name: &'static str, end: End, top: &str, body: &str) -> Hostile {
 fn logs() -> Vec<Hostile> {
     let log = |length: &str| format!("(call $log (i32.const 1) (i32.const 0) (i32.const {length}))");
     vec![
-        guest("logs for ever", End::Stopped, LOG, &for_ever(&log("4096"))),
-        guest("logs nothing for ever", End::Stopped, LOG, &for_ever(&log("0"))),
-        guest("logs all its memory for ever", End::Stopped, LOG, &for_ever(&log("400000"))),
+        guest("logs forever", End::Stopped, LOG, &forever(&log("4096"))),
+        guest("logs nothing forever", End::Stopped, LOG, &forever(&log("0"))),
+        guest("logs all its memory forever", End::Stopped, LOG, &forever(&log("400000"))),
         guest("logs 4 GiB a line", BROKE, LOG, &log("-1")),
         Hostile::new(
             "logs 4 GiB in lines of 64 KiB",
@@ -49,7 +50,7 @@ fn memos() -> Vec<Hostile> {
     let set = |at: &str, length: &str| format!("(call $remember (i32.const {at}) (i32.const {length}))");
     vec![
         guest("remembers too much", End::Broken(&["a memo holds at most 4096"]), REMEMBER, &set("0", "524288")),
-        guest("remembers for ever", End::Stopped, REMEMBER, &for_ever(&set("0", "4096"))),
+        guest("remembers forever", End::Stopped, REMEMBER, &forever(&set("0", "4096"))),
         guest("remembers what is not there", BROKE, REMEMBER, &set("500000", "500000")),
     ]
 }
@@ -62,12 +63,12 @@ fn probes() -> Vec<Hostile> {
     vec![
         guest("ten thousand connections", TOO_MANY, &to_nobody, &times(10_000, connect)),
         guest("ten thousand probes that are refused", denied, &format!("{COUNT} {NOBODY}"), &times(10_000, count)),
-        guest("asks without end", TOO_MANY, &to_nobody, &for_ever(connect)),
+        guest("asks without end", TOO_MANY, &to_nobody, &forever(connect)),
         guest(
             "asks without end for what is not granted",
             End::Broken(&["allow = {"]),
             &format!("{COUNT} {NOBODY}"),
-            &for_ever(count),
+            &forever(count),
         ),
         Hostile::new(
             "asks for an address as long as its memory",

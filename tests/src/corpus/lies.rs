@@ -1,9 +1,9 @@
-//! Reports that are none: wrong numbers, lengths, pointers and texts where the canonical ABI expects right ones.
+//! Garbage reports: false numbers, lengths, pointers and texts in the canonical ABI.
 
 use std::fmt::Write as _;
 
-use super::guest::Guest;
 use super::{End, Hostile};
+use crate::guest::Guest;
 
 const BROKE: End = End::Broken(&["broke the contract"]);
 
@@ -11,7 +11,7 @@ pub(super) fn all() -> Vec<Hostile> {
     [numbers(), texts(), metrics()].concat()
 }
 
-/// Stores into the report.
+/// A guest that stores these values at these offsets of its report.
 fn lie(name: &'static str, stores: &[(u32, u32)], end: End) -> Hostile {
     let body = stores.iter().fold(String::new(), |mut text, (at, value)| {
         let _ = write!(text, "(i32.store (i32.const {}) (i32.const {}))", 1024 + at, value.cast_signed());

@@ -1,7 +1,8 @@
-//! What never ends: in the check, in its start function, in its allocator, after its report.
+//! Endless loops in the check, the start function, the allocator, and after the report.
 
-use super::guest::{CHECK, Guest, SPIN, for_ever, post_return, with_metadata};
+use super::parts::{CHECK, SPIN, forever, post_return};
 use super::{End, Hostile};
+use crate::guest::{Guest, with_metadata};
 
 pub(super) fn all() -> Vec<Hostile> {
     let body = |name, top: &str, body: &str| Hostile::new(name, End::Stopped, Guest::new(body).top(top).module());
@@ -26,31 +27,27 @@ pub(super) fn all() -> Vec<Hostile> {
                 (func $f (return_call_indirect (type $v) (i32.const 0)))",
             "(call $f)",
         ),
-        body("loop of calls", "(func $n)", &for_ever("(call $n)")),
-        body("loop of divisions", "", &for_ever("(drop (i64.div_u (i64.const -1) (i64.const 3)))")),
-        body("loop of square roots", "", &for_ever("(drop (f64.sqrt (f64.const 2)))")),
-        body("loop of vectors", "", &for_ever("(drop (f64x2.sqrt (f64x2.splat (f64.const 2))))")),
+        body("loop of calls", "(func $n)", &forever("(call $n)")),
+        body("loop of divisions", "", &forever("(drop (i64.div_u (i64.const -1) (i64.const 3)))")),
+        body("loop of square roots", "", &forever("(drop (f64.sqrt (f64.const 2)))")),
+        body("loop of vectors", "", &forever("(drop (f64x2.sqrt (f64x2.splat (f64.const 2))))")),
+        body("fills memory forever", "", &forever("(memory.fill (i32.const 65536) (i32.const 1) (i32.const 400000))")),
         body(
-            "fills memory for ever",
+            "copies memory forever",
             "",
-            &for_ever("(memory.fill (i32.const 65536) (i32.const 1) (i32.const 400000))"),
+            &forever("(memory.copy (i32.const 65536) (i32.const 70000) (i32.const 400000))"),
         ),
+        body("asks the size of its memory forever", "", &forever("(drop (memory.size))")),
+        body("grows its memory by nothing forever", "", &forever("(drop (memory.grow (i32.const 0)))")),
         body(
-            "copies memory for ever",
-            "",
-            &for_ever("(memory.copy (i32.const 65536) (i32.const 70000) (i32.const 400000))"),
-        ),
-        body("asks the size of its memory for ever", "", &for_ever("(drop (memory.size))")),
-        body("grows its memory by nothing for ever", "", &for_ever("(drop (memory.grow (i32.const 0)))")),
-        body(
-            "fills a table for ever",
+            "fills a table forever",
             "(table $t 9000 funcref)",
-            &for_ever("(table.fill $t (i32.const 0) (ref.null func) (i32.const 9000))"),
+            &forever("(table.fill $t (i32.const 0) (ref.null func) (i32.const 9000))"),
         ),
         body(
-            "copies a table for ever",
+            "copies a table forever",
             "(table $t 9000 funcref)",
-            &for_ever("(table.copy $t $t (i32.const 0) (i32.const 1) (i32.const 8000))"),
+            &forever("(table.copy $t $t (i32.const 0) (i32.const 1) (i32.const 8000))"),
         ),
         body(
             "calls twice as often at each depth",
@@ -63,21 +60,21 @@ pub(super) fn all() -> Vec<Hostile> {
         start("start function that loops", NOT_DONE, "(func $s (loop (br 0))) (start $s)"),
         start("start function of tail calls", NOT_DONE, "(func $s (return_call $s)) (start $s)"),
         start(
-            "start function that copies for ever",
+            "start function that copies forever",
             NOT_DONE,
             &format!(
                 "(func $s {}) (start $s)",
-                for_ever("(memory.copy (i32.const 65536) (i32.const 70000) (i32.const 400000))")
+                forever("(memory.copy (i32.const 65536) (i32.const 70000) (i32.const 400000))")
             ),
         ),
         Hostile::new(
-            "start function that logs for ever",
+            "start function that logs forever",
             End::Contained(&["could not be started", "does not fit", "not done within"]),
             with_metadata(&format!(
                 r#"(module (import "vouchd:check/log@0.1.0" "log" (func $log (param i32 i32 i32)))
                     (memory (export "memory") 1) (func $s (loop (call $log (i32.const 0) (i32.const 0) (i32.const 9)) (br 0)))
                     (start $s) {} {CHECK})"#,
-                super::guest::REALLOC
+                super::parts::REALLOC
             )),
         ),
         Hostile::new(

@@ -1,7 +1,8 @@
-//! What wants too much: memory, tables, stack, and the allocator that lies about what it has.
+//! Too much memory, too many table elements, too deep a stack, and allocators that lie.
 
-use super::guest::{Guest, LOG, many, post_return};
+use super::parts::{LOG, many, post_return};
 use super::{End, Hostile};
+use crate::guest::Guest;
 
 const MEMORY: &[&str] = &["limits.memory allows"];
 const TABLE: &[&str] = &["limits.table_elements"];

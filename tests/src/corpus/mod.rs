@@ -1,17 +1,17 @@
-//! The hostile corpus: plugin files that loop, grow, recurse, trap, flood, lie and stall. Each would pass if it were believed,
-//! or is no plugin at all, and each has to end in one known way: see [`End`].
+//! The hostile corpus: plugin files that loop, grow, recurse, trap, flood, lie and stall. Each is either no plugin, or would
+//! pass if it were believed, and each has to end in a known way: see [`End`].
 //!
-//! It is made here, from text and bytes, so that whoever changes the host sees what each file does. Two tests use it: one
-//! hands every file to the host (`daemon/plugin/tests/corpus.rs`), one drops all of them at once into the plugin directory of
-//! a running router (`tests/tests/heavy/hostile.rs`).
+//! The files are built here from text and bytes, so that whoever changes the host can see what each one does. Two tests use
+//! them: one hands each file to the host (`daemon/plugin/tests/corpus.rs`), the other drops all of them at once into the
+//! plugin directory of a running router (`tests/tests/heavy/hostile.rs`).
 
 mod components;
 mod files;
 mod floods;
-mod guest;
 mod lies;
 mod loops;
 mod memory;
+mod parts;
 pub mod peers;
 mod preview1;
 mod programs;
@@ -19,53 +19,59 @@ mod size;
 mod streams;
 mod traps;
 
-pub use guest::{Guest, with_metadata};
 use peers::Peers;
 
 /// One plugin file.
 #[derive(Debug, Clone)]
 pub struct Hostile {
-    /// What it does; unique.
+    /// What it does. Unique.
     pub name: &'static str,
+    /// The file.
     pub bytes: Vec<u8>,
+    /// How it has to end.
     pub end: End,
 }
 
-/// What has to come of a file, with words of which the operator must be told at least one.
+/// How a file has to end. The message to the operator must have at least one of the words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// It is not taken in.
+    /// It is not loaded.
     Refused(&'static [&'static str]),
-    /// It is taken in, and its run is an error.
+    /// It is loaded, and its run is an error.
     Broken(&'static [&'static str]),
-    /// Its run is ended for the time it takes: on the wall (a verdict, "timed out") or of the CPU (an error).
+    /// Its run times out, or exceeds its CPU time (an error).
     Stopped,
-    /// It is allowed to do what it does, within bounds, and reports something that is no pass.
+    /// It may do what it does, within bounds, and reports anything but a pass.
     Reports(&'static [&'static str]),
-    /// Refused, or its run is an error or ended for its time: which of them is the engine's business.
+    /// It is not loaded, or its run is an error or times out; which of these is up to the engine.
     Contained(&'static [&'static str]),
-    /// Whatever it is but a pass: what counts is that it took no more than it may.
+    /// Anything but a pass; what counts is that it stayed within its bounds.
     Bounded(&'static [&'static str]),
 }
 
-/// What came of it.
+/// How a file ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
+    /// It was not loaded.
     Refused,
+    /// Its run was an error.
     Error,
+    /// Its run timed out.
     TimedOut,
+    /// It reported anything but a pass.
     Report,
+    /// It passed.
     Pass,
 }
 
 impl End {
-    /// Whether this is how it had to end.
-    pub fn fits(self, found: Found, said: &str) -> bool {
-        let told = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    /// Whether an end with this message is allowed.
+    pub fn fits(self, found: Found, message: &str) -> bool {
+        let told = |words: &[&str]| words.iter().any(|word| message.contains(word));
         match self {
             End::Refused(words) => found == Found::Refused && told(words),
             End::Broken(words) => found == Found::Error && told(words),
-            End::Stopped => found == Found::TimedOut || (found == Found::Error && said.contains("limits.cpu")),
+            End::Stopped => found == Found::TimedOut || (found == Found::Error && message.contains("limits.cpu")),
             End::Reports(words) => found == Found::Report && told(words),
             End::Contained(words) => matches!(found, Found::Refused | Found::Error | Found::TimedOut) && told(words),
             End::Bounded(words) => found != Found::Pass && told(words),
@@ -78,19 +84,19 @@ impl Hostile {
         Hostile { name, bytes, end }
     }
 
-    /// Whether compiling it takes so much that somebody has to be able to end it: a host that compiles in its own process
-    /// can't.
+    /// Whether compiling it takes so much time or memory that a host must be able to kill the compiler. A host that compiles
+    /// in its own process cannot.
     pub fn is_bomb(&self) -> bool {
         size::BOMBS.contains(&self.name)
     }
 
-    /// Its name as a file's and a check's.
+    /// Its name as the name of a file and a check.
     pub fn slug(&self) -> String {
         self.name.replace(|c: char| !c.is_ascii_alphanumeric(), "-")
     }
 }
 
-/// All of them. Those that talk to a server talk to these.
+/// All files. Those that talk to a server talk to these.
 pub fn all(peers: &Peers) -> Vec<Hostile> {
     [
         loops::all(),
@@ -108,7 +114,7 @@ pub fn all(peers: &Peers) -> Vec<Hostile> {
     .concat()
 }
 
-/// What they are granted, as a configuration has it: so that it is their own doing that they fail.
+/// The `allow` table for all of them. They are granted the servers, so that no file ends because a grant is missing.
 pub fn granted(peers: &Peers) -> String {
     let urls: Vec<_> = peers.all().iter().map(|peer| format!("\"http://{peer}/\"")).collect();
     format!("{{ tcp = [\"127.0.0.1:*\"], http = [{}] }}", urls.join(", "))
@@ -120,7 +126,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn every_file_has_a_name_of_its_own_that_is_fit_for_a_file() {
+    fn names_are_unique_and_usable_as_file_names() {
         let all = all(&Peers::nobody());
         let slugs: BTreeSet<_> = all.iter().map(Hostile::slug).collect();
         assert_eq!(slugs.len(), all.len());
@@ -128,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_told_by_its_kind_and_its_words() {
+    fn end_fits_by_its_kind_and_its_words() {
         let table = [
             (End::Refused(&["big"]), Found::Refused, "too big", true),
             (End::Refused(&["big"]), Found::Error, "too big", false),
@@ -140,8 +146,8 @@ mod tests {
             (End::Reports(&["done"]), Found::Pass, "done", false),
             (End::Contained(&["big"]), Found::Report, "big", false),
         ];
-        for (end, found, said, expected) in table {
-            assert_eq!(end.fits(found, said), expected, "{end:?} {found:?} {said}");
+        for (end, found, message, expected) in table {
+            assert_eq!(end.fits(found, message), expected, "{end:?} {found:?} {message}");
         }
     }
 }

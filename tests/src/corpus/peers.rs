@@ -1,40 +1,40 @@
-//! Servers on the other side that are no better: one drips, one is mute, one floods, one hangs up, one lies.
+//! Hostile servers for the corpus: one drips, one is mute, two flood, one hangs up, one lies.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-/// Where they listen.
+/// The addresses of the servers.
 #[derive(Debug, Clone, Copy)]
 pub struct Peers {
     /// Sends an endless header, one byte at a time.
     pub drip: SocketAddr,
-    /// Accepts, and says nothing.
+    /// Accepts and sends nothing.
     pub mute: SocketAddr,
-    /// Sends a body without end as fast as it is taken.
+    /// Sends an endless body as fast as the plugin reads it.
     pub flood: SocketAddr,
-    /// Sends headers without end.
+    /// Sends endless headers.
     pub headers: SocketAddr,
     /// Accepts and hangs up.
     pub gone: SocketAddr,
-    /// Promises more bytes than there are in the world.
+    /// Announces a body of 2^64 - 1 bytes.
     pub liar: SocketAddr,
 }
 
-/// A connection is kept no longer than that, whatever the plugin does.
+/// The longest time that a connection stays open, whatever the plugin does.
 const LONGEST: Duration = Duration::from_secs(20);
 
 impl Peers {
-    /// Starts them on the loopback of the calling thread's network; they serve until the process ends.
+    /// Starts the servers on the loopback of the calling thread's network. They serve until the process ends.
     ///
     /// # Errors
-    /// When there is no loopback.
+    /// If no port can be bound.
     pub fn start() -> std::io::Result<Peers> {
         Ok(Peers {
             drip: serve(|mut stream| {
                 let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nx-long: ");
-                // Twenty seconds of it.
+                // For twenty seconds.
                 for _ in 0..4000 {
                     if stream.write_all(b"x").is_err() {
                         break;
@@ -66,13 +66,13 @@ impl Peers {
         })
     }
 
-    /// All of them.
+    /// All addresses.
     pub fn all(&self) -> [SocketAddr; 6] {
         let Peers { drip, mute, flood, headers, gone, liar } = *self;
         [drip, mute, flood, headers, gone, liar]
     }
 
-    /// Addresses where nobody listens, for who only wants to look at the files.
+    /// Addresses where nobody listens, for tests that do not run the files.
     pub fn nobody() -> Peers {
         let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         Peers { drip: nobody, mute: nobody, flood: nobody, headers: nobody, gone: nobody, liar: nobody }
@@ -86,7 +86,7 @@ fn serve(answer: impl Fn(TcpStream) + Clone + Send + 'static) -> std::io::Result
         for stream in listener.incoming().flatten() {
             let answer = answer.clone();
             let _ = stream.set_write_timeout(Some(LONGEST));
-            // Where there are no more threads, that connection is closed: such a server, too, is to be borne.
+            // If no thread can be started, the connection is closed: another way to be hostile.
             let _ = thread::Builder::new().stack_size(128 << 10).spawn(move || answer(stream));
         }
     });

@@ -1,7 +1,8 @@
-//! Plugins that call the system interface of WASI, preview 1 by way of the adapter and preview 2 directly.
+//! Plugins that call WASI: preview 1 through the adapter, and preview 2 directly.
 
-use super::guest::{Guest, SPIN, for_ever, times, with_wasi};
+use super::parts::{SPIN, forever, times, with_wasi};
 use super::{End, Hostile};
+use crate::guest::Guest;
 
 pub(super) fn all() -> Vec<Hostile> {
     [adapted(), direct()].concat()
@@ -19,45 +20,45 @@ fn adapted() -> Vec<Hostile> {
         guest("exits with 0", End::Broken(&["exited with status 0"]), EXIT, "(call $exit (i32.const 0))"),
         guest("exits with 255", End::Broken(&["exited with status"]), EXIT, "(call $exit (i32.const 255))"),
         guest(
-            "yields for ever",
+            "yields forever",
             End::Stopped,
             r#""sched_yield" (func $yield (result i32))"#,
-            &for_ever("(drop (call $yield))"),
+            &forever("(drop (call $yield))"),
         ),
         guest(
-            "draws numbers for ever",
+            "draws numbers forever",
             End::Contained(WORDS),
             r#""random_get" (func $draw (param i32 i32) (result i32))"#,
-            &for_ever("(drop (call $draw (i32.const 65536) (i32.const 400000)))"),
+            &forever("(drop (call $draw (i32.const 65536) (i32.const 400000)))"),
         ),
         guest(
-            "asks the time for ever",
+            "asks the time forever",
             End::Stopped,
             r#""clock_time_get" (func $clock (param i32 i64 i32) (result i32))"#,
-            &for_ever("(drop (call $clock (i32.const 0) (i64.const 0) (i32.const 3000)))"),
+            &forever("(drop (call $clock (i32.const 0) (i64.const 0) (i32.const 3000)))"),
         ),
         guest(
-            "sleeps for ever",
+            "sleeps forever",
             End::Stopped,
             r#""poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32))"#,
             &format!(
                 "(i64.store (i32.const 4024) (i64.const 9000000000000000)) {}",
-                for_ever("(drop (call $poll (i32.const 4000) (i32.const 5000) (i32.const 1) (i32.const 6000)))")
+                forever("(drop (call $poll (i32.const 4000) (i32.const 5000) (i32.const 1) (i32.const 6000)))")
             ),
         ),
         guest(
-            "reads for ever",
+            "reads forever",
             End::Stopped,
             r#""fd_read" (func $read (param i32 i32 i32 i32) (result i32))"#,
-            &for_ever("(drop (call $read (i32.const 0) (i32.const 3000) (i32.const 1) (i32.const 3100)))"),
+            &forever("(drop (call $read (i32.const 0) (i32.const 3000) (i32.const 1) (i32.const 3100)))"),
         ),
         guest(
-            "prints for ever",
+            "prints forever",
             End::Stopped,
             WRITE,
             &format!(
                 "(i32.store (i32.const 3104) (i32.const 65536)) {}",
-                for_ever("(drop (call $write (i32.const 1) (i32.const 3100) (i32.const 1) (i32.const 3200)))")
+                forever("(drop (call $write (i32.const 1) (i32.const 3100) (i32.const 1) (i32.const 3200)))")
             ),
         ),
         Hostile::new(
@@ -127,7 +128,7 @@ fn direct() -> Vec<Hostile> {
             STDOUT,
             "(call $zeroes (call $stdout) (i64.const -1) (i32.const 5000))",
         ),
-        guest("takes hold of its output without end", FULL, STDOUT, &for_ever("(drop (call $stdout))")),
+        guest("takes hold of its output without end", FULL, STDOUT, &forever("(drop (call $stdout))")),
         Hostile::new(
             "makes a thousand sockets",
             End::Reports(&["done"]),

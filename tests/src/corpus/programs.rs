@@ -1,7 +1,8 @@
-//! WASI programs, which are run as they are: what they print, read, ask for, and how they end.
+//! WASI programs: what they print, read and call, and how they end.
 
-use super::guest::{LOG, SPIN, assemble, for_ever, times};
+use super::parts::{LOG, SPIN, forever, times};
 use super::{End, Hostile};
+use crate::guest::assemble;
 
 const EXIT: &str = r#"(import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))"#;
 const WRITE: &str =
@@ -11,7 +12,7 @@ const POLL: &str =
 const TOO_MUCH: End = End::Broken(&["printed more than limits.output"]);
 const BROKE: End = End::Broken(&["broke the contract", "crashed", "panicked"]);
 
-/// Has 16 pages and a slice at 3100 that shows 64 KiB of its memory.
+/// A program with 16 pages of memory, and an `iovec` of 64 KiB at 3100.
 fn program(name: &'static str, end: End, top: &str, body: &str) -> Hostile {
     Hostile::new(
         name,
@@ -106,8 +107,8 @@ fn output() -> Vec<Hostile> {
     let write =
         |fd: u32| format!("(drop (call $write (i32.const {fd}) (i32.const 3100) (i32.const 1) (i32.const 3200)))");
     vec![
-        program("program that prints for ever", End::Stopped, WRITE, &for_ever(&write(1))),
-        program("program that complains for ever", End::Stopped, WRITE, &for_ever(&write(2))),
+        program("program that prints forever", End::Stopped, WRITE, &forever(&write(1))),
+        program("program that complains forever", End::Stopped, WRITE, &forever(&write(2))),
         program("program that prints a GiB", TOO_MUCH_OR_STOPPED, WRITE, &times(16384, &write(1))),
         program("program that prints 256 KiB", TOO_MUCH, WRITE, &times(4, &write(1))),
         program(
@@ -135,17 +136,17 @@ fn output() -> Vec<Hostile> {
     ]
 }
 
-/// A GiB of output takes longer than some limits are.
+/// A GiB of output may exceed the time limit first.
 const TOO_MUCH_OR_STOPPED: End = End::Contained(&["printed more than limits.output", "limits.cpu", "timed out"]);
 
 fn system() -> Vec<Hostile> {
     let no_thing = End::Broken(&["panicked or aborted"]);
     vec![
         program(
-            "program that reads its input for ever",
+            "program that reads its input forever",
             End::Stopped,
             &imported("fd_read", "i32 i32 i32 i32"),
-            &for_ever("(drop (call $call (i32.const 0) (i32.const 3100) (i32.const 1) (i32.const 3200)))"),
+            &forever("(drop (call $call (i32.const 0) (i32.const 3100) (i32.const 1) (i32.const 3200)))"),
         ),
         program(
             "program that asks for 65535 directories",
@@ -186,16 +187,16 @@ fn system() -> Vec<Hostile> {
              (loop (drop (call $call (local.get $n))) (local.set $n (i32.add (local.get $n) (i32.const 1))) (br 0))",
         ),
         program(
-            "program that accepts connections for ever",
+            "program that accepts connections forever",
             End::Stopped,
             &imported("sock_accept", "i32 i32 i32"),
-            &for_ever("(drop (call $call (i32.const 3) (i32.const 0) (i32.const 3200)))"),
+            &forever("(drop (call $call (i32.const 3) (i32.const 0) (i32.const 3200)))"),
         ),
         program(
-            "program that asks the time for ever",
+            "program that asks the time forever",
             End::Stopped,
             &imported("clock_time_get", "i32 i64 i32"),
-            &for_ever("(drop (call $call (i32.const 0) (i64.const 0) (i32.const 3200)))"),
+            &forever("(drop (call $call (i32.const 0) (i64.const 0) (i32.const 3200)))"),
         ),
         program(
             "program that asks clocks that do not exist",
@@ -204,7 +205,7 @@ fn system() -> Vec<Hostile> {
             "(if (call $call (i32.const 99) (i64.const 0) (i32.const 3200)) (then unreachable))",
         ),
         program(
-            "program that sleeps for ever",
+            "program that sleeps forever",
             End::Stopped,
             POLL,
             "(i64.store (i32.const 4024) (i64.const -1))
@@ -229,7 +230,7 @@ fn system() -> Vec<Hostile> {
             "program that polls without end",
             End::Stopped,
             POLL,
-            &for_ever("(drop (call $poll (i32.const 4000) (i32.const 5000) (i32.const 1) (i32.const 6000)))"),
+            &forever("(drop (call $poll (i32.const 4000) (i32.const 5000) (i32.const 1) (i32.const 6000)))"),
         ),
         program(
             "program that draws 4 GiB of numbers",
@@ -238,10 +239,10 @@ fn system() -> Vec<Hostile> {
             "(if (call $call (i32.const 0) (i32.const -1)) (then unreachable))",
         ),
         program(
-            "program that draws numbers for ever",
+            "program that draws numbers forever",
             End::Stopped,
             &imported("random_get", "i32 i32"),
-            &for_ever("(drop (call $call (i32.const 4096) (i32.const 60000)))"),
+            &forever("(drop (call $call (i32.const 4096) (i32.const 60000)))"),
         ),
         program(
             "program that wants its arguments out of bounds",
@@ -270,14 +271,14 @@ fn system() -> Vec<Hostile> {
     ]
 }
 
-/// What goes over the plain-number imports of a program, which the host reads itself.
+/// Texts that a program passes to host functions as address and length.
 fn texts() -> Vec<Hostile> {
     vec![
         program(
-            "program that logs for ever",
+            "program that logs forever",
             End::Stopped,
             LOG,
-            &for_ever("(call $log (i32.const 1) (i32.const 0) (i32.const 65536))"),
+            &forever("(call $log (i32.const 1) (i32.const 0) (i32.const 65536))"),
         ),
         program(
             "program that logs 4 GiB",

@@ -1,14 +1,15 @@
-//! Too much of everything: what makes a compiler slow or large. Some may be taken in; then they report a fail.
+//! Files that make a compiler slow or large. Those that are loaded report a fail.
 
 use std::fmt::Write as _;
 
-use super::guest::{Guest, assemble, many};
+use super::parts::many;
 use super::{End, Hostile};
+use crate::guest::{Guest, assemble};
 
-/// Either it is taken in, or it is told what was too much.
+/// It is loaded, or the error names what was too much.
 const BOUNDED: &[&str] = &["done", "took longer", "compil", "too big", "damaged", "does not fit", "memory"];
 
-/// Those that can't be borne where they are compiled.
+/// Files that take minutes or gigabytes to compile.
 pub(super) const BOMBS: [&str; 5] = [
     "a hundred thousand functions",
     "a hundred thousand functions that compute",
@@ -81,7 +82,7 @@ pub(super) fn all() -> Vec<Hostile> {
     ]
 }
 
-/// Loops in a row, each of which changes every local.
+/// Successive loops, each of which changes every local.
 fn live(locals: usize, loops: usize) -> String {
     let add: String = (0..locals).fold(String::new(), |mut text, n| {
         let _ = write!(text, "(local.set {n} (i32.add (local.get {n}) (local.get {})))", (n + 1) % locals);

@@ -1,22 +1,23 @@
-//! Connections: kept open, used after their end, invented, and servers on the other side that never come to an end.
+//! Connections that are leaked, used after they are closed or invented, and servers that never end.
 
 use std::net::SocketAddr;
 
-use super::guest::{GET, Guest, for_ever, times};
+use super::parts::{GET, forever, times};
 use super::peers::Peers;
 use super::{End, Hostile};
+use crate::guest::Guest;
 
-/// Whichever comes first.
+/// Whichever limit is reached first.
 const TOO_MANY: End = End::Contained(&["limits.probes = 64", "limits.cpu", "timed out"]);
 
 pub(super) fn all(peers: &Peers) -> Vec<Hostile> {
     [handles(peers), exchanges(peers)].concat()
 }
 
-/// What a call returns may go where that of the call before was, if it fits at all.
+/// An allocator that puts each result over the previous one, and traps if a result is larger than 400,000 bytes.
 const REUSE: &str = "(if (i32.gt_u (local.get 3) (i32.const 400000)) (then unreachable)) (return (i32.const 65536))";
 
-/// `connect` leaves a handle in `$c`, or 0.
+/// Imports, and a function `connect` that leaves a handle in `$c`, or 0.
 fn with_streams(peer: SocketAddr) -> String {
     let peer = peer.to_string();
     format!(
@@ -39,7 +40,7 @@ fn handles(peers: &Peers) -> Vec<Hostile> {
     let guest = |name, end, body: &str| Hostile::new(name, end, to(peers.mute, body).module());
     let flood = |name, end, body: &str| Hostile::new(name, end, to(peers.flood, body).module());
     let receive = "(call $receive (global.get $c) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0x100000) (i32.const 0) (i32.const 5000))";
-    // Each is over when its time is, or when it has carried all that a probe may.
+    // Ends at the time limit or the byte limit, whichever comes first.
     const TOO_MUCH: End = End::Contained(&["limits.probe_bytes", "limits.cpu", "timed out", "panicked"]);
     const UNKNOWN: End = End::Broken(&["broke the contract", "handle"]);
     vec![
@@ -56,7 +57,7 @@ fn handles(peers: &Peers) -> Vec<Hostile> {
         guest(
             "opens and closes without end",
             TOO_MANY,
-            &for_ever("(call $connect) (if (global.get $c) (then (call $close (global.get $c))))"),
+            &forever("(call $connect) (if (global.get $c) (then (call $close (global.get $c))))"),
         ),
         guest("closes twice", UNKNOWN, "(call $connect) (call $close (global.get $c)) (call $close (global.get $c))"),
         guest("closes what it never had", UNKNOWN, "(call $close (i32.const 7))"),
@@ -86,7 +87,7 @@ fn handles(peers: &Peers) -> Vec<Hostile> {
             TOO_MUCH,
             &format!(
                 "(call $connect) {}",
-                for_ever("(call $send (global.get $c) (i32.const 0) (i32.const 400000) (i32.const 5000))")
+                forever("(call $send (global.get $c) (i32.const 0) (i32.const 400000) (i32.const 5000))")
             ),
         ),
         guest(
@@ -94,11 +95,11 @@ fn handles(peers: &Peers) -> Vec<Hostile> {
             TOO_MUCH,
             &format!(
                 "(call $connect) {}",
-                for_ever("(call $send (global.get $c) (i32.const 0) (i32.const 1) (i32.const 5000))")
+                forever("(call $send (global.get $c) (i32.const 0) (i32.const 1) (i32.const 5000))")
             ),
         ),
-        guest("waits for a word for ever", TOO_MUCH, &format!("(call $connect) {}", for_ever(receive))),
-        flood("receives a flood for ever", TOO_MUCH, &format!("(call $connect) {}", for_ever(receive))),
+        guest("waits for a word forever", TOO_MUCH, &format!("(call $connect) {}", forever(receive))),
+        flood("receives a flood forever", TOO_MUCH, &format!("(call $connect) {}", forever(receive))),
         flood(
             "receives a flood into too little memory",
             End::Broken(&["panicked"]),
@@ -109,7 +110,7 @@ fn handles(peers: &Peers) -> Vec<Hostile> {
             TOO_MUCH,
             &format!(
                 "(call $connect) {}",
-                for_ever(
+                forever(
                     "(call $receive (global.get $c) (i32.const 1) (i32.const 1024) (i32.const 28) (i32.const 0x100000) (i32.const 0) (i32.const 5000))"
                 )
             ),
@@ -119,7 +120,7 @@ fn handles(peers: &Peers) -> Vec<Hostile> {
             TOO_MUCH,
             &format!(
                 "(call $connect) {}",
-                for_ever(
+                forever(
                     "(call $tls (global.get $c) (i32.const 3000) (i32.const 9) (i32.const 1) (i32.const 0) (i32.const 5000))"
                 )
             ),
@@ -129,7 +130,7 @@ fn handles(peers: &Peers) -> Vec<Hostile> {
             TOO_MUCH,
             &format!(
                 "(call $connect) {}",
-                for_ever(
+                forever(
                     "(call $tls (global.get $c) (i32.const 3000) (i32.const 9) (i32.const 0) (i32.const 0) (i32.const 5000))"
                 )
             ),
@@ -143,11 +144,11 @@ fn exchanges(peers: &Peers) -> Vec<Hostile> {
         format!("(drop (call $get (i32.const 3000) (i32.const {}) (i32.const 0)))", peer.to_string().len() + 8)
     };
     let once = |name, peer| {
-        // The probe ends a moment before the run does: whether the report still comes in time is a matter of luck.
+        // The probe times out a moment before the run does, which leaves time for the report.
         Hostile::new(name, End::Reports(&["done"]), Guest::new(&get(peer)).top(top(peer)).fails().module())
     };
-    let ever = |name, peer| Hostile::new(name, TOO_MANY, Guest::new(&for_ever(&get(peer))).top(top(peer)).module());
-    // All 16 parameters of `fetch` and where its answer goes.
+    let ever = |name, peer| Hostile::new(name, TOO_MANY, Guest::new(&forever(&get(peer))).top(top(peer)).module());
+    // All 16 parameters of `fetch`, and the address for its result.
     let fetch = |name, peer: SocketAddr, bytes: u32, end| {
         let import = format!(
             r#"(import "vouchd:check/http@0.1.0" "fetch" (func $fetch (param {})))
@@ -167,7 +168,7 @@ fn exchanges(peers: &Peers) -> Vec<Hostile> {
         once("hears a server that drips", peers.drip),
         once("hears a server that says nothing", peers.mute),
         once("hears a server that floods", peers.flood),
-        // What is cut is no answer: an error that names the limit, unless the run's time is over before.
+        // A truncated answer is an error that names the limit, unless the run times out first.
         Hostile::new(
             "hears headers without end",
             End::Contained(&["limits.probe_bytes", "timed out"]),
@@ -175,9 +176,9 @@ fn exchanges(peers: &Peers) -> Vec<Hostile> {
         ),
         once("hears a server that hangs up", peers.gone),
         once("hears a promise of too many bytes", peers.liar),
-        ever("hears a server that drips for ever", peers.drip),
-        ever("hears a server that says nothing for ever", peers.mute),
-        ever("hears a server that hangs up for ever", peers.gone),
+        ever("hears a server that drips forever", peers.drip),
+        ever("hears a server that says nothing forever", peers.mute),
+        ever("hears a server that hangs up forever", peers.gone),
         fetch(
             "takes a flood into too little memory",
             peers.flood,

@@ -1,7 +1,7 @@
-//! Every trap that there is, in the check and before it.
+//! Every kind of trap, in the check and at the start.
 
-use super::guest::Guest;
 use super::{End, Hostile};
+use crate::guest::Guest;
 
 pub(super) fn all() -> Vec<Hostile> {
     const TOP: &str = "(type $v (func)) (table $t 2 funcref) (elem (i32.const 1) $g) (func $g (param i32))

@@ -1,4 +1,4 @@
-//! Hundreds of greedy checks beside one that is not: it keeps its interval, and the router its own.
+//! One healthy check beside hundreds of greedy ones: it keeps its interval, and the router keeps its advertisement interval.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use vouchd_tests::capture::{Capture, longest_gap};
-use vouchd_tests::corpus::with_metadata;
+use vouchd_tests::guest::Guest;
 use vouchd_tests::pair::VRID;
 use vouchd_tests::site::INTERFACE;
 use vouchd_tests::vouchd::{Files, Vouchd};
@@ -21,29 +21,14 @@ const GREEDY: usize = 300;
 const INTERVAL: Duration = Duration::from_secs(1);
 const WATCHED: Duration = Duration::from_secs(10);
 
-/// Passes when it is done.
+/// A plugin that runs `body` and passes. The address of the backend is at 64.
 fn guest(import: &str, body: &str) -> Vec<u8> {
-    let text = format!(
-        r#"(module
-            {import}
-            (memory (export "memory") 2)
-            (data (i32.const 64) "127.0.0.1:9000")
-            (global $top (mut i32) (i32.const 4096))
-            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
-                (local $at i32)
-                (local.set $at (i32.and (i32.add (global.get $top) (i32.const 7)) (i32.const -8)))
-                (global.set $top (i32.add (local.get $at) (local.get 3)))
-                (local.get $at))
-            (func (export "vouchd:check/checker@0.1.0#check") (param i32 i32 i32 i32 i32) (result i32)
-                {body}
-                (i32.const 1024)))"#
-    );
-    with_metadata(&text)
+    Guest::new(body).top(format!("{import} (data (i32.const 64) \"127.0.0.1:9000\")")).module()
 }
 
 fn keeps_its_interval_beside(greedy: Vec<u8>, allow: &str) {
     system_test("one healthy check beside greedy ones", &[Need::Vouchd], |site| {
-        // Takes connections, and never says a word.
+        // Accepts connections and never sends anything.
         let listening = site.host(Node::Nginx01).in_network(|| TcpListener::bind("127.0.0.1:9000"))?;
         let _silent = listening.join().expect("no panic")?;
         let files = Files::without_builtins(site, Node::Nginx01)?;
@@ -85,31 +70,31 @@ fn keeps_its_interval_beside(greedy: Vec<u8>, allow: &str) {
         let gap = longest_gap(sent.iter().map(|a| a.at), start, Instant::now());
         println!("longest gap between advertisements: {:.3} s", gap.as_secs_f64());
         ensure!(gap <= Duration::from_millis(1100), "a gap of {gap:?} between advertisements");
-        ensure!(vouchd.status()?["checker"]["restarts"] == 0, "the checker was started again");
+        ensure!(vouchd.status()?["checker"]["restarts"] == 0, "the checker was restarted");
         Ok(())
     });
 }
 
 #[test]
-fn a_check_keeps_its_interval_beside_hundreds_that_compute() {
+fn check_keeps_its_interval_beside_hundreds_that_compute() {
     keeps_its_interval_beside(guest("", "(loop $again (br $again))"), "");
 }
 
 #[test]
-fn a_check_keeps_its_interval_beside_hundreds_that_wait() {
+fn check_keeps_its_interval_beside_hundreds_that_wait() {
     let import = r#"(import "vouchd:check/tcp@0.1.0" "probe"
         (func $probe (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))"#;
-    // Until an end that never comes.
+    // Waits for bytes that never come.
     let body = "(call $probe (i32.const 64) (i32.const 14) (i32.const 64) (i32.const 1) (i32.const 1) (i32.const 64)
         (i32.const 1) (i32.const 100) (i32.const 0) (i32.const 2000))";
     keeps_its_interval_beside(guest(import, body), "tcp = [\"127.0.0.1:9000\"]");
 }
 
-/// As many as used to have room at the same time, and more.
+/// More runs than an earlier version could have in flight.
 const HANGING: usize = 150;
 
 #[test]
-fn quick_checks_whose_backend_begins_to_hang_keep_no_other_out() {
+fn quick_checks_whose_backend_hangs_delay_no_other() {
     system_test("a backend that begins to hang", &[Need::Vouchd], |site| {
         let hangs = Arc::new(AtomicBool::new(false));
         let silent = Arc::clone(&hangs);
@@ -122,7 +107,7 @@ fn quick_checks_whose_backend_begins_to_hang_keep_no_other_out() {
                         let _ = peer.write_all(b"1");
                     }
                     open.push(peer);
-                    // Those of long ago are over.
+                    // Those of earlier runs have ended.
                     let old = open.len().saturating_sub(1000);
                     open.drain(..old);
                 }
@@ -131,7 +116,7 @@ fn quick_checks_whose_backend_begins_to_hang_keep_no_other_out() {
         listening.join().expect("no panic");
         let import = r#"(import "vouchd:check/tcp@0.1.0" "probe"
             (func $probe (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))"#;
-        // Until the `1` comes.
+        // Waits for the `1`.
         let body =
             "(call $probe (i32.const 64) (i32.const 14) (i32.const 64) (i32.const 1) (i32.const 1) (i32.const 64)
             (i32.const 1) (i32.const 100) (i32.const 0) (i32.const 2000))
@@ -166,7 +151,7 @@ fn quick_checks_whose_backend_begins_to_hang_keep_no_other_out() {
         let checks = status["checks"].as_array().into_iter().flatten();
         let overloaded =
             checks.filter(|check| check["message"].as_str().is_some_and(|text| text.contains("overloaded")));
-        ensure!(overloaded.count() == 0, "a run that waits costs no slot: {status}");
+        ensure!(overloaded.count() == 0, "a waiting run took a slot: {status}");
         ensure!(vouchd.instance("web")?["transitions"] == before, "{}", vouchd.instance("web")?);
         Ok(())
     });

@@ -1,4 +1,4 @@
-//! The whole hostile corpus at once, as checks of the active router of a pair, beside a healthy one.
+//! The whole hostile corpus at once, as checks of the active router of a pair, beside a healthy check.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -17,12 +17,14 @@ use vouchd_tests::vouchd::{CHECK, INSTANCE, Vouchd};
 use vouchd_tests::wait::until;
 use vouchd_tests::{Need, Node, VIP, system_test};
 
-/// For all of them to be loaded and to have run.
+/// The longest time until all have been loaded and have run.
 const SETTLING: Duration = Duration::from_secs(140);
-/// And then they go on for that long.
+/// How long they go on after that.
 const AFTER: Duration = Duration::from_secs(10);
+/// Between two looks at the status. More would take the processor time that the test is about.
+const LOOK: Duration = Duration::from_millis(200);
 const LONGEST_GAP: Duration = Duration::from_millis(1100);
-/// What the checker may take of the machine's memory, whatever it runs.
+/// The most memory of the checker, whatever it runs.
 const CHECKER_MIB: u64 = 384;
 
 /// The checks in `status`, by name.
@@ -31,7 +33,7 @@ fn checks(status: &Value) -> BTreeMap<&str, &Value> {
     checks.filter_map(|check| Some((check["name"].as_str()?, check))).collect()
 }
 
-/// What came of one, if anything has.
+/// How a check has ended, with its message; `None` if it has not.
 fn found(check: &Value) -> Option<(Found, &str)> {
     let message = check["message"].as_str().unwrap_or_default();
     let found = match check["verdict"].as_str()? {
@@ -46,15 +48,15 @@ fn found(check: &Value) -> Option<(Found, &str)> {
     Some((found, message))
 }
 
-/// Of those that have not come to their own end yet, those that still have not, and what is wrong with each.
+/// The files that have not ended as they have to, and what is wrong with each.
 fn complaints<'a>(status: &Value, all: &[&'a Hostile]) -> Vec<(&'a Hostile, String)> {
     let checks = checks(status);
     let complaint = |hostile: &Hostile| match checks.get(hostile.slug().as_str()) {
         None => Some(format!("{}: not in status", hostile.name)),
         Some(check) => match found(check) {
-            None => Some(format!("{}: nothing came of it: {check}", hostile.name)),
+            None => Some(format!("{}: has not ended: {check}", hostile.name)),
             Some((found, said)) if hostile.end.fits(found, said) => None,
-            // With hundreds of others some get too little of a processor to come to their own end.
+            // Among hundreds, some get too little processor time to end by themselves.
             Some((Found::TimedOut, _)) if !matches!(hostile.end, End::Refused(_)) => None,
             Some((Found::Error, said)) if said.starts_with("no result for") => None,
             Some((found, said)) => Some(format!("{}: {found:?} `{said}` is not {:?}", hostile.name, hostile.end)),
@@ -82,7 +84,7 @@ fn thread_time(pid: i32, name: &str) -> anyhow::Result<Duration> {
     anyhow::bail!("process {pid} has no thread {name}")
 }
 
-/// What was seen of the router over the whole test.
+/// Observations over the whole test.
 #[derive(Default)]
 struct Watch {
     checker_mib: u64,
@@ -92,6 +94,7 @@ struct Watch {
 }
 
 impl Watch {
+    /// Reads the status and notes what it shows.
     fn look(&mut self, vouchd: &Vouchd, checker: i32, all: &[Hostile]) -> anyhow::Result<Value> {
         let status = vouchd.status()?;
         self.checker_mib = self.checker_mib.max(memory(checker).unwrap_or(0));
@@ -111,18 +114,19 @@ impl Watch {
 }
 
 #[test]
-fn the_hostile_corpus_moves_no_address_delays_no_advertisement_and_disturbs_no_other_check() {
+fn hostile_corpus_moves_no_address_delays_no_advertisement_and_disturbs_no_other_check() {
     system_test("the hostile corpus", &[Need::Vouchd, Need::Nginx], |site| {
         let pair = Pair::start(site, PairPlan::default())?;
         let vouchd = pair.vouchd(Node::Nginx01)?;
         let peers = site.host(Node::Nginx01).in_network(Peers::start)?.join().expect("no panic in there")?;
-        // Without those that are compiled for minutes: the others would wait for longer than a test may take.
+        // Without those that take minutes to compile: the others would have to wait for them.
         let all: Vec<_> = corpus::all(&peers).into_iter().filter(|hostile| !hostile.is_bomb()).collect();
         let granted = corpus::granted(&peers);
         until("the healthy check to pass", Duration::from_secs(5), || {
             vouchd.check(CHECK).is_ok_and(|check| check["verdict"] == "pass")
         })?;
         let router = vouchd.process.pid();
+        // The period that is measured, for comparison.
         let calm = (Instant::now(), thread_time(router, "protocol")?);
         std::thread::sleep(Duration::from_secs(3));
         let busy_while_calm =
@@ -157,7 +161,7 @@ fn the_hostile_corpus_moves_no_address_delays_no_advertisement_and_disturbs_no_o
         let mut open: Vec<&Hostile> = all.iter().collect();
         let settled = loop {
             let status = watch.look(vouchd, checker, &all)?;
-            // Those that compute take turns in a few slots: each comes to its end, but not all are there in one status.
+            // Those that compute take turns in a few slots, so that one status never shows all of them at their end.
             let complaints = complaints(&status, &open);
             if complaints.is_empty() {
                 break Ok(start.elapsed());
@@ -167,13 +171,13 @@ fn the_hostile_corpus_moves_no_address_delays_no_advertisement_and_disturbs_no_o
                 break Err(anyhow::anyhow!("{} of {}: {words:#?}", complaints.len(), all.len()));
             }
             open = complaints.into_iter().map(|(hostile, _)| hostile).collect();
-            std::thread::sleep(Duration::from_millis(200));
+            std::thread::sleep(LOOK);
         };
         let until = Instant::now() + AFTER;
         let mut status = vouchd.status()?;
         while settled.is_ok() && Instant::now() < until {
             status = watch.look(vouchd, checker, &all)?;
-            std::thread::sleep(Duration::from_millis(200));
+            std::thread::sleep(LOOK);
         }
 
         let elapsed = start.elapsed();
@@ -199,22 +203,19 @@ fn the_hostile_corpus_moves_no_address_delays_no_advertisement_and_disturbs_no_o
         settled?;
         ensure!(gap <= LONGEST_GAP, "a gap of {gap:?} between advertisements");
         ensure!(watch.healthy_not_passing.is_empty(), "the healthy check: {:#?}", watch.healthy_not_passing);
-        // One a second, but for those that a busy machine delays.
+        // One per second, less those that a busy machine delays.
         let expected = elapsed.as_secs() * 3 / 4;
         ensure!(healthy_runs >= expected, "the healthy check ran {healthy_runs} times, expected {expected}: {healthy}");
         ensure!(watch.checker_mib <= CHECKER_MIB, "the checker took {} MiB", watch.checker_mib);
         ensure!(status["checker"]["restarts"] == 0, "{}", status["checker"]);
         ensure!(vouchd.checker()? == checker, "another checker: {}", status["checker"]);
-        ensure!(
-            !vouchd.process.log().contains("is not implemented"),
-            "a plugin writes to the log by what WASI warns of"
-        );
+        ensure!(!vouchd.process.log().contains("is not implemented"), "a plugin makes WASI write to the log");
         let after = vouchd.instance(INSTANCE)?;
         ensure!(after["transitions"] == before["transitions"] && after["state"] == "active", "{before} became {after}");
         ensure!(site.holders().now(VIP) == [Node::Nginx01], "the address moved");
         let burdened = vouchd.instance("burdened")?;
-        ensure!(burdened["state"] == "initialize", "it should be in fault for those that time out: {burdened}");
-        ensure!(busy < busy_while_calm + 0.02, "the protocol thread takes {busy} of a processor");
+        ensure!(burdened["state"] == "initialize", "expected a fault because of those that time out: {burdened}");
+        ensure!(busy < busy_while_calm + 0.02, "the protocol thread uses {busy} of a processor");
         Ok(())
     });
 }

@@ -1,4 +1,4 @@
-//! Long or greedy tests of whole systems: they take minutes, or all the processor time of the machine.
+//! Tests of whole systems that take minutes, or all the processor time of the machine.
 
 mod escapes;
 mod fairness;

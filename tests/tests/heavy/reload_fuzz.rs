@@ -1,8 +1,8 @@
-//! Reloads with random configurations on an active router, while interfaces are renamed and the host's own addresses
-//! change. After each: the kernel has exactly what the configuration says, all of the host's own addresses are there,
-//! nothing that stays was ever off its interface, and status tells the same.
+//! Random reloads of an active router, while interfaces are renamed and the host's own addresses change. After each reload
+//! the kernel has exactly the configured addresses and all of the host's own, no address that stays was off its interface,
+//! and `status` agrees.
 //!
-//! `VOUCHD_FUZZ_RELOADS` is how many (100 unless set; 300 take a minute or two), `VOUCHD_FUZZ_SEED` repeats a run.
+//! `VOUCHD_FUZZ_RELOADS` sets the number of reloads (default 100; 300 take a minute or two), `VOUCHD_FUZZ_SEED` repeats a run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -44,7 +44,7 @@ impl Dice {
 #[derive(Debug, Clone, PartialEq)]
 struct Instance {
     name: String,
-    /// Of [`INTERFACES`].
+    /// Index into [`INTERFACES`].
     interface: usize,
     vrid: u8,
     owner: bool,
@@ -53,7 +53,7 @@ struct Instance {
     addresses: BTreeMap<Ipv4Addr, u8>,
 }
 
-/// The host's own addresses on each interface, and whether the interface is renamed.
+/// The interfaces: their indices, the host's own addresses, and whether they are renamed.
 #[derive(Debug, Clone, Default)]
 struct Machine {
     indices: [u32; 2],
@@ -61,16 +61,16 @@ struct Machine {
     renamed: [bool; 2],
 }
 
-/// Of each address, whether vouchd holds it, and whether the host does.
+/// For each address, whether vouchd holds it, and whether the host does.
 type Held = BTreeMap<Ipv4Addr, (bool, bool)>;
 
-/// What there has to be.
+/// What the kernel and `status` have to show.
 #[derive(Debug, Default)]
 struct Expected {
     forms: BTreeSet<Form>,
-    /// By instance, with whether it is active.
+    /// By instance: whether it is active, and its addresses.
     instances: BTreeMap<String, (bool, Held)>,
-    /// Held by an active virtual router (its interface and number), or by the host (number 0).
+    /// Who holds an address: an active virtual router (its interface and number), or the host (number 0).
     holders: BTreeMap<(u32, Ipv4Addr), (usize, u8)>,
 }
 
@@ -78,7 +78,7 @@ fn own(interface: usize) -> Ipv4Addr {
     Ipv4Addr::new(10, 20 + u8::try_from(interface).expect("few"), 0, 1)
 }
 
-/// The few addresses from which all are taken, the interface's own among them.
+/// One of the few addresses from which all are taken, including the interface's own.
 fn pool(interface: usize, dice: &mut Dice) -> Ipv4Addr {
     let last = [1, 100, 101, 102, 103, 104, 105, 106][dice.roll(8)];
     Ipv4Addr::new(10, 20 + u8::try_from(interface).expect("few"), 0, last)
@@ -91,7 +91,7 @@ fn configuration(dice: &mut Dice, before: &[Instance]) -> Vec<Instance> {
         let known = before.get(position).filter(|_| dice.chance(80));
         let vrid = u8::try_from(position).expect("few") + 1;
         let interface = known.map_or_else(|| dice.roll(2), |it| it.interface);
-        // Now and then under another name.
+        // Sometimes under another name.
         let name = if dice.chance(15) { format!("other{vrid}") } else { format!("i{vrid}") };
         let mut addresses = BTreeMap::new();
         if let Some(known) = known {
@@ -141,7 +141,7 @@ impl Machine {
         if self.renamed[interface] { OTHER_NAMES[interface] } else { INTERFACES[interface] }
     }
 
-    /// Something that somebody does to the host. The interfaces' own addresses stay.
+    /// Makes a random change to the host, and describes it. The interfaces' own addresses stay.
     fn change(&mut self, host: &Host, dice: &mut Dice) -> anyhow::Result<String> {
         let interface = dice.roll(2);
         let name = self.name(interface);
@@ -159,7 +159,7 @@ impl Machine {
                 }
                 let prefix = [24, 32][dice.roll(2)];
                 let form = Form { index: self.indices[interface], address, prefix };
-                // Where vouchd has the same one, the kernel refuses it.
+                // If vouchd has the same form, the kernel rejects it.
                 let added = host.sh(&format!("ip address add {address}/{prefix} dev {name}")).is_ok();
                 if added {
                     self.hosts.insert(form);
@@ -170,7 +170,7 @@ impl Machine {
                 let index = self.indices[interface];
                 let extra = |form: &&Form| form.index == index && form.address != own(interface);
                 let Some(form) = self.hosts.iter().find(extra).copied() else { return Ok("nothing".to_owned()) };
-                // An adopting instance may have taken it.
+                // An adopting instance may have removed it.
                 let removed = host.sh(&format!("ip address del {}/{} dev {name}", form.address, form.prefix)).is_ok();
                 self.hosts.remove(&form);
                 Ok(format!("{}/{} gone from {name}: {removed}", form.address, form.prefix))
@@ -180,14 +180,14 @@ impl Machine {
                 let held = forms(host)?;
                 let ours = held.iter().find(|form| form.index == index && !self.hosts.contains(form));
                 let Some(form) = ours else { return Ok("nothing".to_owned()) };
-                // Its lease may end in this very moment.
+                // Its lease may expire at this moment.
                 let _ = host.sh(&format!("ip address del {}/{} dev {name}", form.address, form.prefix));
-                Ok(format!("somebody deleted {}/{} from {name}", form.address, form.prefix))
+                Ok(format!("deleted vouchd's {}/{} from {name}", form.address, form.prefix))
             }
         }
     }
 
-    /// What the configuration says about this machine. Adopted copies are the host's no more.
+    /// What the configuration makes of this machine. Adopted copies are no longer the host's.
     fn expected(&mut self, instances: &[Instance]) -> Expected {
         let mut expected = Expected::default();
         for it in instances {
@@ -231,7 +231,7 @@ fn now(host: &Host, machine: &Machine) -> BTreeSet<Form> {
     all.into_iter().filter(|form| machine.indices.contains(&form.index)).collect()
 }
 
-/// What status says otherwise than is expected.
+/// How the status differs from what is expected, if it does.
 fn misfit(status: &Value, expected: &Expected) -> Option<String> {
     let instances = status["instances"].as_array()?;
     let names: BTreeSet<_> = instances.iter().filter_map(|it| it["name"].as_str()).collect();
@@ -258,7 +258,7 @@ fn misfit(status: &Value, expected: &Expected) -> Option<String> {
 }
 
 fn settled(host: &Host, machine: &Machine, vouchd: &Vouchd, expected: &Expected) -> anyhow::Result<()> {
-    until("everything to be as configured", PATIENCE, || {
+    until("kernel and status to be as configured", PATIENCE, || {
         now(host, machine) == expected.forms && vouchd.status().is_ok_and(|status| misfit(&status, expected).is_none())
     })
     .with_context(|| {
@@ -267,7 +267,7 @@ fn settled(host: &Host, machine: &Machine, vouchd: &Vouchd, expected: &Expected)
         let (there, wanted) = (now(host, machine), &expected.forms);
         let missing: Vec<_> = wanted.difference(&there).collect();
         let surplus: Vec<_> = there.difference(wanted).collect();
-        format!("missing {missing:?}, too many {surplus:?}, status: {misfit:?}")
+        format!("missing {missing:?}, surplus {surplus:?}, status: {misfit:?}")
     })
 }
 
@@ -309,7 +309,7 @@ fn run(site: &Site, seed: u64, reloads: usize) -> anyhow::Result<()> {
             vouchd.process.signal(Signal::SIGHUP);
         }
         settled(host, &machine, &vouchd, &expected).with_context(explained)?;
-        // Held before and after by the same virtual router, or by active ones both times on the same interface.
+        // The host's before and after, or held before and afterwards by a virtual router that was active all the time.
         let stays = |key: &(u32, Ipv4Addr)| match (was.holders.get(key), expected.holders.get(key)) {
             (Some(before), Some((interface, vrid))) => {
                 let ran = |it: &&Instance| (it.interface, it.vrid) == (*interface, *vrid);
@@ -323,14 +323,14 @@ fn run(site: &Site, seed: u64, reloads: usize) -> anyhow::Result<()> {
     }
     ensure!(vouchd.stop()?.success());
     let left: BTreeSet<_> = now(host, &machine);
-    ensure!(left == machine.hosts, "after the end: {left:?}, expected {:?}", machine.hosts);
+    ensure!(left == machine.hosts, "after the stop: {left:?}, expected {:?}", machine.hosts);
     let leased: Vec<_> = machine.hosts.difference(&permanent(host)?).copied().collect();
-    ensure!(leased.is_empty(), "addresses of the host's have a lifetime: {leased:?}");
+    ensure!(leased.is_empty(), "the host's own addresses have a lifetime: {leased:?}");
     Ok(())
 }
 
 #[test]
-fn random_reloads_leave_exactly_what_is_configured_and_the_hosts_own() {
+fn random_reloads_leave_exactly_the_configured_and_the_hosts_own_addresses() {
     system_test("random reloads", &[Need::Vouchd], |site| {
         let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
         let reloads = usize::try_from(number("VOUCHD_FUZZ_RELOADS").unwrap_or(100))?;

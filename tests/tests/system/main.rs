@@ -1,16 +1,16 @@
 //! Tests of whole systems: real daemons on hosts made of network namespaces, two tests at a time (`.config/nextest.toml`).
 //!
-//! | module | rules about |
+//! | module | tests |
 //! |---|---|
-//! | `fixture` | the fixture itself, with keepalived as the known quantity |
+//! | `fixture` | the fixture itself, with keepalived, whose behaviour is known |
 //! | `failover` | who holds the virtual address, and what a client sees of it |
 //! | `addresses` | the addresses of the host: what vouchd adds, removes and never touches |
-//! | `peers` | advertisements of others: accepted, discarded, misunderstood |
+//! | `peers` | advertisements of other routers: accepted, discarded, misunderstood |
 //! | `configuration` | mistakes, changed files, reloads |
-//! | `checks` | checks whose host or backend fails them |
+//! | `checks` | checks of real services, and checks whose host or backend fails |
 //! | `plugins` | plugin files that arrive, change, compile slowly or misbehave |
-//! | `commands` | the commands of an operator and of a plugin's author |
-//! | `service` | vouchd below systemd |
+//! | `commands` | the commands of an operator and of a plugin author |
+//! | `service` | vouchd as a systemd service |
 
 mod addresses;
 mod checks;

@@ -1,16 +1,17 @@
-//! vouchd as a system service: the unit, what it tells systemd, what its two processes may do.
+//! vouchd as a system service: its unit, its notifications to systemd, the privileges of its processes.
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use nix::sys::signal::Signal;
+use vouchd_tests::capture::Capture;
 use vouchd_tests::host::Process;
-use vouchd_tests::pair::Plan;
-use vouchd_tests::vouchd::{Files, INSTANCE, Vouchd, binary, config};
+use vouchd_tests::pair::{Plan, VRID};
+use vouchd_tests::vouchd::{Files, INSTANCE, Vouchd, config, spawn};
 use vouchd_tests::wait::until;
 use vouchd_tests::{Need, Node, VIP, system_test};
 
@@ -32,7 +33,7 @@ fn capabilities(pid: i32, set: &str) -> anyhow::Result<u64> {
 }
 
 #[test]
-fn the_unit_is_one_that_systemd_accepts() {
+fn systemd_accepts_the_unit() {
     let analyze = Path::new("/usr/bin/systemd-analyze");
     if !analyze.exists() {
         return vouchd_skip::skip("no systemd-analyze", "install the package systemd");
@@ -51,36 +52,28 @@ fn the_unit_is_one_that_systemd_accepts() {
 }
 
 #[test]
-fn systemd_hears_ready_the_watchdog_and_stopping() {
+fn systemd_is_notified_of_ready_watchdog_and_stopping() {
     system_test("sd_notify", &NEEDS, |site| {
         let files = Files::new(site, Node::Nginx01)?;
         files.write_config("nginx01", &config(Node::Nginx01, &unchecked()))?;
         let path = site.dir("notify")?.join("socket");
         let socket = UnixDatagram::bind(&path)?;
         socket.set_read_timeout(Some(Duration::from_secs(5)))?;
-        let heard = || -> anyhow::Result<String> {
+        let notification = || -> anyhow::Result<String> {
             let mut buffer = [0; 256];
-            let length = socket.recv(&mut buffer).context("vouchd tells nothing")?;
+            let length = socket.recv(&mut buffer).context("vouchd sends no notification")?;
             Ok(String::from_utf8_lossy(&buffer[..length]).trim().to_owned())
         };
-        let mut environment = std::ffi::OsString::from("NOTIFY_SOCKET=");
-        environment.push(&path);
-        let config = files.config();
-        let args: [&Path; 6] = [
-            Path::new(&environment),
-            Path::new("WATCHDOG_USEC=600000"),
-            &binary(),
-            Path::new("run"),
-            Path::new("-c"),
-            &config,
-        ];
-        let mut process = site.host(Node::Nginx01).daemon("vouchd", Path::new("/usr/bin/env"), args)?;
-        ensure!(heard()? == "READY=1", "the first message is not READY=1");
+        let environment = [format!("NOTIFY_SOCKET={}", path.display()), "WATCHDOG_USEC=600000".to_owned()];
+        let mut process = spawn(site, Node::Nginx01, "vouchd", &files.config(), &environment)?;
+        let first = notification()?;
+        ensure!(first == "READY=1", "the first notification is {first:?}");
         for _ in 0..3 {
-            ensure!(heard()? == "WATCHDOG=1", "the watchdog is not fed");
+            let next = notification()?;
+            ensure!(next == "WATCHDOG=1", "expected WATCHDOG=1, found {next:?}");
         }
         process.signal(Signal::SIGTERM);
-        until("STOPPING=1", Duration::from_secs(5), || heard().is_ok_and(|message| message == "STOPPING=1"))?;
+        until("STOPPING=1", Duration::from_secs(5), || notification().is_ok_and(|message| message == "STOPPING=1"))?;
         let status = process.wait(Duration::from_secs(5))?;
         ensure!(status.code() == Some(0), "ended with {status}");
         Ok(())
@@ -88,19 +81,22 @@ fn systemd_hears_ready_the_watchdog_and_stopping() {
 }
 
 #[test]
-fn the_router_keeps_what_it_needs_and_the_checker_nothing() {
+fn router_keeps_only_needed_privileges_and_checker_none() {
     system_test("privileges", &NEEDS, |site| {
         let vouchd = Vouchd::start(site, Node::Nginx01, &unchecked())?;
         let (router, checker) = (vouchd.process.pid(), vouchd.checker()?);
-        // Its privileges are the first thing that it drops, and its heartbeat comes after that.
-        until("the checker to have dropped its user", Duration::from_secs(5), || {
+        // It has its name before it drops its privileges.
+        until("the checker to change its user", Duration::from_secs(5), || {
             status_line(&format!("/proc/{checker}/status"), "Uid").is_ok_and(|uids| !uids.contains("0 0"))
         })?;
         for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
             ensure!(capabilities(checker, set)? == 0, "the checker has {set} {:#x}", capabilities(checker, set)?);
         }
         for pid in [router, checker] {
-            ensure!(status_line(&format!("/proc/{pid}/status"), "NoNewPrivs")? == "1", "{pid} may gain privileges");
+            ensure!(
+                status_line(&format!("/proc/{pid}/status"), "NoNewPrivs")? == "1",
+                "process {pid} may gain privileges"
+            );
         }
         ensure!(status_line(&format!("/proc/{checker}/status"), "Groups")?.is_empty(), "the checker has groups");
         // NET_ADMIN 12, NET_RAW 13, and with root: SETUID 7, SETGID 6, KILL 5, SETPCAP 8, SYS_NICE 23, IPC_LOCK 14.
@@ -130,30 +126,30 @@ fn protocol_thread_is_real_time(process: &Process) -> anyhow::Result<()> {
 }
 
 #[test]
-fn sigterm_says_priority_zero_then_gives_the_address_up_and_exits_with_0() {
+fn sigterm_sends_priority_zero_removes_the_address_and_exits_with_0() {
     system_test("SIGTERM", &NEEDS, |site| {
-        let capture = vouchd_tests::capture::Capture::start(site)?;
+        let capture = Capture::start(site)?;
         let vouchd = Vouchd::start(site, Node::Nginx01, &unchecked())?;
         vouchd.wait_state(INSTANCE, "active", Duration::from_secs(6))?;
         site.holders().wait_for(Node::Nginx01, VIP, Duration::from_secs(2))?;
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         let status = vouchd.stop()?;
         ensure!(status.code() == Some(0), "ended with {status}");
         ensure!(site.holders().now(VIP).is_empty(), "the address was left behind");
-        let last = capture.advertisements(Node::Nginx01, vouchd_tests::pair::VRID, start).pop();
-        ensure!(last.is_some_and(|last| last.priority() == 0), "its last word was not priority 0");
+        let last = capture.advertisements(Node::Nginx01, VRID, start).pop();
+        ensure!(last.is_some_and(|last| last.priority() == 0), "its last advertisement was not priority 0");
         Ok(())
     });
 }
 
 #[test]
-fn sighup_takes_a_changed_file_over_without_a_flap_and_leaves_everything_alone_when_it_is_broken() {
+fn sighup_loads_a_changed_file_without_a_flap_and_ignores_a_broken_one() {
     system_test("SIGHUP", &NEEDS, |site| {
-        let capture = vouchd_tests::capture::Capture::start(site)?;
+        let capture = Capture::start(site)?;
         let plan = unchecked();
         let vouchd = Vouchd::start(site, Node::Nginx01, &plan)?;
         vouchd.wait_state(INSTANCE, "active", Duration::from_secs(6))?;
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         let transitions = vouchd.instance(INSTANCE)?["transitions"].clone();
 
         vouchd.files.write_config("nginx01", &config(Node::Nginx01, &Plan { priority: 90, ..plan.clone() }))?;
@@ -171,10 +167,10 @@ fn sighup_takes_a_changed_file_over_without_a_flap_and_leaves_everything_alone_w
         })?;
 
         until("an advertisement with the new priority", Duration::from_secs(3), || {
-            let sent = capture.advertisements(Node::Nginx01, vouchd_tests::pair::VRID, start);
+            let sent = capture.advertisements(Node::Nginx01, VRID, start);
             sent.iter().any(|advertisement| advertisement.priority() == 90)
         })?;
-        let sent = capture.advertisements(Node::Nginx01, vouchd_tests::pair::VRID, start);
+        let sent = capture.advertisements(Node::Nginx01, VRID, start);
         ensure!(sent.iter().all(|advertisement| advertisement.priority() != 0), "it resigned");
         let instance = vouchd.instance(INSTANCE)?;
         ensure!(instance["state"] == "active" && instance["transitions"] == transitions, "it flapped: {instance}");

@@ -1,4 +1,4 @@
-//! What is tried, and what has to come of it.
+//! The attempts, and how each has to end.
 
 use std::path::Path;
 
@@ -6,13 +6,13 @@ use vouchd_tests::Node;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expected {
-    /// It is granted: the others would get in, if they were.
+    /// It is granted, and passes. This shows that the others fail only because they are not granted.
     Granted,
-    /// An error that has these words of the `allow` line.
+    /// An error with these words of the missing grant.
     Refused(&'static str),
-    /// It makes no sense, or finds nothing: no pass.
+    /// It makes no sense, or finds nothing: anything but a pass.
     Senseless,
-    /// What it may reach changes all the time: what counts is what was seen from outside.
+    /// What it finds changes all the time. Only the packets and system calls count.
     Changing,
 }
 
@@ -20,12 +20,13 @@ use Expected::*;
 
 #[derive(Debug)]
 pub struct Attempt {
-    /// Of the check.
+    /// The name of the check.
     pub name: String,
-    /// Of the plugin.
+    /// The name of the plugin.
     pub by: &'static str,
-    /// What is in the braces of `allow`.
+    /// The contents of the `allow` table.
     pub allow: String,
+    /// The target.
     pub to: String,
     pub expected: Expected,
 }
@@ -40,7 +41,7 @@ const NEVER: &str = "nothing could grant it";
 
 type Row = (&'static str, &'static str, &'static str, Expected);
 
-/// Plugin, grants, where to; `R` stands for the directory of the scene.
+/// Plugin, grants, target. `R` stands for the directory of the scene.
 const ROWS: [Row; 95] = [
     ("by-file", "files = ['R/d/*']", "R/d/ready", Granted),
     ("by-file", "", "R/d/ready", Refused(FILES)),
@@ -92,7 +93,7 @@ const ROWS: [Row; 95] = [
     ("by-tcp", "tcp = ['[::/0]:*']", "[64:ff9b::169.254.169.254]:80", Refused(TCP)),
     ("by-tcp", "tcp = ['[::/0]:*']", "[2002:a9fe:a9fe::]:80", Refused(TCP)),
     ("by-tcp", "tcp = ['[::/0]:*']", "[fd00:ec2::254]:80", Refused(TCP)),
-    // A name is granted as a name, and an address as an address.
+    // The grant of a name grants no address, and the grant of an address no name.
     ("by-tcp", "tcp = ['192.168.175.0/24:8080']", "web.secret:8080", Refused(TCP)),
     ("by-tcp", "tcp = ['web.test:8080']", "192.168.175.66:8080", Refused(TCP)),
     ("by-tcp", "tcp = ['web.test:8080']", "web.test.secret:8080", Refused(TCP)),
@@ -105,7 +106,7 @@ const ROWS: [Row; 95] = [
     ("by-stream", "tcp = ['*.test:8080']", "six.test:8080", Refused(TCP)),
     ("by-stream", "tcp = ['*.test:8080']", "local.test:8080", Refused(TCP)),
     ("by-stream", "tcp = ['*.test:8080']", "secret:8080", Refused(TCP)),
-    // One of its two addresses is an ordinary one.
+    // One of its two addresses is not special.
     ("by-stream", "tcp = ['*.test:8080']", "two.test:8080", Granted),
     ("by-stream", "tcp = ['*.test:8080']", "rebind.test:8080", Changing),
     ("by-stream", "tcp = ['web.test:8080']", "web.test:8080\0", Senseless),

@@ -1,8 +1,8 @@
-//! Plugins that try to reach what their parameter `to` names, each in one way. They pass only if they got in.
+//! Plugins that try to reach the target in their parameter `to`, each in one way. They pass only if they reach it.
 
-use vouchd_tests::corpus::with_metadata;
+use vouchd_tests::guest::{Guest, assemble};
 
-/// Name and file of each.
+/// The name and file of each plugin.
 pub fn all() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         (
@@ -52,30 +52,19 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// `got_in` is 1 if it got in; `TO` in it is the parameter as pointer and length.
-fn guest(import: &str, got_in: &str) -> Vec<u8> {
-    // The parameters are a list of pairs of texts; the value of the first is its second text.
-    let got_in = got_in.replace("TO", "(i32.load offset=8 (local.get 2)) (i32.load offset=12 (local.get 2))");
-    let text = format!(
-        r#"(module
-            {import}
-            (memory (export "memory") 4)
-            (global $top (mut i32) (i32.const 65536))
-            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
-                (local $at i32)
-                (local.set $at (i32.and (i32.add (global.get $top) (i32.const 7)) (i32.const -8)))
-                (global.set $top (i32.add (local.get $at) (local.get 3)))
-                (local.get $at))
-            (func $got-in (param i32 i32 i32 i32 i32) (result i32) {got_in})
-            (func (export "vouchd:check/checker@0.1.0#check") (param i32 i32 i32 i32 i32) (result i32)
-                (if (i32.eqz (call $got-in (local.get 0) (local.get 1) (local.get 2) (local.get 3) (local.get 4)))
-                    (then (i32.store8 (i32.const 1028) (i32.const 2))))
-                (i32.const 1024)))"#
-    );
-    with_metadata(&text)
+/// `reached` is an expression that is 1 if the plugin has reached its target. `TO` in it is the parameter, as address and
+/// length.
+fn guest(import: &str, reached: &str) -> Vec<u8> {
+    // The parameters are a list of pairs of texts. The value is the second text of the first pair.
+    let reached = reached.replace("TO", "(i32.load offset=8 (local.get 2)) (i32.load offset=12 (local.get 2))");
+    let reached = format!("(func $reached (param i32 i32 i32 i32 i32) (result i32) {reached})");
+    // The verdict is at 1028: 2 is a fail.
+    let body = "(if (i32.eqz (call $reached (local.get 0) (local.get 1) (local.get 2) (local.get 3) (local.get 4)))
+        (then (i32.store8 (i32.const 1028) (i32.const 2))))";
+    Guest::new(body).top(format!("{import} {reached}")).module()
 }
 
-/// Opens a file through every descriptor that it could have been given, and has a look at its environment.
+/// A program that opens a file through every descriptor that it could have, and looks at its environment.
 fn program() -> Vec<u8> {
     let text = r#"(module
         (import "wasi_snapshot_preview1" "path_open"
@@ -93,7 +82,7 @@ fn program() -> Vec<u8> {
                 (local.set $fd (i32.add (local.get $fd) (i32.const 1)))
                 (br_if $next (i32.lt_u (local.get $fd) (i32.const 64))))
             (drop (call $environ (i32.const 64) (i32.const 68)))
-            ;; One variable, which is the parameter.
+            ;; One variable is allowed: the parameter.
             (call $exit (i32.le_u (i32.load (i32.const 64)) (i32.const 1)))))"#;
-    wat::parse_str(text).expect("a test's own text")
+    assemble(text)
 }

@@ -1,5 +1,5 @@
-//! Attempts to reach what was not granted, by plugins in a running daemon, watched from outside: by a sniffer on all its
-//! interfaces from the start, and by strace on the checker. What single attempts lead to is in the plugin host's tests.
+//! Attempts of plugins in a running daemon to reach what is not granted. A sniffer on all interfaces and strace on the
+//! checker watch from outside. The plugin host's own tests cover the result of each attempt.
 
 mod attempts;
 mod guests;
@@ -12,9 +12,6 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -23,23 +20,24 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::Value;
 use trace::Trace;
+use vouchd_tests::background::Background;
 use vouchd_tests::host::Host;
 use vouchd_tests::pair::VRID;
 use vouchd_tests::site::INTERFACE;
 use vouchd_tests::sniffer::{Packet, Sniffer};
-use vouchd_tests::vouchd::{Files, Vouchd, binary, builtin_plugins};
+use vouchd_tests::vouchd::{Files, Vouchd, builtin_plugins};
 use vouchd_tests::wait::until;
 use vouchd_tests::{Need, Node, Site, VIP, system_test};
 
-/// Names that the grants allow to be looked up.
+/// Names that the grants allow to look up.
 const NAMES: [&str; 8] =
     ["web.test", "meta.test", "two.test", "rebind.test", "mapped.test", "nat.test", "six.test", "local.test"];
 
-/// No system call may have one of these in it.
+/// Texts that no system call may contain.
 const FORBIDDEN: [&str; 6] =
     ["forbidden", "secret", "169.254.169.254", "192.168.175.66", "shadow", "/proc/self/environ"];
 
-/// The files: a directory `d` that is granted, and what is beside it.
+/// Makes a directory `d` that is granted, with links that lead out of it, and files and sockets beside it.
 fn scene(site: &Site) -> anyhow::Result<(PathBuf, Vec<UnixListener>)> {
     let root = site.dir("scene")?;
     fs::create_dir_all(root.join("d/sub"))?;
@@ -69,44 +67,39 @@ fn scene(site: &Site) -> anyhow::Result<(PathBuf, Vec<UnixListener>)> {
     Ok((root, listeners.into_iter().collect::<anyhow::Result<_>>()?))
 }
 
-/// Puts now the granted thing, now a link out in the same place.
+/// How long each of the two stays in its place: short, so that a swap falls between the look at a file and its opening.
+const SWAP: Duration = Duration::from_micros(300);
+
+/// Replaces what is granted by a link that leads out, and back, all the time.
 struct Swapper {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    _thread: Background,
 }
 
 impl Swapper {
-    fn start(root: &Path) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (end, root) = (Arc::clone(&stop), root.to_owned());
-        let thread = std::thread::spawn(move || {
+    fn start(host: &Host, root: &Path) -> anyhow::Result<Self> {
+        let root = root.to_owned();
+        let thread = Background::start(host, "the swapper", move |running| {
             let prepared = root.join("prepared");
-            while !end.load(Ordering::Relaxed) {
+            running.ready();
+            while running.goes_on() {
                 for (name, granted, link) in
                     [("swapped", "d/ready", "../forbidden"), ("swapped.sock", "d/s.sock", "../forbidden.sock")]
                 {
                     let at = root.join("d").join(name);
                     fs::hard_link(root.join(granted), &prepared).expect("a free name");
                     fs::rename(&prepared, &at).expect("the same file system");
-                    std::thread::sleep(Duration::from_micros(300));
+                    std::thread::sleep(SWAP);
                     symlink(link, &prepared).expect("a free name");
                     fs::rename(&prepared, &at).expect("the same file system");
-                    std::thread::sleep(Duration::from_micros(300));
+                    std::thread::sleep(SWAP);
                 }
             }
-        });
-        Swapper { stop, thread: Some(thread) }
+        })?;
+        Ok(Swapper { _thread: thread })
     }
 }
 
-impl Drop for Swapper {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        let _ = self.thread.take().map(JoinHandle::join);
-    }
-}
-
-/// Asks the test's name server, and sends what has no other way to the intruder, so that it is seen.
+/// Makes the host use the test's name server, and routes everything else to the intruder, so that the sniffer sees it.
 fn prepare_network(host: &Host, dir: &Path) -> anyhow::Result<()> {
     let (resolv, nsswitch) = (dir.join("resolv.conf"), dir.join("nsswitch.conf"));
     fs::write(&resolv, format!("nameserver {}\noptions timeout:1 attempts:1\n", Node::Client.address()))?;
@@ -124,23 +117,12 @@ fn prepare_network(host: &Host, dir: &Path) -> anyhow::Result<()> {
     .map(drop)
 }
 
-/// With proxies in its environment.
-fn start_daemon(site: &Site, files: Files, config: &str) -> anyhow::Result<Vouchd> {
-    files.write_config("nginx01", config)?;
+/// Proxies, which no probe may use, and a secret.
+fn environment() -> Vec<String> {
     let proxy = format!("http://{}:3128", Node::Intruder.address());
-    let mut args: Vec<String> = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
-        .iter()
-        .map(|name| format!("{name}={proxy}"))
-        .collect();
-    args.push("SECRET=secret".to_owned());
-    args.push(binary().display().to_string());
-    args.extend(["run", "-c"].map(str::to_owned));
-    args.push(files.config().display().to_string());
-    let process = site.host(Node::Nginx01).daemon("vouchd", Path::new("env"), args)?;
-    let vouchd = Vouchd { process, files };
-    until("vouchd to answer", Duration::from_secs(10), || vouchd.status().is_ok())
-        .with_context(|| vouchd.process.log())?;
-    Ok(vouchd)
+    let proxies = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+    let proxies = proxies.iter().map(|name| format!("{name}={proxy}"));
+    proxies.chain(["SECRET=secret".to_owned()]).collect()
 }
 
 fn config(attempts: &[Attempt]) -> String {
@@ -165,7 +147,7 @@ fn config(attempts: &[Attempt]) -> String {
     text
 }
 
-/// The complaint about a check, if it did not end as it should.
+/// What is wrong with the end of an attempt, if anything.
 fn complaint(attempt: &Attempt, status: &Value) -> Option<String> {
     let check = status["checks"].as_array()?.iter().find(|check| check["name"] == attempt.name.as_str())?;
     let (verdict, message) = (check["verdict"].as_str()?, check["message"].as_str()?);
@@ -182,11 +164,11 @@ fn runs(vouchd: &Vouchd) -> Option<Vec<u64>> {
     vouchd.status().ok()?["checks"].as_array()?.iter().map(|check| check["runs"].as_u64()).collect()
 }
 
-/// What was sent and should not have been.
+/// The packets that no grant allows.
 fn strayed(sent: &[Packet]) -> Vec<&Packet> {
     let (web, server) = (Node::Web01.address(), Node::Client.address());
     let is_granted = |packet: &&Packet| match packet.protocol {
-        // VRRP, IGMP, and what IPv6 says by itself.
+        // VRRP, IGMP, ICMPv6 and hop-by-hop options.
         112 | 2 | 58 | 0 => true,
         17 => {
             packet.to == server
@@ -203,7 +185,7 @@ fn strayed(sent: &[Packet]) -> Vec<&Packet> {
 }
 
 #[test]
-fn no_attempt_leads_to_a_packet_or_a_file_that_was_not_granted() {
+fn no_attempt_reaches_a_packet_or_file_that_was_not_granted() {
     system_test("escapes, seen by a sniffer and by strace", &[Need::Vouchd, Need::Strace], |site| {
         let (root, listeners) = scene(site)?;
         let host = site.host(Node::Nginx01);
@@ -228,8 +210,8 @@ fn no_attempt_leads_to_a_packet_or_a_file_that_was_not_granted() {
         }
         let attempts = attempts::all(&root);
         let sniffer = Sniffer::start(host)?;
-        let _swapper = Swapper::start(&root);
-        let vouchd = start_daemon(site, files, &config(&attempts))?;
+        let _swapper = Swapper::start(host, &root)?;
+        let vouchd = Vouchd::start_in(site, Node::Nginx01, files, &config(&attempts), &environment())?;
         vouchd.wait_state("web", "active", Duration::from_secs(10))?;
         let settled = |status: &Value| attempts.iter().filter_map(|a| complaint(a, status)).collect::<Vec<_>>();
         until("every attempt to end as it should", Duration::from_secs(20), || {
@@ -239,7 +221,7 @@ fn no_attempt_leads_to_a_packet_or_a_file_that_was_not_granted() {
 
         let trace = Trace::start(vouchd.checker()?, &root)?;
         let before = runs(&vouchd).context("no runs in status")?;
-        until("every attempt to be made again, twice", Duration::from_secs(40), || {
+        until("every attempt to be repeated twice", Duration::from_secs(40), || {
             runs(&vouchd).is_some_and(|now| now.iter().zip(&before).all(|(now, before)| now >= &(before + 2)))
         })?;
         let calls = trace.end()?;
@@ -250,7 +232,7 @@ fn no_attempt_leads_to_a_packet_or_a_file_that_was_not_granted() {
             "htons(8080), sin_addr=inet_addr(\"127.0.0.1\")".to_owned(),
             format!("htons(8080), sin_addr=inet_addr(\"{}\")", Node::Web01.address()),
             "sun_path=\"/proc/self/fd/".to_owned(),
-            // The C library asks whether somebody keeps names for it.
+            // The C library looks for a cache of names.
             "sun_path=\"/var/run/nscd/socket\"".to_owned(),
         ];
         let wrong: Vec<_> = calls.iter().filter_map(|line| trace::complaint(line, &FORBIDDEN, &granted)).collect();
@@ -263,8 +245,8 @@ fn no_attempt_leads_to_a_packet_or_a_file_that_was_not_granted() {
         ensure!(strayed.is_empty(), "{} packets: {:#?}", strayed.len(), &strayed[..strayed.len().min(20)]);
         ensure!(sent.iter().any(|p| p.protocol == 6 && p.to == Node::Web01.address()), "the sniffer saw no connection");
         ensure!(sent.iter().any(|p| p.protocol == 17), "the sniffer saw no question");
-        ensure!(names.came.load(Ordering::Relaxed) > 0 && open.came.load(Ordering::Relaxed) > 0);
-        ensure!(forbidden.came.load(Ordering::Relaxed) == 0, "somebody came to the port that is not granted");
+        ensure!(names.came() > 0 && open.came() > 0, "nobody came to what is granted");
+        ensure!(forbidden.came() == 0, "somebody came to the port that is not granted");
         ensure!(listeners[0].accept().is_ok(), "nobody came to the socket that is granted");
         for listener in listeners[1..].iter().chain([&hidden]) {
             ensure!(listener.accept().is_err(), "somebody came to {listener:?}");

@@ -1,57 +1,51 @@
-//! What the attempts could reach: a name server that plays tricks, and listeners that count who came.
+//! What the attempts could reach: a name server that plays tricks, and web servers. They count the questions and
+//! connections.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, UdpSocket};
+use std::net::UdpSocket;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::Context;
+use vouchd_tests::background::{Background, Running};
+use vouchd_tests::web::serve;
 use vouchd_tests::{Node, Site};
 
-/// Ends its thread when it is dropped.
+/// A server on a host, until it is dropped.
 pub struct Server {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-    /// Questions or connections.
-    pub came: Arc<AtomicUsize>,
+    came: Arc<AtomicUsize>,
+    _thread: Background,
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+impl Server {
+    fn start(
+        site: &Site,
+        node: Node,
+        work: impl FnOnce(&Running, &AtomicUsize) + Send + 'static,
+    ) -> anyhow::Result<Self> {
+        let came = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&came);
+        let thread = Background::start(site.host(node), "the server", move |running| work(running, &count))?;
+        Ok(Server { came, _thread: thread })
     }
-}
 
-fn start(
-    site: &Site,
-    node: Node,
-    serve: impl FnOnce(&AtomicBool, &AtomicUsize, std::sync::mpsc::Sender<()>) + Send + 'static,
-) -> anyhow::Result<Server> {
-    let (stop, came) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let (end, count) = (Arc::clone(&stop), Arc::clone(&came));
-    let (ready, is_ready) = std::sync::mpsc::channel();
-    let thread = site.host(node).in_network(move || serve(&end, &count, ready))?;
-    is_ready.recv().context("the server did not start")?;
-    Ok(Server { stop, thread: Some(thread), came })
+    /// The number of questions or requests so far.
+    pub fn came(&self) -> usize {
+        self.came.load(Ordering::Relaxed)
+    }
 }
 
 const METADATA: [u8; 4] = [169, 254, 169, 254];
 
-/// Answers for the names of the test, whatever is asked with no address where there is none of that kind.
+/// A name server for the names of the test. A question for another name or type is answered without an address.
 pub fn names(site: &Site, node: Node) -> anyhow::Result<Server> {
     let web = Node::Web01.address().octets();
-    start(site, node, move |stop, came, ready| {
+    Server::start(site, node, move |running, came| {
         let socket = UdpSocket::bind("0.0.0.0:53").expect("a free port on a new host");
         socket.set_read_timeout(Some(Duration::from_millis(100))).expect("a plain socket");
-        let _ = ready.send(());
+        running.ready();
         let mut buffer = [0; 512];
         let mut rebound = 0;
-        while !stop.load(Ordering::Relaxed) {
+        while running.goes_on() {
             let Ok((length, from)) = socket.recv_from(&mut buffer) else { continue };
             came.fetch_add(1, Ordering::Relaxed);
             let question = &buffer[..length];
@@ -92,7 +86,7 @@ pub fn asked(question: &[u8]) -> Option<String> {
 }
 
 fn answer(question: &[u8], addresses: &[Vec<u8>]) -> Vec<u8> {
-    // The question again, as an answer, with the records after it; their name is that of the question.
+    // The question as an answer, followed by the records. Their name refers to that of the question.
     let mut bytes = question.to_vec();
     bytes[2..4].copy_from_slice(&[0x81, 0x80]);
     bytes[6..8].copy_from_slice(&(addresses.len() as u16).to_be_bytes());
@@ -104,31 +98,17 @@ fn answer(question: &[u8], addresses: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
-/// Answers HTTP; what is asked for below `/public/to/` is redirected to what follows.
+/// A web server. It redirects a request below `/public/to/` to what follows in the path.
 pub fn web(site: &Site, node: Node, address: &'static str) -> anyhow::Result<Server> {
-    start(site, node, move |stop, came, ready| {
-        let listener = TcpListener::bind(address).expect("a free port on a new host");
-        listener.set_nonblocking(true).expect("a plain socket");
-        let _ = ready.send(());
-        while !stop.load(Ordering::Relaxed) {
-            let Ok((mut stream, _)) = listener.accept() else {
-                std::thread::sleep(Duration::from_millis(5));
-                continue;
-            };
+    Server::start(site, node, move |running, came| {
+        serve(address, running, |path| {
             came.fetch_add(1, Ordering::Relaxed);
-            let _ = stream.set_nonblocking(false);
-            let _ = stream.set_read_timeout(Some(Duration::from_millis(100)));
-            let mut buffer = [0; 2048];
-            let length = stream.read(&mut buffer).unwrap_or(0);
-            let request = String::from_utf8_lossy(&buffer[..length]).into_owned();
-            let path = request.split(' ').nth(1).unwrap_or_default();
-            let answer = match path.strip_prefix("/public/to/") {
+            match path.strip_prefix("/public/to/") {
                 Some(to) => {
                     format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
                 }
                 None => "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok".to_owned(),
-            };
-            let _ = stream.write_all(answer.as_bytes());
-        }
+            }
+        });
     })
 }

@@ -1,4 +1,4 @@
-//! Every system call of a process that names a file or an address, as strace writes it.
+//! The system calls of a process that name a file or an address, as strace prints them.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use vouchd_tests::wait::until;
 
+/// strace, attached to a process.
 pub struct Trace {
     strace: Child,
     output: PathBuf,
@@ -18,7 +19,7 @@ impl Trace {
     /// Attaches to all threads of a process.
     ///
     /// # Errors
-    /// When strace can't attach.
+    /// If strace cannot attach.
     pub fn start(pid: i32, dir: &Path) -> anyhow::Result<Self> {
         let (output, words) = (dir.join("strace.out"), dir.join("strace.words"));
         let strace = Command::new("strace")
@@ -35,10 +36,10 @@ impl Trace {
         Ok(trace)
     }
 
-    /// Detaches, and gives what was called.
+    /// Detaches, and returns the calls, one per line.
     ///
     /// # Errors
-    /// When strace does not end.
+    /// If strace does not end.
     pub fn end(mut self) -> anyhow::Result<Vec<String>> {
         kill(Pid::from_raw(i32::try_from(self.strace.id())?), Signal::SIGINT)?;
         until("strace to detach", Duration::from_secs(10), || matches!(self.strace.try_wait(), Ok(Some(_))))?;
@@ -54,20 +55,19 @@ impl Drop for Trace {
     }
 }
 
-/// What is wrong with a call, if anything. `forbidden` are texts that none may have in it; `granted` the addresses that may
-/// be connected to, as strace writes them.
+/// What is wrong with a call, if anything. No call may contain a text of `forbidden`. `granted` lists the addresses to which
+/// it may connect, as strace prints them.
 pub fn complaint(line: &str, forbidden: &[&str], granted: &[String]) -> Option<String> {
-    // What the checker tells the router of its runs is no attempt to reach anything.
+    // The checker's messages to the router name the targets of the attempts.
     let is_send = line.contains(" sendto(") || line.contains(" sendmsg(") || line.contains(" sendmmsg(");
     if is_send && line.contains("<UNIX") {
         return None;
     }
-    // The granted server is asked, by its own path, to redirect to what is forbidden: that is the attempt, and what would
-    // follow is another connection.
+    // A request to the granted server for a redirect to a forbidden target. Following it would be another connection.
     if is_send && line.contains("<TCP") && line.contains("\"GET /public/to/") {
         return None;
     }
-    // A datagram socket sends nothing by being connected: the resolver asks so which of its addresses to prefer.
+    // Connecting a datagram socket sends nothing. The resolver does it to choose between addresses.
     if line.contains(" connect(") && (line.contains("<UDP") || line.contains("<NETLINK")) {
         return None;
     }
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calls_that_reach_what_is_not_granted_are_found() {
+    fn calls_beyond_the_grants_are_found() {
         let granted = ["htons(8080), sin_addr=inet_addr(\"127.0.0.1\")".to_owned()];
         let wrong = |line: &str| complaint(line, &["forbidden"], &granted).is_some();
         assert!(wrong(r#"7 openat(AT_FDCWD</>, "/tmp/forbidden", O_RDONLY|O_CLOEXEC) = 3"#));

@@ -1,11 +1,13 @@
-//! The watched directory, tortured: whatever is done to it, status says in the end what the directory says, no check is
-//! judged wrongly on the way, nothing is started again, and the virtual address stays where it is.
+//! Random operations on the plugin directory of a running router. Whatever they are, `status` ends up with what is in the
+//! directory, no check gets a wrong verdict meanwhile, nothing is restarted, and the virtual address stays where it is.
 //!
-//! `VOUCHD_SEED` repeats a run, `VOUCHD_OPERATIONS` makes it longer.
+//! `VOUCHD_SEED` repeats a run, `VOUCHD_OPERATIONS` sets its length.
 
 mod dice;
 mod directory;
+mod expected;
 mod model;
+mod operations;
 mod version;
 
 use std::fs;
@@ -23,13 +25,12 @@ use vouchd_tests::capture::{Capture, longest_gap};
 use vouchd_tests::pair::VRID;
 use vouchd_tests::site::INTERFACE;
 use vouchd_tests::vouchd::{Files, Vouchd};
-use vouchd_tests::wait::until;
+use vouchd_tests::wait::{holds, until};
 use vouchd_tests::{Need, Node, VIP, system_test};
 
 const OPERATIONS: usize = 500;
 
-/// Names of plugins and of the checks that run them. The instance depends on the first ones, of which every version that
-/// is ever written passes.
+/// Names of plugins and of the checks that run them. The instance depends on the first [`PASSING`], whose versions all pass.
 const NAMES: [&str; 6] = ["ash", "beech", "cedar", "elm", "fir", "oak"];
 const PASSING: usize = 4;
 
@@ -52,7 +53,7 @@ fn instance(priority: u8, checks: &str) -> String {
     )
 }
 
-/// What has to be the same before and after.
+/// What must not change.
 fn lasting(first: &Vouchd, second: &Vouchd) -> anyhow::Result<[Value; 5]> {
     let of = |vouchd: &Vouchd| -> anyhow::Result<Value> { Ok(vouchd.instance("web")?["transitions"].clone()) };
     let status = first.status()?;
@@ -66,8 +67,8 @@ fn lasting(first: &Vouchd, second: &Vouchd) -> anyhow::Result<[Value; 5]> {
 }
 
 #[test]
-fn whatever_is_done_to_the_directory_status_tells_what_is_in_it_in_the_end() {
-    system_test("drop-in torture", &[Need::Vouchd], |site| {
+fn status_ends_up_with_what_is_in_the_directory() {
+    system_test("random operations on the plugin directory", &[Need::Vouchd], |site| {
         let moment = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| time.subsec_nanos());
         let seed = number("VOUCHD_SEED").unwrap_or_else(|| u64::from(moment)).max(1);
         println!("VOUCHD_SEED={seed}");
@@ -76,11 +77,11 @@ fn whatever_is_done_to_the_directory_status_tells_what_is_in_it_in_the_end() {
         let arena = site.dir("arena")?;
         let host = site.host(Node::Nginx01);
         host.sh(&format!("mount -t tmpfs -o size=2m,mode=755 tmpfs {}", arena.display()))?;
-        // The mounts of the host, seen from out here.
+        // The same directory, reached from outside the host's mount namespace.
         let inside = format!("/proc/{}/root{}", host.init(), arena.display());
         let mut directory = Directory::new(inside.into(), seed)?;
         let files = Files::without_builtins(site, Node::Nginx01)?.with_plugin_dir(arena.join("plugins"));
-        // Among the built-ins, which nobody touches.
+        // In the directory of built-in plugins, which nobody touches.
         fs::write(files.builtin_plugin_dir().join("calm.wasm"), Version::passing(9_000_000).bytes())?;
         let model = Mutex::new(Model::new(&NAMES));
         directory.fill(&mut model.lock().expect("no thread panics with it"))?;
@@ -93,19 +94,21 @@ fn whatever_is_done_to_the_directory_status_tells_what_is_in_it_in_the_end() {
         let other_files = Files::without_builtins(site, Node::Nginx02)?;
         let second = Vouchd::start_with(site, Node::Nginx02, other_files, &instance(100, ""))?;
         second.wait_state("web", "backup", Duration::from_secs(5))?;
-        until("all plugins to be judged", Duration::from_secs(15), || directory.complaints(&first).is_empty())
+        until("status to show all plugins", Duration::from_secs(15), || directory.complaints(&first).is_empty())
             .with_context(|| format!("{:#?}", directory.complaints(&first)))?;
         let before = lasting(&first, &second)?;
         let capture = Capture::start(site)?;
         let start = Instant::now();
 
-        // Looks all the time while the directory is worked on, and for a while after it.
+        // Compares the status with the model all the time, during the operations and for a while after them.
         let (done, looks) = (AtomicBool::new(false), Mutex::new((0, None)));
         let worked = thread::scope(|scope| {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
-                    let seen = first.status().and_then(|status| model.lock().expect("no panic").judge(&status));
-                    let mut looks = looks.lock().expect("no panic");
+                    let seen = first
+                        .status()
+                        .and_then(|status| model.lock().expect("no thread panics with it").judge(&status));
+                    let mut looks = looks.lock().expect("no thread panics with it");
                     looks.0 += 1;
                     if let Err(wrong) = seen {
                         looks.1.get_or_insert(wrong);
@@ -115,32 +118,33 @@ fn whatever_is_done_to_the_directory_status_tells_what_is_in_it_in_the_end() {
             let worked = (|| {
                 for n in 0..operations {
                     directory.operate(&model).with_context(|| format!("operation {n}"))?;
-                    if let Some(wrong) = looks.lock().expect("no panic").1.take() {
+                    if let Some(wrong) = looks.lock().expect("no thread panics with it").1.take() {
                         return Err(wrong.context(format!("after operation {n}: {}", directory.latest())));
                     }
                 }
                 directory.finish(&model)?;
                 println!("{operations} operations in {:.1} s", start.elapsed().as_secs_f64());
                 let settling = Instant::now();
-                until("status to tell what is in the directory", Duration::from_secs(20), || {
+                until("status to show what is in the directory", Duration::from_secs(20), || {
                     directory.complaints(&first).is_empty()
                 })
                 .with_context(|| format!("{:#?}", directory.complaints(&first)))?;
                 println!("settled {:.1} s after the last", settling.elapsed().as_secs_f64());
-                thread::sleep(Duration::from_millis(1500));
-                Ok(())
+                holds("status shows what is in the directory", Duration::from_millis(1500), || {
+                    directory.complaints(&first).is_empty()
+                })
+                .with_context(|| format!("{:#?}", directory.complaints(&first)))
             })();
             done.store(true, Ordering::Relaxed);
             worked
         });
         worked?;
-        let (looks, wrong) = looks.into_inner().expect("no panic");
+        let (looks, wrong) = looks.into_inner().expect("no thread panics with it");
         if let Some(wrong) = wrong {
             return Err(wrong);
         }
         println!("{looks} looks at status; {}", directory.summary());
         ensure!(looks > operations / 20, "only {looks} looks");
-        ensure!(directory.complaints(&first).is_empty(), "{:#?}", directory.complaints(&first));
         ensure!(lasting(&first, &second)? == before, "{:?} became {:?}", before, lasting(&first, &second)?);
         ensure!(site.holders().lost(Node::Nginx01, VIP, start).is_none(), "{:?}", site.holders());
         ensure!(site.holders().now(VIP) == [Node::Nginx01]);
@@ -149,7 +153,7 @@ fn whatever_is_done_to_the_directory_status_tells_what_is_in_it_in_the_end() {
         println!("longest gap between advertisements: {:.3} s", gap.as_secs_f64());
         ensure!(gap <= Duration::from_millis(1100), "a gap of {gap:?} between advertisements");
         ensure!(sent.iter().all(|a| a.priority() == 150), "the priority changed");
-        ensure!(capture.advertisements(Node::Nginx02, VRID, start).is_empty(), "the backup spoke");
+        ensure!(capture.advertisements(Node::Nginx02, VRID, start).is_empty(), "the backup sent advertisements");
         Ok(())
     });
 }

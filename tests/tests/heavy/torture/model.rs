@@ -1,4 +1,4 @@
-//! What status may say of a check, given what has been on disk so far.
+//! What `status` may report of a check, given what has been on disk so far.
 
 use std::collections::BTreeMap;
 
@@ -16,8 +16,9 @@ pub enum Entry {
     Absent,
 }
 
-/// For each name what may have been there, in order, and up to where status has told of it. Status never goes back: what
-/// it tells next was there at that time or later. What is told before it is done is never a false accusation.
+/// For each name, the log of what may have been there, in order, and how far the status has got in it. Status never goes
+/// back: what it reports next was there at that time or later. The log is written before each operation, so that the status
+/// never gets ahead of it.
 #[derive(Debug)]
 pub struct Model {
     names: BTreeMap<&'static str, Name>,
@@ -26,7 +27,8 @@ pub struct Model {
 #[derive(Debug, Default)]
 struct Name {
     log: Vec<Entry>,
-    told: usize,
+    /// The index of the entry that the status reported last.
+    reported: usize,
 }
 
 impl Model {
@@ -34,13 +36,15 @@ impl Model {
         Model { names: names.iter().map(|name| (*name, Name::default())).collect() }
     }
 
-    /// This may be at the name from now on.
+    /// Notes that this may be at the name from now on.
     pub fn may_be(&mut self, name: &str, entry: Entry) {
         self.names.get_mut(name).expect("one of the names").log.push(entry);
     }
 
+    /// Compares a status with the log.
+    ///
     /// # Errors
-    /// When status tells of something that was not there.
+    /// If it reports something that was not there.
     pub fn judge(&mut self, status: &Value) -> anyhow::Result<()> {
         let checks = status["checks"].as_array().context("no checks in status")?;
         for check in checks {
@@ -48,7 +52,7 @@ impl Model {
             let name = check["name"].as_str().unwrap_or_default();
             let Some(name) = self.names.get_mut(name) else {
                 if verdict != "pass" {
-                    bail!("the check beside the others: {check}");
+                    bail!("the check whose plugin nobody touches: {check}");
                 }
                 continue;
             };
@@ -67,9 +71,9 @@ impl Name {
             (Entry::Version(version), "fail") => !version.passes && Some(version.serial) == version::serial(message),
             (Entry::Absent | Entry::Version(_), _) => false,
         };
-        match self.log[self.told..].iter().position(fits) {
-            Some(later) => self.told += later,
-            None => bail!("nothing of that kind was there since {:?}", self.log.get(self.told)),
+        match self.log[self.reported..].iter().position(fits) {
+            Some(later) => self.reported += later,
+            None => bail!("no such entry in the log since {:?}", &self.log[self.reported..]),
         }
         Ok(())
     }
@@ -84,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_never_there_and_what_was_there_before_is_wrong() {
+    fn absent_and_outdated_versions_are_wrong() {
         let mut model = Model::new(&["a"]);
         model.may_be("a", Entry::Version(Version::passing(1)));
         model.may_be("a", Entry::Version(Version::passing(2)));

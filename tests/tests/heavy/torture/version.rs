@@ -1,11 +1,10 @@
-//! Plugin files that say which one they are.
+//! Plugin files with a serial number, which their check reports.
 
 use std::sync::OnceLock;
 
-use vouchd_tests::corpus::with_metadata;
+use vouchd_tests::guest::Guest;
 
-/// One file's contents. Every one that is ever written has a number of its own, so that what status tells of a plugin says
-/// when it was put there.
+/// The contents of a file. Each has its own serial number, so that the message of a check tells which file ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Version {
     pub serial: u32,
@@ -16,9 +15,9 @@ const MARK: &[u8] = b"version 0000000";
 
 struct Template {
     bytes: Vec<u8>,
-    /// Of the mark; the verdict is the byte before it.
+    /// The offset of the mark. The byte before it is the verdict.
     at: usize,
-    /// Where sections begin: what is cut off there may still be a plugin.
+    /// The offsets of sections. A file that is cut there may still be a plugin.
     sections: Vec<usize>,
 }
 
@@ -35,12 +34,12 @@ impl Version {
         bytes
     }
 
-    /// What the plugin says.
+    /// The message of its check.
     pub fn message(self) -> String {
         format!("version {:07}", self.serial)
     }
 
-    /// The version that a file is, whole.
+    /// The version of a file; `None` unless it is whole.
     pub fn of(bytes: &[u8]) -> Option<Self> {
         let Template { bytes: whole, at, .. } = template();
         let said = bytes.get(*at..at + MARK.len())?;
@@ -50,12 +49,13 @@ impl Version {
     }
 }
 
-/// The number in what a plugin says.
+/// The serial number in the message of a check.
 pub fn serial(message: &str) -> Option<u32> {
     message.strip_prefix("version ")?.parse().ok()
 }
 
-/// How much of a file to leave, so that it is none: not up to the end of a section, and not within what tells versions apart.
+/// Whether a file of this length is certainly no plugin: it does not end with a section, nor within the bytes that differ
+/// between versions.
 pub fn is_a_cut(length: usize) -> bool {
     let Template { bytes, at, sections } = template();
     (1..bytes.len()).contains(&length)
@@ -71,38 +71,26 @@ fn template() -> &'static Template {
     static TEMPLATE: OnceLock<Template> = OnceLock::new();
     TEMPLATE.get_or_init(|| {
         let bytes = build();
-        let at = bytes.windows(MARK.len()).position(|window| window == MARK).expect("its own text");
+        let at = bytes.windows(MARK.len()).position(|window| window == MARK).expect("the mark in its own text");
         let sections = sections(&bytes);
         Template { bytes, at, sections }
     })
 }
 
-/// The filling makes it longer than a page, so that a full disk leaves a part of it.
+/// The filling makes it longer than a page, so that a full disk truncates it.
 fn build() -> Vec<u8> {
-    let text = format!(
-        r#"(module
-            (memory (export "memory") 2)
-            (data (i32.const 2047) "\00{mark}")
-            (data (i32.const 8192) "{filling}")
-            (global $top (mut i32) (i32.const 65536))
-            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
-                (local $at i32)
-                (local.set $at (i32.and (i32.add (global.get $top) (i32.const 7)) (i32.const -8)))
-                (global.set $top (i32.add (local.get $at) (local.get 3)))
-                (local.get $at))
-            (func (export "vouchd:check/checker@0.1.0#check") (param i32 i32 i32 i32 i32) (result i32)
-                (i32.store8 (i32.const 1028) (i32.load8_u (i32.const 2047)))
-                (i32.store (i32.const 1032) (i32.const 2048))
-                (i32.store (i32.const 1036) (i32.const {length}))
-                (i32.const 1024)))"#,
-        mark = String::from_utf8_lossy(MARK),
-        filling = "-".repeat(9000),
-        length = MARK.len(),
+    let (mark, filling) = (String::from_utf8_lossy(MARK), "-".repeat(9000));
+    let data = format!("(data (i32.const 2047) \"\\00{mark}\") (data (i32.const 8192) \"{filling}\")");
+    // The verdict is at 1028, the address and length of the message at 1032 and 1036.
+    let body = format!(
+        "(i32.store8 (i32.const 1028) (i32.load8_u (i32.const 2047)))
+         (i32.store (i32.const 1032) (i32.const 2048)) (i32.store (i32.const 1036) (i32.const {}))",
+        MARK.len()
     );
-    with_metadata(&text)
+    Guest::new(&body).top(data).module()
 }
 
-/// Where the sections of a module begin: each is a byte, its length (LEB128) and that many bytes.
+/// The offsets of the sections of a module. Each is a byte, a length in LEB128, and that many bytes.
 fn sections(module: &[u8]) -> Vec<usize> {
     let mut found = Vec::new();
     let mut at = 8;

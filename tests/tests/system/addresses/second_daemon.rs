@@ -1,14 +1,15 @@
-//! A second `vouchd run` on a host where one is running: whatever its configuration, it takes nothing from the first.
+//! A second `vouchd run` on a host takes nothing from the first, whatever its configuration.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use nix::sys::signal::Signal;
+use vouchd_tests::command::{Output, vouchd};
 use vouchd_tests::pair::Plan;
 use vouchd_tests::site::INTERFACE;
-use vouchd_tests::vouchd::{Files, INSTANCE, Vouchd, binary, config};
+use vouchd_tests::vouchd::{Files, INSTANCE, Vouchd, binary, config, spawn};
 use vouchd_tests::wait::{holds, until};
 use vouchd_tests::{Need, Node, Site, VIP, system_test};
 
@@ -25,14 +26,14 @@ fn active(site: &Site, lease: bool) -> anyhow::Result<Vouchd> {
     Ok(vouchd)
 }
 
-/// Runs `vouchd run` to its end, which has to come by itself.
+/// Runs `vouchd run`, which has to end by itself within 10 s.
 fn run(site: &Site, config: &Path) -> anyhow::Result<Output> {
     let init = site.host(HOST).init().to_string();
     let enter = ["10", "nsenter", "-t", &init, "-m", "-u", "-n", "-p", "--"];
-    Ok(Command::new("timeout").args(enter).arg(binary()).args(["run", "-c"]).arg(config).output()?)
+    Output::of(Command::new("timeout").args(enter).arg(binary()).args(["run", "-c"]).arg(config))
 }
 
-/// The configuration of a second daemon, with its own control socket.
+/// Writes the configuration of a second daemon, and returns its path and that of its control socket.
 fn write_other(site: &Site, rest: &str) -> anyhow::Result<(std::path::PathBuf, std::path::PathBuf)> {
     let dir = site.dir("second")?;
     let (file, control) = (dir.join("vouchd.toml"), dir.join("control.sock"));
@@ -50,46 +51,45 @@ fn instance(vrid: u8, address: &str) -> String {
     )
 }
 
-/// The first daemon has had its address all the time and still answers.
+/// The first daemon has kept its address all the time, and still answers.
 fn unharmed(site: &Site, first: &Vouchd) -> anyhow::Result<()> {
     let tenures = site.holders().tenures(HOST, VIP);
-    ensure!(matches!(tenures.as_slice(), [(_, None)]), "the address was taken away: {tenures:?}");
+    ensure!(matches!(tenures.as_slice(), [(_, None)]), "the address was removed: {tenures:?}");
     let status = first.instance(INSTANCE)?;
     ensure!(status["state"] == "active" && status["transitions"] == 2, "{status}");
     Ok(())
 }
 
 fn refused(output: &Output, words: &[&str]) -> anyhow::Result<()> {
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.code() == Some(1), "{}: {said}", output.status);
+    ensure!(output.code == Some(1), "{output:?}");
     for word in words {
-        ensure!(said.contains(word), "{word:?} is not in: {said}");
+        ensure!(output.stderr.contains(word), "no {word:?} in: {}", output.stderr);
     }
     Ok(())
 }
 
-/// The first daemon's process as its own host sees it.
+/// The process id of the first daemon as its host sees it.
 fn pid(site: &Site) -> anyhow::Result<String> {
     let pids = site.host(HOST).sh("pgrep -o -x vouchd")?;
     Ok(format!("pid {}", pids.trim()))
 }
 
 #[test]
-fn with_the_same_configuration_it_is_refused_before_it_touches_anything() {
+fn same_configuration_is_refused_before_anything_is_touched() {
     system_test("the same command twice", &NEEDS, |site| {
         let first = active(site, true)?;
         refused(&run(site, &first.files.config())?, &[&pid(site)?, "daemon.control"])?;
-        // Without the socket's file, too, which anybody may have removed.
+        // The same when the socket's file has been removed.
         std::fs::remove_file(first.files.control())?;
         refused(&run(site, &first.files.config())?, &[&pid(site)?, "daemon.control"])?;
         let tenures = site.holders().tenures(HOST, VIP);
-        ensure!(matches!(tenures.as_slice(), [(_, None)]), "the address was taken away: {tenures:?}");
+        ensure!(matches!(tenures.as_slice(), [(_, None)]), "the address was removed: {tenures:?}");
         Ok(())
     });
 }
 
 #[test]
-fn with_another_control_socket_it_gets_neither_the_virtual_router_nor_the_address() {
+fn another_control_socket_gets_neither_the_virtual_router_nor_the_address() {
     system_test("another control socket", &NEEDS, |site| {
         let first = active(site, true)?;
         for (vrid, address, what) in
@@ -104,13 +104,12 @@ fn with_another_control_socket_it_gets_neither_the_virtual_router_nor_the_addres
 }
 
 #[test]
-fn with_other_addresses_on_the_same_interface_both_run_and_a_reload_takes_nothing_either() {
+fn daemons_with_different_addresses_share_an_interface_and_a_reload_takes_nothing() {
     system_test("two daemons on one interface", &NEEDS, |site| {
-        // For ever: nothing would put it back.
+        // Without a lease nothing would restore a lost address.
         let first = active(site, false)?;
         let (file, control) = write_other(site, &instance(56, "192.168.175.150"))?;
-        let args: [&Path; 3] = [Path::new("run"), Path::new("-c"), &file];
-        let second = site.host(HOST).daemon("second", &binary(), args)?;
+        let second = spawn(site, HOST, "second", &file, &[])?;
         let held = || site.host(HOST).sh(&format!("ip -4 -o addr show dev {INTERFACE}")).unwrap_or_default();
         until("the second one's address", Duration::from_secs(8), || held().contains("192.168.175.150/"))?;
         unharmed(site, &first)?;
@@ -118,8 +117,9 @@ fn with_other_addresses_on_the_same_interface_both_run_and_a_reload_takes_nothin
         write_other(site, &instance(56, &VIP.to_string()))?;
         second.signal(Signal::SIGHUP);
         let error = || {
-            let status = Command::new(binary()).args(["status", "--json", "--control"]).arg(&control).output().ok()?;
-            let status: serde_json::Value = serde_json::from_slice(&status.stdout).ok()?;
+            let status =
+                vouchd(["status".as_ref(), "--json".as_ref(), "--control".as_ref(), control.as_os_str()]).ok()?;
+            let status: serde_json::Value = serde_json::from_str(&status.stdout).ok()?;
             status["config"]["error"].as_str().map(str::to_owned)
         };
         until("the reload to be refused", Duration::from_secs(5), || {
@@ -131,7 +131,7 @@ fn with_other_addresses_on_the_same_interface_both_run_and_a_reload_takes_nothin
 }
 
 #[test]
-fn beside_a_frozen_one_it_is_refused_and_removes_nothing() {
+fn start_beside_a_frozen_daemon_is_refused_and_removes_nothing() {
     system_test("SIGSTOP of the first", &NEEDS, |site| {
         let first = active(site, false)?;
         first.process.signal_all(Signal::SIGSTOP);
@@ -146,7 +146,7 @@ fn beside_a_frozen_one_it_is_refused_and_removes_nothing() {
 }
 
 #[test]
-fn after_a_kill_the_next_one_starts_and_removes_what_was_left() {
+fn start_after_a_kill_removes_leftover_addresses() {
     system_test("SIGKILL, and start again", &NEEDS, |site| {
         let first = active(site, false)?;
         first.process.signal_all(Signal::SIGKILL);
@@ -154,7 +154,7 @@ fn after_a_kill_the_next_one_starts_and_removes_what_was_left() {
         ensure!(site.holders().now(VIP) == [HOST], "without a lease the address stays");
         let start = Instant::now();
         let _second = active(site, false)?;
-        ensure!(site.holders().lost(HOST, VIP, start).is_some(), "what was left was not removed");
+        ensure!(site.holders().lost(HOST, VIP, start).is_some(), "the leftover address was not removed");
         Ok(())
     });
 }

@@ -1,4 +1,4 @@
-//! Backends that never come to an end cost the checks that ask them, and nothing else.
+//! Endless backends delay the checks that ask them, and nothing else.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -12,12 +12,12 @@ use vouchd_tests::vouchd::{Files, Vouchd};
 use vouchd_tests::wait::{holds, until};
 use vouchd_tests::{Need, Node, VIP, system_test};
 
-/// Look-ups that used to have room at the same time were 64.
-const LOOK_UPS: usize = 80;
+/// More lookups than an earlier version could have in flight (64).
+const LOOKUPS: usize = 80;
 
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-/// By name: what a backend says first, and then without end.
+/// Name of a backend, what it sends first, and what it sends endlessly after that.
 const ENDLESS: [(&str, &str, &str); 6] = [
     ("zeros", CHUNKED, "0"),
     ("extension", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", "x"),
@@ -27,7 +27,7 @@ const ENDLESS: [(&str, &str, &str); 6] = [
     ("bytes", CHUNKED, "1\r\nx\r\n"),
 ];
 
-/// Serves every connection in a thread of its own; ends with the test.
+/// Serves each connection on a new thread, until the test ends.
 fn serve(port: u16, talk: impl Fn(TcpStream) + Clone + Send + 'static) {
     let listener = TcpListener::bind(("127.0.0.1", port)).expect("a free port on a new host");
     std::thread::spawn(move || {
@@ -54,7 +54,7 @@ fn start_backends() {
 }
 
 #[test]
-fn a_backend_that_never_comes_to_an_end_costs_its_own_checks_only() {
+fn endless_backend_delays_only_its_own_checks() {
     system_test("endless backends", &[Need::Vouchd], |site| {
         let node = Node::Nginx01;
         site.host(node).in_network(start_backends)?.join().expect("no panic in there");
@@ -78,7 +78,7 @@ fn a_backend_that_never_comes_to_an_end_costs_its_own_checks_only() {
         }
         let vouchd = Vouchd::start_with(site, node, Files::new(site, node)?, &config)?;
         vouchd.wait_state("web", "active", Duration::from_secs(30))?;
-        until("every check to have run", Duration::from_secs(60), || {
+        until("every check to have run three times", Duration::from_secs(60), || {
             vouchd.status().is_ok_and(|status| {
                 let checks = status["checks"].as_array().into_iter().flatten();
                 checks.into_iter().all(|check| check["runs"].as_u64() >= Some(3))
@@ -94,7 +94,7 @@ fn a_backend_that_never_comes_to_an_end_costs_its_own_checks_only() {
         println!("{done} runs of the healthy check, {due} were due");
         ensure!(done * 10 >= due * 8, "{done} runs where {due} were due");
         let checker = &vouchd.status()?["checker"];
-        ensure!(checker["restarts"] == 0, "the checker was started again: {checker}");
+        ensure!(checker["restarts"] == 0, "the checker was restarted: {checker}");
         ensure!(vouchd.instance("web")?["state"] == "active", "{}", vouchd.instance("web")?);
         for (name, ..) in ENDLESS {
             let check = vouchd.check(&format!("{name}0"))?;
@@ -105,7 +105,7 @@ fn a_backend_that_never_comes_to_an_end_costs_its_own_checks_only() {
 }
 
 #[test]
-fn look_ups_of_a_silent_name_server_keep_no_other_check_waiting() {
+fn lookups_at_a_silent_name_server_delay_no_other_check() {
     system_test("a silent name server", &[Need::Vouchd], |site| {
         let node = Node::Nginx01;
         let resolv = site.dir("names")?.join("resolv.conf");
@@ -117,7 +117,7 @@ fn look_ups_of_a_silent_name_server_keep_no_other_check_waiting() {
                     let _ = peer.read(&mut [0; 4096]);
                     let _ = peer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
                 });
-                // Takes questions and says nothing, for as long as the test goes on.
+                // Receives questions and never answers, until the test ends.
                 let silent = std::net::UdpSocket::bind("127.0.0.9:53").expect("a free port on a new host");
                 std::mem::forget(silent);
             })?
@@ -129,7 +129,7 @@ fn look_ups_of_a_silent_name_server_keep_no_other_check_waiting() {
              params = {{ url = \"http://localhost:9000/\" }}\n\
              allow = {{ http = [\"http://localhost:9000/\"] }}\n"
         );
-        for number in 0..LOOK_UPS {
+        for number in 0..LOOKUPS {
             let _ = writeln!(
                 config,
                 "[check.n{number:02}]\nplugin = \"dns\"\ninterval = \"200ms\"\ntimeout = \"1s\"\n\
@@ -139,7 +139,7 @@ fn look_ups_of_a_silent_name_server_keep_no_other_check_waiting() {
         }
         let vouchd = Vouchd::start_with(site, node, Files::new(site, node)?, &config)?;
         vouchd.wait_state("web", "active", Duration::from_secs(30))?;
-        until("every look-up to have failed twice", Duration::from_secs(60), || {
+        until("every lookup to fail twice", Duration::from_secs(60), || {
             vouchd.status().is_ok_and(|status| {
                 let checks = status["checks"].as_array().into_iter().flatten();
                 checks.into_iter().all(|check| check["runs"].as_u64() >= Some(2))
@@ -149,7 +149,7 @@ fn look_ups_of_a_silent_name_server_keep_no_other_check_waiting() {
             vouchd.check("healthy").is_ok_and(|check| check["verdict"] == "pass")
         })
         .with_context(|| format!("{:?}", vouchd.check("healthy")))?;
-        // That nobody answers is this host's trouble, not the name's.
+        // A name server that does not answer is an error, and no property of the name.
         let check = vouchd.check("n00")?;
         ensure!(check["verdict"] == "error", "{check}");
         ensure!(check["message"].as_str().is_some_and(|text| text.contains("no name server")), "{check}");

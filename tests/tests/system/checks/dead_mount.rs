@@ -1,4 +1,4 @@
-//! A file system that does not answer costs the checks that look at it, and nothing else.
+//! A file system that does not answer affects the checks that look at it, and nothing else.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,7 +13,7 @@ use vouchd_tests::vouchd::{Files, Vouchd};
 use vouchd_tests::wait::{holds, until};
 use vouchd_tests::{Need, Node, VIP, system_test};
 
-/// The checker's: those that it has anyway, and a few that wait.
+/// The most threads of the checker: its usual ones, and a few that wait.
 const THREADS: usize = 40;
 
 fn instance(checks: &str) -> String {
@@ -31,7 +31,7 @@ fn file_check(name: &str, path: &str) -> String {
 }
 
 #[test]
-fn a_dead_mount_costs_the_checks_that_look_at_it_and_no_other() {
+fn dead_mount_affects_only_checks_that_look_at_it() {
     system_test("a dead mount under checks", &[Need::Vouchd], |site| {
         let node = Node::Nginx01;
         let dir = site.dir("mounts")?;
@@ -54,7 +54,7 @@ fn a_dead_mount_costs_the_checks_that_look_at_it_and_no_other() {
             pid = path("pid"),
             disk = path("disk"),
         );
-        // Beside a link to the mount, an ordinary plugin of the operator's.
+        // An ordinary plugin in the same directory as a link to the mount.
         config += &file_check("own", &good.display().to_string()).replace("\"file\"", "\"own\"");
         config += "[check.linked]\nplugin = \"linked\"\n";
         let files = Files::new(site, node)?;
@@ -62,11 +62,11 @@ fn a_dead_mount_costs_the_checks_that_look_at_it_and_no_other() {
         symlink(dead.join("linked.wasm"), files.plugin_dir().join("linked.wasm"))?;
         let vouchd = Vouchd::start_with(site, node, files, &config)?;
         vouchd.wait_state("web", "active", Duration::from_secs(20))?;
-        until("the plugin beside the link to run", Duration::from_secs(20), || {
+        until("the plugin next to the link to run", Duration::from_secs(20), || {
             vouchd.check("own").is_ok_and(|check| check["verdict"] == "pass")
         })
         .with_context(|| format!("{:?}", vouchd.check("own")))?;
-        until("the link to be explained", Duration::from_secs(20), || {
+        until("the link's check to name the cause", Duration::from_secs(20), || {
             vouchd.check("linked").is_ok_and(|check| {
                 check["message"].as_str().is_some_and(|text| text.contains("its file system does not answer"))
             })
@@ -74,11 +74,11 @@ fn a_dead_mount_costs_the_checks_that_look_at_it_and_no_other() {
         .with_context(|| format!("{:?}", vouchd.check("linked")))?;
         let stuck: Vec<String> =
             (0..12).map(|number| format!("dead{number}")).chain(["pid", "space"].map(str::to_owned)).collect();
-        let told = |name: &str| -> Option<String> {
+        let error = |name: &str| -> Option<String> {
             let check = vouchd.check(name).ok()?;
             (check["verdict"] == "error").then(|| check["message"].as_str().unwrap_or_default().to_owned())
         };
-        until("every check on it to have run forty times", Duration::from_secs(60), || {
+        until("every check of the mount to run forty times", Duration::from_secs(60), || {
             vouchd.status().is_ok_and(|status| {
                 let checks = status["checks"].as_array().into_iter().flatten();
                 let dead = checks.filter(|check| stuck.iter().any(|name| check["name"] == name.as_str()));
@@ -86,7 +86,7 @@ fn a_dead_mount_costs_the_checks_that_look_at_it_and_no_other() {
             })
         })?;
         for name in &stuck {
-            let message = told(name).with_context(|| format!("{name}: {:?}", vouchd.check(name)))?;
+            let message = error(name).with_context(|| format!("{name}: {:?}", vouchd.check(name)))?;
             let expected = format!("the file system under {} (fuse.dead) has not answered for ", dead.display());
             ensure!(message.contains(&expected), "{name}: {message}");
         }
@@ -100,15 +100,15 @@ fn a_dead_mount_costs_the_checks_that_look_at_it_and_no_other() {
         ensure!(vouchd.instance("web")?["state"] == "active", "{}", vouchd.instance("web")?);
 
         mount.answer();
-        until("every check to be answered", Duration::from_secs(20), || {
-            stuck.iter().all(|name| !told(name).is_some_and(|message| message.contains("not answer")))
+        until("the checks of the mount to be answered", Duration::from_secs(20), || {
+            stuck.iter().all(|name| !error(name).is_some_and(|message| message.contains("not answer")))
         })?;
         Ok(())
     });
 }
 
 #[test]
-fn a_daemon_starts_and_stops_beside_dead_directories() {
+fn daemon_starts_and_stops_with_dead_directories() {
     system_test("dead directories", &[Need::Vouchd], |site| {
         let node = Node::Nginx01;
         let dir = site.dir("mounts")?;
@@ -124,7 +124,7 @@ fn a_daemon_starts_and_stops_beside_dead_directories() {
         let vouchd = Vouchd::start_with(site, node, files, &config)?;
         vouchd.wait_state("web", "active", Duration::from_secs(60))?;
         ensure!(vouchd.check("healthy")?["verdict"] == "pass", "{}", vouchd.check("healthy")?);
-        until("the plugin's absence to be explained", Duration::from_secs(10), || {
+        until("the check of the missing plugin to name the cause", Duration::from_secs(10), || {
             vouchd.check("mine").is_ok_and(|check| {
                 check["message"].as_str().is_some_and(|text| text.contains("its file system does not answer"))
             })
@@ -132,7 +132,7 @@ fn a_daemon_starts_and_stops_beside_dead_directories() {
         .with_context(|| format!("{:?}", vouchd.check("mine")))?;
         let log = vouchd.process.log();
         ensure!(log.contains("every start compiles all plugins anew: cache_dir: the file system under"), "{log}");
-        // With threads that nothing can end.
+        // So that it stops with a thread that nothing can end.
         until("a call to hang", Duration::from_secs(10), || {
             vouchd.check("dead").is_ok_and(|check| check["verdict"] == "error")
         })?;

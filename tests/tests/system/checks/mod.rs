@@ -1,5 +1,6 @@
-//! Checks whose host or backend fails them.
+//! Checks of real services, and checks whose host or backend fails.
 
 mod backends;
 mod dead_mount;
+mod haproxy;
 mod unable;

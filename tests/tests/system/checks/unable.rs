@@ -1,10 +1,11 @@
-//! What a host can't do, or can't see, is an error of the check, and never something that the service did.
+//! Whatever a host cannot do or see is an error of the check, never a verdict about the service.
 
 use std::fmt::Write as _;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
+use vouchd_tests::command::install_into;
 use vouchd_tests::host::Host;
 use vouchd_tests::pair::Plan;
 use vouchd_tests::site::INTERFACE;
@@ -15,8 +16,8 @@ use vouchd_tests::{Need, Node, system_test};
 
 const NEEDS: [Need; 1] = [Need::Vouchd];
 
-/// What a run of a built-in plugin says on this host.
-fn test(host: &Host, plugin: &str, allow: &str, options: &str) -> anyhow::Result<String> {
+/// Tests a built-in plugin on this host, and returns the output.
+fn run(host: &Host, plugin: &str, allow: &str, options: &str) -> anyhow::Result<String> {
     let (vouchd, plugin) = (binary(), builtin_plugins().join(format!("{plugin}.wasm")));
     let (vouchd, plugin) = (vouchd.display(), plugin.display());
     host.sh(&format!("{vouchd} plugin test {plugin} --timeout 5s --allow '{{ {allow} }}' {options} 2>&1 || true"))
@@ -31,12 +32,12 @@ fn expect(said: &str, begins: &str, contains: &str) -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_host_without_a_route_says_so() {
+fn missing_route_is_an_error() {
     system_test("no route", &NEEDS, |site| {
         let host = site.host(Node::Nginx01);
         let tcp =
-            |address: &str| test(host, "tcp", &format!(r#"tcp = ["{address}"]"#), &format!("-p address={address}"));
-        // Nobody listens: that is the service's.
+            |address: &str| run(host, "tcp", &format!(r#"tcp = ["{address}"]"#), &format!("-p address={address}"));
+        // Nobody listens: a verdict about the service.
         expect(&tcp("127.0.0.1:9")?, "fail:", "connection refused")?;
         expect(&tcp("203.0.113.7:80")?, "error:", "no route for connecting to 203.0.113.7:80")?;
         let neighbour = format!("{}:80", Node::Nginx02.address());
@@ -46,14 +47,14 @@ fn a_host_without_a_route_says_so() {
         host.sh("ip route add prohibit 203.0.113.0/24 && ip route add unreachable 198.51.100.0/24")?;
         expect(&tcp("203.0.113.7:80")?, "error:", "does not permit connecting")?;
         expect(&tcp("198.51.100.7:80")?, "error:", "unreachable")?;
-        let http = test(host, "http", r#"http = ["http://192.0.2.77/"]"#, "-p url=http://192.0.2.77/")?;
+        let http = run(host, "http", r#"http = ["http://192.0.2.77/"]"#, "-p url=http://192.0.2.77/")?;
         expect(&http, "error:", "no route for connecting to 192.0.2.77:80")
     });
 }
 
-/// The daemon's checker, with checks of what runs all the while.
+/// In the daemon's checker, with checks of services that run all the time.
 #[test]
-fn a_checker_without_descriptors_says_so() {
+fn lack_of_descriptors_is_an_error() {
     system_test("no descriptor left", &NEEDS, |site| {
         let host = site.host(Node::Nginx01);
         let _web = Web::start(site, Node::Nginx01)?;
@@ -71,12 +72,12 @@ fn a_checker_without_descriptors_says_so() {
         rest += &config(Node::Nginx01, &Plan { check: None, ..Plan::default() });
         rest += "checks = [\"tcp\", \"http\", \"process\"]\n";
         let vouchd = Vouchd::start_with(site, Node::Nginx01, Files::new(site, Node::Nginx01)?, &rest)?;
-        let says = |name: &str, words: &str| vouchd.check(name).is_ok_and(|check| check.to_string().contains(words));
+        let shows = |name: &str, words: &str| vouchd.check(name).is_ok_and(|check| check.to_string().contains(words));
         for (name, words) in [("tcp", "accepts connections"), ("http", "HTTP 200"), ("process", "named sleep")] {
-            until(&format!("{name} to pass"), Duration::from_secs(60), || says(name, words))?;
+            until(&format!("{name} to pass"), Duration::from_secs(60), || shows(name, words))?;
         }
         let checker = vouchd.checker()?;
-        // In the name of its user, who may.
+        // As its own user, who may do that.
         let status = std::fs::read_to_string(format!("/proc/{checker}/status"))?;
         let id = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)?.split_whitespace().next());
         let (Some(uid), Some(gid)) = (id("Uid:"), id("Gid:")) else { bail!("{status}") };
@@ -87,7 +88,7 @@ fn a_checker_without_descriptors_says_so() {
         ensure!(done.success(), "prlimit: {done}");
         for name in ["tcp", "http", "process"] {
             until(&format!("{name} to be an error"), Duration::from_secs(10), || {
-                says(name, "no file descriptor left, limit 3")
+                shows(name, "no file descriptor left, limit 3")
             })?;
             let check = vouchd.check(name)?;
             ensure!(!check.to_string().contains("\"fail\""), "{check}");
@@ -96,9 +97,9 @@ fn a_checker_without_descriptors_says_so() {
     });
 }
 
-/// Where nobody listens on a port that is also one for outgoing connections, a connection may be with itself.
+/// If nobody listens on a port of the range for outgoing connections, a connection may connect to itself.
 #[test]
-fn a_connection_with_itself_is_none() {
+fn self_connection_is_no_connection() {
     system_test("self-connection", &NEEDS, |site| {
         let host = site.host(Node::Nginx01);
         host.sh("echo 40000 40003 > /proc/sys/net/ipv4/ip_local_port_range")?;
@@ -131,10 +132,9 @@ fn hidden_processes_are_an_error_that_says_what_to_do() {
     system_test("hidepid", &NEEDS, |site| {
         let host = site.host(Node::Nginx01);
         host.sh("sleep 300 > /dev/null 2>&1 &")?;
-        // Where another user can run it, too.
+        // Where another user can run it.
         let dir = site.dir("open")?;
-        let (vouchd, plugin) = (dir.join("vouchd"), dir.join("process.wasm"));
-        std::fs::copy(binary(), &vouchd)?;
+        let (vouchd, plugin) = (install_into(&dir)?, dir.join("process.wasm"));
         std::fs::copy(builtin_plugins().join("process.wasm"), &plugin)?;
         let process = |before: &str| {
             host.sh(&format!(
@@ -149,7 +149,7 @@ fn hidden_processes_are_an_error_that_says_what_to_do() {
             host.sh(&format!("umount /proc; mount -t proc -o {how} proc /proc"))?;
             expect(&process(nobody)?, "error:", "the processes of others are hidden from the checker")?;
             expect(&process(nobody)?, "error:", "SupplementaryGroups=")?;
-            // Who may see them all the same sees them.
+            // root sees them anyway.
             expect(&process("")?, "pass:", "named sleep")?;
         }
         host.sh("umount /proc; mount -t proc -o hidepid=2,gid=27 proc /proc")?;
@@ -160,13 +160,13 @@ fn hidden_processes_are_an_error_that_says_what_to_do() {
 }
 
 #[test]
-fn a_count_is_never_cut() {
+fn process_count_is_never_truncated() {
     system_test("1100 processes", &NEEDS, |site| {
         let host = site.host(Node::Nginx01);
         host.sh("for n in $(seq 1100); do sleep 300 > /dev/null 2>&1 & done")?;
         let process =
-            |options: &str| test(host, "process", r#"process = ["sleep"]"#, &format!("-p name=sleep {options}"));
-        // The host's own init sleeps as well.
+            |options: &str| run(host, "process", r#"process = ["sleep"]"#, &format!("-p name=sleep {options}"));
+        // The host's own init runs one more.
         expect(&process("-p max=1050")?, "fail:", "expected at most 1050")?;
         expect(&process("-p min=1100")?, "pass:", "processes named sleep")?;
         let cut = process("-p max=1050 --limits '{ probe_bytes = \"16KiB\" }'")?;
@@ -174,13 +174,13 @@ fn a_count_is_never_cut() {
     });
 }
 
-/// The command line of whoever checks for something has it in it.
+/// The command line of the check has the text that it looks for.
 #[test]
-fn a_check_does_not_find_itself() {
+fn check_does_not_find_its_own_process() {
     system_test("own processes", &NEEDS, |site| {
         let host = site.host(Node::Nginx01);
         let (vouchd, plugin) = (binary(), builtin_plugins().join("process.wasm"));
-        // In two parts, so that the shell that runs it does not have it.
+        // In two parts, so that the command line of the shell does not have it.
         let said = host.sh(&format!(
             "part=needle-in-a; {} plugin test {} --allow '{{ process = true }}' -p cmdline=$part-command-line 2>&1 || true",
             vouchd.display(),

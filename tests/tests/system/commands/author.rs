@@ -1,4 +1,4 @@
-//! The author's loop, with the built binary as an author uses it. Needs no root and no network but loopback.
+//! The commands of a plugin author, run as an author runs them. They need no root and no network but loopback.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -8,6 +8,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use vouchd_tests::guest::Guest;
 use vouchd_tests::requirements::Missing;
 use vouchd_tests::{Need, requirements, vouchd};
 
@@ -26,7 +27,7 @@ fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// `plugin test FILE --script` with this script.
+/// Exit status and output of `plugin test FILE --script` with this script.
 fn script(plugin: &Path, script: &str) -> (Option<i32>, String) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("test.toml");
@@ -65,7 +66,7 @@ expect = { verdict = "fail" }
 "#;
 
 #[test]
-fn a_script_of_what_is_expected_is_met() {
+fn script_with_met_expectations_succeeds() {
     let (status, said) = script(&builtin("tcp"), GREETS);
     assert_eq!(status, Some(0), "{said}");
     for name in ["greets", "is down", "was not granted", "says nothing"] {
@@ -75,7 +76,7 @@ fn a_script_of_what_is_expected_is_met() {
 }
 
 #[test]
-fn a_run_that_is_not_as_expected_makes_the_status_1_and_is_shown_whole() {
+fn unexpected_run_exits_with_1_and_is_shown_in_full() {
     let (status, said) = script(&builtin("tcp"), &GREETS.replacen("\"pass\"", "\"warn\"", 1));
     assert_eq!(status, Some(1), "{said}");
     assert!(said.contains("test.toml:2:1: greets: expected warn, found pass"), "{said}");
@@ -84,7 +85,7 @@ fn a_run_that_is_not_as_expected_makes_the_status_1_and_is_shown_whole() {
 }
 
 #[test]
-fn a_mistake_in_a_script_is_told_with_its_place_and_nothing_runs() {
+fn mistake_in_a_script_is_reported_with_its_place_and_nothing_runs() {
     let (status, said) = script(&builtin("tcp"), &GREETS.replacen("expect = \"220\"", "expect = 220 220", 1));
     assert_eq!(status, Some(2), "{said}");
     assert!(said.contains("test.toml:5:"), "{said}");
@@ -95,7 +96,7 @@ fn a_mistake_in_a_script_is_told_with_its_place_and_nothing_runs() {
 }
 
 #[test]
-fn the_memo_goes_from_run_to_run_of_a_script() {
+fn memo_is_kept_between_the_runs_of_a_script() {
     let module = memo_plugin();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("memo.wasm");
@@ -106,22 +107,18 @@ fn the_memo_goes_from_run_to_run_of_a_script() {
     assert_eq!(status, Some(0), "{said}");
 }
 
-/// Passes until it remembers something, which it does from the first run on.
+/// A plugin that passes in the first run, and fails once it has a memo.
 fn memo_plugin() -> Vec<u8> {
-    let text = r#"(module
-        (import "vouchd:check/memo@0.1.0" "get" (func $get (param i32)))
-        (import "vouchd:check/memo@0.1.0" "set" (func $set (param i32 i32)))
-        (memory (export "memory") 1)
-        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4096))
-        (func (export "vouchd:check/checker@0.1.0#check") (param i32 i32 i32 i32 i32) (result i32)
-            (call $get (i32.const 64))
-            (if (i32.load (i32.const 68)) (then (i32.store8 (i32.const 1028) (i32.const 2))))
-            (call $set (i32.const 512) (i32.const 4))
-            (i32.const 1024)))"#;
-    wat::parse_str(text).expect("a test's own text")
+    let imports = r#"(import "vouchd:check/memo@0.1.0" "get" (func $get (param i32)))
+        (import "vouchd:check/memo@0.1.0" "set" (func $set (param i32 i32)))"#;
+    // The memo's address and length are stored at 64 and 68; the verdict is at 1028.
+    let body = "(call $get (i32.const 64))
+        (if (i32.load (i32.const 68)) (then (i32.store8 (i32.const 1028) (i32.const 2))))
+        (call $set (i32.const 512) (i32.const 4))";
+    Guest::new(body).top(imports).module()
 }
 
-/// A `--watch` that is under way, and what it says.
+/// A running `plugin test --watch`, and the lines that it prints.
 struct Watching {
     child: Child,
     lines: Receiver<String>,
@@ -142,9 +139,9 @@ impl Watching {
         Watching { child, lines }
     }
 
-    /// Waits for a line; what was said before it is passed over.
+    /// Waits for a line, and ignores the lines before it.
     #[track_caller]
-    fn says(&self, part: &str) {
+    fn prints(&self, part: &str) {
         let deadline = Instant::now() + Duration::from_secs(30);
         let mut said = Vec::new();
         while let Ok(line) = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -173,25 +170,25 @@ fn watch_runs_again_when_the_plugin_is_replaced_and_when_the_script_changes() {
     fs::write(&script, format!("{down}expect = {{ verdict = \"fail\" }}\n")).unwrap();
 
     let mut watching = Watching::start(&plugin, &script);
-    watching.says("1 of 1 runs as expected");
-    watching.says("waiting for a change");
+    watching.prints("1 of 1 runs as expected");
+    watching.prints("waiting for a change");
     fs::write(&other, memo_plugin()).unwrap();
     fs::rename(&other, &plugin).unwrap();
-    watching.says("expected fail, found pass");
-    watching.says("0 of 1 runs as expected");
-    watching.says("waiting for a change");
+    watching.prints("expected fail, found pass");
+    watching.prints("0 of 1 runs as expected");
+    watching.prints("waiting for a change");
     fs::write(&script, "[[run]]\nexpect = { verdict = \"pass\" }\n").unwrap();
-    watching.says("1 of 1 runs as expected");
-    watching.says("waiting for a change");
-    // What can't be used is told, and waited for.
+    watching.prints("1 of 1 runs as expected");
+    watching.prints("waiting for a change");
+    // A file that cannot be used is reported, and the command waits for the next change.
     fs::write(&plugin, "half a file").unwrap();
-    watching.says("waiting for a change");
+    watching.prints("waiting for a change");
     fs::copy(builtin("tcp"), &plugin).unwrap();
-    watching.says("0 of 1 runs as expected");
-    assert!(watching.child.try_wait().unwrap().is_none(), "it ends only when it is told to");
+    watching.prints("0 of 1 runs as expected");
+    assert!(watching.child.try_wait().unwrap().is_none(), "it ended by itself");
 }
 
-/// Runs in a project's directory; the output, and whether it succeeded.
+/// Runs `vouchd plugin` in a directory. Returns whether it succeeded, and its output.
 fn in_project(dir: &Path, words: &[&str]) -> (bool, String) {
     let output = vouchd_plugin().args(words).current_dir(dir).output().unwrap();
     (output.status.success(), text(&output))
@@ -205,13 +202,13 @@ fn new_project(language: &str) -> (tempfile::TempDir, PathBuf) {
     (above, dir)
 }
 
-/// Where `cargo xtask languages` keeps what it has installed.
+/// The directory in which `cargo xtask languages` installs tools.
 fn tools() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     root.join(std::env::var_os("VOUCHD_LANGUAGES_CACHE").map_or_else(|| "target/languages/tools".into(), PathBuf::from))
 }
 
-/// Gives the project the tools that are there already, as pip and npm would install them. What is missing, if some are.
+/// Links installed tools into the project, in the places where pip and npm would install them. Returns what is missing.
 fn give_tools(dir: &Path, language: &str) -> Result<(), Missing> {
     let link = |from: PathBuf, to: &str| {
         if !from.exists() {
@@ -256,8 +253,8 @@ fn give_tools(dir: &Path, language: &str) -> Result<(), Missing> {
     }
 }
 
-/// `new`, `build`, `test` and a look at the parameters: all as it stands.
-fn a_project_builds_and_passes_its_tests(language: &str) {
+/// A new project builds, passes its tests and declares its parameter without any change.
+fn project_builds_and_passes_its_tests(language: &str) {
     let (_above, dir) = new_project(language);
     if let Err(missing) = give_tools(&dir, language) {
         return vouchd_skip::skip(&missing.what, &missing.cure);
@@ -274,33 +271,33 @@ fn a_project_builds_and_passes_its_tests(language: &str) {
     let (good, said) = in_project(&dir, &["inspect", "my-port.wasm"]);
     assert!(good, "{said}");
     let declared = said.lines().any(|line| line.split_whitespace().take(3).eq(["address", "text", "needed"]));
-    assert!(declared, "the parameter is declared:\n{said}");
+    assert!(declared, "the parameter is not declared:\n{said}");
 }
 
 macro_rules! projects {
     ($($test:ident: $language:literal)*) => {
         $(#[test]
         fn $test() {
-            a_project_builds_and_passes_its_tests($language);
+            project_builds_and_passes_its_tests($language);
         })*
     };
 }
 
 projects! {
-    a_project_in_rust: "rust"
-    a_project_in_c: "c"
-    a_project_in_cpp: "cpp"
-    a_project_in_zig: "zig"
-    a_project_in_go: "go"
-    a_project_in_python: "python"
-    a_project_in_javascript: "javascript"
-    a_project_in_typescript: "typescript"
-    a_project_in_assemblyscript: "assemblyscript"
-    a_project_in_wat: "wat"
+    project_in_rust: "rust"
+    project_in_c: "c"
+    project_in_cpp: "cpp"
+    project_in_zig: "zig"
+    project_in_go: "go"
+    project_in_python: "python"
+    project_in_javascript: "javascript"
+    project_in_typescript: "typescript"
+    project_in_assemblyscript: "assemblyscript"
+    project_in_wat: "wat"
 }
 
 #[test]
-fn new_overwrites_nothing_and_takes_no_odd_name() {
+fn new_overwrites_nothing_and_rejects_odd_names() {
     let (above, dir) = new_project("c");
     fs::write(dir.join("check.c"), "mine").unwrap();
     let (made, said) = in_project(above.path(), &["new", "--lang", "wat", "my-port"]);
@@ -312,17 +309,17 @@ fn new_overwrites_nothing_and_takes_no_odd_name() {
         assert_eq!(output.status.code(), Some(2), "{name}: {}", text(&output));
     }
     let entries = fs::read_dir(above.path()).unwrap().count();
-    assert_eq!(entries, 1, "nothing but the project");
+    assert_eq!(entries, 1, "expected only the project");
 }
 
 #[test]
-fn build_tells_what_is_missing_and_never_replaces_what_works_by_what_does_not() {
+fn build_names_missing_tools_and_keeps_a_working_file() {
     let (_above, dir) = new_project("wat");
     let mut without_tools = vouchd_plugin();
     let output = without_tools.arg("build").current_dir(&dir).env("PATH", "/nowhere").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output).contains("wat2wasm") && text(&output).contains("apt-get install wabt"), "{}", text(&output));
-    // A compiler of the project's own, which makes a module that is no plugin.
+    // A compiler in the project that makes a module that is no plugin.
     fs::create_dir_all(dir.join("venv/bin")).unwrap();
     let compiler = dir.join("venv/bin/wat2wasm");
     fs::write(&compiler, "#!/bin/sh\nprintf '\\000asm\\001\\000\\000\\000' > \"$3\"\n").unwrap();

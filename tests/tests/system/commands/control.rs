@@ -1,4 +1,4 @@
-//! The control socket with clients that do nothing, and before a router that hangs.
+//! The control socket with idle clients, and with a router that hangs.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -21,7 +21,7 @@ fn start(site: &Site) -> anyhow::Result<Vouchd> {
 }
 
 #[test]
-fn idle_clients_do_not_keep_status_out() {
+fn idle_clients_do_not_block_status() {
     system_test("1500 idle clients", &NEEDS, |site| {
         let vouchd = start(site)?;
         let mut idle = Vec::new();
@@ -32,7 +32,7 @@ fn idle_clients_do_not_keep_status_out() {
                 let _ = (&client).write_all(b"sta");
             }
             idle.push(client);
-            // As many as a process may have open need not be as many as we want.
+            // Fewer at a time than a process may have open.
             if idle.len() >= 900 {
                 idle.drain(..300);
             }
@@ -47,13 +47,13 @@ fn idle_clients_do_not_keep_status_out() {
 }
 
 #[test]
-fn a_client_that_does_not_read_its_answer_keeps_nobody_out() {
+fn clients_that_do_not_read_do_not_block_others() {
     system_test("clients that never read", &NEEDS, |site| {
         let vouchd = start(site)?;
         let mut deaf = Vec::new();
         for _ in 0..64 {
             let mut client = UnixStream::connect(vouchd.files.control())?;
-            // One whose place was taken is no help to the test, nor a failure.
+            // The daemon may have closed this connection in favour of a later one.
             let _ = client.write_all(b"status\n");
             deaf.push(client);
         }
@@ -66,7 +66,7 @@ fn a_client_that_does_not_read_its_answer_keeps_nobody_out() {
     });
 }
 
-/// What the socket answers to a line.
+/// The answer of the socket to a line.
 fn ask(vouchd: &Vouchd, line: &str) -> anyhow::Result<serde_json::Value> {
     let mut client = UnixStream::connect(vouchd.files.control())?;
     client.set_read_timeout(Some(Duration::from_secs(10)))?;
@@ -77,7 +77,7 @@ fn ask(vouchd: &Vouchd, line: &str) -> anyhow::Result<serde_json::Value> {
 }
 
 #[test]
-fn an_unknown_request_is_answered_with_what_is_known() {
+fn unknown_request_is_answered_with_the_known_ones() {
     system_test("unknown request", &NEEDS, |site| {
         let vouchd = start(site)?;
         let answer = ask(&vouchd, "reboot\n")?;
@@ -89,7 +89,7 @@ fn an_unknown_request_is_answered_with_what_is_known() {
     });
 }
 
-/// The thread of that name in a process, by its id.
+/// The id of the thread of this name in a process.
 fn thread(process: i32, name: &str) -> anyhow::Result<i32> {
     for task in std::fs::read_dir(format!("/proc/{process}/task"))?.flatten() {
         if std::fs::read_to_string(task.path().join("comm"))?.trim() == name {
@@ -99,7 +99,7 @@ fn thread(process: i32, name: &str) -> anyhow::Result<i32> {
     anyhow::bail!("no thread {name}")
 }
 
-/// Stops one thread of a process while it lives, as ptrace does.
+/// Stops one thread of a process with ptrace, until it is dropped.
 struct Stopped(Pid);
 
 impl Stopped {
@@ -119,7 +119,7 @@ impl Drop for Stopped {
 }
 
 #[test]
-fn a_thread_that_hangs_is_named_within_a_second() {
+fn hanging_thread_is_named_within_a_second() {
     system_test("one thread stopped", &NEEDS, |site| {
         let vouchd = start(site)?;
         for name in ["protocol", "health"] {

@@ -1,7 +1,8 @@
-//! `vouchd demo`, as a newcomer runs it: with root, and without.
+//! `vouchd demo`, as root and as another user.
 
 use std::process::{Command, Output};
 
+use vouchd_tests::command::install_into;
 use vouchd_tests::{Need, requirements, vouchd};
 
 fn shows_both_failovers(output: &Output) {
@@ -16,7 +17,7 @@ fn shows_both_failovers(output: &Output) {
 }
 
 #[test]
-fn the_demo_shows_a_failover_and_the_way_back() {
+fn demo_shows_a_failover_and_the_way_back() {
     if !requirements::met(&[Need::Vouchd]) {
         return;
     }
@@ -24,9 +25,9 @@ fn the_demo_shows_a_failover_and_the_way_back() {
     shows_both_failovers(&output.unwrap());
 }
 
-/// The built-in `tcp` in the part of an author's plugin: it finds out by itself what `process` is told.
+/// The built-in `tcp` takes the part of an author's plugin.
 #[test]
-fn an_authors_plugin_decides_the_failover() {
+fn demo_fails_over_by_an_authors_plugin() {
     if !requirements::met(&[Need::Vouchd]) {
         return;
     }
@@ -39,7 +40,7 @@ fn an_authors_plugin_decides_the_failover() {
 }
 
 #[test]
-fn a_plugin_that_does_not_vouch_for_a_running_service_is_told() {
+fn demo_rejects_a_plugin_that_fails_a_running_service() {
     if !requirements::met(&[Need::Vouchd]) {
         return;
     }
@@ -53,15 +54,14 @@ fn a_plugin_that_does_not_vouch_for_a_running_service_is_told() {
 }
 
 #[test]
-fn the_demo_needs_no_root() {
+fn demo_needs_no_root() {
     if !requirements::met(&[Need::Vouchd]) {
         return;
     }
-    // A copy that another user can reach.
+    // A copy that another user can run.
     let dir =
         tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755)).tempdir().unwrap();
-    let copy = dir.path().join("vouchd");
-    std::fs::copy(vouchd::binary(), &copy).unwrap();
+    let copy = install_into(dir.path()).unwrap();
     for plugin in std::fs::read_dir(vouchd::builtin_plugins()).unwrap().flatten() {
         std::fs::copy(plugin.path(), dir.path().join(plugin.file_name())).unwrap();
     }

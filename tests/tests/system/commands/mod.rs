@@ -1,4 +1,4 @@
-//! The commands of an operator and of a plugin's author.
+//! The commands of an operator and of a plugin author.
 
 mod author;
 mod control;

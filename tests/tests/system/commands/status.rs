@@ -1,15 +1,16 @@
-//! `status`, `explain` and the other commands as scripts and terminals meet them: exit status, readers that go away, daemons
-//! that can't be asked, and names that want to be more than names.
+//! `status`, `explain` and the other commands as scripts and terminals use them: exit status, closed pipes, daemons that
+//! cannot be asked, and names with control characters.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use vouchd_tests::command::{Output, install_into, vouchd};
 use vouchd_tests::site::INTERFACE;
 use vouchd_tests::vouchd::{Files, Vouchd, binary};
 use vouchd_tests::wait::until;
@@ -17,7 +18,7 @@ use vouchd_tests::{Need, Node, Site, VIP, system_test};
 
 const LONG: Duration = Duration::from_secs(20);
 
-/// Nothing that a terminal or a reader could take for something else than text.
+/// Whether the text has no control characters, and nothing that changes the direction of text.
 fn is_harmless(text: &str) -> bool {
     let hostile = |c: char| {
         c.is_control() && c != '\n'
@@ -38,42 +39,35 @@ fn instance(name: &str, vrid: u8, address: &str) -> String {
     )
 }
 
-fn run(vouchd: &Vouchd, words: &[&str]) -> anyhow::Result<Output> {
-    Ok(Command::new(binary()).args(words).arg("--control").arg(vouchd.files.control()).output()?)
-}
-
-fn texts(output: &Output) -> (Option<i32>, String, String) {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.code(), text(&output.stdout), text(&output.stderr))
-}
-
 fn wait_exit(vouchd: &Vouchd, code: i32) -> anyhow::Result<()> {
     until(&format!("exit status {code}"), LONG, || {
-        run(vouchd, &["status"]).is_ok_and(|output| output.status.code() == Some(code))
+        vouchd.command(&["status"]).is_ok_and(|output| output.code == Some(code))
     })
-    .with_context(|| format!("{:?}", run(vouchd, &["status"]).map(|output| texts(&output))))
+    .with_context(|| format!("{:?}", vouchd.command(&["status"])))
 }
 
 #[test]
-fn the_exit_status_follows_what_happens_to_the_router() {
+fn exit_status_follows_the_state_of_the_router() {
     system_test("exit status", &[Need::Vouchd], |site| {
         let vouchd = start(site, "")?;
         vouchd.wait_state("web", "active", LONG)?;
         wait_exit(&vouchd, 0)?;
-        let (_, page, _) = texts(&run(&vouchd, &["status"])?);
+        let page = vouchd.command(&["status"])?.stdout;
         for word in ["INTERFACE", "VRID", "ens33", "55", "192.168.175.100*", "* on the interface", "all is well"] {
             ensure!(page.contains(word), "no {word} in:\n{page}");
         }
 
-        // A configuration that can't be used, then one that can.
+        // An invalid configuration, then a valid one.
         let good = fs::read_to_string(vouchd.files.config())?;
         fs::write(vouchd.files.config(), format!("{good}\nnonsense\n"))?;
         vouchd.process.signal(Signal::SIGHUP);
         wait_exit(&vouchd, 1)?;
-        // Named by that configuration the daemon is found all the same.
-        let named = Command::new(binary()).args(["status", "-c"]).arg(vouchd.files.config()).output()?;
-        let (code, page, error) = texts(&named);
-        ensure!(code == Some(1) && page.contains("The configuration on disk can't be used"), "{code:?}: {page}{error}");
+        // The daemon is found by its configuration although that is invalid.
+        let output = Output::of(Command::new(binary()).args(["status", "-c"]).arg(vouchd.files.config()))?;
+        ensure!(
+            output.code == Some(1) && output.stdout.contains("The configuration on disk can't be used"),
+            "{output:?}"
+        );
         fs::write(vouchd.files.config(), &good)?;
         vouchd.process.signal(Signal::SIGHUP);
         wait_exit(&vouchd, 0)?;
@@ -81,35 +75,35 @@ fn the_exit_status_follows_what_happens_to_the_router() {
         // The cable.
         site.cable(Node::Nginx01, false)?;
         wait_exit(&vouchd, 2)?;
-        let json: Value = serde_json::from_slice(&run(&vouchd, &["status", "--json"])?.stdout)?;
+        let json: Value = serde_json::from_str(&vouchd.command(&["status", "--json"])?.stdout)?;
         ensure!(json["level"] == "fault" && json["problems"][0]["subject"] == "instance web", "{json}");
         ensure!(json["instances"][0]["reason"].as_str().is_some_and(|reason| reason.contains("ens33")), "{json}");
         site.cable(Node::Nginx01, true)?;
         wait_exit(&vouchd, 0)?;
 
-        // The checker: degraded while it is gone, well when it is back, and said with its time.
+        // The checker: the status is degraded while it is gone, and names the time of the restart afterwards.
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(vouchd.checker()?), Signal::SIGKILL)?;
-        until("the checker to be started again", LONG, || {
+        until("the checker to be restarted", LONG, || {
             vouchd
                 .status()
                 .is_ok_and(|status| status["checker"]["restarts"] == 1 && !status["checker"]["pid"].is_null())
         })?;
         wait_exit(&vouchd, 0)?;
-        let (_, page, _) = texts(&run(&vouchd, &["status"])?);
+        let page = vouchd.command(&["status"])?.stdout;
         ensure!(page.contains("the checker was started again once, last "), "{page}");
         Ok(())
     });
 }
 
 #[test]
-fn a_router_that_can_not_be_asked_is_reported_as_what_it_is_with_exit_status_2() {
+fn router_that_cannot_be_asked_is_explained_with_exit_status_2() {
     system_test("no answer", &[Need::Vouchd], |site| {
         let vouchd = start(site, "")?;
         vouchd.wait_state("web", "active", LONG)?;
         let control = vouchd.files.control();
         let expect = |words: &[&str], output: Output| -> anyhow::Result<()> {
-            let (code, page, error) = texts(&output);
-            ensure!(code == Some(2) && page.is_empty(), "{code:?}: {page}{error}");
+            ensure!(output.code == Some(2) && output.stdout.is_empty(), "{output:?}");
+            let error = output.stderr;
             ensure!(error.ends_with('\n') && words.iter().all(|word| error.contains(word)), "{words:?}: {error}");
             Ok(())
         };
@@ -124,42 +118,43 @@ fn a_router_that_can_not_be_asked_is_reported_as_what_it_is_with_exit_status_2()
         let asked = Instant::now();
         let pid = vouchd.process.pid().to_string();
         let silent = ["does not answer", &pid, "it is stopped", "kill -CONT"];
-        expect(&silent, run(&vouchd, &["status"])?)?;
+        expect(&silent, vouchd.command(&["status"])?)?;
         ensure!(asked.elapsed() < Duration::from_millis(1500), "{:?}", asked.elapsed());
-        expect(&silent, run(&vouchd, &["status", "--json"])?)?;
+        expect(&silent, vouchd.command(&["status", "--json"])?)?;
         vouchd.process.signal_all(Signal::SIGCONT);
         wait_exit(&vouchd, 0)?;
 
-        // Somebody who is in no group.
-        let binary = public_binary(site)?;
+        // A user who is in no group.
+        let binary = install_into(&site.dir("bin")?)?;
         let mut command = Command::new("setpriv");
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&binary).args(["status", "--control"]);
-        expect(&["you may not use it", "0660", "root:root", "member of the group"], command.arg(&control).output()?)?;
+        expect(
+            &["you may not use it", "0660", "root:root", "member of the group"],
+            Output::of(command.arg(&control))?,
+        )?;
 
         let mut command = Command::new(&binary);
         expect(
             &["vouchd is not running", "there is no /nowhere"],
-            command.args(["status", "--control", "/nowhere"]).output()?,
+            Output::of(command.args(["status", "--control", "/nowhere"]))?,
         )?;
         vouchd.process.signal(Signal::SIGKILL);
         until("vouchd to be gone", LONG, || {
-            run(&vouchd, &["status"])
-                .is_ok_and(|output| String::from_utf8_lossy(&output.stderr).contains("nobody listens"))
+            vouchd.command(&["status"]).is_ok_and(|output| output.stderr.contains("nobody listens"))
         })?;
-        expect(&["vouchd is not running", "nobody listens at"], run(&vouchd, &["status"])?)
+        expect(&["vouchd is not running", "nobody listens at"], vouchd.command(&["status"])?)
     });
 }
 
-/// Where every user may run it.
-fn public_binary(site: &Site) -> anyhow::Result<PathBuf> {
-    let copy = site.dir("bin")?.join("vouchd");
-    fs::copy(binary(), &copy)?;
-    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755))?;
-    Ok(copy)
+/// The exit status of a command whose standard output is a pipe without a reader.
+fn without_reader(command: &mut Command, arguments: &[&str]) -> anyhow::Result<Option<i32>> {
+    let (reader, writer) = std::io::pipe()?;
+    drop(reader);
+    Ok(command.args(arguments).stdout(writer).status()?.code())
 }
 
 #[test]
-fn a_reader_that_goes_away_makes_no_command_panic() {
+fn closed_pipe_makes_no_command_panic() {
     system_test("broken pipes", &[Need::Vouchd], |site| {
         let many: String =
             (1..=60).map(|n| instance(&format!("web{n}"), n, &format!("192.168.175.{}", n + 130))).collect();
@@ -184,32 +179,29 @@ fn a_reader_that_goes_away_makes_no_command_panic() {
             "status --nonsense".to_owned(),
         ];
         for command in &commands {
-            // Gone before the first byte, and after a line.
-            for reader in ["true", "head -1"] {
-                let script = format!(
-                    "(sleep 0.05; exec {program} {command}) 2>&1 | {reader}; echo \"exit ${{PIPESTATUS[0]}}\" >&2"
-                );
-                let output = Command::new("bash").args(["-c", &script]).output()?;
-                let (_, said, errors) = texts(&output);
-                ensure!(!said.contains("panicked"), "{command} | {reader}: {said}");
-                ensure!(["exit 0", "exit 1", "exit 2"].contains(&errors.trim()), "{command} | {reader}: {errors}");
-            }
+            // The reader is gone before the first byte.
+            let output = without_reader(&mut Command::new("sh"), &["-c", &format!("exec {program} {command} 2>&1")])?;
+            ensure!(matches!(output, Some(0..=2)), "{command}: exit status {output:?}");
+            // The reader goes after a line.
+            let script = format!("{program} {command} 2>&1 | head -1; echo \"exit ${{PIPESTATUS[0]}}\" >&2");
+            let output = Output::of(Command::new("bash").args(["-c", &script]))?;
+            ensure!(!output.stdout.contains("panicked"), "{command} | head -1: {output:?}");
+            ensure!(["exit 0", "exit 1", "exit 2"].contains(&output.stderr.trim()), "{command} | head -1: {output:?}");
         }
-        // A full disk is no page.
+        // Other errors of the output are reported.
         let script = format!("{program} status --control {control} > /dev/full");
-        let (code, _, error) = texts(&Command::new("sh").args(["-c", &script]).output()?);
-        ensure!(code == Some(2) && error.contains("could not write to standard output"), "{code:?}: {error}");
-        // Nobody reads, and still the exit status says how well all is.
-        let script = format!("set -o pipefail; {program} status --control {control} | true");
-        let piped = Command::new("bash").args(["-c", &script]).status()?;
-        let alone = run(&vouchd, &["status"])?.status;
-        ensure!(piped.code() == alone.code(), "{piped} beside {alone}");
+        let output = Output::of(Command::new("sh").args(["-c", &script]))?;
+        ensure!(output.code == Some(2) && output.stderr.contains("could not write to standard output"), "{output:?}");
+        // Without a reader, the exit status is still that of the router.
+        let unread = without_reader(&mut Command::new(binary()), &["status", "--control", &control.to_string()])?;
+        let read = vouchd.command(&["status"])?.code;
+        ensure!(unread == read, "exit status {unread:?} without a reader, {read:?} with one");
         Ok(())
     });
 }
 
 #[test]
-fn names_and_files_can_not_write_to_the_terminal_or_forge_a_line_of_the_log() {
+fn names_and_files_cannot_control_the_terminal_or_forge_log_lines() {
     system_test("hostile names", &[Need::Vouchd], |site| {
         let files = Files::without_builtins(site, Node::Nginx01)?;
         let hostile = "x\u{202e}\u{1b}[2J\nFORGED line\u{2028}y";
@@ -221,27 +213,25 @@ fn names_and_files_can_not_write_to_the_terminal_or_forge_a_line_of_the_log() {
             vouchd.status().is_ok_and(|status| status["plugins"].as_array().is_some_and(|plugins| !plugins.is_empty()))
         })?;
         for words in [["status", "--all"].as_slice(), &["explain"], &["plugin", "list"]] {
-            let (_, page, error) = texts(&run(&vouchd, words)?);
-            ensure!(is_harmless(&page) && is_harmless(&error), "{words:?}: {page:?} {error:?}");
+            let output = vouchd.command(words)?;
+            ensure!(is_harmless(&output.text()), "{words:?}: {output:?}");
         }
-        // What is wrong with a configuration is shown with the line that has it.
+        // An error in a configuration is shown with its line.
         let good = fs::read_to_string(vouchd.files.config())?;
         let bad = "[instance.\"a\u{202e}b\u{1b}[31m\"]\nnonsense\u{2028} = \"\u{2066}\u{200f}\"\n";
         fs::write(vouchd.files.config(), format!("{good}\n{bad}"))?;
         vouchd.process.signal(Signal::SIGHUP);
         wait_exit(&vouchd, 1)?;
         for words in [["status"].as_slice(), &["explain"]] {
-            let (_, page, error) = texts(&run(&vouchd, words)?);
-            ensure!(is_harmless(&page) && is_harmless(&error), "{words:?}: {page:?} {error:?}");
+            let output = vouchd.command(words)?;
+            ensure!(is_harmless(&output.text()), "{words:?}: {output:?}");
         }
-        let check = Command::new(binary()).args(["config", "check"]).arg(vouchd.files.config()).output()?;
-        let (_, page, error) = texts(&check);
-        ensure!(!error.is_empty() && is_harmless(&page) && is_harmless(&error), "{page:?} {error:?}");
+        let check = Output::of(Command::new(binary()).args(["config", "check"]).arg(vouchd.files.config()))?;
+        ensure!(!check.stderr.is_empty() && is_harmless(&check.text()), "{check:?}");
         for file in [vouchd.files.plugin_dir().join(format!("{hostile}.wasm")), PathBuf::from(format!("/{hostile}"))] {
             for command in ["inspect", "test"] {
-                let output = Command::new(binary()).args(["plugin", command]).arg(&file).output()?;
-                let (_, page, error) = texts(&output);
-                ensure!(is_harmless(&page) && is_harmless(&error), "{command}: {page:?} {error:?}");
+                let output = Output::of(Command::new(binary()).args(["plugin", command]).arg(&file))?;
+                ensure!(is_harmless(&output.text()), "{command}: {output:?}");
             }
         }
         let log = vouchd.process.log();
@@ -252,17 +242,21 @@ fn names_and_files_can_not_write_to_the_terminal_or_forge_a_line_of_the_log() {
 }
 
 #[test]
-fn an_error_ends_with_a_line_break_and_help_says_what_it_is_for() {
+fn errors_end_with_a_newline_and_help_describes_the_program() {
     system_test("help", &[Need::Vouchd], |_| {
         for words in [
             ["explain", "--control", "/nowhere"].as_slice(),
             &["config", "check", "/nowhere"],
             &["run", "-c", "/nowhere"],
         ] {
-            let (code, _, error) = texts(&Command::new(binary()).args(words).output()?);
-            ensure!(code != Some(0) && error.ends_with('\n') && !error.ends_with("\n\n"), "{words:?}: {error:?}");
+            let output = vouchd(words)?;
+            let error = &output.stderr;
+            ensure!(
+                output.code != Some(0) && error.ends_with('\n') && !error.ends_with("\n\n"),
+                "{words:?}: {output:?}"
+            );
         }
-        let (_, help, _) = texts(&Command::new(binary()).arg("--help").output()?);
+        let help = vouchd(["--help"])?.stdout;
         for word in ["VRRP", "WebAssembly", "Exit status", "vouchd status"] {
             ensure!(help.contains(word), "no {word} in:\n{help}");
         }

@@ -1,5 +1,5 @@
-//! A change of what the files of the configuration say is a change, however it comes about; and no file system that does
-//! not answer stops the daemon.
+//! Changed configuration files are loaded, however the change is made, and a file system that does not answer never blocks
+//! the daemon.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -16,7 +16,7 @@ use vouchd_tests::{Need, Node, VIP, system_test};
 
 const WEB: &str = "web";
 
-/// An instance whose priority shows which text is loaded.
+/// An instance. Its priority shows which text is loaded.
 fn instance(priority: u8) -> String {
     format!(
         "[instance.{WEB}]\ninterface = \"{}\"\nvirtual_router_id = 55\npriority = {priority}\naddresses = [\"{VIP}\"]\n",
@@ -29,7 +29,7 @@ fn base(vouchd: &Vouchd) -> Option<u64> {
 }
 
 #[track_caller]
-fn takes_over(vouchd: &Vouchd, priority: u64) -> anyhow::Result<()> {
+fn loads(vouchd: &Vouchd, priority: u64) -> anyhow::Result<()> {
     until(&format!("priority {priority}"), Duration::from_secs(10), || base(vouchd) == Some(priority))
 }
 
@@ -41,7 +41,7 @@ fn start(site: &Site, main: &str, prepare: impl FnOnce(&Files) -> anyhow::Result
     Ok(vouchd)
 }
 
-/// Puts a link in place of another one as Kubernetes does: made beside it, then renamed.
+/// Replaces a link as Kubernetes does: makes a new one beside it, then renames that.
 fn swap(target: &str, link: &Path) -> anyhow::Result<()> {
     let new = link.with_file_name("..new");
     symlink(target, &new)?;
@@ -49,7 +49,7 @@ fn swap(target: &str, link: &Path) -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_config_map_whose_data_link_is_swapped_is_loaded() {
+fn swapped_data_link_of_a_config_map_is_loaded() {
     system_test("a ConfigMap", &[Need::Vouchd], |site| {
         let vouchd = start(site, "", |files| {
             let dir = files.drop_in("..2026_1");
@@ -58,20 +58,20 @@ fn a_config_map_whose_data_link_is_swapped_is_loaded() {
             symlink("..2026_1", files.drop_in("..data"))?;
             Ok(symlink("..data/web.toml", files.drop_in("web.toml"))?)
         })?;
-        takes_over(&vouchd, 101)?;
+        loads(&vouchd, 101)?;
         for (version, priority) in [("..2026_2", 102), ("..2026_3", 103)] {
             let dir = vouchd.files.drop_in(version);
             fs::create_dir_all(&dir)?;
             fs::write(dir.join("web.toml"), instance(priority))?;
             swap(version, &vouchd.files.drop_in("..data"))?;
-            takes_over(&vouchd, priority.into())?;
+            loads(&vouchd, priority.into())?;
         }
         Ok(())
     });
 }
 
 #[test]
-fn what_a_link_leads_to_is_watched_and_so_is_every_directory_on_the_way() {
+fn link_targets_and_every_directory_on_the_way_are_watched() {
     system_test("links", &[Need::Vouchd], |site| {
         let elsewhere = site.dir("elsewhere")?;
         let releases = site.dir("releases")?;
@@ -79,13 +79,13 @@ fn what_a_link_leads_to_is_watched_and_so_is_every_directory_on_the_way() {
             fs::write(elsewhere.join("text"), instance(101))?;
             Ok(symlink(elsewhere.join("text"), files.drop_in("web.toml"))?)
         })?;
-        takes_over(&vouchd, 101)?;
+        loads(&vouchd, 101)?;
         // The target is rewritten, then replaced.
         fs::write(elsewhere.join("text"), instance(102))?;
-        takes_over(&vouchd, 102)?;
+        loads(&vouchd, 102)?;
         fs::write(elsewhere.join("new"), instance(103))?;
         fs::rename(elsewhere.join("new"), elsewhere.join("text"))?;
-        takes_over(&vouchd, 103)?;
+        loads(&vouchd, 103)?;
         // conf.d becomes a link to a link, and each is swapped.
         for (release, priority) in [("1", 104), ("2", 105)] {
             fs::create_dir_all(releases.join(release))?;
@@ -96,16 +96,16 @@ fn what_a_link_leads_to_is_watched_and_so_is_every_directory_on_the_way() {
         let conf_d = conf_d.parent().unwrap_or(Path::new("/"));
         fs::rename(conf_d, conf_d.with_file_name("conf.d.old"))?;
         symlink(releases.join("current"), conf_d)?;
-        takes_over(&vouchd, 104)?;
+        loads(&vouchd, 104)?;
         swap("2", &releases.join("current"))?;
-        takes_over(&vouchd, 105)?;
+        loads(&vouchd, 105)?;
         fs::write(releases.join("2/web.toml"), instance(106))?;
-        takes_over(&vouchd, 106)
+        loads(&vouchd, 106)
     });
 }
 
 #[test]
-fn the_main_file_is_loaded_when_it_is_replaced_and_not_when_it_says_the_same() {
+fn main_file_is_loaded_only_if_its_text_changes() {
     system_test("the main file", &[Need::Vouchd], |site| {
         let vouchd = start(site, &instance(101), |_| Ok(()))?;
         let loaded_at = || anyhow::Ok(vouchd.status()?["config"]["loaded_at"].clone());
@@ -116,31 +116,31 @@ fn the_main_file_is_loaded_when_it_is_replaced_and_not_when_it_says_the_same() {
             Ok(fs::rename(file.with_extension("new"), &file)?)
         };
         replace(&text.replace("101", "102"))?;
-        takes_over(&vouchd, 102)?;
+        loads(&vouchd, 102)?;
         let before = loaded_at()?;
         replace(&text.replace("101", "102"))?;
-        holds("nothing to load", Duration::from_secs(2), || loaded_at().is_ok_and(|now| now == before))?;
-        // A file that was emptied, as a full disk does it, takes nothing away.
+        holds("nothing is loaded", Duration::from_secs(2), || loaded_at().is_ok_and(|now| now == before))?;
+        // A file that was truncated, as on a full disk, removes nothing.
         fs::write(&file, "")?;
         until("the error", Duration::from_secs(10), || {
             vouchd.status().is_ok_and(|s| s["config"]["error"].as_str().is_some_and(|e| e.contains("it is empty")))
         })?;
         ensure!(base(&vouchd) == Some(102), "{:?}", vouchd.status());
         replace(&text.replace("101", "103"))?;
-        takes_over(&vouchd, 103)?;
+        loads(&vouchd, 103)?;
         ensure!(vouchd.status()?["config"]["error"].is_null());
         Ok(())
     });
 }
 
 #[test]
-fn a_file_that_somebody_still_writes_is_not_loaded() {
+fn file_still_being_written_is_not_loaded() {
     system_test("a half-written file", &[Need::Vouchd], |site| {
         let other = instance(90).replace(WEB, "other").replace("55", "56").replace(&VIP.to_string(), "192.168.175.99");
         let text = format!("{}\n{other}", instance(101));
         let vouchd = start(site, "", |files| Ok(fs::write(files.drop_in("web.toml"), &text)?))?;
-        takes_over(&vouchd, 101)?;
-        // All of the first instance, which would be a valid file, and the second one a second later.
+        loads(&vouchd, 101)?;
+        // The first instance, which would be a valid file by itself, and the second one a second later.
         let mut file = File::create(vouchd.files.drop_in("web.toml"))?;
         file.write_all(instance(102).as_bytes())?;
         holds("both instances", Duration::from_secs(1), || {
@@ -148,19 +148,19 @@ fn a_file_that_somebody_still_writes_is_not_loaded() {
         })?;
         file.write_all(format!("\n{other}").as_bytes())?;
         drop(file);
-        takes_over(&vouchd, 102)?;
+        loads(&vouchd, 102)?;
         ensure!(vouchd.instance("other").is_ok());
         Ok(())
     });
 }
 
-/// What status says of the configuration on disk.
+/// The error in `status` about the configuration on disk.
 fn complaint(vouchd: &Vouchd) -> String {
     vouchd.status().ok().and_then(|status| Some(status["config"]["error"].as_str()?.to_owned())).unwrap_or_default()
 }
 
 #[test]
-fn a_directory_of_drop_ins_that_does_not_answer_stops_neither_the_start_nor_a_change() {
+fn dead_drop_in_directory_blocks_neither_start_nor_changes() {
     system_test("a dead conf.d", &[Need::Vouchd], |site| {
         let host = site.host(Node::Nginx01);
         let mut dead = None;
@@ -173,18 +173,18 @@ fn a_directory_of_drop_ins_that_does_not_answer_stops_neither_the_start_nor_a_ch
             Ok(())
         })?;
         vouchd.wait_state(WEB, "active", Duration::from_secs(10))?;
-        until("the reason, with its duration", Duration::from_secs(10), || {
+        until("the error with its duration", Duration::from_secs(10), || {
             let complaint = complaint(&vouchd);
             complaint.contains("conf.d has not answered for ") && !complaint.contains("for 0 s")
         })?;
-        ensure!(vouchd.instance("other").is_err(), "nobody can know of it");
+        ensure!(vouchd.instance("other").is_err(), "it is in a file that cannot be read");
 
-        // The main file is still loaded, by itself and when asked.
+        // The main file is still loaded, after a change and after SIGHUP.
         let file = vouchd.files.config();
         fs::write(&file, fs::read_to_string(&file)?.replace("101", "102"))?;
-        takes_over(&vouchd, 102)?;
+        loads(&vouchd, 102)?;
         vouchd.process.signal(nix::sys::signal::Signal::SIGHUP);
-        holds("it goes on", Duration::from_secs(2), || {
+        holds("the instance is unchanged", Duration::from_secs(2), || {
             vouchd.instance(WEB).is_ok_and(|web| web["state"] == "active") && base(&vouchd) == Some(102)
         })?;
 
@@ -192,21 +192,21 @@ fn a_directory_of_drop_ins_that_does_not_answer_stops_neither_the_start_nor_a_ch
             dead.remove(host)?;
         }
         until("the drop-in", Duration::from_secs(30), || vouchd.instance("other").is_ok())?;
-        until("no complaint", Duration::from_secs(10), || complaint(&vouchd).is_empty())?;
+        until("no error", Duration::from_secs(10), || complaint(&vouchd).is_empty())?;
 
-        // The same while it runs: what the drop-in said stays.
+        // The same while it runs: the instance of the drop-in stays.
         let drop_in = vouchd.files.drop_in("other.toml");
         let dead = DeadMount::over(host, drop_in.parent().unwrap_or(Path::new("/")))?;
-        until("the reason", Duration::from_secs(20), || complaint(&vouchd).contains("has not answered for "))?;
+        until("the error", Duration::from_secs(20), || complaint(&vouchd).contains("has not answered for "))?;
         fs::write(&file, fs::read_to_string(&file)?.replace("102", "103"))?;
-        takes_over(&vouchd, 103)?;
-        ensure!(vouchd.instance("other").is_ok(), "it was given up");
+        loads(&vouchd, 103)?;
+        ensure!(vouchd.instance("other").is_ok(), "its instance was removed");
         dead.remove(host)
     });
 }
 
 #[test]
-fn one_file_that_does_not_answer_keeps_what_it_said_and_the_others_are_loaded() {
+fn dead_file_keeps_its_last_text_and_others_are_loaded() {
     system_test("dead links", &[Need::Vouchd], |site| {
         let host = site.host(Node::Nginx01);
         let (text, other) = (site.dir("text")?, site.dir("other")?);
@@ -219,36 +219,36 @@ fn one_file_that_does_not_answer_keeps_what_it_said_and_the_others_are_loaded() 
         fs::write(other.join("far.toml"), drop_in(61, 90))?;
         let mut dead = Some(DeadMount::over(host, &other)?);
         let vouchd = start(site, "", |files| {
-            // The main file is a link, too.
+            // The main file becomes a link too, later.
             fs::write(text.join("main.toml"), instance(101))?;
             symlink(other.join("far.toml"), files.drop_in("a.toml"))?;
             Ok(fs::write(files.drop_in("b.toml"), instance(101))?)
         })?;
         let base_of = |name: &str| vouchd.instance(name).ok()?["priority"]["base"].as_u64();
-        until("the reason", Duration::from_secs(10), || complaint(&vouchd).contains("a.toml has not answered for "))?;
+        until("the error", Duration::from_secs(10), || complaint(&vouchd).contains("a.toml has not answered for "))?;
         ensure!(base_of("i61").is_none());
         fs::write(vouchd.files.drop_in("b.toml"), instance(102))?;
-        takes_over(&vouchd, 102)?;
+        loads(&vouchd, 102)?;
 
         if let Some(dead) = dead.take() {
             dead.remove(host)?;
         }
         until("the other file", Duration::from_secs(40), || base_of("i61") == Some(90))?;
 
-        // The main file's own directory, while it runs: nothing is given up, and it can still be stopped.
+        // The main file's own directory: no instance is removed, and the daemon can still be stopped.
         let main = vouchd.files.config();
         fs::copy(&main, text.join("main.toml"))?;
         fs::rename(&main, main.with_extension("old"))?;
         symlink(text.join("main.toml"), &main)?;
         let _dead = DeadMount::over(host, &text)?;
-        until("the reason", Duration::from_secs(20), || {
+        until("the error", Duration::from_secs(20), || {
             complaint(&vouchd).contains("vouchd.toml has not answered for ")
         })?;
         fs::write(vouchd.files.drop_in("b.toml"), instance(103))?;
-        takes_over(&vouchd, 103)?;
+        loads(&vouchd, 103)?;
         vouchd.process.signal(nix::sys::signal::Signal::SIGHUP);
         fs::write(vouchd.files.drop_in("b.toml"), instance(104))?;
-        takes_over(&vouchd, 104)?;
+        loads(&vouchd, 104)?;
         ensure!(base_of("i61") == Some(90), "{}", vouchd.status()?);
         ensure!(vouchd.stop()?.code() == Some(0));
         Ok(())
@@ -256,7 +256,7 @@ fn one_file_that_does_not_answer_keeps_what_it_said_and_the_others_are_loaded() 
 }
 
 #[test]
-fn a_directory_that_comes_later_and_files_saved_as_editors_do_it_are_loaded() {
+fn new_directory_and_files_saved_by_editors_are_loaded() {
     system_test("editors", &[Need::Vouchd], |site| {
         let vouchd = start(site, &instance(101), |files| {
             let file = files.drop_in("a.toml");
@@ -268,20 +268,20 @@ fn a_directory_that_comes_later_and_files_saved_as_editors_do_it_are_loaded() {
         fs::create_dir(file.parent().unwrap_or(Path::new("/")))?;
         fs::write(&file, second(10))?;
         until("the new directory", Duration::from_secs(10), || priority() == Some(10))?;
-        // As vim does: a copy aside, a new file in its place.
+        // As vim saves: the old file is renamed, and a new one is written.
         fs::write(vouchd.files.drop_in("4913"), "")?;
         fs::remove_file(vouchd.files.drop_in("4913"))?;
         fs::rename(&file, vouchd.files.drop_in("second.toml~"))?;
         fs::write(&file, second(20))?;
         fs::remove_file(vouchd.files.drop_in("second.toml~"))?;
         until("the new text", Duration::from_secs(10), || priority() == Some(20))?;
-        // A mount over the directory: the kernel's news do not tell of it.
+        // A mount over the directory, which inotify does not report.
         let dir = file.parent().unwrap_or(Path::new("/")).display().to_string();
         site.host(Node::Nginx01)
             .sh(&format!("mount -t tmpfs tmpfs {dir} && cat > {dir}/second.toml <<END\n{}END", second(30)))?;
-        until("what is mounted over it", Duration::from_secs(15), || priority() == Some(30))?;
+        until("the mounted file", Duration::from_secs(15), || priority() == Some(30))?;
         site.host(Node::Nginx01).sh(&format!("umount {dir}"))?;
-        until("what is below it", Duration::from_secs(15), || priority() == Some(20))?;
+        until("the file below the mount", Duration::from_secs(15), || priority() == Some(20))?;
         fs::remove_file(&file)?;
         until("the file gone", Duration::from_secs(10), || vouchd.instance("second").is_err())?;
         ensure!(base(&vouchd) == Some(101));

@@ -1,4 +1,4 @@
-//! A daemon that is killed, frozen, or loses its checker.
+//! A daemon that is killed or frozen, or loses its checker.
 
 use std::time::{Duration, Instant};
 
@@ -14,8 +14,8 @@ use vouchd_tests::{Need, Node, VIP, system_test};
 const NEEDS: [Need; 2] = [Need::Vouchd, Need::Nginx];
 const OVERLAP: Duration = Duration::from_millis(300);
 
-/// nginx02 takes the address over after nginx01 has lost it.
-fn taken_after_it_was_lost(pair: &Pair, since: Instant) -> anyhow::Result<()> {
+/// Waits until nginx02 takes over, after nginx01 has lost the address.
+fn taken_over_after_the_loss(pair: &Pair, since: Instant) -> anyhow::Result<()> {
     let holders = pair.site.holders();
     pair.wait_holder(Node::Nginx02, Duration::from_secs(6))?;
     let lost = holders.lost(Node::Nginx01, VIP, since);
@@ -33,28 +33,28 @@ fn taken_after_it_was_lost(pair: &Pair, since: Instant) -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_killed_router_keeps_no_address() {
+fn killed_router_keeps_no_address() {
     system_test("SIGKILL of every vouchd process", &NEEDS, |site| {
         let pair = Pair::start(site, PairPlan::default())?;
         let start = Instant::now();
         pair.router(Node::Nginx01)?.process().signal_all(Signal::SIGKILL);
-        taken_after_it_was_lost(&pair, start)?;
+        taken_over_after_the_loss(&pair, start)?;
         pair.alternates()
     });
 }
 
 #[test]
-fn a_frozen_router_keeps_no_address_and_wakes_up_without_harm() {
+fn frozen_router_keeps_no_address_and_does_no_harm_when_it_continues() {
     system_test("SIGSTOP for 10 s, SIGCONT", &NEEDS, |site| {
         let pair = Pair::start(site, PairPlan::default())?;
         let start = Instant::now();
         pair.router(Node::Nginx01)?.process().signal_all(Signal::SIGSTOP);
-        taken_after_it_was_lost(&pair, start)?;
+        taken_over_after_the_loss(&pair, start)?;
         let rest = Duration::from_secs(10).saturating_sub(start.elapsed());
         holds("nginx02 alone has the address", rest, || site.holders().now(VIP) == [Node::Nginx02])?;
         pair.router(Node::Nginx01)?.process().signal_all(Signal::SIGCONT);
         let awake = Instant::now();
-        // Longer than its down interval: nginx01, whose priority is higher, has the time to take over in good order.
+        // Longer than the down interval, so that nginx01 preempts in this time.
         holds("one holder, from 1 s after SIGCONT on", Duration::from_secs(6), || {
             awake.elapsed() < Duration::from_secs(1) || !site.holders().now(VIP).is_empty()
         })?;
@@ -66,20 +66,20 @@ fn a_frozen_router_keeps_no_address_and_wakes_up_without_harm() {
 }
 
 #[test]
-fn a_router_frozen_for_a_moment_goes_on() {
+fn frozen_backup_reads_queued_advertisements_before_its_timer() {
     system_test("SIGSTOP of a backup for 5 s", &NEEDS, |site| {
         let pair = Pair::start(site, PairPlan::default())?;
         let backup = pair.router(Node::Nginx02)?.process();
         backup.signal_all(Signal::SIGSTOP);
         holds("the address stays", Duration::from_secs(5), || site.holders().now(VIP) == [Node::Nginx01])?;
         backup.signal_all(Signal::SIGCONT);
-        // The advertisements of that time wait in its socket; acting on the timer first would be a false promotion.
+        // The advertisements of those 5 s are queued in its socket. If it acted on its timer first, it would become active.
         holds("the address stays", Duration::from_secs(5), || site.holders().now(VIP) == [Node::Nginx01])
     });
 }
 
 #[test]
-fn a_killed_checker_is_back_before_anybody_notices() {
+fn killed_checker_is_replaced_within_a_second() {
     system_test("SIGKILL of the checker, ten times", &NEEDS, |site| {
         let pair = Pair::start(site, PairPlan::default())?;
         let vouchd = pair.vouchd(Node::Nginx01)?;
@@ -112,7 +112,7 @@ fn a_killed_checker_is_back_before_anybody_notices() {
 }
 
 #[test]
-fn a_hung_checker_is_replaced() {
+fn hung_checker_is_replaced() {
     system_test("SIGSTOP of the checker", &NEEDS, |site| {
         let pair = Pair::start(site, PairPlan::default())?;
         let vouchd = pair.vouchd(Node::Nginx01)?;

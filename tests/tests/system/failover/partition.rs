@@ -1,4 +1,4 @@
-//! Two routers that did not hear each other for a while, and a client that heard both.
+//! Two routers that do not hear each other for a while, and a client that hears both.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use vouchd_tests::{Need, Node, Site, VIP, system_test};
 
 const NEEDS: [Need; 1] = [Need::Vouchd];
 const INTERVAL: Duration = Duration::from_secs(1);
-/// For a busy machine.
+/// Allowance for a busy machine.
 const SLACK: Duration = Duration::from_millis(500);
 /// Priority 100 against 80.
 const WINNER: Node = Node::Nginx01;
@@ -23,20 +23,20 @@ fn start(site: &Site, node: Node) -> anyhow::Result<Vouchd> {
     Vouchd::start_with(site, node, Files::without_builtins(site, node)?, &config(node, &plan))
 }
 
-/// The routers hear each other, or not; all others hear both.
+/// Connects or disconnects the two routers. All other hosts hear both.
 fn connect(site: &Site, connected: bool) -> anyhow::Result<()> {
     let isolated = if connected { "off" } else { "on" };
     let port = |node: Node| format!("bridge link set dev p-{} isolated {isolated}", node.name());
     site.switch().sh(&format!("{} && {}", port(WINNER), port(peer(WINNER)))).map(drop)
 }
 
-/// When the node sends its next advertisement.
+/// Waits for the node's next advertisement, and returns its time.
 fn next_from(capture: &Capture, node: Node) -> anyhow::Result<Instant> {
     let now = Instant::now();
     eventually("an advertisement", 3 * INTERVAL, || Some(capture.advertisements(node, VRID, now).first()?.at))
 }
 
-/// Whose advertisement is the first since then.
+/// The sender of the first advertisement after `since`.
 fn first_since(capture: &Capture, since: Instant) -> anyhow::Result<Node> {
     let first = |node| capture.advertisements(node, VRID, since).first().map(|sent| (sent.at, node));
     let (_, node) = eventually("an advertisement", 3 * INTERVAL, || {
@@ -45,26 +45,26 @@ fn first_since(capture: &Capture, since: Instant) -> anyhow::Result<Node> {
     Ok(node)
 }
 
-/// Partitions the routers and heals them so that the first frame to be heard again is `first`'s.
+/// Partitions the routers and heals them so that the first advertisement that arrives is `first`'s.
 fn heals(first: Node) {
-    system_test(&format!("{}'s frame comes first", first.name()), &NEEDS, |site| {
+    system_test(&format!("{}'s advertisement comes first", first.name()), &NEEDS, |site| {
         let (winner, loser) = (start(site, WINNER)?, start(site, peer(WINNER))?);
         winner.wait_state(INSTANCE, "active", Duration::from_secs(8))?;
         loser.wait_state(INSTANCE, "backup", Duration::from_secs(8))?;
         let client = site.client_of_the_virtual_address();
         let capture = Capture::start(site)?;
-        // Which frame comes first is up to the machine's load, so it is looked at afterwards.
+        // The machine's load decides which advertisement comes first, so it is looked up afterwards.
         for _ in 0..5 {
             connect(site, false)?;
             loser.wait_state(INSTANCE, "active", Duration::from_secs(8))?;
-            until("the client to be misled", Duration::from_secs(3), || client.knows(peer(WINNER)))?;
-            // The other one's frame is 0.3 s or 0.7 s after this.
+            until("the client to have the loser's MAC address", Duration::from_secs(3), || client.knows(peer(WINNER)))?;
+            // The routers' skew times are 0.6 s and 0.7 s, so the other one sends next, some 0.3 s or 0.7 s after this.
             next_from(&capture, peer(first))?;
             let begin = Instant::now();
             connect(site, true)?;
             let healed = Instant::now();
             loser.wait_state(INSTANCE, "backup", INTERVAL + SLACK)?;
-            until("the client to find the one that stays", INTERVAL + SLACK, || client.knows(WINNER))?;
+            until("the client to find the remaining router", INTERVAL + SLACK, || client.knows(WINNER))?;
             let took = healed.elapsed();
             ensure!(took <= INTERVAL + SLACK, "{took:?} after healing");
             holds("the client stays with it", 2 * INTERVAL, || client.knows(WINNER))?;
@@ -75,16 +75,16 @@ fn heals(first: Node) {
                 return Ok(());
             }
         }
-        None.context("the frames never came in that order")
+        None.context("the advertisements never came in that order")
     });
 }
 
 #[test]
-fn row_81_a_client_finds_the_one_that_stays_when_the_loser_speaks_first() {
+fn row_81_client_finds_the_remaining_router_when_the_loser_sends_first() {
     heals(peer(WINNER));
 }
 
 #[test]
-fn row_81_a_client_finds_the_one_that_stays_when_the_winner_speaks_first() {
+fn row_81_client_finds_the_remaining_router_when_the_winner_sends_first() {
     heals(WINNER);
 }

@@ -1,4 +1,4 @@
-//! Who gets the virtual address when a service fails and heals, and what a client sees of it.
+//! Who gets the virtual address when a service fails and recovers, and how long a client goes without service.
 
 use std::time::{Duration, Instant};
 
@@ -14,10 +14,10 @@ use vouchd_tests::{Need, Node, VIP, system_test};
 const NEEDS: [Need; 3] = [Need::Vouchd, Need::Nginx, Need::Keepalived];
 const FAILOVER: Duration = Duration::from_secs(1);
 const HANDOVER: Duration = Duration::from_millis(200);
-/// Longer than a down interval of the notes' routers, so that whoever wants to take over has done so.
+/// Longer than a down interval of version 2 at 1 s, so that a router that wants to take over has done so.
 const A_WHILE: Duration = Duration::from_secs(6);
 
-/// The service dies where the address is: it moves to the other node in time.
+/// The service fails on the active node, and the address moves to the other node within `limit`.
 fn fails_over(pair: &mut Pair, from: Node, limit: Duration) -> anyhow::Result<()> {
     pair.alternates()?;
     let client = Client::start(pair.site)?;
@@ -30,7 +30,7 @@ fn fails_over(pair: &mut Pair, from: Node, limit: Duration) -> anyhow::Result<()
     pair.alternates()
 }
 
-/// The service heals, and the address comes back without the client noticing.
+/// The service recovers, and the address comes back within a handover.
 fn comes_back(pair: &mut Pair, to: Node) -> anyhow::Result<()> {
     let client = Client::start(pair.site)?;
     let start = Instant::now();
@@ -44,7 +44,7 @@ fn comes_back(pair: &mut Pair, to: Node) -> anyhow::Result<()> {
     pair.alternates()
 }
 
-/// The service heals, and the address stays where it is.
+/// The service recovers, and the address stays where it is.
 fn stays_away(pair: &mut Pair, healed: Node) -> anyhow::Result<()> {
     pair.proxy(healed).start()?;
     if let Router::Vouchd(vouchd) = pair.router(healed)? {
@@ -52,13 +52,13 @@ fn stays_away(pair: &mut Pair, healed: Node) -> anyhow::Result<()> {
             vouchd.check(CHECK).is_ok_and(|check| check["verdict"] == "pass")
         })?;
     }
-    holds("a healed node does not take the address back unasked", A_WHILE, || {
+    holds("the recovered node does not take the address back", A_WHILE, || {
         pair.site.holders().now(VIP) == [peer(healed)]
     })
 }
 
 #[test]
-fn a_weighted_process_check_moves_the_address_and_brings_it_back() {
+fn weighted_process_check_moves_the_address_and_brings_it_back() {
     system_test("process check, weight -40", &NEEDS[..2], |site| {
         let mut pair = Pair::start(site, PairPlan::default())?;
         fails_over(&mut pair, Node::Nginx01, FAILOVER)?;
@@ -66,9 +66,9 @@ fn a_weighted_process_check_moves_the_address_and_brings_it_back() {
     });
 }
 
-/// Row 78: a healed router stays away.
+/// Row 78: without preemption.
 #[test]
-fn without_preemption_the_address_goes_to_the_healthy_node_each_time() {
+fn without_preemption_a_healed_router_stays_backup() {
     system_test("preempt = false", &NEEDS[..2], |site| {
         let plan = Plan::default().without_preemption();
         let mut pair = Pair::start(site, PairPlan::new([Make::Vouchd; 2], plan))?;
@@ -90,13 +90,13 @@ fn with_keepalived_as_the_peer_the_address_moves_and_comes_back() {
 }
 
 #[test]
-fn with_a_nopreempt_keepalived_as_the_peer_the_address_leaves_us_each_time() {
+fn failing_router_gives_way_to_a_nopreempt_keepalived_each_time() {
     system_test("vouchd 100, keepalived 80, no preemption", &NEEDS, |site| {
         let plan = PairPlan::new([Make::Vouchd, Make::Keepalived], Plan::default().without_preemption());
         let mut pair = Pair::start(site, plan)?;
         fails_over(&mut pair, Node::Nginx01, FAILOVER)?;
         stays_away(&mut pair, Node::Nginx01)?;
-        // keepalived can't fail over to anybody by its weight here (the notes' open problem), so it is stopped for once.
+        // Its weight makes a nopreempt keepalived fail over to nobody here, so it is stopped once.
         pair.stop_router(Node::Nginx02)?;
         pair.wait_holder(Node::Nginx01, Duration::from_secs(5))?;
         pair.start_router(Node::Nginx02)?;
@@ -105,7 +105,7 @@ fn with_a_nopreempt_keepalived_as_the_peer_the_address_leaves_us_each_time() {
 }
 
 #[test]
-fn as_the_lower_priority_beside_a_nopreempt_keepalived_we_give_way_when_failing() {
+fn lower_priority_router_gives_way_to_a_nopreempt_keepalived_when_it_fails() {
     system_test("keepalived 100, vouchd 80, no preemption", &NEEDS, |site| {
         let plan = PairPlan::new([Make::Keepalived, Make::Vouchd], Plan::default().without_preemption());
         let mut pair = Pair::start(site, plan)?;
@@ -119,12 +119,14 @@ fn as_the_lower_priority_beside_a_nopreempt_keepalived_we_give_way_when_failing(
 }
 
 #[test]
-fn an_unweighted_http_check_faults_and_recovers_by_itself() {
+fn unweighted_http_check_faults_and_recovers() {
     system_test("http check, hard fault", &NEEDS[..2], |site| {
         let mut pair = Pair::start(site, PairPlan::new([Make::Vouchd; 2], Plan::http()))?;
-        // The check fetches too, and takes its turn at the web servers.
+        // The check's own fetches take turns at the web servers too.
         let alternates = |pair: &Pair| {
-            eventually("an undisturbed round of fetches", Duration::from_secs(5), || pair.alternates().ok())
+            eventually("four fetches without one of the check between them", Duration::from_secs(5), || {
+                pair.alternates().ok()
+            })
         };
         alternates(&pair)?;
         let capture = Capture::start(site)?;
@@ -141,9 +143,9 @@ fn an_unweighted_http_check_faults_and_recovers_by_itself() {
             .find(|advertisement| advertisement.priority() == 0);
         let lost = site.holders().lost(Node::Nginx01, VIP, start);
         let (Some(zero), Some(lost)) = (zero, lost) else {
-            anyhow::bail!("no priority-0 frame, or the address did not go");
+            anyhow::bail!("no advertisement of priority 0, or the address was kept");
         };
-        ensure!(zero.at <= lost, "the address went {:?} before the priority-0 frame", zero.at - lost);
+        ensure!(zero.at <= lost, "the address was removed {:?} before the advertisement of priority 0", zero.at - lost);
         let status = pair.vouchd(Node::Nginx01)?.instance(INSTANCE)?;
         ensure!(status["state"] == "initialize", "{status}");
         ensure!(status["reason"].to_string().contains("500"), "{status}");
@@ -160,7 +162,7 @@ fn an_unweighted_http_check_faults_and_recovers_by_itself() {
 }
 
 #[test]
-fn at_100_ms_a_hard_fault_costs_a_moment() {
+fn fault_at_100_ms_costs_at_most_150_ms() {
     system_test("v3, 100 ms, hard fault", &NEEDS[..2], |site| {
         let mut pair = Pair::start(site, PairPlan::new([Make::Vouchd; 2], Plan::fast()))?;
         fails_over(&mut pair, Node::Nginx01, Duration::from_millis(150))?;
@@ -169,7 +171,7 @@ fn at_100_ms_a_hard_fault_costs_a_moment() {
 }
 
 #[test]
-fn a_cut_cable_moves_the_address_and_back() {
+fn unplugged_cable_moves_the_address_and_back() {
     system_test("cable out", &NEEDS[..2], |site| {
         let pair = Pair::start(site, PairPlan::default())?;
         site.cable(Node::Nginx01, false)?;
@@ -187,12 +189,12 @@ fn a_cut_cable_moves_the_address_and_back() {
 }
 
 #[test]
-fn a_zombie_is_a_dead_service() {
+fn zombie_counts_as_a_dead_service() {
     system_test("a zombie named nginx", &NEEDS[..2], |site| {
         let mut pair = Pair::start(site, PairPlan::default())?;
         pair.proxy(Node::Nginx01).stop()?;
         pair.wait_holder(Node::Nginx02, Duration::from_secs(5))?;
-        // A process named nginx that has ended, and a parent that does not care.
+        // A process named nginx that has ended, and a parent that does not wait for it.
         let script = "cp /bin/true /run/nginx && exec sh -c '/run/nginx & exec sleep 60'";
         let _parent = site.host(Node::Nginx01).daemon("zombie", "/bin/sh".as_ref(), ["-c", script])?;
         let zombies = || site.host(Node::Nginx01).sh("grep -l '(nginx) Z' /proc/[0-9]*/stat").is_ok();

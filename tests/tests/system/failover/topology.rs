@@ -1,4 +1,4 @@
-//! The operator's notes, word for word: the whole topology, and what `tcpdump` shows of it.
+//! The main job with vouchd and keepalived as peers, and the packets that they send.
 
 use std::time::{Duration, Instant};
 
@@ -13,8 +13,8 @@ use vouchd_tests::{Need, Node, Site, VIP, system_test};
 const NEEDS: [Need; 3] = [Need::Vouchd, Need::Nginx, Need::Keepalived];
 
 #[test]
-fn the_web_servers_answer_in_turn_behind_the_virtual_address_before_and_after_a_failover() {
-    system_test("the topology of the notes", &NEEDS[..2], |site| {
+fn web_servers_answer_in_turn_before_and_after_a_failover() {
+    system_test("two proxies and two web servers", &NEEDS[..2], |site| {
         let mut pair = Pair::start(site, PairPlan::default())?;
         pair.alternates()?;
         pair.proxy(Node::Nginx01).stop()?;
@@ -27,7 +27,7 @@ fn the_web_servers_answer_in_turn_behind_the_virtual_address_before_and_after_a_
 }
 
 #[test]
-fn the_same_works_with_unicast_advertisements() {
+fn unicast_advertisements_work_the_same() {
     system_test("unicast", &NEEDS[..2], |site| {
         let plan = Plan { unicast: true, ..Plan::default() };
         let mut pair = Pair::start(site, PairPlan::new([Make::Vouchd; 2], plan))?;
@@ -46,7 +46,7 @@ fn the_same_works_with_unicast_advertisements() {
 
 /// Rows 1, 2, 5, 8 and 13: on the wire.
 #[test]
-fn an_advertisement_is_byte_for_byte_that_of_the_notes() {
+fn advertisement_equals_that_of_keepalived_byte_for_byte() {
     system_test("an advertisement on the wire", &NEEDS, |site| {
         let plan = Plan { check: None, ..Plan::default() };
         let capture = Capture::start(site)?;
@@ -57,10 +57,10 @@ fn an_advertisement_is_byte_for_byte_that_of_the_notes() {
         ensure!(ours.destination() == GROUP);
         ensure!(ours.packet.len() >= 40 && ours.packet[2..4] == [0, 40], "{:?}", ours.packet);
         ensure!(ours.message().len() == 20);
-        let notes = Message::v2_password(VRID, 100, VIP, "1234").bytes(Node::Nginx01.address(), GROUP);
-        ensure!(ours.message() == notes, "{:02x?} is not {notes:02x?}", ours.message());
+        let expected = Message::v2_password(VRID, 100, VIP, "1234").bytes(Node::Nginx01.address(), GROUP);
+        ensure!(ours.message() == expected, "expected {expected:02x?}, found {:02x?}", ours.message());
         ensure!(ours.message() == theirs.message(), "keepalived sends {:02x?}", theirs.message());
-        // Of the IP header only what the notes show: identification and with it the checksum change from packet to packet.
+        // Without identification and checksum, which change from packet to packet.
         ensure!(ours.packet[..4] == theirs.packet[..4] && ours.packet[6..10] == theirs.packet[6..10]);
         Ok(())
     });
@@ -81,7 +81,7 @@ fn first_advertisement(capture: &Capture, from: Node, since: Instant) -> anyhow:
 }
 
 #[test]
-fn keepalived_stays_backup_to_our_advertisements() {
+fn keepalived_stays_backup_to_vouchd() {
     system_test("vouchd 100, keepalived 80", &NEEDS, |site| {
         let plan = Plan { check: None, ..Plan::default() };
         let pair = Pair::start(site, PairPlan::new([Make::Vouchd, Make::Keepalived], plan))?;
@@ -95,7 +95,7 @@ fn keepalived_stays_backup_to_our_advertisements() {
 }
 
 #[test]
-fn we_stay_backup_to_the_advertisements_of_keepalived() {
+fn vouchd_stays_backup_to_keepalived() {
     system_test("keepalived 100, vouchd 80", &NEEDS, |site| {
         let plan = Plan { check: None, ..Plan::default() };
         let pair = Pair::start(site, PairPlan::new([Make::Keepalived, Make::Vouchd], plan))?;
@@ -109,14 +109,14 @@ fn we_stay_backup_to_the_advertisements_of_keepalived() {
     });
 }
 
-/// The sum of an instance's discarded advertisements.
+/// The number of advertisements that an instance has discarded.
 fn discarded(instance: &serde_json::Value) -> u64 {
     let reasons = instance["advertisements"]["discarded"].as_object();
     reasons.into_iter().flatten().filter_map(|(_, count)| count.as_u64()).sum()
 }
 
 #[test]
-fn a_stopped_router_hands_over_and_leaves_no_address_behind() {
+fn stopped_router_hands_over_and_leaves_no_address() {
     system_test("SIGTERM", &NEEDS[..2], |site| {
         let mut pair = Pair::start(site, PairPlan::default())?;
         let capture = Capture::start(site)?;
@@ -129,7 +129,7 @@ fn a_stopped_router_hands_over_and_leaves_no_address_behind() {
         let lost = site.holders().lost(Node::Nginx01, VIP, start);
         ensure!(
             zero.is_some_and(|zero| lost.is_some_and(|lost| zero.at <= lost)),
-            "the priority-0 frame should come before the address goes"
+            "expected an advertisement of priority 0 before the address is removed"
         );
         Ok(())
     });
@@ -137,7 +137,7 @@ fn a_stopped_router_hands_over_and_leaves_no_address_behind() {
 
 /// Row 77: against keepalived.
 #[test]
-fn a_keepalived_that_comes_back_with_a_higher_priority_preempts_us() {
+fn returning_keepalived_with_a_higher_priority_preempts_vouchd() {
     system_test("keepalived preempts", &NEEDS, |site| {
         let plan = PairPlan::new([Make::Keepalived, Make::Vouchd], Plan { check: None, ..Plan::default() });
         let mut pair = Pair::start(site, plan)?;
@@ -149,7 +149,7 @@ fn a_keepalived_that_comes_back_with_a_higher_priority_preempts_us() {
 }
 
 #[test]
-fn a_new_active_router_announces_the_address_five_times_and_again_after_five_seconds() {
+fn new_active_router_announces_five_times_and_again_after_five_seconds() {
     system_test("gratuitous ARP", &NEEDS[..1], |site| {
         let capture = Capture::start(site)?;
         let start = Instant::now();
@@ -161,7 +161,7 @@ fn a_new_active_router_announces_the_address_five_times_and_again_after_five_sec
         eventually("five announcements", Duration::from_secs(1), || (announced().len() == 5).then_some(()))?;
         eventually("five more", Duration::from_secs(7), || (announced().len() == 10).then_some(()))?;
         let times = announced();
-        // The kernel's notice of an address carries no time of its own, so it is known a little late.
+        // Notifications carry no time, so that the test learns of an address a little late.
         let known_late = Duration::from_millis(50);
         ensure!(times[0] + known_late >= gained, "announced {:?} before the address was there", gained - times[0]);
         let pause = (times[5] - times[4]).as_secs_f64();

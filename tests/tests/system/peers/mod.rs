@@ -1,6 +1,7 @@
-//! Advertisements of others: accepted, discarded, misunderstood.
+//! Advertisements of other routers: accepted, discarded, misunderstood.
 
 mod discards;
+mod frames;
 mod limits;
 mod reception;
 mod split_brain;

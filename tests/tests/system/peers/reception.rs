@@ -1,4 +1,4 @@
-//! Advertisements that the IP layer would keep from a router: from one of its own addresses, or in fragments.
+//! Advertisements that the IP layer would not deliver: from one of the router's own addresses, or in fragments.
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
@@ -11,12 +11,12 @@ use vouchd_tests::injector::Injector;
 use vouchd_tests::pair::{Plan, Timing, VRID};
 use vouchd_tests::site::INTERFACE;
 use vouchd_tests::vouchd::{Files, INSTANCE, Vouchd, config};
-use vouchd_tests::wait::{holds, until};
+use vouchd_tests::wait::{holds, sleep_until, until};
 use vouchd_tests::{Need, Node, Site, VIP, system_test};
 
 const NEEDS: [Need; 1] = [Need::Vouchd];
 const INTERVAL: Duration = Duration::from_secs(1);
-/// For a busy machine.
+/// Allowance for a busy machine.
 const SLACK: Duration = Duration::from_millis(500);
 
 fn plan(priority: u8) -> Plan {
@@ -29,7 +29,7 @@ fn start(site: &Site, node: Node, priority: u8) -> anyhow::Result<Vouchd> {
 }
 
 #[test]
-fn an_owner_that_returns_takes_its_address_back() {
+fn returning_owner_takes_its_address_back() {
     system_test("priority 255 comes up beside priority 100", &NEEDS, |site| {
         let stand_in = start(site, Node::Nginx02, 100)?;
         site.holders().wait_for(Node::Nginx02, VIP, Duration::from_secs(8))?;
@@ -37,7 +37,7 @@ fn an_owner_that_returns_takes_its_address_back() {
         ensure!(client.knows(Node::Nginx02), "the client has {:?}", client.entry());
         let capture = Capture::start(site)?;
 
-        // The machine that owns the address comes up: it has no other, so it sends from it.
+        // The machine that owns the address comes up. It has no other address, so it sends from this one.
         let address = format!("ip addr flush dev {INTERFACE} && ip addr add {VIP}/24 dev {INTERFACE}");
         site.host(Node::Nginx01).sh(&address)?;
         let begin = Instant::now();
@@ -47,7 +47,7 @@ fn an_owner_that_returns_takes_its_address_back() {
         let lost = site.holders().lost(Node::Nginx02, VIP, first).context("the stand-in keeps the address")?;
         ensure!(lost - first <= INTERVAL, "two holders for {:?}", lost - first);
 
-        until("the client to find the owner", INTERVAL + SLACK, || client.knows(Node::Nginx01))?;
+        until("the client to have the owner's MAC address", INTERVAL + SLACK, || client.knows(Node::Nginx01))?;
         ensure!(!capture.announcements(Node::Nginx01, VIP, first).is_empty(), "the owner announced nothing");
         let status = stand_in.instance(INSTANCE)?;
         ensure!(status["active"]["address"] == VIP.to_string() && status["active"]["priority"] == 255, "{status}");
@@ -56,7 +56,7 @@ fn an_owner_that_returns_takes_its_address_back() {
 }
 
 #[test]
-fn row_34_a_machine_with_our_own_address_is_counted_and_touches_no_timer() {
+fn row_34_packets_from_our_own_address_are_counted_and_touch_no_timer() {
     system_test("24 frames from the router's own address", &NEEDS, |site| {
         const FRAMES: u32 = 24;
         let router = start(site, Node::Nginx01, 100)?;
@@ -69,23 +69,25 @@ fn row_34_a_machine_with_our_own_address_is_counted_and_touches_no_timer() {
             let source = Node::Nginx01.address();
             let message = Message::v3(VRID, if frame % 2 == 0 { 200 } else { 0 }, VIP);
             injector.send(&Packet::multicast(source, message.bytes(source, GROUP)))?;
-            std::thread::sleep((begin + INTERVAL / 4 * (frame + 1)).saturating_duration_since(Instant::now()));
+            sleep_until(begin + INTERVAL / 4 * (frame + 1));
         }
         let end = Instant::now();
         let sent = capture.advertisements(Node::Nginx01, VRID, begin);
         let gap = longest_gap(sent.iter().map(|sent| sent.at).filter(|&at| at <= end), begin, end);
-        ensure!(gap <= INTERVAL + SLACK && sent.len() <= 8, "{} advertisements in 6 s, gap {gap:?}", sent.len());
+        let most = usize::try_from((end - begin).as_secs())? + 2;
+        ensure!(gap <= INTERVAL + SLACK, "a gap of {gap:?}");
+        ensure!(sent.len() <= most, "{} advertisements, expected at most {most}", sent.len());
         let after = router.instance(INSTANCE)?;
         ensure!(after["advertisements"]["discarded"]["own_address"] == FRAMES, "{after}");
         ensure!(after["transitions"] == before["transitions"], "{before} became {after}");
         let log = router.process.log();
-        ensure!(log.contains("another machine sends from this router's address"), "not reported: {log}");
+        ensure!(log.contains("another machine sends from this router's address"), "not logged: {log}");
         Ok(())
     });
 }
 
 #[test]
-fn row_32_an_advertisement_in_fragments_keeps_a_backup_where_it_is() {
+fn row_32_fragmented_advertisements_keep_a_backup_where_it_is() {
     system_test("200 addresses at an MTU of 576", &NEEDS, |site| {
         let routers = |node, priority: u8| -> anyhow::Result<Vouchd> {
             site.host(node).sh(&format!("ip link set {INTERFACE} mtu 576"))?;
@@ -99,14 +101,20 @@ fn row_32_an_advertisement_in_fragments_keeps_a_backup_where_it_is() {
         };
         let active = routers(Node::Nginx01, 100)?;
         active.wait_state(INSTANCE, "active", Duration::from_secs(8))?;
+        let begin = Instant::now();
         let backup = routers(Node::Nginx02, 80)?;
         backup.wait_state(INSTANCE, "backup", Duration::from_secs(5))?;
         until("an advertisement", Duration::from_secs(3), || {
             backup.instance(INSTANCE).is_ok_and(|status| status["active"]["priority"] == 100)
         })?;
         holds("one holder", 6 * INTERVAL, || site.holders().now(VIP) == [Node::Nginx01])?;
+        // Each advertisement is received once, not once per fragment.
         let received = backup.instance(INSTANCE)?["advertisements"]["received"].as_u64();
-        ensure!(received.is_some_and(|received| (4..=10).contains(&received)), "received {received:?} in about 7 s");
+        let most = begin.elapsed().as_secs() + 2;
+        ensure!(
+            received.is_some_and(|received| (4..=most).contains(&received)),
+            "received {received:?}, not 4 to {most}"
+        );
         Ok(())
     });
 }

@@ -1,25 +1,24 @@
-//! Two routers that do not understand each other: what each of them says about it, through the binary.
+//! Two routers that do not understand each other, and what `status` and `explain` report about it.
 
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
 use vouchd_tests::keepalived::Keepalived;
 use vouchd_tests::pair::{Plan, Timing};
 use vouchd_tests::site::INTERFACE;
-use vouchd_tests::vouchd::{Files, Vouchd, binary};
-use vouchd_tests::wait::until;
+use vouchd_tests::vouchd::{Files, Vouchd};
+use vouchd_tests::wait::{holds, until};
 use vouchd_tests::{Need, Node, Site, VIP, system_test};
 
 const LONG: Duration = Duration::from_secs(20);
 
-/// Both routers of a case: what their instances say beside the addresses and the interface.
+/// Two routers. Their instances have the same interface and addresses, and these lines.
 struct Case {
     name: &'static str,
     nginx01: &'static str,
     nginx02: &'static str,
-    /// What nginx02 says about nginx01.
+    /// What nginx02 reports about nginx01.
     says: &'static [&'static str],
 }
 
@@ -75,61 +74,52 @@ fn start(site: &Site, node: Node, priority: u8, instance: &str) -> anyhow::Resul
     Vouchd::start_with(site, node, files, &text)
 }
 
-/// Exit status and output of a command about a daemon.
-fn said(vouchd: &Vouchd, words: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
-    let mut command = Command::new(binary());
-    command.args(words).arg("--control").arg(vouchd.files.control()).stderr(Stdio::inherit());
-    let output = command.output()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    // As one line, wherever it was wrapped.
-    Ok((output.status.code(), text.split_whitespace().collect::<Vec<_>>().join(" ")))
+/// Exit status and output, as one line, of a command that asks a daemon.
+fn run(vouchd: &Vouchd, arguments: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
+    let output = vouchd.command(arguments)?;
+    Ok((output.code, output.page()))
 }
 
-/// Waits until the reason of the state, `status`, `explain` and the exit status say what they should.
+/// Waits until the reason of the state, `status`, `explain` and the exit status report the claim with these words.
 fn wait_for_claim(vouchd: &Vouchd, who: Node, words: &[&str]) -> anyhow::Result<()> {
     let claim = format!("{} also claims to be active", who.address());
     let says_it = |text: &str| text.contains(&claim) && words.iter().all(|part| text.contains(part));
     let reason = || vouchd.instance("web").map(|web| web["reason"].as_str().unwrap_or_default().to_owned());
     until(&format!("{claim}, {words:?}"), LONG, || reason().is_ok_and(|reason| says_it(&reason)))
-        .with_context(|| format!("{:?}\n{:?}", reason(), said(vouchd, &["status"])))?;
-    let (code, status) = said(vouchd, &["status"])?;
+        .with_context(|| format!("{:?}\n{:?}", reason(), run(vouchd, &["status"])))?;
+    let (code, status) = run(vouchd, &["status"])?;
     ensure!(code == Some(2) && says_it(&status), "exit status {code:?}, expected 2: {status}");
-    let (code, json) = said(vouchd, &["status", "--json"])?;
+    let (code, json) = run(vouchd, &["status", "--json"])?;
     let json: Value = serde_json::from_str(&json)?;
     ensure!(code == Some(2) && json["level"] == "fault", "exit status {code:?}, expected 2: {json}");
     let peers = json["instances"][0]["peers"].as_array().context("no peers")?;
     let address = who.address().to_string();
     let peer = peers.iter().find(|peer| peer["address"] == *address).context("not among the peers")?;
     ensure!(peer["claim"].as_str().is_some_and(says_it), "{peer}");
-    let (_, explained) = said(vouchd, &["explain"])?;
+    let (_, explained) = run(vouchd, &["explain"])?;
     ensure!(says_it(&explained), "{explained}");
     Ok(())
 }
 
-/// Waits until the reason and the exit status say that the other one answers for the address.
+/// Waits until `status` reports as a fault that the other router answers for the address.
 fn wait_for_arp(site: &Site, vouchd: &Vouchd, who: Node) -> anyhow::Result<()> {
     let mac = site.mac(who)?;
     let reason = format!("no active router was heard on {INTERFACE}, but {mac} answers for {VIP}");
-    until("the other one's ARP to be a fault", LONG, || {
-        said(vouchd, &["status"]).is_ok_and(|(code, page)| {
+    until("the other router's ARP to be a fault", LONG, || {
+        run(vouchd, &["status"]).is_ok_and(|(code, page)| {
             code == Some(2) && page.contains(&reason) && page.contains("too (arp_conflict), heard")
         })
     })
-    .with_context(|| format!("{:?}", said(vouchd, &["status"])))
+    .with_context(|| format!("{:?}", run(vouchd, &["status"])))
 }
 
-/// Looks for so long that the other one falls silent meanwhile: a fault that is there stays.
+/// The fault stays for so long that the other router falls silent meanwhile.
 fn stays_a_fault(vouchd: &Vouchd) -> anyhow::Result<()> {
-    let begin = Instant::now();
-    while begin.elapsed() < Duration::from_secs(15) {
-        let (code, page) = said(vouchd, &["status"])?;
-        ensure!(code == Some(2), "exit status {code:?} after {:?}: {page}", begin.elapsed());
-        std::thread::sleep(Duration::from_millis(250));
-    }
-    Ok(())
+    holds("exit status 2", Duration::from_secs(15), || run(vouchd, &["status"]).is_ok_and(|(code, _)| code == Some(2)))
+        .with_context(|| format!("{:?}", run(vouchd, &["status"])))
 }
 
-/// keepalived of version 2 beside vouchd, with other passwords.
+/// vouchd, and a keepalived with another password.
 fn keepalived_beside(site: &Site) -> anyhow::Result<(Vouchd, Keepalived)> {
     let vouchd = start(site, Node::Nginx01, 100, CASES[0].nginx01)?;
     vouchd.wait_state("web", "active", LONG)?;
@@ -139,19 +129,19 @@ fn keepalived_beside(site: &Site) -> anyhow::Result<(Vouchd, Keepalived)> {
 }
 
 #[test]
-fn a_keepalived_that_sends_seldom_because_it_discards_stays_a_fault() {
+fn claim_of_a_keepalived_that_discards_and_rarely_sends_stays_a_fault() {
     system_test("keepalived with another password", &[Need::Vouchd, Need::Keepalived], |site| {
         let (vouchd, keepalived) = keepalived_beside(site)?;
-        // It may have sent a single one before it was kept from it.
+        // keepalived may have sent a single advertisement before vouchd's kept it from sending.
         until("a fault with the remedy", LONG, || {
-            said(&vouchd, &["status"]).is_ok_and(|(code, page)| {
+            run(&vouchd, &["status"]).is_ok_and(|(code, page)| {
                 code == Some(2)
                     && page.contains("192.168.175.102")
                     && page.contains("discarded (auth_password)")
                     && page.contains("set the same password on both")
             })
         })
-        .with_context(|| format!("{:?}", said(&vouchd, &["status"])))?;
+        .with_context(|| format!("{:?}", run(&vouchd, &["status"])))?;
         stays_a_fault(&vouchd)?;
         keepalived.stop()?;
         wait_for_no_claim(&vouchd)
@@ -159,8 +149,8 @@ fn a_keepalived_that_sends_seldom_because_it_discards_stays_a_fault() {
 }
 
 #[test]
-fn a_keepalived_of_which_only_arp_arrives_is_a_fault() {
-    system_test("keepalived, VRRP dropped both ways", &[Need::Vouchd, Need::Keepalived], |site| {
+fn arp_of_an_unheard_keepalived_is_a_fault() {
+    system_test("keepalived, VRRP dropped in both directions", &[Need::Vouchd, Need::Keepalived], |site| {
         for node in [Node::Nginx01, Node::Nginx02] {
             site.multicast(node, false)?;
         }
@@ -174,7 +164,7 @@ fn a_keepalived_of_which_only_arp_arrives_is_a_fault() {
 }
 
 #[test]
-fn another_cluster_with_the_same_id_is_no_split_brain_whatever_else_differs() {
+fn another_cluster_with_the_same_id_is_no_split_brain() {
     system_test("two clusters, one id", &[Need::Vouchd], |site| {
         let first = start(site, Node::Nginx01, 100, CASES[0].nginx01)?;
         let files = Files::without_builtins(site, Node::Nginx02)?;
@@ -186,25 +176,25 @@ fn another_cluster_with_the_same_id_is_no_split_brain_whatever_else_differs() {
         for (vouchd, other) in [(&first, Node::Nginx02), (&second, Node::Nginx01)] {
             let claim = format!("{} is active for other addresses under the same virtual router id", other.address());
             until(&claim, LONG, || {
-                said(vouchd, &["status"]).is_ok_and(|(code, page)| {
+                run(vouchd, &["status"]).is_ok_and(|(code, page)| {
                     code == Some(1)
                         && page.contains(&claim)
                         && page.contains("give one of the two another virtual_router_id")
                         && !page.contains("FAULT")
                 })
             })
-            .with_context(|| format!("{:?}", said(vouchd, &["status"])))?;
+            .with_context(|| format!("{:?}", run(vouchd, &["status"])))?;
         }
         Ok(())
     });
 }
 
-/// Waits until nobody else claims to be active. That another machine answered for the address is news for longer.
+/// Waits until no other router claims to be active. That another machine answered for the address is reported for longer.
 fn wait_for_no_claim(vouchd: &Vouchd) -> anyhow::Result<()> {
     until("the end of the claim", LONG, || {
-        said(vouchd, &["status"]).is_ok_and(|(code, page)| code != Some(2) && !page.contains("also claims"))
+        run(vouchd, &["status"]).is_ok_and(|(code, page)| code != Some(2) && !page.contains("also claims"))
     })
-    .with_context(|| format!("{:?}", said(vouchd, &["status"])))
+    .with_context(|| format!("{:?}", run(vouchd, &["status"])))
 }
 
 fn shows(case: &Case) {
@@ -216,7 +206,7 @@ fn shows(case: &Case) {
         }
         wait_for_claim(&second, Node::Nginx01, case.says)?;
         ensure!(second.process.log().contains("192.168.175.101 also claims to be active"), "{}", second.process.log());
-        // The other one goes: nothing is left of it but what was counted.
+        // The other router stops.
         first.stop()?;
         wait_for_no_claim(&second)?;
         second.stop()?;
@@ -225,37 +215,37 @@ fn shows(case: &Case) {
 }
 
 #[test]
-fn another_password_is_seen() {
+fn different_password_is_reported() {
     shows(&CASES[0]);
 }
 
 #[test]
-fn another_virtual_router_id_is_seen() {
+fn different_virtual_router_id_is_reported() {
     shows(&CASES[1]);
 }
 
 #[test]
-fn another_version_is_seen() {
+fn different_version_is_reported() {
     shows(&CASES[2]);
 }
 
 #[test]
-fn a_missing_unicast_peer_is_seen() {
+fn missing_unicast_peer_is_reported() {
     shows(&CASES[3]);
 }
 
 #[test]
-fn multicast_against_unicast_is_seen() {
+fn multicast_against_unicast_is_reported() {
     shows(&CASES[4]);
 }
 
 #[test]
-fn another_interval_is_seen() {
+fn different_interval_is_reported() {
     shows(&CASES[5]);
 }
 
 #[test]
-fn a_router_that_does_not_hear_the_better_one_is_seen_and_steps_back_when_it_does() {
+fn one_way_loss_is_reported_and_ends_when_the_better_router_is_heard() {
     system_test("one-way loss", &[Need::Vouchd], |site| {
         let first = start(site, Node::Nginx01, 100, FAST)?;
         first.wait_state("web", "active", LONG)?;
@@ -264,9 +254,9 @@ fn a_router_that_does_not_hear_the_better_one_is_seen_and_steps_back_when_it_doe
         second.wait_state("web", "active", LONG)?;
         let words = ["with priority 80", "it does not receive what 192.168.175.101 sends, or discards it"];
         wait_for_claim(&first, Node::Nginx02, &words)?;
-        // The other one hears no advertisement; only that somebody answers for the address.
+        // The other router hears no advertisement, only that another machine answers for the address.
         wait_for_arp(site, &second, Node::Nginx01)?;
-        ensure!(first.instance("web")?["state"] == "active", "the better one stays");
+        ensure!(first.instance("web")?["state"] == "active", "the better router gave up");
 
         site.multicast(Node::Nginx02, true)?;
         second.wait_state("web", "backup", LONG)?;
@@ -280,12 +270,12 @@ fn a_router_that_does_not_hear_the_better_one_is_seen_and_steps_back_when_it_doe
 }
 
 #[test]
-fn a_peer_that_was_never_heard_is_shown_as_that_and_is_no_fault() {
+fn peer_that_was_never_heard_is_shown_and_is_no_fault() {
     system_test("a silent unicast peer", &[Need::Vouchd], |site| {
         let first = start(site, Node::Nginx01, 100, CASES[3].nginx01)?;
         first.wait_state("web", "active", LONG)?;
-        until("all to be well", LONG, || said(&first, &["status"]).is_ok_and(|(code, _)| code == Some(0)))?;
-        let (_, status) = said(&first, &["status"])?;
+        until("all to be well", LONG, || run(&first, &["status"]).is_ok_and(|(code, _)| code == Some(0)))?;
+        let (_, status) = run(&first, &["status"])?;
         ensure!(status.contains("peer 192.168.175.102: never heard"), "{status}");
         Ok(())
     });

@@ -1,41 +1,33 @@
-//! Plugins that take long to compile: their checks wait, and no address is lost over it. The compiler is stopped where it
-//! is, so that it takes as long as the test likes.
+//! Plugins that take long to compile: their checks wait, and no address is lost. The compiler is stopped by a signal, so
+//! that it takes as long as the test needs.
 
 use std::fs;
 use std::time::Duration;
 
 use anyhow::ensure;
 use nix::sys::signal::{Signal, kill};
-use vouchd_tests::corpus::with_metadata;
+use vouchd_tests::guest::Guest;
 use vouchd_tests::pair::VRID;
 use vouchd_tests::site::INTERFACE;
 use vouchd_tests::vouchd::{Files, Vouchd};
 use vouchd_tests::wait::until;
 use vouchd_tests::{Need, Node, Site, VIP, system_test};
 
-/// Longer than the interval, the timeout and the grace of the checks here: without a result they would be errors.
+/// Seconds. Longer than interval, timeout and grace of the checks together, after which a missing result is an error.
 const LONG: u64 = 7;
 
-/// Passes; `functions` make it heavy.
-fn guest(functions: usize) -> Vec<u8> {
-    let heavy = format!(
+/// A plugin that passes.
+fn light() -> Vec<u8> {
+    Guest::new("").module()
+}
+
+/// A plugin that passes, and takes seconds to compile, so that the test can find its compiler.
+fn heavy() -> Vec<u8> {
+    let function = format!(
         "(func (param i32) (result i32) (local.get 0) {})",
         "(i32.const 7) i32.add (local.get 0) i32.mul ".repeat(50)
     );
-    with_metadata(&format!(
-        r#"(module
-            (memory (export "memory") 2)
-            {}
-            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4096))
-            (func (export "vouchd:check/checker@0.1.0#check") (param i32 i32 i32 i32 i32) (result i32)
-                (i32.const 1024)))"#,
-        heavy.repeat(functions)
-    ))
-}
-
-/// Takes seconds to compile, so that its compiler can be met.
-fn heavy() -> Vec<u8> {
-    guest(4000)
+    Guest::new("").top(function.repeat(4000)).module()
 }
 
 fn config(checks: &str) -> String {
@@ -55,9 +47,9 @@ fn start(site: &Site, plugin: &[u8], config: &str) -> anyhow::Result<Vouchd> {
     Vouchd::start_with(site, Node::Nginx01, files, config)
 }
 
-/// Waits until `status` says that the check has waited for the compiler for so long.
+/// Waits until `status` shows that the check has waited for the compiler for this long.
 fn waits_for(vouchd: &Vouchd, seconds: u64) -> anyhow::Result<()> {
-    until("the check to say how long it waits", Duration::from_secs(60), || {
+    until("the check to show how long it waits", Duration::from_secs(60), || {
         let Ok(check) = vouchd.check("own") else { return false };
         let message = check["message"].as_str().unwrap_or_default();
         let waited = message
@@ -75,7 +67,7 @@ fn passes(vouchd: &Vouchd) -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_check_waits_until_its_plugin_is_compiled_and_so_does_its_instance_whatever_becomes_of_the_checker() {
+fn check_and_instance_wait_for_the_compiler_even_if_the_checker_dies() {
     system_test("a plugin that takes long to compile", &[Need::Vouchd], |site| {
         let vouchd = start(site, &heavy(), &own())?;
         kill(vouchd.compiler()?, Signal::SIGSTOP)?;
@@ -85,7 +77,7 @@ fn a_check_waits_until_its_plugin_is_compiled_and_so_does_its_instance_whatever_
             let reason = web["reason"].as_str().unwrap_or_default();
             ensure!(web["state"] == "initialize" && web["transitions"] == 0, "{web}");
             ensure!(reason.contains("waits for the first result of own (plugin own is being compiled)"), "{web}");
-            ensure!(site.holders().now(VIP).is_empty(), "it serves before it is known whether it can");
+            ensure!(site.holders().now(VIP).is_empty(), "it is active before its check has a result");
             Ok(())
         };
         waits(LONG)?;
@@ -104,15 +96,15 @@ fn a_check_waits_until_its_plugin_is_compiled_and_so_does_its_instance_whatever_
 }
 
 #[test]
-fn a_check_that_is_added_while_its_plugin_is_compiled_leaves_an_active_router_where_it_is() {
+fn check_added_while_its_plugin_compiles_changes_no_active_router() {
     system_test("a reload with a plugin that takes long to compile", &[Need::Vouchd], |site| {
-        let vouchd = start(site, &guest(0), &config(""))?;
+        let vouchd = start(site, &light(), &config(""))?;
         vouchd.wait_state("web", "active", Duration::from_secs(10))?;
         let before = vouchd.instance("web")?;
         let plugin = vouchd.files.plugin_dir().join("own.wasm");
         fs::remove_file(&plugin)?;
         until("the plugin to be gone", Duration::from_secs(5), || {
-            vouchd.plugin("own").is_err_and(|_| true) || vouchd.plugin("own").is_ok_and(|own| own["sha256"].is_null())
+            vouchd.plugin("own").map_or(true, |own| own["sha256"].is_null())
         })?;
         fs::write(&plugin, heavy())?;
         let compiler = vouchd.compiler()?;
@@ -137,15 +129,15 @@ fn a_check_that_is_added_while_its_plugin_is_compiled_leaves_an_active_router_wh
 }
 
 #[test]
-fn the_version_before_runs_until_the_new_one_is_compiled() {
+fn previous_version_runs_until_the_new_one_is_compiled() {
     system_test("a new version that takes long to compile", &[Need::Vouchd], |site| {
-        let vouchd = start(site, &guest(0), &own())?;
+        let vouchd = start(site, &light(), &own())?;
         passes(&vouchd)?;
         let old = vouchd.plugin("own")?["sha256"].clone();
         fs::write(vouchd.files.plugin_dir().join("own.wasm"), heavy())?;
         let compiler = vouchd.compiler()?;
         kill(compiler, Signal::SIGSTOP)?;
-        until("status to say so", Duration::from_secs(10), || {
+        until("status to show it", Duration::from_secs(10), || {
             vouchd.plugin("own").is_ok_and(|own| {
                 own["sha256"] == old
                     && own["pending"].as_str().is_some_and(|text| text.starts_with("is being compiled, for "))
@@ -164,11 +156,11 @@ fn the_version_before_runs_until_the_new_one_is_compiled() {
 }
 
 #[test]
-fn a_compiler_that_was_killed_is_tried_again() {
+fn killed_compiler_is_retried() {
     system_test("SIGKILL of the compiler", &[Need::Vouchd], |site| {
         let vouchd = start(site, &heavy(), &own())?;
         kill(vouchd.compiler()?, Signal::SIGKILL)?;
-        until("status to say so", Duration::from_secs(10), || {
+        until("status to show it", Duration::from_secs(10), || {
             vouchd.check("own").is_ok_and(|check| {
                 let message = check["message"].as_str().unwrap_or_default();
                 check["verdict"] == "waiting"

@@ -1,5 +1,5 @@
-//! Files of any kind in the hands of the commands and the daemon: no command panics, all judge alike, and what is in the
-//! place of a plugin is named.
+//! Files of any kind given to the commands and the daemon: no command panics, all agree, and whatever lies in the place of
+//! a plugin is named.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,31 +13,26 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
+use vouchd_tests::corpus;
 use vouchd_tests::corpus::peers::Peers;
-use vouchd_tests::corpus::{self, with_metadata};
+use vouchd_tests::guest::Guest;
 use vouchd_tests::pair::VRID;
 use vouchd_tests::site::INTERFACE;
 use vouchd_tests::vouchd::{Files, Vouchd, binary};
 use vouchd_tests::wait::until;
 use vouchd_tests::{Need, Node, VIP, requirements, system_test};
 
-/// A plugin that passes, with these custom sections in text.
-fn guest(sections: &str) -> Vec<u8> {
-    with_metadata(&format!(
-        r#"(module
-            {sections}
-            (memory (export "memory") 2)
-            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4096))
-            (func (export "vouchd:check/checker@0.1.0#check") (param i32 i32 i32 i32 i32) (result i32)
-                (i32.const 1024)))"#
-    ))
+/// A plugin that passes, with these module fields.
+fn guest(fields: &str) -> Vec<u8> {
+    Guest::new("").top(fields).module()
 }
 
+/// A section that declares parameters.
 fn params(json: &str) -> String {
     format!("(@custom \"vouchd:params\" \"{}\")", json.replace('"', "\\\""))
 }
 
-/// Runs a command over a file and holds it against what every command owes.
+/// Runs a command on a file, and checks that it ends with a documented exit status and without a panic.
 fn command(words: &[&str], file: &Path) -> Output {
     let output =
         Command::new(binary()).args(words).arg(file).env("VOUCHD_LOG", "error").stdin(Stdio::null()).output().unwrap();
@@ -47,7 +42,7 @@ fn command(words: &[&str], file: &Path) -> Output {
     output
 }
 
-/// Plugins whose declarations, or whose start, are not as they should be.
+/// Plugins with bad declarations, or a start function that traps.
 fn declared() -> Vec<(String, Vec<u8>)> {
     let long = format!(r#"[{{"name": "a", "type": "text", "doc": "{}"}}]"#, "x".repeat(5 << 20));
     let one = r#"[{"name": "a", "type": "text"}]"#;
@@ -64,12 +59,12 @@ fn declared() -> Vec<(String, Vec<u8>)> {
 
 /// Files of every kind, by a name for each.
 fn all_files() -> BTreeMap<String, Vec<u8>> {
-    // What is large takes seconds to compile, and is for the host's own tests.
+    // Large files take seconds to compile. The host's own tests cover them.
     let corpus = corpus::all(&Peers::nobody()).into_iter().filter(|file| file.bytes.len() < 50_000);
     corpus.map(|file| (file.slug(), file.bytes)).collect()
 }
 
-/// Does it for every file, a few at a time.
+/// Does `work` for every file, two at a time.
 fn for_each(files: &BTreeMap<String, PathBuf>, work: impl Fn(&str, &Path) + Sync) {
     let files: Vec<_> = files.iter().collect();
     thread::scope(|scope| {
@@ -79,7 +74,7 @@ fn for_each(files: &BTreeMap<String, PathBuf>, work: impl Fn(&str, &Path) + Sync
     });
 }
 
-/// Each `step`th of them, in a new directory.
+/// Writes every `step`th file to a new directory.
 fn written(dir: &Path, step: usize) -> BTreeMap<String, PathBuf> {
     fs::create_dir(dir).unwrap();
     let write = |(name, bytes): (String, Vec<u8>)| {
@@ -112,7 +107,7 @@ fn inspect_judges_every_file_as_the_daemon_does() {
         let usable = inspected.status.success();
         let daemon = daemon.get(name).unwrap_or_else(|| panic!("{name} is not listed"));
         if daemon["error"].is_null() != usable || usable != found["error"].is_null() {
-            let text = format!("{name}: the daemon says {}, inspect {}", daemon["error"], found["error"]);
+            let text = format!("{name}: the daemon reports {}, inspect {}", daemon["error"], found["error"]);
             wrong.lock().unwrap().push(text);
         }
     });
@@ -136,7 +131,7 @@ fn no_file_makes_a_command_panic() {
 }
 
 #[test]
-fn what_is_no_file_is_named_and_neither_waited_for_nor_read_without_end() {
+fn anything_but_a_regular_file_is_named_and_never_blocks() {
     assert_eq!(requirements::not_built(&[Need::Vouchd]), None);
     let dir = tempfile::tempdir().unwrap();
     let pipe = dir.path().join("pipe.wasm");
@@ -163,8 +158,8 @@ fn what_is_no_file_is_named_and_neither_waited_for_nor_read_without_end() {
 }
 
 #[test]
-fn status_names_what_is_in_the_place_of_a_plugin_until_it_is_gone() {
-    system_test("what is no plugin", &[Need::Vouchd], |site| {
+fn status_names_what_lies_in_a_plugins_place_until_it_is_gone() {
+    system_test("no regular file in a plugin's place", &[Need::Vouchd], |site| {
         let files = Files::without_builtins(site, Node::Nginx01)?;
         let place = files.plugin_dir().join("own.wasm");
         fs::write(&place, guest(""))?;
@@ -173,7 +168,7 @@ fn status_names_what_is_in_the_place_of_a_plugin_until_it_is_gone() {
              addresses = [\"{VIP}\"]\nchecks = [\"own\"]\n"
         );
         let vouchd = Vouchd::start_with(site, Node::Nginx01, files.clone(), &config)?;
-        let says = |verdict: &str, words: &str| {
+        let shows = |verdict: &str, words: &str| {
             until(&format!("{verdict} with the words `{words}`"), Duration::from_secs(15), || {
                 vouchd.check("own").is_ok_and(|check| {
                     check["verdict"] == verdict && check["message"].as_str().is_some_and(|text| text.contains(words))
@@ -181,29 +176,29 @@ fn status_names_what_is_in_the_place_of_a_plugin_until_it_is_gone() {
             })
             .with_context(|| format!("{:?}", vouchd.check("own")))
         };
-        says("pass", "")?;
+        shows("pass", "")?;
         fs::remove_file(&place)?;
-        says("error", "own.wasm was removed")?;
+        shows("error", "own.wasm was removed")?;
         mkfifo(&place, Mode::from_bits_truncate(0o644))?;
-        says("error", "it is a named pipe, not a file")?;
+        shows("error", "it is a named pipe, not a file")?;
         fs::remove_file(&place)?;
-        says("error", "no plugin own: expected own.wasm in ")?;
+        shows("error", "no plugin own: expected own.wasm in ")?;
         fs::create_dir(&place)?;
-        says("error", "it is a directory, not a file")?;
+        shows("error", "it is a directory, not a file")?;
         fs::remove_dir(&place)?;
         std::os::unix::fs::symlink("own.wasm", &place)?;
-        says("error", "it is a link that leads back to itself")?;
+        shows("error", "it is a link that leads back to itself")?;
         fs::remove_file(&place)?;
         std::os::unix::fs::symlink("/nowhere/own", &place)?;
-        says("error", "it is a link to /nowhere/own, which does not exist")?;
+        shows("error", "it is a link to /nowhere/own, which does not exist")?;
         fs::remove_file(&place)?;
         fs::write(&place, guest(""))?;
-        says("pass", "")?;
+        shows("pass", "")?;
         let moved = files.plugin_dir().with_extension("moved");
         fs::rename(files.plugin_dir(), &moved)?;
-        says("error", &format!("the plugin directory {} does not exist any more", files.plugin_dir().display()))?;
+        shows("error", &format!("the plugin directory {} does not exist any more", files.plugin_dir().display()))?;
         fs::rename(&moved, files.plugin_dir())?;
-        says("pass", "")?;
+        shows("pass", "")?;
         ensure!(vouchd.plugin("own")?["error"].is_null(), "{:?}", vouchd.plugin("own"));
         Ok(())
     });

@@ -1,11 +1,15 @@
-//! The comparison with keepalived, both in one run on the same machine: time out of service, CPU time of checks, memory.
+//! The comparison with keepalived in one run on the same machine: time without service, CPU time of checks, memory.
 
-use std::fmt::{self, Write as _};
+mod report;
+
+use std::fmt::Write as _;
 use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use nix::sys::signal::Signal;
+
+pub use report::{Measured, Report, Row};
 
 use crate::client::Client;
 use crate::host::Process;
@@ -18,32 +22,37 @@ use crate::web::Web;
 
 const MAKES: [Make; 2] = [Make::Vouchd, Make::Keepalived];
 
-/// What to compare, and how thoroughly.
+/// What to compare, and how often.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Failovers for each median.
+    /// The number of failovers for each median.
     pub runs: usize,
-    /// For how long CPU time is measured.
+    /// How long CPU time is measured.
     pub cpu_time: Duration,
+    /// What to compare, in this order.
     pub parts: Vec<Part>,
 }
 
+/// A part of the comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// What a client goes without when the service fails.
+    /// How long a client goes without service when the service fails.
     Outage,
-    /// For how long two routers hold the address when the daemon dies or freezes.
+    /// How long two routers hold the address when the daemon dies or freezes.
     Death,
+    /// The CPU time of a check.
     Cpu,
+    /// The memory of a router.
     Memory,
-    /// What one run of a plugin costs, by part. There is nothing like it in keepalived.
+    /// The costs of one run of a plugin. keepalived has no counterpart.
     Run,
 }
 
 impl Part {
+    /// All parts.
     pub const ALL: [Part; 5] = [Part::Outage, Part::Death, Part::Cpu, Part::Memory, Part::Run];
 
-    /// By its name on a command line.
+    /// The part of this name on a command line.
     pub fn named(name: &str) -> Option<Part> {
         match name {
             "outage" => Some(Part::Outage),
@@ -62,77 +71,17 @@ impl Default for Options {
     }
 }
 
-/// A measured value: the median, and from where to where the runs went.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Measured {
-    pub median: f64,
-    pub least: f64,
-    pub most: f64,
-}
-
-impl Measured {
-    /// None without a value.
-    fn of(mut values: Vec<f64>) -> Option<Self> {
-        values.sort_by(f64::total_cmp);
-        Some(Self { median: *values.get(values.len() / 2)?, least: *values.first()?, most: *values.last()? })
-    }
-
-    fn once(value: f64) -> Self {
-        Self { median: value, least: value, most: value }
-    }
-}
-
-impl fmt::Display for Measured {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.least == self.most {
-            return f.pad(&format!("{:.3}", self.median));
-        }
-        f.pad(&format!("{:.3} ({:.3} to {:.3})", self.median, self.least, self.most))
-    }
-}
-
-/// One line of the comparison.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Row {
-    pub what: String,
-    pub unit: &'static str,
-    pub vouchd: Measured,
-    pub keepalived: Measured,
-}
-
-/// The whole comparison; displayed as a table of medians, in parentheses the least and the most.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Report {
-    pub rows: Vec<Row>,
-    /// What `vouchd plugin test` said of each plugin that was measured alone.
-    pub runs: Vec<String>,
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.rows.is_empty() {
-            let width = self.rows.iter().map(|row| row.what.chars().count()).max().unwrap_or(0);
-            writeln!(f, "{:width$}  {:>26}  {:>26}  {:>5}", "", "vouchd", "keepalived", "ratio")?;
-            for Row { what, unit, vouchd, keepalived } in &self.rows {
-                let ratio = vouchd.median / keepalived.median;
-                writeln!(f, "{what:width$}  {vouchd:>26}  {keepalived:>26}  {ratio:>5.2}  {unit}")?;
-            }
-        }
-        self.runs.iter().try_for_each(|run| writeln!(f, "\n{run}"))
-    }
-}
-
-/// Runs the comparison; says on stderr what it is at.
+/// Runs the comparison, and reports its progress on standard error.
 ///
 /// # Errors
-/// When something needed is missing, or a router does not do what it should.
+/// If the machine lacks something, or a router does not behave.
 pub fn run(options: &Options) -> anyhow::Result<Report> {
     use crate::Need::{Keepalived, Nginx, Vouchd};
     let needs = [Keepalived, Nginx, Vouchd];
     let missing = crate::requirements::missing(&needs);
     let mut missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
     missing.extend(crate::requirements::not_built(&needs));
-    ensure!(missing.is_empty(), "can't run here: {}", missing.join("; "));
+    ensure!(missing.is_empty(), "cannot run here: {}", missing.join("; "));
     let mut report = Report::default();
     for part in &options.parts {
         match part {
@@ -153,7 +102,7 @@ enum Failure {
     Answers500,
 }
 
-/// Longer than any failover takes. What lasts as long lasts for ever.
+/// Longer than any failover takes: an outage of this length has no end.
 const WATCHED: Duration = Duration::from_secs(10);
 
 fn outages(runs: usize, report: &mut Report) -> anyhow::Result<()> {
@@ -174,8 +123,8 @@ fn outages(runs: usize, report: &mut Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Adds the row of the medians of a time that `measure` gives for a make. So that no run depends on how the failure falls
-/// into a check's interval, the runs' phases are spread evenly over a second.
+/// Adds a row with the medians of the time that `measure` returns for each make. The phases of the runs are spread evenly
+/// over a second, so that the medians do not depend on where in a check's interval the failure falls.
 fn compare(
     report: &mut Report,
     what: &str,
@@ -197,7 +146,8 @@ fn compare(
     Ok(())
 }
 
-/// What a client goes without when the service fails on the active node, that long after all is settled.
+/// How long a client goes without service when the service fails on the active node, a `phase` after everything is
+/// settled.
 fn failover(plan: PairPlan, failure: Failure, phase: Duration) -> anyhow::Result<Duration> {
     let site = Site::new()?;
     let mut pair = Pair::start(&site, plan)?;
@@ -208,7 +158,7 @@ fn failover(plan: PairPlan, failure: Failure, phase: Duration) -> anyhow::Result
         Failure::Stopped => pair.proxy(Node::Nginx01).stop()?,
         Failure::Answers500 => pair.proxy(Node::Nginx01).answer_with(Answer::Failure)?,
     }
-    // An error is what is measured here: an outage without an end.
+    // An error is a result too: an outage without end.
     if pair.wait_holder(Node::Nginx02, WATCHED).is_ok() {
         client.wait_for_service()?;
     }
@@ -224,7 +174,7 @@ fn deaths(runs: usize, report: &mut Report) -> anyhow::Result<()> {
     })
 }
 
-/// For how long both routers hold the address after something was done to the active one.
+/// How long both routers hold the address after `what` was done to the active one.
 fn two_holders(make: Make, phase: Duration, what: impl FnOnce(&Process)) -> anyhow::Result<Duration> {
     let site = Site::new()?;
     let pair = Pair::start(&site, PairPlan::new([make; 2], Plan::default()))?;
@@ -236,12 +186,12 @@ fn two_holders(make: Make, phase: Duration, what: impl FnOnce(&Process)) -> anyh
     Ok(site.holders().longest_overlap(VIP, start))
 }
 
-/// Checks a second, as so many checks with an interval of one second: the shortest that keepalived has.
+/// Checks per second: this many checks with an interval of one second, the shortest of keepalived.
 const CHECKS: u32 = 100;
 
 fn cpu(time: Duration, report: &mut Report) -> anyhow::Result<()> {
     for (what, probe) in
-        [("process check beside `killall -0`", Probe::Process), ("http check beside `curl`", Probe::Http)]
+        [("process check against `killall -0`", Probe::Process), ("http check against `curl`", Probe::Http)]
     {
         let mut costs = [0.0; 2];
         for (make, cost) in MAKES.into_iter().zip(&mut costs) {
@@ -261,11 +211,11 @@ fn cpu(time: Duration, report: &mut Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// CPU time of a router with so many checks a second, and of all its children.
+/// The CPU time of a router with this many checks per second, and of all its children.
 fn busy(site: &Site, make: Make, probe: Probe, checks: u32, time: Duration) -> anyhow::Result<Duration> {
     let plan = Plan { check: Some(Check { probe, weight: Some(-1), ..Check::weighted() }), ..Plan::default() };
     let measure = |process: &Process| {
-        // The first runs, and with vouchd the compilation of the plugin, are over by then.
+        // Leaves out the first runs, and with vouchd the compilation of the plugin.
         std::thread::sleep(Duration::from_secs(5));
         let before = cpu_time(process)?;
         std::thread::sleep(time);
@@ -313,9 +263,9 @@ fn many(config: &str, head: &str, tail: &str, count: u32) -> String {
     text + tail + after
 }
 
-/// User and system time of a process tree, with that of its children that have ended.
+/// User and system time of a process tree, including children that have ended.
 fn cpu_time(process: &Process) -> anyhow::Result<Duration> {
-    // SAFETY: it only reads a number of the system.
+    // SAFETY: sysconf only reads a setting.
     let per_second = u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) })?;
     let ticks: u64 = process.tree().into_iter().filter_map(ticks).sum();
     Ok(Duration::from_millis(ticks * 1000 / per_second))
@@ -323,7 +273,7 @@ fn cpu_time(process: &Process) -> anyhow::Result<Duration> {
 
 fn ticks(pid: i32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may have spaces; utime, stime, cutime and cstime are fields 14 to 17 of the line.
+    // The name in parentheses may have spaces. utime, stime, cutime and cstime are fields 14 to 17.
     let (_, fields) = stat.rsplit_once(')')?;
     Some(fields.split_whitespace().skip(11).take(4).filter_map(|field| field.parse::<u64>().ok()).sum())
 }
@@ -344,7 +294,7 @@ fn memory(report: &mut Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs of each plugin for its medians.
+/// The number of runs of each plugin for its medians.
 const RUNS: u32 = 2000;
 
 fn costs(report: &mut Report) -> anyhow::Result<()> {
@@ -381,7 +331,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_configuration_is_repeated_check_by_check() {
+    fn configuration_is_repeated_check_by_check() {
         let plan = Plan::default();
         let ours = many(&vouchd::config(Node::Nginx01, &plan), "[check.nginx]", "\n[instance", 3);
         assert_eq!(ours.matches("plugin = \"process\"").count(), 3);
@@ -389,12 +339,5 @@ mod tests {
         let theirs = many(&keepalived::config(Node::Nginx01, &plan), "vrrp_script check_nginx", "vrrp_instance", 3);
         assert_eq!(theirs.matches("killall -0").count(), 3);
         assert!(theirs.contains("check_nginx2 {") && theirs.contains("vrrp_instance web"), "{theirs}");
-    }
-
-    #[test]
-    fn a_median_is_told_with_its_spread() {
-        assert_eq!(Measured::of(vec![3.0, 1.0, 2.5]).unwrap().to_string(), "2.500 (1.000 to 3.000)");
-        assert_eq!(Measured::once(2.0).to_string(), "2.000");
-        assert_eq!(Measured::of(Vec::new()), None);
     }
 }

@@ -9,7 +9,7 @@ fn locked_memory_shows_in_the_status_or_the_error_says_what_to_grant() {
             let status = std::fs::read_to_string("/proc/self/status").unwrap();
             let locked = status.lines().find_map(|line| line.strip_prefix("VmLck:")).unwrap();
             assert_ne!(locked.trim(), "0 kB");
-            // What comes later, too, and without touching it all at once.
+            // Later allocations are locked, too, when they are touched.
             assert_eq!(vec![1_u8; 16 << 20].iter().map(|byte| usize::from(*byte)).sum::<usize>(), 16 << 20);
         }
         Err(error) => assert!(error.to_string().contains("LimitMEMLOCK"), "{error}"),

@@ -2,18 +2,17 @@
 //!
 //! An [`Advertisement`] is the one message that VRRP has: RFC 9568 section 5.1 (version 3, IPv4 and IPv6) and
 //! RFC 3768 section 5.1 with the simple text authentication of RFC 2338 (version 2, IPv4 only).
-//! [`Advertisement::encode`] makes the bytes that follow the IP header, [`parse`] reads them. A packet either parses
-//! into a whole, checked value or is refused with one named [`ParseError`]; nothing half-read leaves this crate, and no
-//! input makes it panic.
+//! [`Advertisement::encode`] writes the bytes that follow the IP header, [`parse`] reads them. A packet either parses into
+//! a whole, checked value or is rejected with one named [`ParseError`]. Nothing half-parsed leaves this crate, and no input
+//! makes it panic.
 //!
-//! [`ipv4`] reads and checks the IP header in front of it, [`arp`] builds the gratuitous ARP frame that moves an
-//! address to its new holder, and reads who else says that it has one.
+//! [`ipv4`] reads and checks the IP header in front of it. [`arp`] builds the gratuitous ARP frame that moves an address
+//! to its new holder, and reads the sender of other machines' ARP packets.
 //!
-//! What is *not* here: whether a well-formed advertisement is meant for a router and believed by it (TTL, VRID,
-//! password, interval). That is `vouchd-vrrp`. The crate is pure: no socket, no clock, no logging, and its `clippy.toml`
-//! keeps it that way.
+//! Whether a router accepts a well-formed advertisement (TTL, VRID, password, interval) is decided in `vouchd-vrrp`. This
+//! crate is pure: no socket, no clock, no logging; its `clippy.toml` enforces that.
 #![forbid(unsafe_code)]
-#![warn(missing_docs)]
+#![warn(missing_docs, unreachable_pub)]
 
 mod advertisement;
 pub mod arp;
@@ -30,7 +29,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// The IP protocol number of VRRP (RFC 9568 section 5.1.1.4).
 pub const IP_PROTOCOL: u8 = 112;
 
-/// The TTL or hop limit that every advertisement carries (RFC 9568 section 5.1.1.3): one that passed a router has less.
+/// The TTL or hop limit of every advertisement (RFC 9568 section 5.1.1.3). A packet that passed a router has less.
 pub const TTL: u8 = 255;
 
 /// The IPv4 multicast group of VRRP (RFC 9568 section 5.1.1.2).
@@ -39,7 +38,7 @@ pub const GROUP_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
 /// The IPv6 multicast group of VRRP (RFC 9568 section 5.1.2.2).
 pub const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
 
-/// The multicast group for advertisements of the family of `address`.
+/// The multicast group for advertisements in the family of `address`.
 pub fn group_for(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => IpAddr::V4(GROUP_V4),

@@ -1,5 +1,5 @@
-//! The fields of an advertisement as small types, so that a value out of its range or a unit mixed up with another
-//! does not compile or does not construct. It knows nothing of byte layout.
+//! The fields of an advertisement as small types: a value out of range cannot be constructed, and a mixed-up unit does not
+//! compile. Byte layout is not their concern.
 
 use std::fmt;
 use std::time::Duration;
@@ -41,7 +41,10 @@ pub struct Vrid(u8);
 pub struct ZeroVrid;
 
 impl Vrid {
-    /// A VRID from its number; 0 is refused.
+    /// A VRID from its number.
+    ///
+    /// # Errors
+    /// If the number is 0.
     pub const fn new(number: u8) -> Result<Self, ZeroVrid> {
         if number == 0 { Err(ZeroVrid) } else { Ok(Self(number)) }
     }
@@ -68,18 +71,18 @@ impl fmt::Display for Vrid {
 
 /// A router's priority (RFC 9568 section 5.2.4): higher wins.
 ///
-/// 1..=254 take part in elections; [`Priority::RESIGN`] and [`Priority::OWNER`] have meanings of their own.
+/// 1..=254 take part in elections; [`Priority::RESIGN`] and [`Priority::OWNER`] have special meanings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Priority(u8);
 
 impl Priority {
-    /// 0: the sender stops being active; whoever is best shall take over after its Skew_Time.
+    /// 0: the sender stops being active, so that the best backup takes over after its Skew_Time.
     pub const RESIGN: Self = Self(0);
-    /// 1: the lowest that takes part.
+    /// 1: the lowest that takes part in elections.
     pub const LOWEST: Self = Self(1);
-    /// 100: what a router has when nothing is configured.
+    /// 100: the default of a router.
     pub const DEFAULT: Self = Self(100);
-    /// 254: the highest that does not own the addresses.
+    /// 254: the highest of a router that does not own the addresses.
     pub const HIGHEST: Self = Self(254);
     /// 255: the router that owns the virtual addresses as its real ones.
     pub const OWNER: Self = Self(255);
@@ -103,20 +106,20 @@ impl fmt::Display for Priority {
 
 /// The time between two advertisements of an active router.
 ///
-/// Version 3 carries centiseconds, 1..=4095; version 2 whole seconds, 1..=255. A value is one of those two ranges' and
-/// some are both's (say 1 s): [`AdvertInterval::fits`] tells.
+/// Version 3 carries centiseconds, 1..=4095; version 2 whole seconds, 1..=255. Some values, such as 1 s, fit both:
+/// [`AdvertInterval::fits`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AdvertInterval {
     centiseconds: u16,
 }
 
-/// An advertisement interval that its version can't express.
+/// An advertisement interval that its version cannot carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum IntervalError {
-    /// Version 2 has whole seconds only.
+    /// Version 2 carries whole seconds only.
     #[error("the advertisement interval is {0:?}; version 2 takes whole seconds from 1 s to 255 s")]
     V2(Duration),
-    /// Version 3 has whole centiseconds in 12 bits.
+    /// Version 3 carries whole centiseconds in 12 bits.
     #[error("the advertisement interval is {0:?}; version 3 takes multiples of 10 ms from 10 ms to 40.95 s")]
     V3(Duration),
 }
@@ -128,7 +131,10 @@ impl AdvertInterval {
     const V3_MAX: u16 = 4095;
     const V2_MAX: u16 = 255 * 100;
 
-    /// An interval for `version`; refused if that version can't express it exactly.
+    /// An interval for `version`.
+    ///
+    /// # Errors
+    /// If that version cannot carry it exactly.
     pub fn new(version: Version, interval: Duration) -> Result<Self, IntervalError> {
         let error = match version {
             Version::V2 => IntervalError::V2(interval),
@@ -142,12 +148,18 @@ impl AdvertInterval {
         if interval.fits(version) { Ok(interval) } else { Err(error) }
     }
 
-    /// A version 3 interval, 1..=4095 centiseconds.
+    /// A version 3 interval of 1..=4095 centiseconds.
+    ///
+    /// # Errors
+    /// If it is out of that range.
     pub fn from_centiseconds(centiseconds: u16) -> Result<Self, IntervalError> {
         Self::new(Version::V3, Duration::from_millis(u64::from(centiseconds) * 10))
     }
 
-    /// A version 2 interval, 1..=255 seconds.
+    /// A version 2 interval of 1..=255 seconds.
+    ///
+    /// # Errors
+    /// If it is 0.
     pub fn from_seconds(seconds: u8) -> Result<Self, IntervalError> {
         Self::new(Version::V2, Duration::from_secs(u64::from(seconds)))
     }
@@ -179,17 +191,17 @@ impl fmt::Display for AdvertInterval {
     }
 }
 
-/// What a version 2 advertisement carries to prove its sender (RFC 2338 section 5.3.6); version 3 has only `None`.
+/// The authentication of a version 2 advertisement (RFC 2338 section 5.3.6); version 3 has only `None`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Auth {
-    /// Type 0: nothing.
+    /// Type 0: no authentication.
     None,
-    /// Type 1: a password in clear text, padded with zeros to 8 bytes. It keeps strangers' mistakes out, no attacker.
+    /// Type 1: a password in clear text, padded with zeros to 8 bytes. It stops misconfigured routers, not attackers.
     Simple([u8; 8]),
 }
 
 impl Auth {
-    /// Type 1 with this password; only its first 8 bytes count, as everywhere in VRRP version 2.
+    /// Type 1 with this password, of which VRRP carries the first 8 bytes.
     pub fn simple(password: &[u8]) -> Self {
         let mut bytes = [0; 8];
         for (slot, byte) in bytes.iter_mut().zip(password) {
@@ -207,7 +219,7 @@ impl Auth {
     }
 }
 
-// By hand, so that no log line ever shows a password.
+// Not derived: no log line may show a password.
 impl fmt::Debug for Auth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,7 +1,7 @@
 //! The socket that receives the kernel's notifications about links and IPv4 addresses.
 //!
-//! Not through `rtnetlink`: its connection drops a message that it can't parse, and hands lost notifications to whoever
-//! reads its queue next instead of to the thread that has to read everything again.
+//! Without `rtnetlink`: its connection drops a message that it can't parse, and it queues messages without a bound where
+//! the kernel would report that notifications were lost.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};

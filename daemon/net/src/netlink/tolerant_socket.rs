@@ -1,7 +1,7 @@
 //! The socket under `rtnetlink`'s connection. It keeps the answers about links and addresses for our own reader and hands
 //! on the rest: acknowledgements, errors, ends of dumps.
 //!
-//! The connection itself drops an answer that `netlink-packet-route` can't parse, without a word to whoever asked.
+//! The connection itself drops an answer that `netlink-packet-route` can't parse, and reports no error.
 
 use std::cell::RefCell;
 use std::io;

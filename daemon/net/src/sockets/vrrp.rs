@@ -175,13 +175,13 @@ impl VrrpSocket {
     fn parse(&self, buffer: &[u8], length: usize, sender: Sender) -> Option<Received> {
         let packet = buffer.get(..length)?;
         let (header, payload) = ipv4::Header::parse(packet).ok()?;
-        let heard = match self.groups {
+        let is_for_us = match self.groups {
             Groups::Vrrp => !header.destination.is_multicast() || header.destination == GROUP_V4,
             Groups::None => !header.destination.is_multicast(),
         };
         // RFC 1122 section 3.2.1.3: such an address is never on a wire.
         let is_martian = header.source.is_loopback() && sender != Sender::Loopback;
-        (heard && !is_martian).then(|| Received {
+        (is_for_us && !is_martian).then(|| Received {
             source: header.source,
             destination: header.destination,
             ttl: header.ttl,

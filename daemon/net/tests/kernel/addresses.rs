@@ -1,17 +1,18 @@
-//! Leases, removal, sweeping.
+//! Leases, removal, sweeping, and what the host has itself.
 
 use std::net::Ipv4Addr;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use vouchd_net::{
     AddressChange, AddressCommand, AddressError, AddressKeeper, AddressState, Claim, CommandKind, Lifetime, Presence,
     Receiver, Report, Time, VirtualAddress, sweep,
 };
 
+use crate::monitor::Monitor;
 use crate::namespace::{
-    PATIENCE, PRIMARY, VIRTUAL, claim, claim_of, held, holds, in_namespace, instance, ip, left_behind, virtual_address,
-    wait_for, wait_until,
+    PATIENCE, PRIMARY, VIRTUAL, claim, claim_of, held, holds, in_namespace, instance, ip, left_behind, until,
+    virtual_address, wait_for, wait_until,
 };
 
 fn install(lifetime: Lifetime) -> AddressCommand {
@@ -37,7 +38,7 @@ fn start_with(claim: Claim) -> (AddressKeeper, Receiver<Report>) {
     (keeper, reports)
 }
 
-/// The one report of a command.
+/// Gives a command and returns its only report.
 fn report(keeper: &AddressKeeper, reports: &Receiver<Report>, command: AddressCommand) -> Report {
     keeper.command(command).unwrap();
     let mut reports = wait_for(reports);
@@ -45,13 +46,13 @@ fn report(keeper: &AddressKeeper, reports: &Receiver<Report>, command: AddressCo
     reports.remove(0)
 }
 
-/// What a report says of the addresses, and what happened to them.
+/// The states and the changes in a report.
 fn addresses(report: &Report) -> (&[AddressState], &[AddressChange]) {
     let Report::Addresses { states, changes, .. } = report else { panic!("{report:?}") };
     (states, changes)
 }
 
-/// The instance has its address, because of this very command or not.
+/// Asserts that the instance has its address; `new` if this command added it.
 fn assert_held(report: &Report, new: bool) {
     let (states, changes) = addresses(report);
     assert_eq!(states.len(), 1, "{report:?}");
@@ -59,18 +60,9 @@ fn assert_held(report: &Report, new: bool) {
     assert_eq!(changes.contains(&AddressChange::Added(virtual_address())), new, "{report:?}");
 }
 
-/// Waits for a report after which the presence of the first address is this.
+/// Waits for a report with this presence of the first address.
 fn wait_presence(reports: &Receiver<Report>, presence: Presence) {
     wait_until(reports, |report| addresses(report).0.first().is_some_and(|state| state.presence == presence));
-}
-
-/// Waits until `condition` holds.
-fn until(what: &str, condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < PATIENCE, "{what}: {}", held("near"));
-        sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]
@@ -152,11 +144,11 @@ fn address_that_the_host_has_with_the_same_prefix_is_used_unchanged() {
             held("near")
         );
         assert_eq!(sweep(None, |_| false).unwrap(), [], "it does not carry our mark");
-        // It goes while we are active: ours takes its place.
+        // It goes while the instance is active: ours takes its place.
         ip("address del 192.0.2.100/32 dev near");
         wait_presence(&reports, Presence::Ours);
         assert!(held("near").contains("dynamic"), "{}", held("near"));
-        // Somebody replaces ours by his own: it is his from now on.
+        // Somebody replaces ours: from now on it is the host's.
         ip("address replace 192.0.2.100/32 dev near");
         wait_presence(&reports, Presence::Host);
         report(&keeper, &reports, remove());
@@ -355,7 +347,7 @@ fn hosts_secondary_addresses_outlive_ours() {
         keeper.command(install(lease(30))).unwrap();
         wait_presence(&reports, Presence::Ours);
         assert!(is_set());
-        // A change of the host's netmask makes ours the primary one of the subnet.
+        // A change of the host's netmask makes ours the primary address of the subnet.
         ip("address del 192.0.2.1/24 dev near");
         ip("address add 192.0.2.1/24 dev near");
         assert!(held("near").contains("192.0.2.1/24 scope global secondary"), "{}", held("near"));
@@ -389,44 +381,4 @@ fn reload_changes_only_the_difference() {
         assert_eq!(of("192.0.2.101/"), [""; 0], "what moves from one instance to another stays");
         drop(reports);
     });
-}
-
-/// `ip monitor address`, from when it listens to its end.
-struct Monitor(std::process::Child);
-
-impl Monitor {
-    fn start() -> Self {
-        let mut command = std::process::Command::new("ip");
-        command.args(["-o", "-4", "monitor", "address"]).stdout(std::process::Stdio::piped());
-        let monitor = Self(command.spawn().expect("iproute2 is installed"));
-        // It has no word for being ready.
-        let path = format!("/proc/{}/net/netlink", monitor.0.id());
-        let pid = monitor.0.id().to_string();
-        until("the monitor to listen", || {
-            let sockets = std::fs::read_to_string(&path).unwrap_or_default();
-            sockets.lines().any(|line| {
-                let fields: Vec<_> = line.split_whitespace().collect();
-                fields.get(2) == Some(&pid.as_str()) && fields.get(3).is_some_and(|groups| *groups != "00000000")
-            })
-        });
-        monitor
-    }
-
-    /// Its lines up to now.
-    fn end(mut self) -> Vec<String> {
-        // What comes after this line is not waited for.
-        ip("address add 198.51.100.255/32 dev lo");
-        let output = self.0.stdout.take().expect("a pipe");
-        let mut lines = Vec::new();
-        for line in std::io::BufRead::lines(std::io::BufReader::new(output)) {
-            let line = line.unwrap();
-            if line.contains("198.51.100.255") {
-                break;
-            }
-            lines.push(line);
-        }
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-        lines
-    }
 }

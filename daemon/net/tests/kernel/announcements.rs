@@ -108,11 +108,11 @@ fn address_that_comes_back_is_announced_and_a_copy_of_the_hosts_is_not_while_ina
         let (keeper, reports) = AddressKeeper::start().unwrap();
         install(&keeper);
         wait_until(&reports, |report| matches!(report, Report::Addresses { active: true, .. }));
-        assert_eq!(wire.next(Duration::from_millis(300)), None, "nobody has ordered one");
+        assert_eq!(wire.next(Duration::from_millis(300)), None, "not ordered");
         ip("address del 192.0.2.100/32 dev near");
         let frame = wire.next(Duration::from_secs(2)).expect("an announcement of the address that is back");
         assert_eq!(frame, arp::gratuitous(mac("near"), VIRTUAL));
-        // Again and again: no more than ten a second.
+        // However often it is deleted: at most ten announcements a second.
         let start = std::time::Instant::now();
         for _ in 0..30 {
             ip("address del 192.0.2.100/32 dev near");

@@ -1,4 +1,4 @@
-//! Who else says that it has our addresses, heard by a real kernel.
+//! Other machines' claims to our addresses, received through a real kernel.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -30,15 +30,15 @@ fn is_silent(claims: &Receiver<ArpClaim>) -> bool {
     poll(&mut fds, PollTimeout::try_from(Duration::from_millis(200)).unwrap()).unwrap() == 0
 }
 
-/// Sends until it is heard: the thread opens its socket when it gets to it.
-fn until_heard(wire: &Wire, claims: &Receiver<ArpClaim>, frame: &[u8]) -> ArpClaim {
+/// Sends until there is a claim: the thread opens its socket some time after `watch`.
+fn until_claimed(wire: &Wire, claims: &Receiver<ArpClaim>, frame: &[u8]) -> ArpClaim {
     for _ in 0..50 {
         wire.send(frame).unwrap();
         if !is_silent(claims) {
             return wait_for(claims).swap_remove(0);
         }
     }
-    panic!("not heard");
+    panic!("no claim");
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn claim_of_another_machine_is_reported() {
         let wire = Wire::open("far", ETH_P_ARP);
         let (watcher, claims) = ArpWatcher::start().unwrap();
         watch(&watcher, &[VIRTUAL]);
-        let found = until_heard(&wire, &claims, &arp::gratuitous(OTHER, VIRTUAL));
+        let found = until_claimed(&wire, &claims, &arp::gratuitous(OTHER, VIRTUAL));
         assert_eq!((found.address, found.mac), (VIRTUAL, OTHER));
         let mut reply = arp::gratuitous(OTHER, VIRTUAL);
         reply[..6].copy_from_slice(&mac("near"));
@@ -59,7 +59,7 @@ fn claim_of_another_machine_is_reported() {
             assert!(is_silent(&claims), "another address, and a probe");
         }
         watch(&watcher, &[PEER]);
-        let found = until_heard(&wire, &claims, &arp::gratuitous(OTHER, PEER));
+        let found = until_claimed(&wire, &claims, &arp::gratuitous(OTHER, PEER));
         assert_eq!(found.address, PEER);
         wire.send(&arp::gratuitous(OTHER, VIRTUAL)).unwrap();
         assert!(is_silent(&claims), "no longer watched");
@@ -72,7 +72,7 @@ fn arp_of_this_host_is_ignored_on_every_interface() {
         let wire = Wire::open("far", ETH_P_ARP);
         let (watcher, claims) = ArpWatcher::start().unwrap();
         watch(&watcher, &[VIRTUAL]);
-        until_heard(&wire, &claims, &arp::gratuitous(OTHER, VIRTUAL));
+        until_claimed(&wire, &claims, &arp::gratuitous(OTHER, VIRTUAL));
         wire.send(&arp::gratuitous(mac("near"), VIRTUAL)).unwrap();
         assert!(is_silent(&claims), "our own, which the link sent back");
         wire.send(&arp::gratuitous(mac("far"), VIRTUAL)).unwrap();
@@ -86,19 +86,19 @@ fn flood_is_reported_in_few_claims() {
         let wire = Wire::open("far", ETH_P_ARP);
         let (watcher, claims) = ArpWatcher::start().unwrap();
         watch(&watcher, &[VIRTUAL]);
-        until_heard(&wire, &claims, &arp::gratuitous(OTHER, VIRTUAL));
+        until_claimed(&wire, &claims, &arp::gratuitous(OTHER, VIRTUAL));
         for frame in 0..2_000_u16 {
             let [high, low] = frame.to_be_bytes();
             wire.send(&arp::gratuitous([2, 0, 0, 1, high, low], VIRTUAL)).unwrap();
         }
-        let (mut told, mut frames) = (0, 0);
+        let (mut reports, mut frames) = (0, 0);
         while frames < 2_000 {
-            let heard = wait_for(&claims);
-            told += heard.len();
-            frames += heard.iter().map(|claim| claim.count).sum::<u64>();
+            let claims = wait_for(&claims);
+            reports += claims.len();
+            frames += claims.iter().map(|claim| claim.count).sum::<u64>();
         }
         assert_eq!(frames, 2_000, "all are counted");
-        assert!(told <= 400, "{told} messages");
+        assert!(reports <= 400, "{reports} reports");
     });
 }
 
@@ -111,8 +111,8 @@ fn more_addresses_than_a_filter_can_hold_are_watched_all_the_same() {
             let addresses: Vec<_> = (0..count).map(|number| Ipv4Addr::from(0x0a00_0000 + number)).collect();
             watch(&watcher, &addresses);
             let last = *addresses.last().unwrap();
-            assert_eq!(until_heard(&wire, &claims, &arp::gratuitous(OTHER, last)).address, last, "of {count}");
-            // What is still under way was sent for the list before.
+            assert_eq!(until_claimed(&wire, &claims, &arp::gratuitous(OTHER, last)).address, last, "of {count}");
+            // Claims still in the queue belong to the list before.
             while !is_silent(&claims) {
                 wait_for(&claims);
             }

@@ -18,7 +18,7 @@ fn watched(interface: &str) -> Watched {
     Watched { interface: interface.into(), addresses: BTreeSet::from([VIRTUAL]) }
 }
 
-/// Waits until a state of an interface is told for which `found` holds.
+/// Waits until a state of an interface is reported for which `found` holds.
 fn wait_for_state(events: &Receiver<LinkEvent>, name: &str, found: impl Fn(&LinkState) -> bool) {
     wait_until(events, |LinkEvent { interface, state }| interface == name && found(state));
 }
@@ -86,8 +86,8 @@ fn our_addresses_are_neither_a_source_nor_news_of_the_link() {
         );
         keeper.command(AddressCommand::Remove { instance: instance() }).unwrap();
         ip("link set near down");
-        let told = wait_until(&events, |event| matches!(event.state, LinkState::Down { .. }));
-        assert_eq!(told.len(), 1, "nothing before was news: {told:?}");
+        let reported = wait_until(&events, |event| matches!(event.state, LinkState::Down { .. }));
+        assert_eq!(reported.len(), 1, "nothing before was news: {reported:?}");
     });
 }
 

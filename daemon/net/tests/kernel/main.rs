@@ -4,5 +4,6 @@ mod addresses;
 mod announcements;
 mod arp_watch;
 mod links;
+mod monitor;
 mod namespace;
 mod packets;

@@ -1,4 +1,4 @@
-//! A network namespace for one test: a veth pair `near` (192.0.2.1/24) and `far`, and what is needed to look at it.
+//! A network namespace for one test, with a veth pair `near` (192.0.2.1/24) and `far`, and tools to observe it.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -80,7 +80,7 @@ pub fn virtual_address() -> VirtualAddress {
     VirtualAddress { interface: "near".into(), address: VIRTUAL, prefix: 32 }
 }
 
-/// What the instance wants; not active yet.
+/// The instance's claim while it is not active.
 pub fn claim() -> Claim {
     claim_of(&instance(), "near", &[(VIRTUAL, 32)])
 }
@@ -97,13 +97,13 @@ pub fn claim_of(instance: &InstanceKey, interface: &str, addresses: &[(Ipv4Addr,
     }
 }
 
-/// The next things that come through a channel; fails when nothing does.
+/// Returns what comes through a channel next; fails if nothing does.
 pub fn wait_for<T>(receiver: &Receiver<T>) -> Vec<T> {
     assert!(readable(receiver.as_fd(), PATIENCE), "nothing came in {PATIENCE:?}");
     receiver.drain().expect("the other end lives")
 }
 
-/// Everything up to the first for which `found` holds.
+/// Returns everything that comes through a channel up to the first value for which `found` holds.
 pub fn wait_until<T: std::fmt::Debug>(receiver: &Receiver<T>, found: impl Fn(&T) -> bool) -> Vec<T> {
     let end = Instant::now() + PATIENCE;
     let mut all = Vec::new();
@@ -116,12 +116,21 @@ pub fn wait_until<T: std::fmt::Debug>(receiver: &Receiver<T>, found: impl Fn(&T)
     panic!("not among {all:?}");
 }
 
+/// Waits until `condition` holds.
+pub fn until(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "{what}: {}", held("near"));
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
 fn readable(descriptor: std::os::fd::BorrowedFd<'_>, timeout: Duration) -> bool {
     let mut descriptors = [PollFd::new(descriptor, PollFlags::POLLIN)];
     poll(&mut descriptors, PollTimeout::try_from(timeout).unwrap()).unwrap() == 1
 }
 
-/// An end of the wire: sees and sends whole Ethernet frames of one type.
+/// An end of the wire: receives and sends whole Ethernet frames of one type.
 pub struct Wire(Socket);
 
 impl Wire {
@@ -170,7 +179,9 @@ pub fn mac(interface: &str) -> [u8; 6] {
     bytes.try_into().unwrap()
 }
 
-/// Adds an address with vouchd's mark, as a run leaves it that was killed. (`ip` knows marks only since 6.3.)
+/// Adds an address with vouchd's mark, as a killed run leaves it behind. (`ip` supports marks since 6.3 only.)
+///
+/// Built by hand, so that the daemon's requests are not tested with themselves.
 pub fn left_behind(interface: &str, address: Ipv4Addr, prefix: u8, seconds: u32) {
     let mut message = AddressMessage::default();
     message.header.family = AddressFamily::Inet;

@@ -1,4 +1,4 @@
-//! The codec against the golden frames and against everything that is not one.
+//! The codec against golden frames and against everything else.
 
 use proptest::prelude::*;
 
@@ -38,28 +38,28 @@ fn v6() -> Advertisement {
     }
 }
 
-/// A golden frame with what it says and how it travels.
+/// A golden frame with its content and its addresses.
 #[derive(Clone)]
 struct Golden {
     hex: &'static str,
     advertisement: Advertisement,
     source: IpAddr,
     destination: IpAddr,
-    /// The form to encode it with; what does not matter is the other one.
+    /// The form to encode it with. Where the form does not matter, it is the wrong one.
     form: ChecksumForm,
-    /// The form that parsing tells.
-    told: Option<ChecksumForm>,
+    /// The form that parsing returns.
+    parsed_form: Option<ChecksumForm>,
 }
 
 fn golden() -> [Golden; 4] {
     use ChecksumForm::{MessageOnly, PseudoHeader};
-    let over_v4 = |hex, version, form, told| Golden {
+    let over_v4 = |hex, version, form, parsed_form| Golden {
         hex,
         advertisement: v4(version),
         source: V4_SOURCE,
         destination: V4_GROUP,
         form,
-        told,
+        parsed_form,
     };
     [
         over_v4(V2, Version::V2, PseudoHeader, None),
@@ -71,12 +71,12 @@ fn golden() -> [Golden; 4] {
             source: V6_SOURCE,
             destination: V6_GROUP,
             form: MessageOnly,
-            told: None,
+            parsed_form: None,
         },
     ]
 }
 
-/// `hex` with `edit` applied and the checksum made right again.
+/// `hex` with `edit` applied and the checksum corrected.
 fn edited(hex: &str, source: IpAddr, destination: IpAddr, edit: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut packet = bytes(hex);
     edit(&mut packet);
@@ -104,7 +104,7 @@ fn rows_5_to_8_encoding_gives_the_golden_frames() {
 
 #[test]
 fn row_22_golden_frames_parse_with_their_checksum_form() {
-    for Golden { hex, advertisement, source, destination, told: checksum_form, .. } in golden() {
+    for Golden { hex, advertisement, source, destination, parsed_form: checksum_form, .. } in golden() {
         assert_eq!(parse(&bytes(hex), source, destination), Ok(Parsed { advertisement, checksum_form }));
     }
 }
@@ -254,7 +254,7 @@ fn row_93_ipv6_under_version_2_is_rejected() {
     assert_eq!(advertisement.encode(V6_SOURCE, V6_GROUP, ChecksumForm::PseudoHeader), Err(EncodeError::Ipv6NeedsV3));
 }
 
-/// Rows 10, 12 and 94: what is not sent.
+/// Rows 10, 12 and 94.
 #[test]
 fn contradicting_fields_are_not_encoded() {
     let base = v4(Version::V3);

@@ -28,7 +28,7 @@ pub use addresses::{
     Finding, HostCopy, InstanceKey, Late, Lifetime, Presence, Report, VirtualAddress, examine, sweep,
 };
 pub use channel::{Closed, Notifier, Receiver, channel};
-pub use clock::Time;
+pub use clock::now;
 pub use links::{DownReason, LinkEvent, LinkState, LinkWatcher, Watched};
 pub use netlink::OUR_PROTOCOL;
 pub use network::{Kernel, Network};

@@ -9,9 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 use tracing::debug;
 use vouchd_config::{Check, Config, Instance};
 use vouchd_health::{CheckStatus, Counter, Effect, Fitness, Influence, LogLine, RunResult, Term, Verdict, fitness};
-use vouchd_net::Time;
+use vouchd_vrrp::Health;
 use vouchd_vrrp::limit::Limiter;
-use vouchd_vrrp::{Health, Instant as Moment};
 
 use super::log::{Line, Log, Subject};
 use vouchd_ipc::pipe::{Pending, PluginState, RunDone, ToChecker};
@@ -190,7 +189,7 @@ impl Checks {
             (None, Some(error)) => ("unusable", line(Line::error, format!("plugin {name} can't be used: {error}"))),
             (None, None) => ("gone", line(Line::info, format!("plugin {name} is gone"))),
         };
-        self.log.say_state(Time::now(), "plugin", kind, line);
+        self.log.say_state(vouchd_net::now(), "plugin", kind, line);
         let is_known = state.loaded.is_some() || state.error.is_some() || state.pending.is_some();
         if !is_known || (state.is_gone && !self.uses(&state.name)) {
             self.plugins.remove(&state.name);
@@ -201,7 +200,7 @@ impl Checks {
 
     /// Reports what was left out of the log, where its time has come.
     pub fn overdue(&mut self) {
-        self.log.overdue(Time::now());
+        self.log.overdue(vouchd_net::now());
     }
 
     /// The instances whose fitness is not what the protocol was told last; they count as told.
@@ -311,7 +310,7 @@ impl CheckState {
         if lines.is_empty() {
             return;
         }
-        let now = Moment::from_nanos(Time::now().as_nanos());
+        let now = vouchd_net::now();
         let Some((lines, left_out)) = self.logged.admit(now, (), lines) else { return };
         for LogLine { level, message } in lines {
             debug!(check = self.spec.name, plugin = self.spec.plugin, %level, "{message}");
@@ -332,7 +331,7 @@ impl CheckState {
             CheckStatus::Verdict { .. } | CheckStatus::Error { .. } => Line::warn,
         };
         let line = level(Subject::Check(name.clone()), format!("check {name}: {from} -> {to}: {message}"));
-        log.say_state(Time::now(), "verdict", to, line.change(from, to));
+        log.say_state(vouchd_net::now(), "verdict", to, line.change(from, to));
     }
 
     /// What is said of it, with a message, and since when.

@@ -10,9 +10,9 @@ use tracing::{debug, error, warn};
 use vouchd_config::Instance;
 use vouchd_net::{
     AddressChange, AddressCommand, ArpClaim, Claim, CommandRefused, InstanceKey, LinkState, Network, Received, Report,
-    Time, Watched,
+    Watched,
 };
-use vouchd_vrrp::{Health, Input, Link};
+use vouchd_vrrp::{Health, Input, Link, Time};
 
 use super::address_log::log_left;
 use super::virtual_router::VirtualRouter;

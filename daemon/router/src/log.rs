@@ -2,8 +2,7 @@
 //! out. Whatever the network, a service, a plugin or a client does, it can't fill the log.
 
 use tracing::{Level, error, info, warn};
-use vouchd_net::Time;
-use vouchd_vrrp::Instant;
+use vouchd_vrrp::Time;
 use vouchd_vrrp::limit::{LeftOut, Limiter};
 
 /// What a line is about; a field of the line, too.
@@ -55,13 +54,13 @@ impl Log {
 
     /// Writes what was left out, where its time has come. To be called about once a second.
     pub fn overdue(&mut self, now: Time) {
-        for (line, left_out) in self.limiter.overdue(instant(now)) {
+        for (line, left_out) in self.limiter.overdue(now) {
             line.write(left_out);
         }
     }
 
     fn pass(&mut self, now: Time, reason: Reason, line: Line) {
-        if let Some((line, left_out)) = self.limiter.admit(instant(now), reason, line) {
+        if let Some((line, left_out)) = self.limiter.admit(now, reason, line) {
             line.write(left_out);
         }
     }
@@ -102,10 +101,6 @@ impl Line {
             _ => info!(instance, check, plugin, interface, from, to, "{text}{left_out}"),
         }
     }
-}
-
-fn instant(time: Time) -> Instant {
-    Instant::from_nanos(time.as_nanos())
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use vouchd_net::Time;
+use vouchd_vrrp::Time;
 
 /// How long to wait for the advertisement that explains an announcement.
 const JUDGE_AFTER: Duration = Duration::from_millis(250);
@@ -204,7 +204,7 @@ impl Neighbours {
         self.claims = waiting;
         let due: Vec<Claim> = due;
         for Claim { at, address, mac, count } in due {
-            let advertises = self.routers.get(&mac).is_some_and(|last| at.saturating_since(*last) <= known);
+            let advertises = self.routers.get(&mac).is_some_and(|last| at.since(*last) <= known);
             match (situation.active, advertises) {
                 (true, true) => {}
                 (true, false) => {
@@ -250,7 +250,7 @@ impl Neighbours {
     /// The conflicts about the address since this router was started.
     pub fn conflict(&self, now: Time, address: Ipv4Addr) -> Option<Conflict> {
         let conflict = *self.conflicts.get(&address)?;
-        let since = conflict.since.filter(|_| now.saturating_since(conflict.last) <= OVER);
+        let since = conflict.since.filter(|_| now.since(conflict.last) <= OVER);
         Some(Conflict { since, ..conflict })
     }
 

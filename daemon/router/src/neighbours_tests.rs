@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use vouchd_net::Time;
+use vouchd_vrrp::Time;
 
 use super::{Finding, Mac, Neighbours, Situation};
 

@@ -3,15 +3,13 @@
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use vouchd_net::Time;
-use vouchd_vrrp::{DiscardReason, Instant, RivalReason, Router, Source};
+use vouchd_vrrp::{DiscardReason, RivalReason, Router, Source, Time};
 
 use vouchd_ipc::status::{self, Peer};
 
 /// Everybody who was heard and every configured peer, by address.
 pub fn peers(router: &Router, now: Time) -> Vec<Peer> {
     let configured = router.config().peers.as_deref().unwrap_or_default();
-    let now = Instant::from_nanos(now.as_nanos());
     let mut sources: Vec<_> = router.sources().iter().collect();
     sources.sort_by_key(|source| (source.address, source.vrid));
     let heard = sources.iter().map(|source| heard(source, router, configured, now));
@@ -19,8 +17,8 @@ pub fn peers(router: &Router, now: Time) -> Vec<Peer> {
     heard.chain(silent.map(|peer| never_heard(*peer))).collect()
 }
 
-fn heard(source: &Source, router: &Router, configured: &[IpAddr], now: Instant) -> Peer {
-    let at = |instant: Instant| status::time(SystemTime::now() - now.since(instant));
+fn heard(source: &Source, router: &Router, configured: &[IpAddr], now: Time) -> Peer {
+    let at = |instant: Time| status::time(SystemTime::now() - now.since(instant));
     let counts = DiscardReason::ALL.into_iter().map(|reason| (reason.name().to_owned(), source.discarded(reason)));
     let rival = router.rival(now, source);
     Peer {

@@ -16,9 +16,9 @@ use tracing::{error, info};
 use vouchd_config::{Config, Instance};
 use vouchd_net::{
     AddressKeeper, ArpClaim, ArpWatched, ArpWatcher, Groups, Kernel, LinkEvent, LinkState, LinkWatcher, MAX_PACKET,
-    Notifier, Receiver, Report, Time, sweep,
+    Notifier, Receiver, Report, sweep,
 };
-use vouchd_vrrp::Health;
+use vouchd_vrrp::{Health, Time};
 
 use super::engine::Engine;
 use super::kept::Others;
@@ -110,7 +110,7 @@ impl Protocol {
         let (keeper, reports) =
             if config.daemon.realtime { AddressKeeper::start_real_time(PRIORITY)? } else { AddressKeeper::start()? };
         let mut engine = Engine::new(Kernel::new(keeper));
-        engine.configure(Time::now(), &config.instances, BTreeMap::new());
+        engine.configure(vouchd_net::now(), &config.instances, BTreeMap::new());
         let (watcher, links) = LinkWatcher::start(engine.watched())?;
         let (arp, claims) = ArpWatcher::start()?;
         Ok(Protocol {
@@ -132,7 +132,7 @@ impl Protocol {
     pub fn run(mut self) {
         // What the health thread has said already comes before the first link.
         while self.obey() {
-            let now = Time::now();
+            let now = vouchd_net::now();
             self.engine.timers(now);
             self.log.overdue(now);
             self.pulse.beat();
@@ -142,15 +142,15 @@ impl Protocol {
             self.take_claims();
             self.take_reports();
         }
-        self.engine.shutdown(Time::now());
+        self.engine.shutdown(vouchd_net::now());
         if !self.engine.into_network().finish(FINISH) {
             error!("the kernel did not remove the addresses within {FINISH:?}; their leases end them");
         }
     }
 
     fn wait(&mut self) {
-        let now = Time::now();
-        let timeout = self.engine.deadline().map_or(Pulse::PERIOD, |deadline| deadline.saturating_since(now));
+        let now = vouchd_net::now();
+        let timeout = self.engine.deadline().map_or(Pulse::PERIOD, |deadline| deadline.since(now));
         let timeout = TimeSpec::from(timeout.min(Pulse::PERIOD));
         let mut fds = vec![
             PollFd::new(self.commands.as_fd(), PollFlags::POLLIN),
@@ -179,14 +179,14 @@ impl Protocol {
                 LinkState::Missing => "missing",
             };
             let line = Line::info(Subject::Interface(interface.clone()), format!("interface {interface}: {state}"));
-            self.log.say_state(Time::now(), "state", kind, line);
+            self.log.say_state(vouchd_net::now(), "state", kind, line);
             let opened = self.open_socket(&interface, &state);
-            self.engine.link(Time::now(), &interface, state);
+            self.engine.link(vouchd_net::now(), &interface, state);
             if let Err(error) = opened {
                 let reason = format!("no socket on {interface}: {error}");
                 let line = Line::error(Subject::Interface(interface.clone()), reason.clone());
-                self.log.say(Time::now(), "socket", line);
-                self.engine.link_unusable(Time::now(), &interface, &reason);
+                self.log.say(vouchd_net::now(), "socket", line);
+                self.engine.link_unusable(vouchd_net::now(), &interface, &reason);
             }
         }
         if changed {
@@ -213,7 +213,7 @@ impl Protocol {
     /// After the packets: an advertisement says more than an announcement that came with it.
     fn take_claims(&mut self) {
         for claim in self.claims.drain().unwrap_or_default() {
-            self.engine.claimed(Time::now(), &claim);
+            self.engine.claimed(vouchd_net::now(), &claim);
         }
     }
 
@@ -243,13 +243,13 @@ impl Protocol {
             for _ in 0..DRAIN {
                 let Some(socket) = self.engine.network_ref().socket(interface) else { break };
                 match socket.receive(&mut self.buffer) {
-                    Ok(Some(received)) => self.engine.packet(Time::now(), interface, &received, &self.buffer),
+                    Ok(Some(received)) => self.engine.packet(vouchd_net::now(), interface, &received, &self.buffer),
                     Ok(None) => break,
                     // Told by the link watcher too, in better words.
                     Err(error) => {
                         let subject = Subject::Interface(interface.clone());
                         let line = Line::warn(subject, format!("receiving on {interface}: {error}"));
-                        self.log.say(Time::now(), "receive", line);
+                        self.log.say(vouchd_net::now(), "receive", line);
                         break;
                     }
                 }
@@ -259,7 +259,7 @@ impl Protocol {
 
     fn take_reports(&mut self) {
         for report in self.reports.drain().unwrap_or_default() {
-            self.engine.report(Time::now(), report);
+            self.engine.report(vouchd_net::now(), report);
         }
     }
 
@@ -268,7 +268,7 @@ impl Protocol {
         // When everybody else is gone, so is the daemon.
         let Ok(commands) = self.commands.drain() else { return false };
         for command in commands {
-            let now = Time::now();
+            let now = vouchd_net::now();
             match command {
                 Command::Health { instance, health } => self.engine.health(now, &instance, health),
                 Command::Configure { instances, health } => self.configure(now, &instances, health),
@@ -298,7 +298,7 @@ impl Protocol {
             if let Err(error) = self.open_socket(&interface, &state) {
                 let subject = Subject::Interface(interface.clone());
                 let line = Line::error(subject, format!("no socket on {interface}: {error}"));
-                self.log.say(Time::now(), "socket", line);
+                self.log.say(vouchd_net::now(), "socket", line);
             }
         }
         self.watcher.watch(watched);

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use vouchd_config::Config;
 use vouchd_health::Term;
-use vouchd_net::{Closed, Notifier, Receiver, Time};
+use vouchd_net::{Closed, Notifier, Receiver};
 
 use super::checker_process::{CheckerProcess, Identity, Received};
 use super::checker_program::CheckerProgram;
@@ -206,7 +206,7 @@ impl Supervisor {
 
     fn look_after(&mut self) {
         let now = Instant::now();
-        self.log.overdue(Time::now());
+        self.log.overdue(vouchd_net::now());
         self.checks.overdue();
         match &mut self.checker {
             CheckerState::Running { heard, .. } if now.duration_since(*heard) > SILENCE => {
@@ -241,13 +241,13 @@ impl Supervisor {
         match started {
             Ok(process) => {
                 let line = Line::info(Subject::Daemon, format!("checker started: pid {}", process.pid()));
-                self.log.say_state(Time::now(), "checker", "started", line);
+                self.log.say_state(vouchd_net::now(), "checker", "started", line);
                 self.checks.expect_from(now);
                 self.checker = CheckerState::Running { process, started: now, heard: now, useful: false };
             }
             Err(error) => {
                 let line = Line::error(Subject::Daemon, format!("the checker can't be started: {error:#}"));
-                self.log.say_state(Time::now(), "checker", "not started", line);
+                self.log.say_state(vouchd_net::now(), "checker", "not started", line);
                 self.last_error = Some(format!("{error:#}"));
                 self.lost_at = Some(SystemTime::now());
                 self.missing.get_or_insert(Missing { since: now, told: false });
@@ -281,7 +281,7 @@ impl Supervisor {
             None => process.end(),
         };
         let line = Line::warn(Subject::Daemon, format!("checker lost: {reason}; starting another (it was pid {pid})"));
-        self.log.say_state(Time::now(), "checker", "lost", line);
+        self.log.say_state(vouchd_net::now(), "checker", "lost", line);
         self.last_error = Some(reason);
         self.lost_at = Some(SystemTime::now());
         self.restarts += 1;

@@ -10,12 +10,12 @@ use tracing::debug;
 use vouchd_config::Instance;
 use vouchd_net::{
     AddressCommand, AddressState, ArpClaim, Claim, CommandKind, HostCopy, InstanceKey, Lifetime, LinkState, Network,
-    Presence, Received, Report, Sender, Time, VirtualAddress,
+    Presence, Received, Report, Sender, VirtualAddress,
 };
 use vouchd_vrrp::limit::LeftOut;
 use vouchd_vrrp::{
-    Action, Announcements, ConfigError, DiscardReason, Health, Input, Instant, Link, Packet, ProtocolEvent, Router,
-    Source, State, Why,
+    Action, Announcements, ConfigError, DiscardReason, Health, Input, Link, Packet, ProtocolEvent, Router, Source,
+    State, Time, Why,
 };
 use vouchd_wire::{Advertisement, Priority};
 
@@ -53,7 +53,7 @@ pub struct VirtualRouter {
 impl VirtualRouter {
     pub fn new(now: Time, config: &Instance) -> Result<Self, ConfigError> {
         Ok(VirtualRouter {
-            router: Router::new(instant(now), protocol_config(config))?,
+            router: Router::new(now, protocol_config(config))?,
             key: InstanceKey::from(config.name.as_str()),
             addresses: virtual_addresses::of(config),
             lifetime: None,
@@ -85,7 +85,7 @@ impl VirtualRouter {
     }
 
     pub fn deadline(&self) -> Option<Time> {
-        let router = self.router.deadline().map(|deadline| Time::from_nanos(deadline.as_nanos()));
+        let router = self.router.deadline();
         router.into_iter().chain(self.neighbours.deadline()).min()
     }
 
@@ -106,7 +106,7 @@ impl VirtualRouter {
         if self.config.interface != config.interface || source(&self.config) != source(config) {
             return false;
         }
-        let Ok(actions) = self.router.reconfigure(instant(now), protocol_config(config), health) else { return false };
+        let Ok(actions) = self.router.reconfigure(now, protocol_config(config), health) else { return false };
         self.config = config.clone();
         self.say(now, "configuration", Line::info, "configuration changed");
         self.key = InstanceKey::from(config.name.as_str());
@@ -121,7 +121,7 @@ impl VirtualRouter {
 
     pub fn handle(&mut self, now: Time, input: Input<'_>, network: &mut impl Network) {
         let was_active = self.router.state() == State::Active;
-        let actions = self.router.handle(instant(now), input);
+        let actions = self.router.handle(now, input);
         let is_active = self.router.state() == State::Active;
         if was_active != is_active {
             self.neighbours.changed(now, is_active);
@@ -185,7 +185,7 @@ impl VirtualRouter {
     /// A packet of another virtual router on the same interface.
     pub fn overhear(&mut self, now: Time, received: &Received, payload: &[u8], network: &mut impl Network) {
         if !self.is_not_ours(received) && !self.is_own(received) {
-            let actions = self.router.overhear(instant(now), &packet(received, payload));
+            let actions = self.router.overhear(now, &packet(received, payload));
             self.carry_out(now, actions, network);
         }
     }
@@ -289,7 +289,7 @@ impl VirtualRouter {
 
     /// Reports what was left out of the log, where its time has come.
     pub fn overdue(&mut self, now: Time) {
-        for action in self.router.overdue(instant(now)) {
+        for action in self.router.overdue(now) {
             if let Action::Event { event, left_out } = action {
                 self.tell(now, &event, left_out);
             }
@@ -414,7 +414,7 @@ impl VirtualRouter {
     /// Why, with the interface that it is about, and with those that claim to be what this router is.
     fn reason(&self, why: &Why, now: Time) -> String {
         let interface = &self.config.interface;
-        let rivals: Vec<_> = self.router.rivals(instant(now)).iter().map(ToString::to_string).collect();
+        let rivals: Vec<_> = self.router.rivals(now).iter().map(ToString::to_string).collect();
         let why = match why {
             Why::Silence if !rivals.is_empty() => {
                 format!("no active router that this one could believe was heard on {interface}")
@@ -454,7 +454,7 @@ impl VirtualRouter {
 
     /// Who may be the one that answers: a single advertisement is no claim by itself, but together with the answer it is.
     fn suspect(&self, now: Time) -> String {
-        let discarded_claim = |source: &Source| Some((source.address, source.discarded_claim(instant(now))?));
+        let discarded_claim = |source: &Source| Some((source.address, source.discarded_claim(now)?));
         self.router.sources().iter().find_map(discarded_claim).map_or_else(String::new, |(address, reason)| {
             format!(
                 "; {address} may be that router, what it sends is discarded ({}): {}",
@@ -468,7 +468,7 @@ impl VirtualRouter {
         let Instance { name, interface, version, priority, preempt, .. } = &self.config;
         let counters = self.router.counters();
         let state = self.router.state();
-        let since = SystemTime::now() - now.saturating_since(Time::from_nanos(self.router.since().as_nanos()));
+        let since = SystemTime::now() - now.since(self.router.since());
         let discarded = DiscardReason::ALL
             .into_iter()
             .map(|reason| (reason.name().to_owned(), counters.discarded(reason)))
@@ -539,8 +539,8 @@ impl VirtualRouter {
             conflict: conflict.map(|conflict| status::Conflict {
                 mac: conflict.mac.to_string(),
                 count: conflict.count,
-                last: status::time(SystemTime::now() - now.saturating_since(conflict.last)),
-                since: conflict.since.map(|since| status::time(SystemTime::now() - now.saturating_since(since))),
+                last: status::time(SystemTime::now() - now.since(conflict.last)),
+                since: conflict.since.map(|since| status::time(SystemTime::now() - now.since(since))),
             }),
             copies: copies
                 .into_iter()
@@ -558,10 +558,6 @@ impl VirtualRouter {
 fn packet<'a>(received: &Received, payload: &'a [u8]) -> Packet<'a> {
     let Received { source, destination, ttl, .. } = *received;
     Packet { source: IpAddr::V4(source), destination: IpAddr::V4(destination), ttl, payload }
-}
-
-fn instant(time: Time) -> Instant {
-    Instant::from_nanos(time.as_nanos())
 }
 
 fn protocol_config(instance: &Instance) -> vouchd_vrrp::Config {

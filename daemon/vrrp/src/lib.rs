@@ -18,7 +18,7 @@
 //! ```
 //! use std::time::Duration;
 //! use vouchd_vrrp::wire::{AdvertInterval, Auth, ChecksumForm, Priority, Version, Vrid};
-//! use vouchd_vrrp::{Action, Announcements, Config, Health, Input, Instant, Link, Router, State};
+//! use vouchd_vrrp::{Action, Announcements, Config, Health, Input, Time, Link, Router, State};
 //!
 //! let config = Config {
 //!     vrid: Vrid::new(55)?,
@@ -33,7 +33,7 @@
 //!     lease: true,
 //!     announce: Announcements::default(),
 //! };
-//! let mut now = Instant::from_nanos(0);
+//! let mut now = Time::from_nanos(0);
 //! let mut router = Router::new(now, config)?;
 //!
 //! // It takes part as soon as the link is up and the checks pass.
@@ -57,7 +57,7 @@
 //!
 //! # What the caller must do
 //!
-//! * Keep a clock that neither jumps nor stops in suspend, and that never goes back from call to call ([`Instant`]).
+//! * Keep a clock that neither jumps nor stops in suspend, and that never goes back from call to call ([`Time`]).
 //! * **Hand over packets before timers**: everything that has already arrived comes before [`Input::Timer`]. Otherwise a
 //!   router that was not scheduled for a while would act on a timer that a waiting packet restarts.
 //! * Carry out actions in order. An advertisement is sent before the kernel is asked for the addresses (except in a trial),
@@ -162,7 +162,6 @@ mod rival;
 mod router;
 mod sources;
 mod status;
-mod time;
 mod timers;
 
 pub use action::{Action, ProtocolEvent};
@@ -173,6 +172,6 @@ pub use rival::{Rival, RivalReason};
 pub use router::Router;
 pub use sources::Source;
 pub use status::{Counters, Peer, State, Why};
-pub use time::Instant;
 pub use timers::{down_interval, election_wait, lease, skew};
 pub use vouchd_wire as wire;
+pub use vouchd_wire::Time;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use crate::time::Instant;
+use vouchd_wire::Time;
 
 /// Minimum gap between two messages for the same reason.
 pub const MIN_GAP: Duration = Duration::from_secs(1);
@@ -25,7 +25,7 @@ pub struct Limiter<K, M> {
 /// The last admitted message for a reason, and what was suppressed after it.
 #[derive(Debug)]
 struct Reported<M> {
-    at: Instant,
+    at: Time,
     left_out: u64,
     newest: Option<M>,
 }
@@ -57,7 +57,7 @@ impl<K, M> Default for Limiter<K, M> {
 
 impl<K: Ord, M> Limiter<K, M> {
     /// Returns `message` if the limit admits it now; else counts and keeps it.
-    pub fn admit(&mut self, now: Instant, reason: K, message: M) -> Option<(M, LeftOut)> {
+    pub fn admit(&mut self, now: Time, reason: K, message: M) -> Option<(M, LeftOut)> {
         let mut reason = Some(reason);
         if !self.reasons.contains_key(&reason) && self.reasons.len() >= MAX_REASONS {
             self.reasons.retain(|_, entry| entry.newest.is_some() || now.since(entry.at) < MIN_GAP);
@@ -88,7 +88,7 @@ impl<K: Ord, M> Limiter<K, M> {
     }
 
     /// Returns the newest suppressed message for each reason whose second is over. Call it about once a second.
-    pub fn overdue(&mut self, now: Instant) -> Vec<(M, LeftOut)> {
+    pub fn overdue(&mut self, now: Time) -> Vec<(M, LeftOut)> {
         let mut overdue = Vec::new();
         for entry in self.reasons.values_mut().filter(|entry| now.since(entry.at) >= MIN_GAP) {
             if let Some(message) = entry.newest.take() {
@@ -105,7 +105,7 @@ impl<K: Ord, M> Limiter<K, M> {
 #[derive(Clone, Copy, Debug)]
 pub struct PerSecond<const N: usize> {
     /// When the last `N` happened; a ring.
-    times: [Option<Instant>; N],
+    times: [Option<Time>; N],
     oldest: usize,
 }
 
@@ -117,7 +117,7 @@ impl<const N: usize> Default for PerSecond<N> {
 
 impl<const N: usize> PerSecond<N> {
     /// Whether one more may happen now. If so, it counts.
-    pub fn allow(&mut self, now: Instant) -> bool {
+    pub fn allow(&mut self, now: Time) -> bool {
         let allowed = self.next() <= now;
         if allowed && let Some(time) = self.times.get_mut(self.oldest) {
             *time = Some(now);
@@ -127,8 +127,8 @@ impl<const N: usize> PerSecond<N> {
     }
 
     /// When the next one may happen.
-    pub fn next(&self) -> Instant {
-        self.times.get(self.oldest).copied().flatten().map_or(Instant::default(), |oldest| oldest + MIN_GAP)
+    pub fn next(&self) -> Time {
+        self.times.get(self.oldest).copied().flatten().map_or(Time::default(), |oldest| oldest + MIN_GAP)
     }
 }
 
@@ -136,8 +136,8 @@ impl<const N: usize> PerSecond<N> {
 mod tests {
     use super::*;
 
-    fn at(milliseconds: u64) -> Instant {
-        Instant::from_nanos((10_000 + milliseconds) * 1_000_000)
+    fn at(milliseconds: u64) -> Time {
+        Time::from_nanos((10_000 + milliseconds) * 1_000_000)
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::action::ProtocolEvent;
 use crate::config::Config;
 use crate::reception::same_addresses;
 use crate::status::Peer;
-use crate::time::Instant;
+use vouchd_wire::Time;
 
 /// More than any real virtual router has; a flood of forged source addresses must not fill the memory.
 const MAX_PEERS: usize = 32;
@@ -44,7 +44,7 @@ impl Peers {
     /// evicts the router that was heard least, and never the `active` one.
     pub(crate) fn note(
         &mut self,
-        now: Instant,
+        now: Time,
         config: &Config,
         address: IpAddr,
         parsed: &Parsed,

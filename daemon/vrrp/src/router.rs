@@ -28,7 +28,7 @@ use crate::limit::{Limiter, PerSecond};
 use crate::peers::Peers;
 use crate::sources::Sources;
 use crate::status::{Counters, State, Why};
-use crate::time::Instant;
+use vouchd_wire::Time;
 
 /// One virtual router. See the [crate's page](crate) for the model.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub struct Router {
     config: Config,
     phase: Phase,
     why: Why,
-    since: Instant,
+    since: Time,
     /// `None` until the first [`Input::Link`].
     link: Option<Link>,
     health: Health,
@@ -44,18 +44,18 @@ pub struct Router {
     /// How many times in a row the kernel refused the addresses.
     address_failures: u32,
     /// When to try the refused addresses again, and why the kernel refused them.
-    retry: Option<(Instant, String)>,
+    retry: Option<(Time, String)>,
     /// The kernel accepted the addresses the last time, and nothing has changed since.
     addresses_proven: bool,
     /// Set while the kernel installs the addresses before this router says that it is active: the time by which it has to
     /// answer.
-    trial_until: Option<Instant>,
+    trial_until: Option<Time>,
     /// The effective priority.
     priority: Priority,
     /// Active_Adver_Interval as learned from an active router (version 3 only). `None`: this router's own interval.
     learned_interval: Option<AdvertInterval>,
     /// When this router last called an election.
-    last_election: Option<Instant>,
+    last_election: Option<Time>,
     /// The peer that was active when it was last heard. Always `None` in Active.
     active_peer: Option<IpAddr>,
     peers: Peers,
@@ -90,7 +90,7 @@ impl Router {
     ///
     /// # Errors
     /// The configuration fails [`Config::check`].
-    pub fn new(now: Instant, config: Config) -> Result<Self, ConfigError> {
+    pub fn new(now: Time, config: Config) -> Result<Self, ConfigError> {
         config.check()?;
         Ok(Self {
             phase: Phase::Initialize,
@@ -120,7 +120,7 @@ impl Router {
     /// Handles what happened at `now` and returns the actions to carry out, in order.
     ///
     /// `now` must never be earlier than in the call before.
-    pub fn handle(&mut self, now: Instant, input: Input<'_>) -> Vec<Action> {
+    pub fn handle(&mut self, now: Time, input: Input<'_>) -> Vec<Action> {
         let mut out = Vec::new();
         // Before the input: what this router believes about the others may be out of date.
         self.detect_stall(now, &mut out);
@@ -148,7 +148,7 @@ impl Router {
     /// # Errors
     /// The configuration fails [`Config::check`], or changes the VRID, the version or the address family. The router goes
     /// on with the old one.
-    pub fn reconfigure(&mut self, now: Instant, config: Config, health: Health) -> Result<Vec<Action>, ConfigError> {
+    pub fn reconfigure(&mut self, now: Time, config: Config, health: Health) -> Result<Vec<Action>, ConfigError> {
         config.check()?;
         let same_family = config.addresses.first().is_some_and(|first| self.config.is_family_of(*first));
         let changes = [
@@ -184,13 +184,13 @@ impl Router {
     }
 
     /// Returns the newest suppressed event of each kind whose second is over. Call it about once a second.
-    pub fn overdue(&mut self, now: Instant) -> Vec<Action> {
+    pub fn overdue(&mut self, now: Time) -> Vec<Action> {
         let overdue = self.events.overdue(now).into_iter();
         overdue.map(|(event, left_out)| Action::Event { event, left_out }).collect()
     }
 
     /// When to call [`Router::handle`] with [`Input::Timer`] if nothing else happens before. `None`: not at all.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub fn deadline(&self) -> Option<Time> {
         match &self.phase {
             Phase::Initialize | Phase::Backup(_) if self.is_in_trial() => self.trial_until,
             Phase::Initialize => self.retry.as_ref().map(|(at, _)| *at),
@@ -212,7 +212,7 @@ impl Router {
         destinations.into_iter().filter_map(encode).collect()
     }
 
-    fn handle_timer(&mut self, now: Instant, out: &mut Vec<Action>) {
+    fn handle_timer(&mut self, now: Time, out: &mut Vec<Action>) {
         match &self.phase {
             Phase::Initialize | Phase::Backup(_) if self.is_in_trial() => {
                 if self.trial_until.is_some_and(|until| until <= now) {
@@ -229,7 +229,7 @@ impl Router {
         }
     }
 
-    fn transition(&mut self, now: Instant, phase: Phase, why: Why, out: &mut Vec<Action>) {
+    fn transition(&mut self, now: Time, phase: Phase, why: Why, out: &mut Vec<Action>) {
         let (from, to) = (self.state(), phase.state());
         self.phase = phase;
         self.since = now;
@@ -238,7 +238,7 @@ impl Router {
         self.report(now, ProtocolEvent::Transition { from, to, why }, out);
     }
 
-    fn report(&mut self, now: Instant, event: ProtocolEvent, out: &mut Vec<Action>) {
+    fn report(&mut self, now: Time, event: ProtocolEvent, out: &mut Vec<Action>) {
         let kind = event.kind();
         if let EventKind::Transition(..) = kind {
             // Reported late, an earlier state would look like the current one.
@@ -248,7 +248,7 @@ impl Router {
         out.extend(admitted.map(|(event, left_out)| Action::Event { event, left_out }));
     }
 
-    fn send(&mut self, now: Instant, priority: Priority, out: &mut Vec<Action>) {
+    fn send(&mut self, now: Time, priority: Priority, out: &mut Vec<Action>) {
         self.counters.sent += 1;
         if priority == Priority::RESIGN {
             self.counters.priority_zero_sent += 1;

@@ -10,7 +10,7 @@ use crate::peek::Unchecked;
 use crate::peers::FORGET_AFTER;
 use crate::rival::{Rival, RivalReason};
 use crate::status::State;
-use crate::time::Instant;
+use vouchd_wire::Time;
 
 /// The largest number of sources beside the configured peers. More than any real network has; a flood of forged source
 /// addresses must not fill the memory.
@@ -38,9 +38,9 @@ pub struct Source {
     /// How many of its advertisements passed all checks.
     pub accepted: u64,
     /// When the newest accepted one arrived.
-    pub last_accepted: Option<Instant>,
+    pub last_accepted: Option<Time>,
     /// When the newest discarded one arrived, and why it was discarded.
-    pub last_discarded: Option<(Instant, DiscardReason)>,
+    pub last_discarded: Option<(Time, DiscardReason)>,
     discarded: [u64; DiscardReason::ALL.len()],
     /// An address of this router that it advertises under another VRID.
     shared: Option<IpAddr>,
@@ -51,8 +51,8 @@ pub struct Source {
 #[derive(Clone, Copy, Debug)]
 struct Claim {
     accepted: bool,
-    since: Instant,
-    last: Instant,
+    since: Time,
+    last: Time,
     count: u64,
     window: Duration,
     /// The newest one has addresses, and none of ours: it belongs to another virtual router with the same VRID.
@@ -115,17 +115,17 @@ impl Source {
 
     /// Why its current claim to be active for our addresses is discarded; a single advertisement is enough. `None` without
     /// such a claim.
-    pub fn discarded_claim(&self, now: Instant) -> Option<DiscardReason> {
+    pub fn discarded_claim(&self, now: Time) -> Option<DiscardReason> {
         self.claim
             .filter(|claim| !claim.accepted && !claim.for_other_addresses && now.since(claim.last) <= claim.window)?;
         self.last_discarded.map(|(_, reason)| reason)
     }
 
-    fn newest(&self) -> Option<Instant> {
+    fn newest(&self) -> Option<Time> {
         self.last_accepted.max(self.last_discarded.map(|(at, _)| at))
     }
 
-    fn count(&mut self, now: Instant, outcome: Outcome) {
+    fn count(&mut self, now: Time, outcome: Outcome) {
         match outcome {
             Outcome::Accepted => {
                 self.accepted += 1;
@@ -143,7 +143,7 @@ impl Source {
         }
     }
 
-    fn update_claim(&mut self, now: Instant, unchecked: &Unchecked, accepted: bool, observer: Observer<'_>) {
+    fn update_claim(&mut self, now: Time, unchecked: &Unchecked, accepted: bool, observer: Observer<'_>) {
         self.vrid = Some(unchecked.vrid);
         self.priority = Some(unchecked.priority);
         if unchecked.priority == 0 {
@@ -170,7 +170,7 @@ impl Source {
     }
 
     /// Its claim to be active beside the active router.
-    fn rival(&self, now: Instant, observer: Observer<'_>, active: Option<Claim>) -> Option<Rival> {
+    fn rival(&self, now: Time, observer: Observer<'_>, active: Option<Claim>) -> Option<Rival> {
         let claim = self.claim?;
         if observer.state == State::Initialize || now.since(claim.last) > claim.window {
             return None;
@@ -224,19 +224,19 @@ impl Sources {
     }
 
     /// What `source` claims now.
-    pub(crate) fn rival(&self, now: Instant, observer: Observer<'_>, source: &Source) -> Option<Rival> {
+    pub(crate) fn rival(&self, now: Time, observer: Observer<'_>, source: &Source) -> Option<Rival> {
         source.rival(now, observer, self.active_claim(observer))
     }
 
     /// Every current claim to be active.
-    pub(crate) fn rivals(&self, now: Instant, observer: Observer<'_>) -> Vec<Rival> {
+    pub(crate) fn rivals(&self, now: Time, observer: Observer<'_>) -> Vec<Rival> {
         self.seen.iter().filter_map(|source| self.rival(now, observer, source)).collect()
     }
 
     /// Remembers what `address` sent. Returns its claim to be active once, as soon as that is certain.
     pub(crate) fn note(
         &mut self,
-        now: Instant,
+        now: Time,
         observer: Observer<'_>,
         address: IpAddr,
         unchecked: Option<&Unchecked>,
@@ -280,7 +280,7 @@ impl Sources {
 
     /// Finds or creates the entry of a source. When the table is full, it evicts the source that was heard least, silent ones
     /// and those never accepted first. A configured peer and the active router are never evicted.
-    fn entry(&mut self, now: Instant, observer: Observer<'_>, address: IpAddr, vrid: Option<u8>) -> &mut Source {
+    fn entry(&mut self, now: Time, observer: Observer<'_>, address: IpAddr, vrid: Option<u8>) -> &mut Source {
         // An unreadable packet has no VRID.
         let is_same = |source: &Source| {
             source.address == address && (source.vrid == vrid || vrid.is_none() || source.vrid.is_none())

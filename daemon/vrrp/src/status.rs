@@ -7,7 +7,7 @@ use std::time::Duration;
 use vouchd_wire::{AdvertInterval, ChecksumForm, Priority};
 
 use crate::discard::DiscardReason;
-use crate::time::Instant;
+use vouchd_wire::Time;
 
 /// The states of RFC 9568 section 6.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -145,7 +145,7 @@ pub struct Peer {
     /// The virtual addresses in its newest advertisement.
     pub addresses: Vec<IpAddr>,
     /// When its newest advertisement arrived.
-    pub heard: Instant,
+    pub heard: Time,
     /// How many of its advertisements passed all checks since it was last evicted from the table.
     pub received: u64,
 }

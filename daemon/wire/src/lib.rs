@@ -9,6 +9,8 @@
 //! [`ipv4`] reads and checks the IP header in front of it. [`arp`] builds the gratuitous ARP frame that moves an address
 //! to its new holder, and reads the sender of other machines' ARP packets.
 //!
+//! [`Time`] is here because both the protocol and the kernel's side need it, and neither depends on the other.
+//!
 //! Whether a router accepts a well-formed advertisement (TTL, VRID, password, interval) is decided in `vouchd-vrrp`. This
 //! crate is pure: no socket, no clock, no logging; its `clippy.toml` enforces that.
 #![forbid(unsafe_code)]
@@ -18,10 +20,12 @@ mod advertisement;
 pub mod arp;
 mod checksum;
 pub mod ipv4;
+mod time;
 mod values;
 
 pub use advertisement::{Advertisement, EncodeError, ParseError, Parsed, parse, peek_version, peek_vrid};
 pub use checksum::ChecksumForm;
+pub use time::Time;
 pub use values::{AdvertInterval, Auth, IntervalError, Priority, Version, Vrid, ZeroVrid};
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

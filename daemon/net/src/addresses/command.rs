@@ -4,8 +4,9 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use vouchd_wire::Time;
+
 use crate::addresses::lease::Lifetime;
-use crate::clock::Time;
 
 /// The name of a virtual router in the configuration (`[instance.NAME]`). The keeper only hands it back in reports.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

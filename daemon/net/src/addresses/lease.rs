@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::clock::Time;
+use vouchd_wire::Time;
 
 /// How much longer than its lease an address may stay, for the time between a command and the start of the kernel's
 /// timer. Without it, a lease of whole seconds would always lose a second to a few microseconds.
@@ -27,9 +27,9 @@ impl Lifetime {
     pub(crate) fn seconds(self, now: Time) -> Result<u32, Late> {
         match self {
             Self::Until(end) => {
-                let left = (end + SLACK).saturating_since(now).as_secs();
+                let left = (end + SLACK).since(now).as_secs();
                 match u32::try_from(left).unwrap_or(u32::MAX - 1) {
-                    0 => Err(Late { by: now.saturating_since(end) }),
+                    0 => Err(Late { by: now.since(end) }),
                     seconds => Ok(seconds),
                 }
             }
@@ -67,7 +67,7 @@ pub struct Late {
 
 impl Late {
     pub(crate) fn check(not_after: Time, now: Time) -> Result<(), Late> {
-        if now > not_after { Err(Late { by: now.saturating_since(not_after) }) } else { Ok(()) }
+        if now > not_after { Err(Late { by: now.since(not_after) }) } else { Ok(()) }
     }
 }
 

@@ -20,12 +20,14 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use vouchd_wire::Time;
+
 use crate::addresses::command::{AddressCommand, CommandKind, InstanceKey, VirtualAddress};
 use crate::addresses::lease::Late;
 use crate::addresses::reconciler::{Operation, Placement, Reconciler};
 use crate::addresses::report::{AddressError, AddressState, Report};
 use crate::channel::{Notifier, Receiver};
-use crate::clock::Time;
+use crate::clock;
 use crate::netlink::{AddressRequest, News, Notifications, Requests};
 use crate::sockets::ArpSocket;
 
@@ -100,7 +102,7 @@ impl Worker {
                 self.reconciler.configure(claims);
                 self.settle(None);
             }
-            AddressCommand::Install { instance, lifetime } => match lifetime.seconds(Time::now()) {
+            AddressCommand::Install { instance, lifetime } => match lifetime.seconds(clock::now()) {
                 Ok(_) => {
                     let begins = self.reconciler.serve(&instance, lifetime) == Some(true);
                     self.settle(Some(&instance).filter(|_| begins));
@@ -173,7 +175,7 @@ impl Worker {
     fn settle(&mut self, answer: Option<&InstanceKey>) {
         self.reconciler.begin();
         for _ in 0..ROUNDS {
-            let operations = self.reconciler.plan(Time::now());
+            let operations = self.reconciler.plan(clock::now());
             if operations.is_empty() {
                 break;
             }
@@ -199,7 +201,7 @@ impl Worker {
                 continue;
             }
             match self.requests.change_address(request) {
-                Ok(()) => self.reconciler.done(Time::now(), operation),
+                Ok(()) => self.reconciler.done(clock::now(), operation),
                 Err(error) if Requests::is_broken_by(&error) => {
                     self.reopen(&error);
                     let error = broken.insert(Arc::new(error));
@@ -216,7 +218,7 @@ impl Worker {
 
     fn refused(&mut self, operation: Operation, error: io::Error) {
         match operation {
-            Operation::Remove { .. } if is_gone(&error) => return self.reconciler.done(Time::now(), operation),
+            Operation::Remove { .. } if is_gone(&error) => return self.reconciler.done(clock::now(), operation),
             // Somebody else added it first: the notification says whose it is, and the next round goes on from there.
             Operation::Add { placement, .. } if error.raw_os_error() == Some(libc::EEXIST) => {
                 self.follow();
@@ -257,8 +259,8 @@ impl Worker {
     }
 
     fn announce_returned(&mut self) {
-        let now = Time::now();
-        self.announced.retain(|_, at| now.saturating_since(*at) < ANNOUNCEMENT_PAUSE);
+        let now = clock::now();
+        self.announced.retain(|_, at| now.since(*at) < ANNOUNCEMENT_PAUSE);
         for (placement, mac) in self.reconciler.take_returned() {
             // Nobody has had the time to learn another MAC address for it.
             if self.announced.contains_key(&placement) {
@@ -291,7 +293,7 @@ impl Worker {
     }
 
     fn announce_all(&mut self, instance: &InstanceKey, repeat: u32, not_after: Time) -> Result<u32, Late> {
-        Late::check(not_after, Time::now())?;
+        Late::check(not_after, clock::now())?;
         let Some(claim) = self.reconciler.claim(instance) else { return Ok(0) };
         let (addresses, is_active) = (Arc::clone(&claim.addresses), claim.lifetime.is_some());
         let mut targets = Vec::new();
@@ -309,7 +311,7 @@ impl Worker {
             // Round by round, so that every address is announced once before any is announced twice.
             let mut left = Vec::with_capacity(targets.len());
             for (index, mac, address) in targets {
-                Late::check(not_after, Time::now())?;
+                Late::check(not_after, clock::now())?;
                 match self.arp.announce(index, mac, address.address) {
                     Ok(()) => {
                         frames += 1;
@@ -327,7 +329,7 @@ impl Worker {
     fn ask_all(&self, instance: &InstanceKey, sender: Ipv4Addr, not_after: Time) {
         let claim = self.reconciler.claim(instance).filter(|claim| claim.lifetime.is_some());
         for address in claim.into_iter().flat_map(|claim| claim.addresses.iter()) {
-            if Late::check(not_after, Time::now()).is_err() {
+            if Late::check(not_after, clock::now()).is_err() {
                 return;
             }
             if let Ok((index, Some(mac))) = self.reconciler.target(address)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use vouchd_net::{
     AddressChange, AddressCommand, AddressError, AddressKeeper, AddressState, Claim, CommandKind, Lifetime, Presence,
-    Receiver, Report, Time, VirtualAddress, sweep,
+    Receiver, Report, VirtualAddress, sweep,
 };
 
 use crate::monitor::Monitor;
@@ -20,7 +20,7 @@ fn install(lifetime: Lifetime) -> AddressCommand {
 }
 
 fn lease(seconds: u64) -> Lifetime {
-    Lifetime::Until(Time::now() + Duration::from_secs(seconds))
+    Lifetime::Until(vouchd_net::now() + Duration::from_secs(seconds))
 }
 
 fn remove() -> AddressCommand {
@@ -69,14 +69,14 @@ fn wait_presence(reports: &Receiver<Report>, presence: Presence) {
 fn lease_that_is_not_renewed_ends() {
     in_namespace(|| {
         let (keeper, reports) = start();
-        let start = Time::now();
+        let start = vouchd_net::now();
         assert_held(&report(&keeper, &reports, install(lease(1))), true);
         assert!(holds(VIRTUAL));
         while holds(VIRTUAL) {
-            assert!(Time::now().saturating_since(start) < Duration::from_secs(3), "{}", held("near"));
+            assert!(vouchd_net::now().since(start) < Duration::from_secs(3), "{}", held("near"));
             sleep(Duration::from_millis(20));
         }
-        assert!(Time::now().saturating_since(start) >= Duration::from_millis(900));
+        assert!(vouchd_net::now().since(start) >= Duration::from_millis(900));
         assert!(holds(PRIMARY));
         wait_presence(&reports, Presence::Absent);
         keeper.command(install(lease(1))).unwrap();
@@ -105,7 +105,7 @@ fn renewed_lease_stays_until_it_is_removed() {
 fn address_without_a_lease_stays() {
     in_namespace(|| {
         let (keeper, reports) = start();
-        let start_before = Time::now() + Duration::from_secs(3);
+        let start_before = vouchd_net::now() + Duration::from_secs(3);
         assert_held(&report(&keeper, &reports, install(Lifetime::Forever { start_before })), true);
         assert!(
             held("near").contains("192.0.2.100/32 scope global near\\       valid_lft forever"),
@@ -119,7 +119,7 @@ fn address_without_a_lease_stays() {
 fn command_whose_time_is_over_is_not_carried_out() {
     in_namespace(|| {
         let (keeper, reports) = start();
-        let past = Time::now();
+        let past = vouchd_net::now();
         sleep(Duration::from_millis(120));
         for lifetime in [Lifetime::Until(past), Lifetime::Forever { start_before: past }] {
             let found = report(&keeper, &reports, install(lifetime));
@@ -311,7 +311,7 @@ fn addresses_are_removed_when_the_keeper_ends() {
 fn renamed_interface_loses_our_address() {
     in_namespace(|| {
         let (keeper, reports) = start();
-        let forever = Lifetime::Forever { start_before: Time::now() + Duration::from_secs(60) };
+        let forever = Lifetime::Forever { start_before: vouchd_net::now() + Duration::from_secs(60) };
         assert_held(&report(&keeper, &reports, install(forever)), true);
         ip("link set near down");
         ip("link set near name lan");

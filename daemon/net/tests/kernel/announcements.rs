@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use vouchd_net::{AddressCommand, AddressError, AddressKeeper, CommandKind, Lifetime, Receiver, Report, Time};
-use vouchd_wire::arp;
+use vouchd_net::{AddressCommand, AddressError, AddressKeeper, CommandKind, Lifetime, Receiver, Report};
+use vouchd_wire::{Time, arp};
 
 use crate::namespace::{VIRTUAL, Wire, claim, in_namespace, instance, ip, mac, virtual_address, wait_until};
 
@@ -14,7 +14,7 @@ fn announce(repeat: u32, not_after: Time) -> AddressCommand {
 }
 
 fn soon() -> Time {
-    Time::now() + Duration::from_secs(5)
+    vouchd_net::now() + Duration::from_secs(5)
 }
 
 fn install(keeper: &AddressKeeper) {
@@ -53,7 +53,7 @@ fn installed_address_is_asked_for_once() {
         keeper.command(AddressCommand::Configure(vec![claim()])).unwrap();
         keeper.command(ask(soon())).unwrap();
         install(&keeper);
-        keeper.command(ask(Time::now())).unwrap();
+        keeper.command(ask(vouchd_net::now())).unwrap();
         keeper.command(ask(soon())).unwrap();
         keeper.command(announce(1, soon())).unwrap();
         announced(&reports);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use vouchd_net::{
     AddressChange, AddressCommand, AddressKeeper, DownReason, Lifetime, LinkEvent, LinkState, LinkWatcher, Receiver,
-    Report, Time, Watched,
+    Report, Watched,
 };
 
 use crate::namespace::{PRIMARY, VIRTUAL, claim, in_namespace, instance, ip, mac, virtual_address, wait_until};
@@ -76,7 +76,7 @@ fn our_addresses_are_neither_a_source_nor_news_of_the_link() {
         wait_for_state(&events, "near", is_up);
         let (keeper, reports) = AddressKeeper::start().unwrap();
         keeper.command(AddressCommand::Configure(vec![claim()])).unwrap();
-        let lifetime = Lifetime::Until(Time::now() + Duration::from_secs(30));
+        let lifetime = Lifetime::Until(vouchd_net::now() + Duration::from_secs(30));
         keeper.command(AddressCommand::Install { instance: instance(), lifetime }).unwrap();
         wait_until(&reports, |report| matches!(report, Report::Addresses { active: true, .. }));
         ip("address del 192.0.2.100/32 dev near");

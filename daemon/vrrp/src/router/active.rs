@@ -11,22 +11,22 @@ use super::{Phase, Router};
 use crate::action::{Action, ProtocolEvent};
 use crate::config::Config;
 use crate::status::Why;
-use crate::time::Instant;
 use crate::timers::lease;
+use vouchd_wire::Time;
 
 #[derive(Debug)]
 pub(super) struct Active {
     /// Adver_Timer; during an election, this router's own turn in it.
-    pub(super) advertise_at: Instant,
+    pub(super) advertise_at: Time,
     /// When it last sent an advertisement that was not of priority 0.
-    pub(super) advertised_at: Instant,
+    pub(super) advertised_at: Time,
     /// An election is running.
     pub(super) electing: bool,
     pub(super) yielding: Option<Yielding>,
     /// The second announcement, or the next refresh.
-    pub(super) announce_at: Option<(Instant, Announcement)>,
+    pub(super) announce_at: Option<(Time, Announcement)>,
     /// When to announce the addresses again because another router was active.
-    pub(super) reannounce_at: Option<Instant>,
+    pub(super) reannounce_at: Option<Time>,
     /// Announce the addresses with the next advertisement, for the same reason.
     pub(super) reannounce_with_next: bool,
     /// The router that this one preempted or won an election against. It advertises once more before it steps back, which is
@@ -35,15 +35,15 @@ pub(super) struct Active {
 }
 
 impl Active {
-    pub(super) fn deadline(&self) -> Instant {
+    pub(super) fn deadline(&self) -> Time {
         let call = self.yielding.map(|yielding| yielding.call_at);
         let announce = self.announce_at.map(|(at, _)| at);
-        [call, announce, self.reannounce_at].into_iter().flatten().fold(self.advertise_at, Instant::min)
+        [call, announce, self.reannounce_at].into_iter().flatten().fold(self.advertise_at, Time::min)
     }
 }
 
 impl Router {
-    pub(super) fn become_active(&mut self, now: Instant, why: Why, out: &mut Vec<Action>) {
+    pub(super) fn become_active(&mut self, now: Time, why: Why, out: &mut Vec<Action>) {
         self.learned_interval = None;
         self.active_peer = None;
         self.sources.begin_active();
@@ -76,7 +76,7 @@ impl Router {
 
     /// Sends an advertisement and sets Adver_Timer. The next one is due an interval after this one was, so that lateness does
     /// not add up.
-    fn advertise_periodically(&mut self, now: Instant, out: &mut Vec<Action>) {
+    fn advertise_periodically(&mut self, now: Time, out: &mut Vec<Action>) {
         let interval = self.config.interval.duration();
         self.advertise(now, out);
         self.with_active(|active| {
@@ -90,7 +90,7 @@ impl Router {
 
     /// Sends an advertisement with this router's priority and renews the lease. Answers renew it too: they can put off the
     /// periodic advertisements for as long as somebody keeps asking.
-    fn advertise(&mut self, now: Instant, out: &mut Vec<Action>) {
+    fn advertise(&mut self, now: Time, out: &mut Vec<Action>) {
         self.send(now, self.priority, out);
         self.install(out);
     }
@@ -99,7 +99,7 @@ impl Router {
         out.push(Action::Install { lease: self.config.lease.then(|| lease(self.config.interval)) });
     }
 
-    pub(super) fn active_timer(&mut self, now: Instant, out: &mut Vec<Action>) {
+    pub(super) fn active_timer(&mut self, now: Time, out: &mut Vec<Action>) {
         let Phase::Active(active) = &self.phase else { return };
         if active.yielding.is_some_and(|yielding| yielding.call_at <= now) {
             self.call_election(now, out);
@@ -116,7 +116,7 @@ impl Router {
         self.announce_due(now, out);
     }
 
-    pub(super) fn hear_as_active(&mut self, now: Instant, peer: IpAddr, parsed: &Parsed, out: &mut Vec<Action>) {
+    pub(super) fn hear_as_active(&mut self, now: Time, peer: IpAddr, parsed: &Parsed, out: &mut Vec<Action>) {
         let priority = parsed.advertisement.priority;
         if priority == Priority::RESIGN {
             if self.answers.allow(now) {
@@ -134,7 +134,7 @@ impl Router {
         }
     }
 
-    fn step_back(&mut self, now: Instant, peer: IpAddr, parsed: &Parsed, out: &mut Vec<Action>) {
+    fn step_back(&mut self, now: Time, peer: IpAddr, parsed: &Parsed, out: &mut Vec<Action>) {
         // If the better router does not know of this one, it has no reason to announce the addresses again, and other hosts
         // go on sending here. This advertisement gives it one.
         if self.answers.allow(now) {
@@ -149,7 +149,7 @@ impl Router {
     }
 
     /// RFC 9568 section 6.4.3: answer at once. The other router has announced the addresses, so this one announces them again.
-    fn answer_worse(&mut self, now: Instant, peer: IpAddr, priority: Priority, out: &mut Vec<Action>) {
+    fn answer_worse(&mut self, now: Time, peer: IpAddr, priority: Priority, out: &mut Vec<Action>) {
         if !self.answers.allow(now) {
             return self.reannounce(now, out);
         }
@@ -167,7 +167,7 @@ impl Router {
         self.reannounce(now, out);
     }
 
-    fn restart_advertising(&mut self, now: Instant) {
+    fn restart_advertising(&mut self, now: Time) {
         let interval = self.config.interval.duration();
         self.with_active(|active| active.advertise_at = now + interval);
     }
@@ -181,7 +181,7 @@ impl Router {
         }
     }
 
-    pub(super) fn reconfigure_active(&mut self, now: Instant, old: &Config, before: Priority, out: &mut Vec<Action>) {
+    pub(super) fn reconfigure_active(&mut self, now: Time, old: &Config, before: Priority, out: &mut Vec<Action>) {
         let priority = self.priority;
         let added = self.config.addresses.iter().any(|address| !old.addresses.contains(address));
         let interval_changed = old.interval != self.config.interval;

@@ -7,7 +7,7 @@ use super::Router;
 use crate::action::Action;
 use crate::config::Announcements;
 use crate::limit::{MIN_GAP, PerSecond};
-use crate::time::Instant;
+use vouchd_wire::Time;
 
 /// How often other routers can make this one announce its addresses, whatever the interval.
 #[derive(Debug, Default)]
@@ -15,7 +15,7 @@ pub(super) struct AnnounceLimits {
     announcements: PerSecond<5>,
     /// Those of them that answer another active router.
     reannouncements: PerSecond<3>,
-    reannounced_at: Option<Instant>,
+    reannounced_at: Option<Time>,
 }
 
 /// What the timer of an active router announces next.
@@ -28,7 +28,7 @@ pub(super) enum Announcement {
 
 impl Router {
     /// Announces the addresses at once, or as soon as the limit allows.
-    pub(super) fn announce(&mut self, now: Instant, out: &mut Vec<Action>) {
+    pub(super) fn announce(&mut self, now: Time, out: &mut Vec<Action>) {
         let next = self.announce_limits.announcements.next();
         if self.announce_limits.announcements.allow(now) {
             out.push(Action::Announce { repeat: self.config.announce.repeat });
@@ -46,7 +46,7 @@ impl Router {
     /// Another router was active, and announced the addresses or answered for them. This one announces them at once, and once
     /// more after an interval, since the other may have answered until it heard this router. If it goes on, once an interval
     /// is enough.
-    pub(super) fn reannounce(&mut self, now: Instant, out: &mut Vec<Action>) {
+    pub(super) fn reannounce(&mut self, now: Time, out: &mut Vec<Action>) {
         if self.next_reannouncement(now) <= now {
             self.reannounce_now(now, out);
         }
@@ -54,20 +54,20 @@ impl Router {
         self.with_active(|active| active.reannounce_at = Some(next));
     }
 
-    fn reannounce_now(&mut self, now: Instant, out: &mut Vec<Action>) {
+    fn reannounce_now(&mut self, now: Time, out: &mut Vec<Action>) {
         self.announce_limits.reannouncements.allow(now);
         self.announce_limits.reannounced_at = Some(now);
         self.announce(now, out);
     }
 
-    fn next_reannouncement(&self, now: Instant) -> Instant {
+    fn next_reannouncement(&self, now: Time) -> Time {
         let pause = self.config.interval.duration().min(MIN_GAP);
         let limits = &self.announce_limits;
         limits.reannounced_at.map_or(now, |at| at + pause).max(limits.reannouncements.next())
     }
 
     /// Makes the announcements that are due in Active.
-    pub(super) fn announce_due(&mut self, now: Instant, out: &mut Vec<Action>) {
+    pub(super) fn announce_due(&mut self, now: Time, out: &mut Vec<Action>) {
         let due = self.with_active(|active| active.reannounce_at.take_if(|at| *at <= now));
         if due.flatten().is_some() {
             let next = self.next_reannouncement(now);
@@ -91,7 +91,7 @@ impl Router {
     }
 
     /// Follows a changed `announce` in the configuration.
-    pub(super) fn reschedule_announcements(&mut self, now: Instant) {
+    pub(super) fn reschedule_announcements(&mut self, now: Time) {
         let announce = self.config.announce;
         self.with_active(|active| match active.announce_at {
             // The refreshes start after it.
@@ -102,7 +102,7 @@ impl Router {
 }
 
 /// The announcement after the one on becoming active.
-pub(super) fn first_announcement(now: Instant, announce: &Announcements) -> Option<(Instant, Announcement)> {
+pub(super) fn first_announcement(now: Time, announce: &Announcements) -> Option<(Time, Announcement)> {
     if announce.delay == Duration::ZERO {
         refresh_after(now, announce)
     } else {
@@ -110,6 +110,6 @@ pub(super) fn first_announcement(now: Instant, announce: &Announcements) -> Opti
     }
 }
 
-fn refresh_after(at: Instant, announce: &Announcements) -> Option<(Instant, Announcement)> {
+fn refresh_after(at: Time, announce: &Announcements) -> Option<(Time, Announcement)> {
     (announce.refresh != Duration::ZERO).then(|| (at + announce.refresh, Announcement::Refresh))
 }

@@ -8,12 +8,12 @@ use super::{Phase, Router};
 use crate::action::Action;
 use crate::config::Config;
 use crate::status::Why;
-use crate::time::Instant;
+use vouchd_wire::Time;
 
 #[derive(Debug)]
 pub(super) struct Backup {
     /// Active_Down_Timer.
-    pub(super) down_at: Instant,
+    pub(super) down_at: Time,
     pub(super) awaiting: Awaiting,
 }
 
@@ -43,7 +43,7 @@ impl Awaiting {
 }
 
 impl Router {
-    pub(super) fn hear_as_backup(&mut self, now: Instant, peer: IpAddr, parsed: &Parsed, out: &mut Vec<Action>) {
+    pub(super) fn hear_as_backup(&mut self, now: Time, peer: IpAddr, parsed: &Parsed, out: &mut Vec<Action>) {
         let priority = parsed.advertisement.priority;
         let follows = priority >= self.priority || !self.config.preempts();
         if priority == Priority::RESIGN || follows || self.active_peer.is_none() {
@@ -73,7 +73,7 @@ impl Router {
         }
     }
 
-    pub(super) fn reconfigure_backup(&mut self, now: Instant, old: &Config, out: &mut Vec<Action>) {
+    pub(super) fn reconfigure_backup(&mut self, now: Time, old: &Config, out: &mut Vec<Action>) {
         if self.config.is_owner() {
             self.with_backup(|backup| backup.awaiting = Awaiting::Ownership);
             return self.take_over(now, out);

@@ -5,8 +5,8 @@ use vouchd_wire::Priority;
 
 use super::{Phase, Router};
 use crate::action::{Action, ProtocolEvent};
-use crate::time::Instant;
 use crate::timers::election_wait;
+use vouchd_wire::Time;
 
 /// The longest pause between two calls of an election that no better router answers, in down intervals.
 const MAX_PAUSE: u32 = 16;
@@ -17,14 +17,14 @@ pub(super) struct Yielding {
     /// The priority before it fell.
     pub(super) before: Priority,
     /// When to call the next election.
-    pub(super) call_at: Instant,
+    pub(super) call_at: Time,
     /// Down intervals between that call and the one after it.
     pub(super) pause: u32,
 }
 
 impl Router {
     /// The effective priority fell from `before`: an active router calls an election, at most one per down interval.
-    pub(super) fn priority_fell(&mut self, now: Instant, before: Priority, out: &mut Vec<Action>) {
+    pub(super) fn priority_fell(&mut self, now: Time, before: Priority, out: &mut Vec<Action>) {
         let earliest = self.last_election.map_or(now, |at| (at + self.own_down_interval()).max(now));
         self.with_active(|active| {
             let before = active.yielding.map_or(before, |yielding| yielding.before.max(before));
@@ -41,7 +41,7 @@ impl Router {
         self.with_active(|active| active.yielding = active.yielding.filter(|yielding| yielding.before > priority));
     }
 
-    pub(super) fn call_election(&mut self, now: Instant, out: &mut Vec<Action>) {
+    pub(super) fn call_election(&mut self, now: Time, out: &mut Vec<Action>) {
         let Phase::Active(active) = &self.phase else { return };
         let Some(yielding) = active.yielding else { return };
         let event = ProtocolEvent::ElectionCalled { priority: self.priority, before: yielding.before };
@@ -63,7 +63,7 @@ impl Router {
 
     /// Follows a changed base priority or interval. A router goes on yielding while its checks keep it below the configured
     /// priority.
-    pub(super) fn reconfigure_yielding(&mut self, now: Instant, interval_changed: bool) {
+    pub(super) fn reconfigure_yielding(&mut self, now: Time, interval_changed: bool) {
         let (base, priority, down) = (self.config.priority, self.priority, self.own_down_interval());
         self.with_active(|active| {
             active.yielding = active.yielding.filter(|_| priority < base).map(|yielding| Yielding {

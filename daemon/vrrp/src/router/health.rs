@@ -8,10 +8,10 @@ use vouchd_wire::Priority;
 use super::{Phase, Router};
 use crate::action::{Action, ProtocolEvent};
 use crate::input::Health;
-use crate::time::Instant;
+use vouchd_wire::Time;
 
 impl Router {
-    pub(super) fn handle_health(&mut self, now: Instant, health: Health, out: &mut Vec<Action>) {
+    pub(super) fn handle_health(&mut self, now: Time, health: Health, out: &mut Vec<Action>) {
         let before = self.priority;
         self.apply_health(now, &health, out);
         match self.priority.cmp(&before) {
@@ -24,7 +24,7 @@ impl Router {
     }
 
     /// Sets the effective priority that `health` asks for. An owner's is always 255 (RFC 9568 section 5.2.4).
-    pub(super) fn apply_health(&mut self, now: Instant, health: &Health, out: &mut Vec<Action>) {
+    pub(super) fn apply_health(&mut self, now: Time, health: &Health, out: &mut Vec<Action>) {
         let (asked, reason) = match health {
             Health::Fit { priority, reason } | Health::Waiting { priority, reason } => (*priority, reason),
             Health::Fault { reason } => (self.priority, reason),
@@ -41,7 +41,7 @@ impl Router {
     }
 
     /// Sets the effective priority; a pending deadline moves by the change in skew.
-    fn set_priority(&mut self, now: Instant, to: Priority) {
+    fn set_priority(&mut self, now: Time, to: Priority) {
         let (before, after) = {
             let before = self.skew();
             self.priority = to;
@@ -60,6 +60,6 @@ impl Router {
 }
 
 /// `deadline` after the skew in it went from `before` to `after`, but not in the past.
-fn shifted(now: Instant, deadline: Instant, before: Duration, after: Duration) -> Instant {
+fn shifted(now: Time, deadline: Time, before: Duration, after: Duration) -> Time {
     if after >= before { deadline + (after - before) } else { deadline.before(before - after).max(now) }
 }

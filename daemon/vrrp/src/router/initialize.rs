@@ -7,10 +7,10 @@ use super::{Phase, Router};
 use crate::action::{Action, ProtocolEvent};
 use crate::input::{Health, Link};
 use crate::status::{State, Why};
-use crate::time::Instant;
+use vouchd_wire::Time;
 
 impl Router {
-    pub(super) fn handle_link(&mut self, now: Instant, link: Link, out: &mut Vec<Action>) {
+    pub(super) fn handle_link(&mut self, now: Time, link: Link, out: &mut Vec<Action>) {
         let link = match link {
             Link::Up { source } if !self.config.is_family_of(source) => {
                 Link::Down { reason: format!("{source} is not of the family of the virtual addresses") }
@@ -25,7 +25,7 @@ impl Router {
     }
 
     /// Leaves Initialize once the pause after refused addresses is over.
-    pub(super) fn retry_addresses(&mut self, now: Instant, out: &mut Vec<Action>) {
+    pub(super) fn retry_addresses(&mut self, now: Time, out: &mut Vec<Action>) {
         if let Some((_, reason)) = self.retry.take_if(|(at, _)| *at <= now) {
             self.reconcile(now, out);
             if self.state() == State::Backup {
@@ -35,7 +35,7 @@ impl Router {
     }
 
     /// Brings the state in line with link, health and shutdown.
-    pub(super) fn reconcile(&mut self, now: Instant, out: &mut Vec<Action>) {
+    pub(super) fn reconcile(&mut self, now: Time, out: &mut Vec<Action>) {
         match (self.state(), self.obstacle()) {
             (State::Initialize, None) => self.start(now, out),
             (State::Initialize, Some(why)) => {
@@ -70,7 +70,7 @@ impl Router {
     }
 
     /// RFC 9568 section 6.4.1.
-    fn start(&mut self, now: Instant, out: &mut Vec<Action>) {
+    fn start(&mut self, now: Time, out: &mut Vec<Action>) {
         if self.config.is_owner() {
             self.take_over(now, out);
         } else {
@@ -80,7 +80,7 @@ impl Router {
     }
 
     /// Leaves the election. An active router sends priority 0 first, then removes the addresses.
-    fn enter_initialize(&mut self, now: Instant, why: Why, out: &mut Vec<Action>) {
+    fn enter_initialize(&mut self, now: Time, why: Why, out: &mut Vec<Action>) {
         match self.phase {
             Phase::Initialize | Phase::Backup(_) => self.end_trial(out),
             Phase::Active(_) => {
@@ -94,7 +94,7 @@ impl Router {
     }
 
     /// Listens for a full down interval, counted from this router's own advertisement interval.
-    pub(super) fn enter_backup(&mut self, now: Instant, why: Why, out: &mut Vec<Action>) {
+    pub(super) fn enter_backup(&mut self, now: Time, why: Why, out: &mut Vec<Action>) {
         self.learned_interval = None;
         let down_at = now + self.down_interval();
         self.transition(now, Phase::Backup(Backup { down_at, awaiting: Awaiting::Silence }), why, out);

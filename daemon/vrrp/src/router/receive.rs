@@ -12,10 +12,10 @@ use crate::peek::peek;
 use crate::reception;
 use crate::sources::{Observer, Outcome};
 use crate::status::State;
-use crate::time::Instant;
+use vouchd_wire::Time;
 
 impl Router {
-    pub(super) fn handle_packet(&mut self, now: Instant, packet: &Packet<'_>, out: &mut Vec<Action>) {
+    pub(super) fn handle_packet(&mut self, now: Time, packet: &Packet<'_>, out: &mut Vec<Action>) {
         let checked = reception::check(&self.config, self.source(), packet);
         match (checked, self.state()) {
             (Ok(parsed), State::Initialize) => {
@@ -51,7 +51,7 @@ impl Router {
 
     /// Looks at a packet with another VRID on the same network, which must not be given to [`Router::handle`]. If it names an
     /// address of this router, its sender appears in [`Router::sources`] and may be reported as a rival. Nothing else changes.
-    pub fn overhear(&mut self, now: Instant, packet: &Packet<'_>) -> Vec<Action> {
+    pub fn overhear(&mut self, now: Time, packet: &Packet<'_>) -> Vec<Action> {
         let mut out = Vec::new();
         let shared = peek(packet.source, packet.payload).and_then(|unchecked| {
             let is_shared = |address: &&IpAddr| self.config.addresses.contains(address);
@@ -66,7 +66,7 @@ impl Router {
         out
     }
 
-    fn note_source(&mut self, now: Instant, packet: &Packet<'_>, outcome: Outcome, out: &mut Vec<Action>) {
+    fn note_source(&mut self, now: Time, packet: &Packet<'_>, outcome: Outcome, out: &mut Vec<Action>) {
         let unchecked = peek(packet.source, packet.payload);
         let observer = Observer::of(&self.config, self.phase.state(), self.source(), self.active_peer);
         if let Some(rival) = self.sources.note(now, observer, packet.source, unchecked.as_ref(), outcome) {
@@ -74,7 +74,7 @@ impl Router {
         }
     }
 
-    fn note_peer(&mut self, now: Instant, peer: IpAddr, parsed: &Parsed, out: &mut Vec<Action>) {
+    fn note_peer(&mut self, now: Time, peer: IpAddr, parsed: &Parsed, out: &mut Vec<Action>) {
         for event in self.peers.note(now, &self.config, peer, parsed, self.active_peer) {
             self.report(now, event, out);
         }

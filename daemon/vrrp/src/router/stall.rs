@@ -4,11 +4,11 @@ use super::backup::{Awaiting, Backup};
 use super::{Phase, Router};
 use crate::action::{Action, ProtocolEvent};
 use crate::status::Why;
-use crate::time::Instant;
+use vouchd_wire::Time;
 
 impl Router {
     /// Makes a router that was called too late listen for a down interval before it acts.
-    pub(super) fn detect_stall(&mut self, now: Instant, out: &mut Vec<Action>) {
+    pub(super) fn detect_stall(&mut self, now: Time, out: &mut Vec<Action>) {
         let down = self.down_interval();
         match &mut self.phase {
             Phase::Initialize => {}

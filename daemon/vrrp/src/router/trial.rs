@@ -6,14 +6,14 @@ use std::time::Duration;
 use super::{Phase, Router};
 use crate::action::Action;
 use crate::status::{State, Why};
-use crate::time::Instant;
+use vouchd_wire::Time;
 
 /// The least time that the kernel has for a trial. A busy kernel needs longer than a short down interval.
 const MIN_TRIAL: Duration = Duration::from_secs(2);
 
 impl Router {
     /// Becomes active: at once if the kernel is known to accept the addresses, else after a trial.
-    pub(super) fn take_over(&mut self, now: Instant, out: &mut Vec<Action>) {
+    pub(super) fn take_over(&mut self, now: Time, out: &mut Vec<Action>) {
         if self.addresses_proven {
             self.complete_takeover(now, out);
         } else if !self.is_in_trial() {
@@ -22,7 +22,7 @@ impl Router {
         }
     }
 
-    fn complete_takeover(&mut self, now: Instant, out: &mut Vec<Action>) {
+    fn complete_takeover(&mut self, now: Time, out: &mut Vec<Action>) {
         let why = match &self.phase {
             Phase::Initialize => Why::Owner,
             Phase::Backup(backup) => backup.awaiting.clone().why(),
@@ -31,7 +31,7 @@ impl Router {
         self.become_active(now, why, out);
     }
 
-    pub(super) fn handle_installed(&mut self, now: Instant, out: &mut Vec<Action>) {
+    pub(super) fn handle_installed(&mut self, now: Time, out: &mut Vec<Action>) {
         self.addresses_proven = true;
         self.address_failures = 0;
         if self.trial_until.take().is_some() {
@@ -39,7 +39,7 @@ impl Router {
         }
     }
 
-    pub(super) fn handle_refused(&mut self, now: Instant, reason: String, out: &mut Vec<Action>) {
+    pub(super) fn handle_refused(&mut self, now: Time, reason: String, out: &mut Vec<Action>) {
         if self.state() != State::Active && !self.is_in_trial() {
             return;
         }

@@ -11,8 +11,8 @@ use crate::input::Link;
 use crate::rival::Rival;
 use crate::sources::{Observer, Source};
 use crate::status::{Counters, Peer, State, Why};
-use crate::time::Instant;
 use crate::timers::{down_interval, skew};
+use vouchd_wire::Time;
 
 impl Router {
     /// The state.
@@ -26,7 +26,7 @@ impl Router {
     }
 
     /// When the router entered its state.
-    pub fn since(&self) -> Instant {
+    pub fn since(&self) -> Time {
         self.since
     }
 
@@ -65,12 +65,12 @@ impl Router {
     }
 
     /// The routers that claim to be active beside the one that is.
-    pub fn rivals(&self, now: Instant) -> Vec<Rival> {
+    pub fn rivals(&self, now: Time) -> Vec<Rival> {
         self.sources.rivals(now, self.observer())
     }
 
     /// What one of [`Router::sources`] claims. `None` if it does not claim to be active.
-    pub fn rival(&self, now: Instant, source: &Source) -> Option<Rival> {
+    pub fn rival(&self, now: Time, source: &Source) -> Option<Rival> {
         self.sources.rival(now, self.observer(), source)
     }
 

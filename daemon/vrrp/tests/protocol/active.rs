@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use vouchd_vrrp::wire::{Advertisement, Priority};
-use vouchd_vrrp::{Action, Announcements, Config, Input, Instant, ProtocolEvent, State, Why};
+use vouchd_vrrp::{Action, Announcements, Config, Input, ProtocolEvent, State, Time, Why};
 
 use crate::bench::*;
 
-fn sent_at(bench: &mut Bench, duration: Duration) -> Vec<Instant> {
+fn sent_at(bench: &mut Bench, duration: Duration) -> Vec<Time> {
     let end = bench.now + duration;
     let mut times = Vec::new();
     while let Some(deadline) = bench.router.deadline().filter(|deadline| *deadline <= end) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use vouchd_vrrp::wire::{AdvertInterval, Advertisement, Auth, ChecksumForm, GROUP_V4, Priority, Version, Vrid};
 use vouchd_vrrp::{
-    Action, Announcements, Config, Health, Input, Instant, Link, Packet, ProtocolEvent, Router, State, Why,
+    Action, Announcements, Config, Health, Input, Link, Packet, ProtocolEvent, Router, State, Time, Why,
 };
 
 /// The address that the router under test sends from.
@@ -61,13 +61,13 @@ pub fn waiting(reason: &str, priority: u8) -> Health {
 
 pub struct Bench {
     pub router: Router,
-    pub now: Instant,
+    pub now: Time,
 }
 
 impl Bench {
     /// In Initialize, without link and health.
     pub fn new(config: Config) -> Self {
-        let now = Instant::from_nanos(1_000_000_000_000);
+        let now = Time::from_nanos(1_000_000_000_000);
         Self { router: Router::new(now, config).expect("a good configuration"), now }
     }
 

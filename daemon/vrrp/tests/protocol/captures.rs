@@ -10,7 +10,7 @@ use std::time::Duration;
 use vouchd_vrrp::wire::{
     Advertisement, Auth, ChecksumForm, IP_PROTOCOL, ParseError, Priority, Version, Vrid, ipv4, parse,
 };
-use vouchd_vrrp::{Config, DiscardReason, Health, Input, Instant, Link, Packet, Router, State};
+use vouchd_vrrp::{Config, DiscardReason, Health, Input, Link, Packet, Router, State, Time};
 
 use crate::bench;
 
@@ -95,7 +95,7 @@ fn vrrp(at: Duration, frame: &[u8]) -> Option<Recorded> {
 }
 
 /// A router of the lowest priority in the virtual router of a recording.
-fn backup_for(first: &Advertisement, peers: Option<Vec<IpAddr>>, start: Instant) -> Router {
+fn backup_for(first: &Advertisement, peers: Option<Vec<IpAddr>>, start: Time) -> Router {
     let config = Config {
         vrid: first.vrid,
         version: first.version,
@@ -118,8 +118,8 @@ fn backup_for(first: &Advertisement, peers: Option<Vec<IpAddr>>, start: Instant)
     router
 }
 
-fn instant(at: Duration) -> Instant {
-    Instant::default() + at
+fn instant(at: Duration) -> Time {
+    Time::default() + at
 }
 
 /// Replays the packets of one virtual router. The backup must follow every handover and never become active.

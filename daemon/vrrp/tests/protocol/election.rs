@@ -1,7 +1,7 @@
 //! "Yield, not only advertise": the elections of an active router whose own checks lower its priority.
 
 use vouchd_vrrp::wire::{Priority, Version};
-use vouchd_vrrp::{Action, Config, Instant, ProtocolEvent, State, Why, election_wait};
+use vouchd_vrrp::{Action, Config, ProtocolEvent, State, Time, Why, election_wait};
 
 use crate::bench::*;
 
@@ -12,7 +12,7 @@ fn called(actions: &[Action]) -> bool {
 }
 
 /// Runs for `duration`, and returns when elections were called, counted from `start`.
-fn calls(bench: &mut Bench, start: Instant, duration: std::time::Duration) -> Vec<std::time::Duration> {
+fn calls(bench: &mut Bench, start: Time, duration: std::time::Duration) -> Vec<std::time::Duration> {
     let end = bench.now + duration;
     let mut calls = Vec::new();
     while let Some(deadline) = bench.router.deadline().filter(|deadline| *deadline <= end) {

@@ -8,7 +8,7 @@ use crate::bench::*;
 #[test]
 fn row_11_configured_priority_0_is_rejected() {
     let config = Config { priority: Priority::RESIGN, ..config(100) };
-    let now = vouchd_vrrp::Instant::default();
+    let now = vouchd_vrrp::Time::default();
     assert_eq!(Router::new(now, config).map(|_| ()), Err(ConfigError::PriorityZero));
 }
 

@@ -19,10 +19,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use vouchd_wire::Time;
+
 use crate::addresses::command::{Claim, InstanceKey, VirtualAddress};
 use crate::addresses::lease::Lifetime;
 use crate::addresses::report::{AddressChange, AddressError};
-use crate::clock::Time;
 use crate::netlink::{Change, HeldAddress, KernelState, Link, OUR_PROTOCOL};
 
 /// Minimum gap between two renewals of a lease. A lease counts whole seconds, so a shorter gap would gain nothing.

@@ -1,9 +1,10 @@
 //! What the kernel did with an operation: carried it out or refused it.
 
 use super::{Installed, Operation, Placement, Reconciler};
+use vouchd_wire::Time;
+
 use crate::addresses::command::InstanceKey;
 use crate::addresses::report::{AddressChange, AddressError};
-use crate::clock::Time;
 use crate::netlink::OUR_PROTOCOL;
 
 impl Reconciler {

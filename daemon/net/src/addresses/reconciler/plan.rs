@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::copies::network;
 use super::{Installed, Operation, Placement, RENEWAL_PAUSE, Reconciler};
+use vouchd_wire::Time;
+
 use crate::addresses::command::Claim;
 use crate::addresses::lease::Lifetime;
-use crate::clock::Time;
 use crate::netlink::{HeldAddress, OUR_PROTOCOL};
 
 /// What active instances want of one address.
@@ -175,7 +176,7 @@ fn renewal(now: Time, placement: Placement, installed: &Installed, want: &Wanted
         return (seconds != installed.seconds).then_some(Operation::Renew { placement, seconds });
     }
     let end = |start: Time, seconds: u32| start + std::time::Duration::from_secs(u64::from(seconds));
-    let is_due = now.saturating_since(installed.renewed) >= RENEWAL_PAUSE
-        && end(now, seconds) > end(installed.renewed, installed.seconds);
+    let is_due =
+        now.since(installed.renewed) >= RENEWAL_PAUSE && end(now, seconds) > end(installed.renewed, installed.seconds);
     is_due.then_some(Operation::Renew { placement, seconds })
 }

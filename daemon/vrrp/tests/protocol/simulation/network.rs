@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use vouchd_vrrp::wire::{Advertisement, ChecksumForm, Priority, parse};
-use vouchd_vrrp::{Action, Config, Health, Input, Instant, Link, Packet, Router, State};
+use vouchd_vrrp::{Action, Config, Health, Input, Link, Packet, Router, State, Time};
 
 use super::random::Random;
 use super::rfc::RfcRouter;
@@ -25,7 +25,7 @@ pub struct Node {
     pub holds: bool,
     /// The highest priority since it became active.
     peak: u8,
-    frozen_until: Instant,
+    frozen_until: Time,
 }
 
 /// What happens to a node.
@@ -46,7 +46,7 @@ enum Happening {
 }
 
 pub struct Network {
-    pub now: Instant,
+    pub now: Time,
     pub nodes: Vec<Node>,
     pub random: Random,
     pub loss_percent: u64,
@@ -58,7 +58,7 @@ pub struct Network {
 impl Network {
     pub fn new(random: Random) -> Self {
         Self {
-            now: Instant::from_nanos(1_000_000_000_000),
+            now: Time::from_nanos(1_000_000_000_000),
             nodes: Vec::new(),
             random,
             loss_percent: 0,
@@ -82,12 +82,12 @@ impl Network {
         self.give(node, Input::Health(Health::Fit { priority, reason: "start".to_owned() }));
     }
 
-    pub fn plan(&mut self, at: Instant, node: usize, change: Change) {
+    pub fn plan(&mut self, at: Time, node: usize, change: Change) {
         self.schedule.push(at, node, Happening::Change(change));
     }
 
     /// Runs until `end`, calling `watch` after every step.
-    pub fn run(&mut self, end: Instant, mut watch: impl FnMut(&Self)) {
+    pub fn run(&mut self, end: Time, mut watch: impl FnMut(&Self)) {
         while let Some(step) = self.next_step(end) {
             match step {
                 Step::Event { at, node, event } => self.happen(at, node, event),
@@ -101,12 +101,12 @@ impl Network {
         self.now = end;
     }
 
-    fn next_step(&mut self, end: Instant) -> Option<Step<Happening>> {
+    fn next_step(&mut self, end: Time) -> Option<Step<Happening>> {
         let timer = (0..self.nodes.len()).filter_map(|node| Some((self.deadline(node)?, node))).min();
         self.schedule.next(end, timer, |node, _| Some(self.nodes[node].frozen_until))
     }
 
-    fn happen(&mut self, at: Instant, node: usize, happening: Happening) {
+    fn happen(&mut self, at: Time, node: usize, happening: Happening) {
         self.now = self.now.max(at);
         match happening {
             Happening::Packet { source, payload } => self.hear(node, source, &payload),
@@ -114,7 +114,7 @@ impl Network {
         }
     }
 
-    fn deadline(&self, node: usize) -> Option<Instant> {
+    fn deadline(&self, node: usize) -> Option<Time> {
         let node = &self.nodes[node];
         let deadline = match &node.kind {
             Kind::Ours(router) => router.deadline(),

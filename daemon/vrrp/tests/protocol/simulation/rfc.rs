@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use vouchd_vrrp::wire::{AdvertInterval, Priority, Version};
-use vouchd_vrrp::{Config, Instant};
+use vouchd_vrrp::{Config, Time};
 
 #[derive(Clone, Copy, PartialEq)]
 enum State {
@@ -22,11 +22,11 @@ pub struct RfcRouter {
     preempt: bool,
     priority: u8,
     state: State,
-    timer: Instant,
+    timer: Time,
 }
 
 impl RfcRouter {
-    pub fn new(now: Instant, address: IpAddr, config: &Config) -> Self {
+    pub fn new(now: Time, address: IpAddr, config: &Config) -> Self {
         let mut router = Self {
             address,
             version: config.version,
@@ -49,7 +49,7 @@ impl RfcRouter {
         self.priority
     }
 
-    pub fn deadline(&self) -> Option<Instant> {
+    pub fn deadline(&self) -> Option<Time> {
         (self.state != State::Fault).then_some(self.timer)
     }
 
@@ -62,7 +62,7 @@ impl RfcRouter {
         self.learned.duration() * 3 + self.skew()
     }
 
-    pub fn recover(&mut self, now: Instant) {
+    pub fn recover(&mut self, now: Time) {
         self.learned = self.interval;
         self.state = State::Backup;
         self.timer = now + if self.priority == 255 { Duration::from_micros(1) } else { self.down() };
@@ -75,7 +75,7 @@ impl RfcRouter {
     }
 
     /// Takes effect with the next advertisement; nothing is sent at once.
-    pub fn set_priority(&mut self, now: Instant, priority: u8) {
+    pub fn set_priority(&mut self, now: Time, priority: u8) {
         let before = self.skew();
         self.priority = priority;
         if self.state == State::Backup {
@@ -83,7 +83,7 @@ impl RfcRouter {
         }
     }
 
-    pub fn timer(&mut self, now: Instant) -> Vec<u8> {
+    pub fn timer(&mut self, now: Time) -> Vec<u8> {
         if self.state == State::Fault || now < self.timer {
             return vec![];
         }
@@ -93,7 +93,7 @@ impl RfcRouter {
         vec![self.priority]
     }
 
-    pub fn hear(&mut self, now: Instant, source: IpAddr, priority: Priority, interval: AdvertInterval) -> Vec<u8> {
+    pub fn hear(&mut self, now: Time, source: IpAddr, priority: Priority, interval: AdvertInterval) -> Vec<u8> {
         let priority = priority.get();
         match self.state {
             State::Fault => vec![],

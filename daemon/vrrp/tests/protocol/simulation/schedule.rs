@@ -4,20 +4,20 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use vouchd_vrrp::Instant;
+use vouchd_vrrp::Time;
 
 pub struct Schedule<T> {
     /// By time, then by order of creation; with the node that each event happens to.
-    queue: BinaryHeap<Reverse<(Instant, u64, usize, T)>>,
+    queue: BinaryHeap<Reverse<(Time, u64, usize, T)>>,
     created: u64,
     /// When the last frame from one node to another arrives.
-    last_arrival: BTreeMap<(usize, usize), Instant>,
+    last_arrival: BTreeMap<(usize, usize), Time>,
 }
 
 /// The next step of a simulation.
 pub enum Step<T> {
-    Event { at: Instant, node: usize, event: T },
-    Timer { at: Instant, node: usize },
+    Event { at: Time, node: usize, event: T },
+    Timer { at: Time, node: usize },
 }
 
 impl<T: Ord> Schedule<T> {
@@ -25,13 +25,13 @@ impl<T: Ord> Schedule<T> {
         Self { queue: BinaryHeap::new(), created: 0, last_arrival: BTreeMap::new() }
     }
 
-    pub fn push(&mut self, at: Instant, node: usize, event: T) {
+    pub fn push(&mut self, at: Time, node: usize, event: T) {
         self.created += 1;
         self.queue.push(Reverse((at, self.created, node, event)));
     }
 
     /// A frame that would arrive at `at`: a segment delays frames, but keeps their order.
-    pub fn push_frame(&mut self, at: Instant, from: usize, to: usize, event: T) {
+    pub fn push_frame(&mut self, at: Time, from: usize, to: usize, event: T) {
         let last = self.last_arrival.entry((from, to)).or_default();
         let arrival = at.max(*last);
         *last = arrival;
@@ -43,9 +43,9 @@ impl<T: Ord> Schedule<T> {
     /// sockets of a frozen node.
     pub fn next(
         &mut self,
-        end: Instant,
-        timer: Option<(Instant, usize)>,
-        frozen_until: impl Fn(usize, &T) -> Option<Instant>,
+        end: Time,
+        timer: Option<(Time, usize)>,
+        frozen_until: impl Fn(usize, &T) -> Option<Time>,
     ) -> Option<Step<T>> {
         self.postpone(frozen_until);
         let arrival = self.queue.peek().map(|Reverse((at, ..))| *at);
@@ -60,7 +60,7 @@ impl<T: Ord> Schedule<T> {
     }
 
     /// Moves what is due at a frozen node to the time at which it runs again, in the same order.
-    fn postpone(&mut self, frozen_until: impl Fn(usize, &T) -> Option<Instant>) {
+    fn postpone(&mut self, frozen_until: impl Fn(usize, &T) -> Option<Time>) {
         while let Some(Reverse((at, _, node, event))) = self.queue.peek() {
             let Some(thaw) = frozen_until(*node, event).filter(|thaw| at < thaw) else { return };
             let Some(Reverse((_, created, node, event))) = self.queue.pop() else { return };

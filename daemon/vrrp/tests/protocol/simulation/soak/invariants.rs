@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use vouchd_vrrp::{Action, Instant, ProtocolEvent, State, Why};
+use vouchd_vrrp::{Action, ProtocolEvent, State, Time, Why};
 
 use super::world::{Cut, MAX_DELAY, World};
 use crate::bench::seconds;
@@ -13,23 +13,23 @@ const SLACK: Duration = Duration::from_millis(100);
 
 pub struct Invariants {
     seed: u64,
-    start: Instant,
+    start: Time,
     /// When something last happened to the pair.
-    calm_since: Instant,
+    calm_since: Time,
     /// The active nodes at the last look, and since when they are.
-    active: (Vec<usize>, Instant),
+    active: (Vec<usize>, Time),
     /// When each kind of event of each node was last reported.
-    reported: BTreeMap<(usize, String), Instant>,
+    reported: BTreeMap<(usize, String), Time>,
     /// When each node sent its advertisements and announcements of the last second.
-    sent: [Vec<Instant>; 2],
-    announced: [Vec<Instant>; 2],
-    thawed: [Instant; 2],
+    sent: [Vec<Time>; 2],
+    announced: [Vec<Time>; 2],
+    thawed: [Time; 2],
     stalls: [u64; 2],
     pub counted: BTreeMap<&'static str, u64>,
 }
 
 impl Invariants {
-    pub fn new(seed: u64, now: Instant) -> Self {
+    pub fn new(seed: u64, now: Time) -> Self {
         Self {
             seed,
             start: now,
@@ -45,12 +45,12 @@ impl Invariants {
     }
 
     /// Notes that something happened to the pair.
-    pub fn disturb(&mut self, now: Instant, what: &'static str) {
+    pub fn disturb(&mut self, now: Time, what: &'static str) {
         self.calm_since = now;
         *self.counted.entry(what).or_default() += 1;
     }
 
-    pub fn thaws(&mut self, node: usize, at: Instant) {
+    pub fn thaws(&mut self, node: usize, at: Time) {
         self.thawed[node] = at;
     }
 
@@ -59,7 +59,7 @@ impl Invariants {
         self.sent.iter_mut().for_each(Vec::clear);
     }
 
-    fn fail(&self, now: Instant, why: &str) -> ! {
+    fn fail(&self, now: Time, why: &str) -> ! {
         panic!("seed {}, after {:?}: {why}", self.seed, now.since(self.start))
     }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use vouchd_vrrp::wire::{Advertisement, ChecksumForm, Priority};
-use vouchd_vrrp::{Action, Config, Health, Input, Instant, Link, Packet, Router, State};
+use vouchd_vrrp::{Action, Config, Health, Input, Link, Packet, Router, State, Time};
 
 use super::invariants::Invariants;
 use crate::bench::{GROUP, millis, seconds};
@@ -28,15 +28,15 @@ pub struct Node {
     pub cable: bool,
     /// Its kernel refuses every address that it does not have yet.
     pub refuses: bool,
-    pub frozen_until: Instant,
+    pub frozen_until: Time,
     /// Its kernel carries nothing out before this.
-    pub busy_until: Instant,
+    pub busy_until: Time,
     /// It was active, and the third host could not learn that it no longer is.
     pub(super) stopped_unheard: bool,
     /// Its address keeper has reported the result of the first order since the addresses were removed.
     reported: bool,
     /// The addresses in its kernel, and when their leases end.
-    pub kernel: BTreeMap<IpAddr, Instant>,
+    pub kernel: BTreeMap<IpAddr, Time>,
 }
 
 /// Which frames are lost.
@@ -55,10 +55,10 @@ pub enum Cut {
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Order {
-    Install { until: Instant },
+    Install { until: Time },
     Remove,
     Withdraw(Vec<IpAddr>),
-    Announce { not_after: Instant },
+    Announce { not_after: Time },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,7 +75,7 @@ pub(super) enum Happening {
 }
 
 pub struct World {
-    pub now: Instant,
+    pub now: Time,
     pub random: Random,
     pub nodes: Vec<Node>,
     pub cut: Cut,
@@ -84,14 +84,14 @@ pub struct World {
     /// The third host's ARP table: the node that it believes to have each address.
     pub neighbours: BTreeMap<IpAddr, usize>,
     /// When the third host next asks who has an address.
-    pub(super) asks_at: Instant,
+    pub(super) asks_at: Time,
     schedule: Schedule<Happening>,
-    last_announced: Instant,
+    last_announced: Time,
 }
 
 impl World {
     pub fn new(seed: u64, configs: [Config; 2]) -> Self {
-        let now = Instant::from_nanos(1_000_000_000_000);
+        let now = Time::from_nanos(1_000_000_000_000);
         let mut world = Self {
             now,
             random: Random::new(seed),
@@ -146,7 +146,7 @@ impl World {
         Invariants::look(self);
     }
 
-    fn next_step(&mut self, end: Instant) -> Option<Step<Happening>> {
+    fn next_step(&mut self, end: Time) -> Option<Step<Happening>> {
         let timer = (0..self.nodes.len()).filter_map(|node| Some((self.deadline(node)?, node))).min();
         self.schedule.next(end, timer, |node, happening| match happening {
             // The third host never freezes.
@@ -156,7 +156,7 @@ impl World {
     }
 
     /// Lets time pass: leases end, and the third host asks who has an address.
-    fn pass(&mut self, to: Instant) {
+    fn pass(&mut self, to: Time) {
         self.now = self.now.max(to);
         for node in 0..self.nodes.len() {
             let ended: Vec<_> = self.nodes[node]
@@ -183,7 +183,7 @@ impl World {
         }
     }
 
-    fn deadline(&self, node: usize) -> Option<Instant> {
+    fn deadline(&self, node: usize) -> Option<Time> {
         let node = &self.nodes[node];
         node.router.deadline().map(|deadline| deadline.max(node.frozen_until))
     }

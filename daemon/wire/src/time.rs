@@ -8,10 +8,11 @@ use std::time::Duration;
 ///
 /// The clock must be monotonic, must not jump when the wall clock is set, and should count the time in which the machine
 /// was suspended (CLOCK_BOOTTIME on Linux): a router has to notice that it was.
+/// Not `std::time::Instant`, whose clock stands still while the machine is suspended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Instant(u64);
+pub struct Time(u64);
 
-impl Instant {
+impl Time {
     /// The point this many nanoseconds after the clock's zero.
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
@@ -34,7 +35,7 @@ impl Instant {
 }
 
 /// Saturates instead of overflowing.
-impl Add<Duration> for Instant {
+impl Add<Duration> for Time {
     type Output = Self;
 
     fn add(self, duration: Duration) -> Self {
@@ -42,7 +43,7 @@ impl Add<Duration> for Instant {
     }
 }
 
-impl fmt::Display for Instant {
+impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", Duration::from_nanos(self.0))
     }

@@ -1,5 +1,5 @@
-// A transform for `asc`: gives the exports `run` and `realloc` the contract's names, which are no identifiers, and lets what is
-// thrown end in the SDK's `abort`.
+// A transform for `asc`. It gives the exports `run` and `realloc` the names of the contract, which are not identifiers, and makes
+// exceptions end in the SDK's `abort`.
 
 const NAMES = { run: "vouchd:check/checker@0.1.0#check", realloc: "cabi_realloc" };
 

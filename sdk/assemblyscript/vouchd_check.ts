@@ -1,29 +1,29 @@
-// vouchd checks in AssemblyScript: the contract of ../wit/check.wit, bound by hand.
+// vouchd checks in AssemblyScript: bindings of the contract ../wit/check.wit, written by hand.
 //
-// Write `function check(ctx: Context): Report`, and end the file with an exported `run` as in example/port.ts. For an error of the
-// check itself, return `Report.error(…)`; what is thrown ends the run with an error too, but not as nicely. Each run is a fresh
-// instance, so build with `--runtime stub`, which never frees.
+// Write `function check(ctx: Context): Report`, and end the file with an exported `run` as in example/port.ts. To report an
+// error of the check, return `Report.error(…)`; an exception ends the run with an error too, but with a less readable text.
+// Each run is a fresh instance, so no variable survives it: build with `--runtime stub`, which never frees.
 
 export * from "./vouchd_probes";
 
-/// UTF-8 of a text, kept for the rest of the run.
+/// A text in UTF-8, kept until the end of the run.
 export class Bytes {
   ptr: usize;
   len: i32;
   constructor(text: string) {
     this.len = String.UTF8.byteLength(text);
     this.ptr = heap.alloc(this.len + 1);
-    // Half of a surrogate pair is not UTF-8.
+    // Half a surrogate pair is not UTF-8.
     String.UTF8.encodeUnsafe(changetype<usize>(text), text.length, this.ptr, false, String.UTF8.ErrorMode.REPLACE);
   }
 }
 
-/// The text that a pointer and a length in memory show.
+/// Reads a text from its pointer and length in memory.
 export function lift(ptr: usize): string {
   return String.UTF8.decodeUnsafe(load<usize>(ptr), load<i32>(ptr, 4));
 }
 
-/// The bytes that a pointer and a length in memory show.
+/// Reads bytes from their pointer and length in memory.
 export function liftBytes(ptr: usize): StaticArray<u8> {
   const length = load<i32>(ptr, 4);
   const data = new StaticArray<u8>(length);
@@ -42,20 +42,20 @@ export class Param {
 }
 
 export class Context {
-  /// In file order. Tables are flattened (`headers.accept`); a list is its name repeated.
+  /// In file order. Tables are flattened (`headers.accept`); a list repeats its name.
   params: Param[] = [];
   private known: string[] = [];
   private problem: string = "";
   constructor(
-    /// Name of the check in the configuration.
+    /// The name of the check in the configuration.
     public name: string,
-    /// Milliseconds left before the run is ended.
+    /// Milliseconds until the daemon ends the run.
     public budgetMs: u32,
   ) {}
 
-  // Parameters. Read them all, and then look at `wrong`.
+  // Parameters. Read them all, then call `wrong`.
 
-  /// A parameter that has to be there.
+  /// Returns a required parameter.
   text(key: string): string {
     const given = this.given(key, "text");
     if (given !== null) return given;
@@ -63,13 +63,13 @@ export class Context {
     return "";
   }
 
-  /// A parameter that may be left out; it is `null` by default then.
+  /// Returns a parameter that may be left out, or the fallback.
   textOr(key: string, fallback: string | null): string | null {
     const given = this.given(key, "text");
     return given === null ? fallback : given;
   }
 
-  /// A whole number.
+  /// Returns a whole number.
   integerOr(key: string, fallback: i64): i64 {
     const given = this.given(key, "a whole number");
     return given === null ? fallback : I64.parseInt(given);
@@ -85,13 +85,13 @@ export class Context {
     return given === null ? fallback : given == "true";
   }
 
-  /// Milliseconds; written `"500ms"`, `"2s"`, `"1m"`, `"12h"`, `"7d"`.
+  /// Returns milliseconds. The parameter is written `"500ms"`, `"2s"`, `"1m"`, `"12h"`, `"7d"`.
   durationOr(key: string, fallback: u32): u32 {
     const given = this.given(key, DURATION);
     return given === null ? fallback : <u32>milliseconds(given);
   }
 
-  /// All values of a list.
+  /// Returns all values of a list.
   list(key: string): string[] {
     this.known.push(key);
     const values: string[] = [];
@@ -99,7 +99,7 @@ export class Context {
     return values;
   }
 
-  /// The entries of a table.
+  /// Returns the entries of a table.
   table(key: string): Map<string, string> {
     const begin = key + ".";
     this.known.push(begin + "*");
@@ -111,8 +111,8 @@ export class Context {
     return entries;
   }
 
-  /// The error that is to be returned if a parameter is missing, of the wrong type, there twice, or none of those that were
-  /// asked for.
+  /// Returns an error report if a parameter is missing, of the wrong type, given twice, or none of those read before. Return it
+  /// from the check.
   wrong(): Report | null {
     for (let i = 0; i < this.params.length; i++) {
       const key = this.params[i].key;
@@ -126,7 +126,7 @@ export class Context {
     return this.problem == "" ? null : Report.error(this.problem);
   }
 
-  /// The value of a parameter that is there once and is as expected.
+  /// Returns the value of a parameter that is given once and fits.
   private given(key: string, expected: string): string | null {
     const values = this.list(key);
     if (values.length == 0) return null;
@@ -140,13 +140,13 @@ export class Context {
     if (this.problem == "") this.problem = problem;
   }
 
-  /// The first parameter of that name.
+  /// Returns the first parameter with that name.
   param(key: string): string | null {
     for (let i = 0; i < this.params.length; i++) if (this.params[i].key == key) return this.params[i].value;
     return null;
   }
 
-  /// The first parameter that is none of `known`: most likely a typing error.
+  /// Returns the name of the first parameter that is none of `known`, most likely a typing error.
   unknownParam(known: string[]): string | null {
     for (let i = 0; i < this.params.length; i++) if (!known.includes(this.params[i].key)) return this.params[i].key;
     return null;
@@ -170,7 +170,7 @@ function isNumber(text: string): bool {
   return text.length > 0 && text.length <= 18;
 }
 
-/// Below 0: it is no duration, or longer than 49 days.
+/// Below 0 if it is not a duration, or longer than 49 days.
 function milliseconds(text: string): i64 {
   const units: string[] = ["ms", "s", "m", "h", "d"];
   const factors: i64[] = [1, 1000, 60_000, 3_600_000, 86_400_000];
@@ -185,13 +185,15 @@ function milliseconds(text: string): i64 {
   return -1;
 }
 
-/// Best first.
+/// The verdict about the service, best first.
 export enum Verdict {
+  /// The service works.
   Pass,
-  /// Works, but another router would serve better.
+  /// The service works, but another router would serve better.
   Warn,
+  /// The service does not work. What that costs is the operator's choice.
   Fail,
-  /// This router must not be active, whatever it costs.
+  /// This router must not be active, whatever the priorities.
   Fault,
 }
 
@@ -222,27 +224,28 @@ export class Report {
     return new Report(Verdict.Fault, message);
   }
 
-  /// The check could not be carried out, for instance because a parameter makes no sense. Not a verdict about the service.
+  /// An error: the check could not be carried out, for instance because a parameter makes no sense. It is not a verdict about the
+  /// service.
   static error(reason: string): Report {
     const report = new Report(Verdict.Fail, reason);
     report.isError = true;
     return report;
   }
 
-  /// Asks for a change of the priority; it counts as far as the operator allows.
+  /// Requests a change of the priority, which applies as far as the operator allows.
   adjusted(points: i16): Report {
     this.hasAdjust = true;
     this.adjust = points;
     return this;
   }
 
-  /// Adds a number measured during the run; the unit is `s`, `B`, `%`, `c` (a counter), or empty.
+  /// Adds a metric. The unit is `s` (seconds), `B` (bytes), `%`, `c` (a counter), or empty.
   metric(name: string, value: f64, unit: string): Report {
     this.metrics.push(new Metric(name, value, unit));
     return this;
   }
 
-  /// As `result<report, string>` in memory.
+  /// Writes it to memory as `result<report, string>`.
   lower(): usize {
     const ptr = heap.alloc(28);
     memory.fill(ptr, 0, 28);
@@ -277,27 +280,27 @@ declare function importSet(data: usize, len: i32): void;
 @external("vouchd:check/log@0.1.0", "log")
 declare function importLog(level: i32, message: usize, len: i32): void;
 
-/// What the last run remembered; empty at first.
+/// Returns what an earlier run remembered; empty at first.
 export function recall(): string {
   const answer = heap.alloc(8);
   importGet(answer);
   return lift(answer);
 }
 
-/// The same where it is no text.
+/// Like `recall`, for bytes that are not text.
 export function recallBytes(): StaticArray<u8> {
   const answer = heap.alloc(8);
   importGet(answer);
   return liftBytes(answer);
 }
 
-/// For the next run, if this one ends without an error. At most 4096 bytes of UTF-8; more makes the run an error.
+/// Keeps up to 4096 bytes of UTF-8 for the next run, if this one ends without an error. More make the run an error.
 export function remember(text: string): void {
   const bytes = new Bytes(text);
   importSet(bytes.ptr, bytes.len);
 }
 
-/// The same for what is no text.
+/// Like `remember`, for bytes that are not text.
 export function rememberBytes(data: StaticArray<u8>): void {
   importSet(changetype<usize>(data), data.length);
 }
@@ -309,13 +312,13 @@ export enum Level {
   Error,
 }
 
-/// A line for the daemon's log.
+/// Writes a line to the daemon's log.
 export function log(level: Level, message: string): void {
   const bytes = new Bytes(message);
   importLog(level, bytes.ptr, bytes.len);
 }
 
-/// Calls `check` with what the daemon handed over.
+/// Calls `check` with the context that the daemon passed.
 export function runCheck(check: (ctx: Context) => Report, name: usize, nameLen: i32, params: usize, paramsLen: i32, budgetMs: u32): usize {
   const ctx = new Context(String.UTF8.decodeUnsafe(name, nameLen), budgetMs);
   for (let i = 0; i < paramsLen; i++) {
@@ -325,14 +328,14 @@ export function runCheck(check: (ctx: Context) => Report, name: usize, nameLen: 
   return check(ctx).lower();
 }
 
-/// Where the daemon puts what it hands over.
+/// Allocates the memory for what the daemon passes to the plugin.
 export function realloc(old: usize, oldLen: i32, align: i32, len: i32): usize {
   const room = heap.alloc(len + 1);
   memory.copy(room, old, min(oldLen, len));
   return room;
 }
 
-/// Where `throw` and failed accesses end, which exports.mjs sees to: the words become the last words of the run's error.
+/// `throw` and failed accesses end here, by means of exports.mjs: the message becomes the last words of the run's error.
 export function abort(message: string | null, file: string | null, line: u32, column: u32): void {
   const words = message === null ? "aborted" : message;
   const where = file === null ? "" : " (" + file + ":" + line.toString() + ":" + column.toString() + ")";

@@ -1,17 +1,17 @@
-// What a check can ask of the world. Every reply has an `error`, or else the rest. A `timeoutMs` of 0 is what is left of the run.
+// The probes. Every reply has either an `error` or the rest. A `timeoutMs` of 0 is the time that the run has left.
 //
-// Numbers behind `load` are where the contract lays its values out (the component model's canonical ABI).
+// The numbers at `load` are offsets in the layout of the contract (the component model's canonical ABI).
 
 import { Bytes, Report, lift, liftBytes } from "./vouchd_check";
 
 export enum Problem {
-  /// Not granted to this check; the text names the line to add to the configuration.
+  /// The check has no grant for it, or a limit was exceeded. The text names the line to add to the configuration, or the limit.
   Denied,
   Timeout,
   Refused,
   Unresolved,
   Tls,
-  /// An argument makes no sense.
+  /// The probe cannot be made: an argument makes no sense, a file cannot be read, or this host is at fault.
   Invalid,
   Other,
 }
@@ -20,7 +20,7 @@ export enum Problem {
 export class ProbeError {
   constructor(public problem: Problem, public text: string) {}
 
-  /// Fails, saying that `what` did not answer and why; or an error where the probe could not be made at all.
+  /// Returns a `fail` report, `WHAT: REASON`; or an error if the probe could not be made at all.
   orFail(what: string): Report {
     switch (this.problem) {
       case Problem.Denied:
@@ -40,7 +40,7 @@ export class ProbeError {
   }
 }
 
-/// The error of an answer whose value lies `at` bytes in.
+/// Reads the error of an answer whose value starts at byte `at`.
 function problem(answer: usize, at: usize): ProbeError | null {
   if (load<u8>(answer) == 0) return null;
   const problem: Problem = load<u8>(answer + at);
@@ -81,8 +81,8 @@ export function decode(data: StaticArray<u8>): string {
 @external("vouchd:check/tcp@0.1.0", "probe")
 declare function importProbe(addr: usize, addrLen: i32, send: usize, sendLen: i32, hasUntil: i32, until: usize, untilLen: i32, maxBytes: u32, timeoutMs: u32, answer: usize): void;
 
-/// Connects to `addr` (`host:port`, IPv6 in brackets), sends `send`, and reads until `until` is seen, `maxBytes` came, or the
-/// time is up. With `maxBytes` 0 and without `until` nothing is read.
+/// Connects to `addr` (`host:port`, IPv6 in brackets), sends `send`, and receives until `until` arrives, `maxBytes` arrived,
+/// the peer closes, or the time is up. With `maxBytes` 0 and without `until` it receives nothing.
 export function tcp(addr: string, timeoutMs: u32 = 0, send: string = "", until: string | null = null, maxBytes: u32 = 0): TcpReply {
   const answer = heap.alloc(24);
   const address = new Bytes(addr);
@@ -97,22 +97,23 @@ export function tcp(addr: string, timeoutMs: u32 = 0, send: string = "", until: 
   return reply;
 }
 
-/// The default of each makes sense.
+/// The options of a request. Each has a default.
 export class HttpOptions {
   method: string = "GET";
   headers: string[][] = [];
   body: string = "";
-  /// For everything.
+  /// For everything, redirects and body included.
   timeoutMs: u32 = 0;
-  /// The body is cut there, at most at 1 MiB; 0 reads none of it.
+  /// The most bytes of the body to read; 0 reads none of it. If it is more than `limits.probe_bytes`, a body longer than that
+  /// limit is denied, never cut.
   maxBodyBytes: u32 = 65_536;
-  /// Whether an invalid or foreign certificate is an error.
+  /// Whether a certificate that cannot be verified is an error.
   tlsVerify: bool = true;
-  /// The server name for TLS, where it is not the URL's.
+  /// The server name for TLS, if it is not the host of the URL.
   sni: string | null = null;
-  /// How many to follow; each address must be granted.
+  /// How many redirects to follow. Each address needs a grant.
   followRedirects: u8 = 0;
-  /// Keep the connection for the next run.
+  /// Whether to keep the connection for the next run.
   reuseConnection: bool = false;
 }
 
@@ -133,7 +134,7 @@ export class HttpReply extends Reply {
 @external("vouchd:check/http@0.1.0", "fetch")
 declare function importFetch(method: usize, methodLen: i32, url: usize, urlLen: i32, headers: usize, headersLen: i32, body: usize, bodyLen: i32, timeoutMs: u32, maxBodyBytes: u32, tlsVerify: i32, hasSni: i32, sni: usize, sniLen: i32, followRedirects: i32, reuseConnection: i32, answer: usize): void;
 
-/// One HTTP/1.1 request. Any status is a reply, not an error.
+/// Makes one HTTP/1.1 request. Any status is a reply, not an error.
 export function http(url: string, options: HttpOptions = new HttpOptions()): HttpReply {
   const answer = heap.alloc(40);
   const method = new Bytes(options.method);
@@ -169,7 +170,7 @@ export class Process {
   constructor(
     public pid: u32,
     public name: string,
-    /// Milliseconds since it started.
+    /// Milliseconds since the process started.
     public ageMs: u64,
   ) {}
 }
@@ -182,8 +183,8 @@ export class Processes extends Reply {
 @external("vouchd:check/process@0.1.0", "find")
 declare function importFind(hasName: i32, name: usize, nameLen: i32, hasCmdline: i32, cmdline: usize, cmdlineLen: i32, hasPidFile: i32, pidFile: usize, pidFileLen: i32, hasUser: i32, user: usize, userLen: i32, answer: usize): void;
 
-/// Running processes for which all that is given holds; give at least one of name (exactly as `ps -e` shows it), command line (a
-/// regular expression) and pid file. They are watched from then on: when one ends, the check runs again at once.
+/// Finds running processes that meet all given conditions; give at least one of name (exactly as `ps -e` shows it), command line (a
+/// regular expression) and pid file. The daemon watches them: when one ends, the check runs again at once.
 export function findProcesses(name: string | null, cmdline: string | null = null, pidFile: string | null = null, user: string | null = null): Processes {
   const answer = heap.alloc(16);
   const a = new Bytes(name === null ? "" : name);
@@ -222,7 +223,7 @@ export enum FileKind {
 }
 
 export class FileInfo extends Reply {
-  /// False: there is nothing at that path.
+  /// False if nothing is at that path.
   exists: bool = false;
   kind: FileKind = FileKind.Other;
   /// In bytes.
@@ -231,7 +232,7 @@ export class FileInfo extends Reply {
   ageMs: u64 = 0;
 }
 
-/// What there is at an absolute path.
+/// Looks at an absolute path.
 export function stat(path: string): FileInfo {
   const answer = heap.alloc(40);
   const text = new Bytes(path);
@@ -247,7 +248,7 @@ export function stat(path: string): FileInfo {
 }
 
 export class FileData extends Reply {
-  /// False: there is no such file.
+  /// False if there is no such file.
   exists: bool = false;
   data: StaticArray<u8> = NO_BYTES;
 
@@ -257,7 +258,8 @@ export class FileData extends Reply {
   }
 }
 
-/// The first `maxBytes` of a regular file, at most 1 MiB.
+/// Reads the first `maxBytes` of a regular file. If that is more than `limits.probe_bytes`, a file longer than that limit is
+/// denied, never cut.
 export function read(path: string, maxBytes: u32): FileData {
   const answer = heap.alloc(16);
   const text = new Bytes(path);
@@ -270,16 +272,16 @@ export function read(path: string, maxBytes: u32): FileData {
   return reply;
 }
 
-/// How full a file system is: in bytes, and in files that can still be made.
+/// The size of a file system and the room left on it, in bytes and in files.
 export class Space extends Reply {
   total: u64 = 0;
-  /// What programs without privileges can still write.
+  /// What a program without privileges can still write.
   available: u64 = 0;
   inodes: u64 = 0;
   inodesAvailable: u64 = 0;
 }
 
-/// Of the file system that holds `path`.
+/// Measures the file system that holds `path`.
 export function space(path: string): Space {
   const answer = heap.alloc(40);
   const text = new Bytes(path);
@@ -299,11 +301,11 @@ export function space(path: string): Space {
 declare function importResolve(name: usize, nameLen: i32, timeoutMs: u32, answer: usize): void;
 
 export class Resolved extends Reply {
-  /// Each once, at least one.
+  /// At least one, each once.
   addresses: string[] = [];
 }
 
-/// Addresses of a name by the host's resolver.
+/// Looks up a name with the host's resolver, or `NAME@SERVER` at one name server.
 export function resolve(name: string, timeoutMs: u32 = 0): Resolved {
   const answer = heap.alloc(16);
   const text = new Bytes(name);
@@ -323,9 +325,9 @@ declare function importAddresses(answer: usize): void;
 export class Link {
   constructor(
     public name: string,
-    /// Set up by the administrator.
+    /// Whether the administrator has set it up.
     public up: bool,
-    /// The cable is plugged in and the other side is there.
+    /// Whether the cable is plugged in and the other end is up.
     public carrier: bool,
   ) {}
 }
@@ -334,7 +336,7 @@ export class Links extends Reply {
   found: Link[] = [];
 }
 
-/// The host's network links. Needs no grant.
+/// Lists the network links of the host. Needs no grant.
 export function links(): Links {
   const answer = heap.alloc(16);
   importLinks(answer);
@@ -357,7 +359,7 @@ export class Addresses extends Reply {
   found: Address[] = [];
 }
 
-/// The host's addresses. Needs no grant.
+/// Lists the addresses of the host. Needs no grant.
 export function addresses(): Addresses {
   const answer = heap.alloc(16);
   importAddresses(answer);
@@ -409,24 +411,24 @@ export class Received extends Reply {
   }
 }
 
-/// What a server showed in a TLS handshake.
+/// The certificate that a server presented in a TLS handshake.
 export class Certificate extends Reply {
-  /// Like `CN=www.example.com, O=Example`.
+  /// Such as `CN=www.example.com, O=Example`.
   subject: string = "";
   issuer: string = "";
-  /// The names and addresses that it is for.
+  /// The names and addresses that the certificate is for.
   names: string[] = [];
   /// Unix time in seconds.
   notBefore: i64 = 0;
   notAfter: i64 = 0;
-  /// Why it was not verified; null: it was.
+  /// Why it could not be verified; null if it was.
   problem: string | null = null;
   /// `TLSv1.3` or `TLSv1.2`.
   protocol: string = "";
 }
 
-/// A conversation, closed by `close` and with the run. It carries at most 1 MiB each way, and a check may have
-/// `limits.connections` of them open.
+/// A connection to a peer. It closes with `close`, and at the end of the run. It carries at most `limits.probe_bytes` each way,
+/// and a check may have `limits.connections` of them open at once.
 export class Connection extends Reply {
   private handle: i32 = 0;
 
@@ -435,7 +437,7 @@ export class Connection extends Reply {
     if (this.error === null) this.handle = load<i32>(answer, 4);
   }
 
-  /// Returns when all of it is on its way, in what is left of the run; null, or why it is not.
+  /// Sends all of the text, in the time that the run has left. Returns null, or the error.
   send(text: string): ProbeError | null {
     const answer = heap.alloc(16);
     const bytes = new Bytes(text);
@@ -443,13 +445,14 @@ export class Connection extends Reply {
     return problem(answer, 4);
   }
 
-  /// What came until `maxBytes` were there, the peer closed (then it may be short or empty), or the time was up; a timeout if
-  /// nothing came by then.
+  /// Receives until `maxBytes` arrived, the peer closed, or the time is up, and returns what has arrived: less than `maxBytes`, or
+  /// nothing, if the peer closed. A timeout if nothing arrived in time.
   receive(maxBytes: u32, timeoutMs: u32 = 0): Received {
     return this.received(null, maxBytes, timeoutMs);
   }
 
-  /// Up to and with `until`; what follows is for the next call. Less where `maxBytes` came before or the peer closed.
+  /// Receives up to and including `until`. Bytes after it are kept for the next call. Returns less if `maxBytes` arrived first,
+  /// or the peer closed.
   receiveUntil(until: string, maxBytes: u32, timeoutMs: u32 = 0): Received {
     return this.received(until, maxBytes, timeoutMs);
   }
@@ -463,7 +466,7 @@ export class Connection extends Reply {
     return reply;
   }
 
-  /// Goes on with TLS. With `verify` a bad certificate is an error, else it is told in `problem`.
+  /// Continues with TLS. A certificate that cannot be verified is an error with `verify`; without it, `problem` says why.
   startTls(serverName: string, verify: bool = true, timeoutMs: u32 = 0): Certificate {
     const answer = heap.alloc(72);
     const name = new Bytes(serverName);
@@ -480,13 +483,13 @@ export class Connection extends Reply {
     return shown;
   }
 
-  /// Makes room for another connection. Nothing may be done with this one afterwards.
+  /// Closes the connection, which makes room for another one. It must not be used afterwards.
   close(): void {
     importDrop(this.handle);
   }
 }
 
-/// Begins a conversation with `host:port`, IPv6 in brackets.
+/// Opens a connection to `host:port`, IPv6 in brackets.
 export function connectTcp(addr: string, timeoutMs: u32 = 0): Connection {
   const answer = heap.alloc(16);
   const text = new Bytes(addr);
@@ -494,7 +497,7 @@ export function connectTcp(addr: string, timeoutMs: u32 = 0): Connection {
   return new Connection(answer);
 }
 
-/// Begins a conversation with a socket in the file system.
+/// Opens a connection to a unix socket.
 export function connectUnix(path: string, timeoutMs: u32 = 0): Connection {
   const answer = heap.alloc(16);
   const text = new Bytes(path);

@@ -1,10 +1,10 @@
-/// vouchd checks in C: the contract of ../wit/check.wit, bound by hand. The probes are in vouchd_probes.h.
+/// vouchd checks in C: bindings of the contract ../wit/check.wit, written by hand. The probes are in vouchd_probes.h.
 ///
-/// Include it in one file, write a function `vouchd_result check(const vouchd_context *)`, and end the file with
-/// `VOUCHD_CHECK(check)`. That and a compiler for WebAssembly is all. Each run is a fresh instance with at most some megabytes, so
-/// nothing here is ever freed.
+/// Include this file in one source file, write a function `vouchd_result check(const vouchd_context *)`, and end the file with
+/// `VOUCHD_CHECK(check)`. All you need besides is a compiler for WebAssembly. Each run is a fresh instance with a few megabytes of
+/// memory, so nothing is ever freed, and no variable survives the run.
 ///
-/// The layout of the structs is the contract's own (the component model's canonical ABI), which is asserted.
+/// The structs have the layout of the contract (the component model's canonical ABI); assertions verify it.
 #ifndef VOUCHD_CHECK_H
 #define VOUCHD_CHECK_H
 
@@ -28,13 +28,13 @@ extern "C" {
 
 // ---- Texts and bytes ----
 
-/// UTF-8, or bytes; not terminated by a zero.
+/// UTF-8 text, or bytes, without a terminating zero.
 typedef struct {
   const char *data;
   size_t len;
 } vouchd_text;
 
-/// For `%.*s`.
+/// The arguments for `%.*s`.
 #define VOUCHD_ARG(text) (int)(text).len, (text).data
 
 static inline vouchd_text vouchd_str(const char *terminated) {
@@ -71,7 +71,8 @@ static inline void vouchd_append_number(vouchd_buffer *buffer, uint64_t number, 
   vouchd_append(buffer, digits + at, sizeof digits - at);
 }
 
-/// `%s`, `%.*s`, `%c`, `%d`, `%u` (both also with `l`, `ll` or `z`) and `%%`. Not libc's: that one drags files in.
+/// Formats `%s`, `%.*s`, `%c`, `%d`, `%u` (the last two also with `l`, `ll` or `z`) and `%%`. libc's own function would link file
+/// access into the plugin.
 static inline vouchd_text vouchd_vformat(const char *format, va_list args) {
   vouchd_buffer buffer = {NULL, 0, 0};
   for (; *format; format++) {
@@ -114,30 +115,31 @@ __attribute__((format(printf, 1, 2))) static inline vouchd_text vouchd_format(co
   return text;
 }
 
-// ---- What a run is given ----
+// ---- The context of a run ----
 
 typedef struct {
   vouchd_text key, value;
 } vouchd_param_entry;
 
 typedef struct {
-  /// Name of the check in the configuration.
+  /// The name of the check in the configuration.
   vouchd_text name;
-  /// In file order. Tables are flattened (`headers.accept`); a list is its name repeated.
+  /// In file order. Tables are flattened (`headers.accept`); a list repeats its name.
   const vouchd_param_entry *params;
   size_t params_len;
-  /// Milliseconds left before the run is ended.
+  /// Milliseconds until the daemon ends the run.
   uint32_t budget_ms;
 } vouchd_context;
 
-/// The first parameter of that name; NULL where it was not given.
+/// Returns the first parameter with that name; NULL if there is none.
 static inline const vouchd_text *vouchd_param(const vouchd_context *context, const char *key) {
   for (size_t i = 0; i < context->params_len; i++)
     if (vouchd_equal(context->params[i].key, vouchd_str(key))) return &context->params[i].value;
   return NULL;
 }
 
-/// The first parameter that is none of `known` (which ends with NULL): most likely a typing error. NULL where there is none.
+/// Returns the name of the first parameter that is none of `known` (which ends with NULL), most likely a typing error; NULL if
+/// there is none.
 static inline const vouchd_text *vouchd_unknown_param(const vouchd_context *context, const char *const *known) {
   for (size_t i = 0; i < context->params_len; i++) {
     const char *const *name = known;
@@ -147,19 +149,19 @@ static inline const vouchd_text *vouchd_unknown_param(const vouchd_context *cont
   return NULL;
 }
 
-/// What a parameter is read as, and the type of the variable that it is stored in.
+/// How a parameter is read, and the type of the variable that stores it.
 typedef enum {
   /// `vouchd_text`
   VOUCHD_TEXT,
   /// `int64_t`: a whole number.
   VOUCHD_INTEGER,
-  /// `double`, in decimal.
+  /// `double`: a decimal number.
   VOUCHD_NUMBER,
   /// `bool`: true or false.
   VOUCHD_BOOLEAN,
   /// `uint32_t`, milliseconds: written `"500ms"`, `"2s"`, `"1m"`, `"12h"`, `"7d"`.
   VOUCHD_DURATION,
-  /// Not stored. For lists, which are to be picked from the context's `params`, and with a name like `headers.*` for tables.
+  /// Not stored: pick it from the context's `params`. For lists, and with a name such as `headers.*` for tables.
   VOUCHD_ANY,
 } vouchd_kind;
 
@@ -167,11 +169,11 @@ typedef struct {
   const char *name;
   vouchd_kind kind;
   bool required;
-  /// Stays as it is where the parameter is left out.
+  /// Not touched if the parameter is left out.
   void *into;
 } vouchd_field;
 
-/// Digits from `at`, which it moves behind them; false where there are none, or too many.
+/// Reads digits from `*at` on, and moves it behind them. False if there are none, or more than 18.
 static inline bool vouchd_digits(vouchd_text text, size_t *at, uint64_t *number) {
   size_t begin = *at;
   *number = 0;
@@ -180,7 +182,7 @@ static inline bool vouchd_digits(vouchd_text text, size_t *at, uint64_t *number)
   return *at > begin && *at - begin <= 18;
 }
 
-/// Stores a text as what it is meant to be; NULL, or what was expected.
+/// Stores a text as this kind. Returns NULL, or what was expected.
 static inline const char *vouchd_store(vouchd_text text, vouchd_kind kind, void *into) {
   size_t at = text.len > 0 && (text.data[0] == '-' || text.data[0] == '+');
   bool is_negative = at && text.data[0] == '-';
@@ -239,29 +241,32 @@ static inline bool vouchd_is_named(vouchd_text key, const char *name) {
   return key.len >= len - 1 && memcmp(key.data, name, len - 1) == 0;
 }
 
-// ---- What a run says ----
+// ---- The result of a run ----
 
+/// The verdict about the service, best first.
 typedef enum {
+  /// The service works.
   VOUCHD_PASS,
-  /// Works, but another router would serve better.
+  /// The service works, but another router would serve better.
   VOUCHD_WARN,
+  /// The service does not work. What that costs is the operator's choice.
   VOUCHD_FAIL,
-  /// This router must not be active, whatever it costs.
+  /// This router must not be active, whatever the priorities.
   VOUCHD_FAULT,
 } vouchd_verdict;
 
 typedef struct {
   vouchd_text name;
   double value;
-  /// `s`, `B`, `%`, `c` (a counter), or empty.
+  /// `s` (seconds), `B` (bytes), `%`, `c` (a counter), or empty.
   vouchd_text unit;
 } vouchd_metric;
 
 typedef struct {
   uint8_t verdict;
-  /// One line, at best with what was expected and what was found.
+  /// One line for the operator, ideally with what was expected and what was found.
   vouchd_text message;
-  /// A wish for the priority; off unless the operator allows a range.
+  /// A change of the priority, applied as far as the operator allows: by default not at all.
   uint8_t has_adjust;
   int16_t adjust;
   vouchd_metric *metrics;
@@ -282,7 +287,7 @@ VOUCHD_ASSERT(sizeof(vouchd_metric) == 24 && offsetof(vouchd_metric, unit) == 16
 VOUCHD_ASSERT(sizeof(vouchd_report) == 24 && offsetof(vouchd_report, adjust) == 14, "canonical ABI");
 VOUCHD_ASSERT(sizeof(vouchd_result) == 28 && offsetof(vouchd_result, of) == 4, "canonical ABI");
 
-/// What the service is like, with a message as by `vouchd_vformat`.
+/// Makes a report with this verdict and a formatted message (see `vouchd_vformat`).
 __attribute__((format(printf, 2, 3))) static inline vouchd_result vouchd_say(vouchd_verdict verdict, const char *format,
                                                                              ...) {
   va_list args;
@@ -295,7 +300,8 @@ __attribute__((format(printf, 2, 3))) static inline vouchd_result vouchd_say(vou
   return result;
 }
 
-/// The check could not be carried out, for instance because a parameter makes no sense. Not a verdict about the service.
+/// Makes an error: the check could not be carried out, for instance because a parameter makes no sense. It is not a verdict about
+/// the service.
 __attribute__((format(printf, 1, 2))) static inline vouchd_result vouchd_error(const char *format, ...) {
   va_list args;
   va_start(args, format);
@@ -307,14 +313,14 @@ __attribute__((format(printf, 1, 2))) static inline vouchd_result vouchd_error(c
   return result;
 }
 
-/// Asks for a change of the priority; it counts as far as the operator allows.
+/// Requests a change of the priority, which applies as far as the operator allows.
 static inline void vouchd_adjust(vouchd_result *result, int16_t points) {
   if (result->is_error) return;
   result->of.report.has_adjust = 1;
   result->of.report.adjust = points;
 }
 
-/// Adds a number measured during the run. `name` and `unit` must outlive the run; an error has no metrics.
+/// Adds a metric. `name` and `unit` must live until the end of the run. An error has no metrics.
 static inline void vouchd_add_metric(vouchd_result *result, const char *name, double value, const char *unit) {
   if (result->is_error) return;
   vouchd_report *report = &result->of.report;
@@ -325,7 +331,7 @@ static inline void vouchd_add_metric(vouchd_result *result, const char *name, do
   report->metrics[report->metrics_len++] = metric;
 }
 
-/// Stores all parameters. False where one is missing, unknown, there twice or of the wrong type: `error` says so then.
+/// Stores all parameters. Returns false, and sets `error`, if one is missing, unknown, given twice, or of the wrong type.
 static inline bool vouchd_decode(const vouchd_context *context, const vouchd_field *fields, size_t fields_len,
                                  vouchd_result *error) {
   for (size_t i = 0; i < context->params_len; i++) {
@@ -375,22 +381,22 @@ VOUCHD_IMPORT("log", "log") void vouchd_import_log(int level, const char *messag
 VOUCHD_IMPORT("memo", "get") void vouchd_import_memo_get(vouchd_text *answer);
 VOUCHD_IMPORT("memo", "set") void vouchd_import_memo_set(const char *data, size_t len);
 
-/// A line for the daemon's log.
+/// Writes a line to the daemon's log.
 static inline void vouchd_log(vouchd_level level, vouchd_text message) {
   vouchd_import_log(level, message.data, message.len);
 }
 
-/// What the last run remembered; empty at first.
+/// Returns what an earlier run remembered; empty at first.
 static inline vouchd_text vouchd_recall(void) {
   vouchd_text data;
   vouchd_import_memo_get(&data);
   return data;
 }
 
-/// For the next run, if this one ends without an error. At most 4096 bytes; more makes the run an error.
+/// Keeps up to 4096 bytes for the next run, if this one ends without an error. More make the run an error.
 static inline void vouchd_remember(const void *data, size_t len) { vouchd_import_memo_set((const char *)data, len); }
 
-/// Ends the run with an error whose last words these are.
+/// Ends the run with an error that has these last words.
 __attribute__((format(printf, 1, 2), noreturn)) static inline void vouchd_panic(const char *format, ...) {
   va_list args;
   va_start(args, format);
@@ -400,7 +406,7 @@ __attribute__((format(printf, 1, 2), noreturn)) static inline void vouchd_panic(
 
 // ---- Entry ----
 
-/// Where the daemon puts what it hands over.
+/// Exports `function` as the plugin's check, and the allocator for what the daemon passes to it.
 #define VOUCHD_CHECK(function)                                                                                      \
   VOUCHD_EXPORT("cabi_realloc") void *vouchd_export_realloc(void *old, size_t, size_t, size_t);                     \
   void *vouchd_export_realloc(void *old, size_t old_len, size_t align, size_t len) {                                \

@@ -1,7 +1,8 @@
-/// vouchd checks in C++17, on top of vouchd_check.h: texts are `std::string_view`, answers are optional, reports are built up.
+/// vouchd checks in C++17, on top of vouchd_check.h: texts are `std::string_view`, answers are like `std::optional`, and
+/// reports are built step by step.
 ///
 /// Write `vouchd::Report check(const vouchd::Context &)`, and end the file with `VOUCHD_CHECK_CPP(check)`. There are no
-/// exceptions (`-fno-exceptions`): for an error of the check itself return `Report::error(…)`.
+/// exceptions (`-fno-exceptions`): to report an error of the check, return `Report::error(…)`.
 #pragma once
 
 #include <initializer_list>
@@ -19,7 +20,7 @@ inline std::string_view view(vouchd_text text) { return {text.data, text.len}; }
 
 enum class Verdict : uint8_t { pass = VOUCHD_PASS, warn = VOUCHD_WARN, fail = VOUCHD_FAIL, fault = VOUCHD_FAULT };
 
-/// What a run says: about the service, or that the check itself could not be carried out.
+/// The result of a run: a report about the service, or an error of the check.
 class Report {
  public:
   static Report pass(std::string_view message) { return Report(Verdict::pass, message); }
@@ -30,16 +31,16 @@ class Report {
     return Report(vouchd_error("%.*s", static_cast<int>(reason.size()), reason.data()));
   }
 
-  /// Of the C interface.
+  /// From a result of the C interface.
   explicit Report(vouchd_result result) : result_(result) {}
 
-  /// Adds a number measured during the run; the unit is `s`, `B`, `%`, `c` (a counter), or empty.
+  /// Adds a metric. The unit is `s` (seconds), `B` (bytes), `%`, `c` (a counter), or empty.
   Report &metric(const char *name, double value, const char *unit) {
     vouchd_add_metric(&result_, name, value, unit);
     return *this;
   }
 
-  /// Adds to the priority, as far as the operator allows.
+  /// Requests a change of the priority, which applies as far as the operator allows.
   Report &adjust(int16_t points) {
     vouchd_adjust(&result_, points);
     return *this;
@@ -54,7 +55,7 @@ class Report {
   vouchd_result result_;
 };
 
-/// What a probe answered, or why it did not.
+/// The answer to a probe, or why there is none.
 template <typename Reply>
 class Answer {
  public:
@@ -67,8 +68,7 @@ class Answer {
   Reply &operator*() { return *reply_; }
   const Reply &operator*() const { return *reply_; }
 
-  /// Of an answer that is none: fails, saying that `what` did not answer and why; or an error where the probe could not be
-  /// made at all.
+  /// Without an answer: returns a `fail` report, `WHAT: REASON`; or an error if the probe could not be made at all.
   Report or_fail(std::string_view what) const { return Report(vouchd_or_fail(&error_, text(what))); }
 
  private:
@@ -76,7 +76,7 @@ class Answer {
   vouchd_probe_error error_{};
 };
 
-/// Asks a function of the C interface that answers with `Reply`.
+/// Calls a function of the C interface whose answer is a `Reply`.
 template <typename Reply, typename Function, typename... Arguments>
 Answer<Reply> ask(Function function, Arguments... arguments) {
   Reply reply;
@@ -85,7 +85,8 @@ Answer<Reply> ask(Function function, Arguments... arguments) {
   return error;
 }
 
-/// A conversation, closed with its variable. It carries at most 1 MiB each way, and a check may have `limits.connections` open.
+/// A connection, which its destructor closes. It carries at most `limits.probe_bytes` each way, and a check may have
+/// `limits.connections` of them open at once.
 class Connection {
  public:
   explicit Connection(vouchd_connection raw) : raw_(raw) {}
@@ -98,26 +99,28 @@ class Connection {
     if (raw_.handle != 0) vouchd_close(raw_);
   }
 
-  /// Until all of it is on its way, in what is left of the run. The answer is how much that was.
+  /// Sends all of `data`, in the time that the run has left. The answer is its length.
   Answer<size_t> send(std::string_view data) const {
     vouchd_probe_error error;
     if (vouchd_send(raw_, text(data), &error)) return data.size();
     return error;
   }
 
-  /// What came until `max_bytes` were there, the peer closed (then it may be short or empty), or the time was up; a timeout if
-  /// nothing came by then. A `timeout_ms` of 0 is what is left of the run.
+  /// Receives until `max_bytes` arrived, the peer closed, or the time is up, and returns what has arrived: less than
+  /// `max_bytes`, or nothing, if the peer closed. A timeout if nothing arrived in time. A `timeout_ms` of 0 is the time that
+  /// the run has left.
   Answer<std::string_view> receive(uint32_t max_bytes, uint32_t timeout_ms = 0) const {
     return received(nullptr, max_bytes, timeout_ms);
   }
 
-  /// Up to and with `until`; what follows is for the next call. Less where `max_bytes` came before or the peer closed.
+  /// Receives up to and including `until`. Bytes after it are kept for the next call. Returns less if `max_bytes` arrived first, or
+  /// the peer closed.
   Answer<std::string_view> receive_until(std::string_view until, uint32_t max_bytes, uint32_t timeout_ms = 0) const {
     vouchd_text end = text(until);
     return received(&end, max_bytes, timeout_ms);
   }
 
-  /// Goes on with TLS. With `verify` a bad certificate is an error, else it is told in `problem`.
+  /// Continues with TLS. A certificate that cannot be verified is an error with `verify`; without it, `problem` says why.
   Answer<vouchd_certificate> start_tls(std::string_view server_name, bool verify = true, uint32_t timeout_ms = 0) const {
     return ask<vouchd_certificate>(vouchd_start_tls, raw_, text(server_name), verify, timeout_ms);
   }
@@ -133,7 +136,7 @@ class Connection {
   vouchd_connection raw_;
 };
 
-/// The run's parameters and probes.
+/// The context of a run: its parameters, its time, and the probes.
 class Context {
  public:
   explicit Context(const vouchd_context *raw) : raw_(raw) {}
@@ -141,13 +144,13 @@ class Context {
   std::string_view name() const { return view(raw_->name); }
   uint32_t budget_ms() const { return raw_->budget_ms; }
 
-  /// The first parameter of that name.
+  /// Returns the first parameter with that name.
   std::optional<std::string_view> param(const char *key) const {
     const vouchd_text *value = vouchd_param(raw_, key);
     return value ? std::optional(view(*value)) : std::nullopt;
   }
 
-  /// The first parameter that is none of these: most likely a typing error.
+  /// Returns the name of the first parameter that is none of these, most likely a typing error.
   template <typename... Known>
   std::optional<std::string_view> unknown_param(Known... known) const {
     const char *const names[] = {known..., nullptr};
@@ -155,7 +158,7 @@ class Context {
     return key ? std::optional(view(*key)) : std::nullopt;
   }
 
-  /// Stores all parameters, as `vouchd_decode`; where that can't be done, what is wrong.
+  /// Stores all parameters, like `vouchd_decode`. Returns an error report if one is wrong.
   std::optional<Report> decode(std::initializer_list<vouchd_field> fields) const {
     vouchd_result error;
     if (vouchd_decode(raw_, fields.begin(), fields.size(), &error)) return std::nullopt;
@@ -165,9 +168,9 @@ class Context {
   const vouchd_param_entry *begin() const { return raw_->params; }
   const vouchd_param_entry *end() const { return raw_->params + raw_->params_len; }
 
-  // ---- Probes; see vouchd_probes.h for what they are given and give. ----
+  // ---- Probes; vouchd_probes.h describes their requests and answers. ----
 
-  /// Connects only.
+  /// Connects, and neither sends nor receives.
   Answer<vouchd_tcp_reply> tcp(std::string_view addr) const {
     vouchd_tcp_request request{};
     request.addr = text(addr);
@@ -186,20 +189,20 @@ class Context {
     return ask<vouchd_processes>(vouchd_process_find, &query);
   }
 
-  /// What there is at an absolute path; `exists` says whether anything.
+  /// Looks at an absolute path; `exists` is false if nothing is there.
   Answer<vouchd_stat_reply> stat(std::string_view path) const { return ask<vouchd_stat_reply>(vouchd_stat, text(path)); }
 
-  /// The first `max_bytes` of a regular file, at most 1 MiB; `exists` says whether there is one.
+  /// Reads the first `max_bytes` of a regular file; `exists` is false if there is no such file.
   Answer<vouchd_read_reply> read(std::string_view path, uint32_t max_bytes) const {
     return ask<vouchd_read_reply>(vouchd_read, text(path), max_bytes);
   }
 
-  /// How full the file system is that holds `path`.
+  /// Measures the file system that holds `path`.
   Answer<vouchd_space_reply> space(std::string_view path) const {
     return ask<vouchd_space_reply>(vouchd_space, text(path));
   }
 
-  /// Addresses of a name, at least one.
+  /// Looks up a name, or `NAME@SERVER` at one name server. Returns at least one address.
   Answer<vouchd_texts> resolve(std::string_view name, uint32_t timeout_ms = 0) const {
     return ask<vouchd_texts>(vouchd_resolve, text(name), timeout_ms);
   }
@@ -207,12 +210,12 @@ class Context {
   Answer<vouchd_links_reply> links() const { return ask<vouchd_links_reply>(vouchd_links); }
   Answer<vouchd_addresses_reply> addresses() const { return ask<vouchd_addresses_reply>(vouchd_addresses); }
 
-  /// Begins a conversation with `host:port`, IPv6 in brackets.
+  /// Opens a connection to `host:port`, IPv6 in brackets.
   Answer<Connection> connect_tcp(std::string_view addr, uint32_t timeout_ms = 0) const {
     return connected(vouchd_connect_tcp, addr, timeout_ms);
   }
 
-  /// Begins a conversation with a socket in the file system.
+  /// Opens a connection to a unix socket.
   Answer<Connection> connect_unix(std::string_view path, uint32_t timeout_ms = 0) const {
     return connected(vouchd_connect_unix, path, timeout_ms);
   }
@@ -222,10 +225,10 @@ class Context {
 
   void log(vouchd_level level, std::string_view message) const { vouchd_log(level, text(message)); }
 
-  /// What the last run remembered; empty at first.
+  /// Returns what an earlier run remembered; empty at first.
   std::string_view recall() const { return view(vouchd_recall()); }
 
-  /// For the next run, if this one ends without an error. At most 4096 bytes; more makes the run an error.
+  /// Keeps up to 4096 bytes for the next run, if this one ends without an error. More make the run an error.
   void remember(std::string_view data) const { vouchd_remember(data.data(), data.size()); }
 
  private:

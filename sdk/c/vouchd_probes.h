@@ -1,17 +1,18 @@
-/// The probes of the contract: what a check can ask of the world. Included by vouchd_check.h.
+/// The probes of the contract. vouchd_check.h includes this file.
 #ifndef VOUCHD_PROBES_H
 #define VOUCHD_PROBES_H
 
 // ---- Probes ----
 
 typedef enum {
-  /// Not granted to this check; the text names the line to add to the configuration.
+  /// The check has no grant for it, or a limit was exceeded. The text names the line to add to the configuration, or the limit.
+  /// The run ends as an error, whatever the plugin reports.
   VOUCHD_DENIED,
   VOUCHD_TIMEOUT,
   VOUCHD_REFUSED,
   VOUCHD_UNRESOLVED,
   VOUCHD_TLS,
-  /// The probe can't be made: an argument makes no sense.
+  /// The probe cannot be made: an argument makes no sense, a file cannot be read, or this host is at fault.
   VOUCHD_INVALID,
   VOUCHD_OTHER,
 } vouchd_problem;
@@ -23,7 +24,7 @@ typedef struct {
   vouchd_text text;
 } vouchd_probe_error;
 
-/// Fails, saying that `what` did not answer and why; or an error where the probe could not be made at all.
+/// Makes a `fail` report, `WHAT: REASON`; or an error if the probe could not be made at all.
 static inline vouchd_result vouchd_or_fail(const vouchd_probe_error *error, vouchd_text what) {
   switch ((vouchd_problem)error->problem) {
     case VOUCHD_DENIED:
@@ -43,16 +44,39 @@ static inline vouchd_result vouchd_or_fail(const vouchd_probe_error *error, vouc
   return vouchd_say(VOUCHD_FAIL, "%.*s: %.*s", VOUCHD_ARG(what), VOUCHD_ARG(error->text));
 }
 
-// Each probe is answered with true and `reply`, or with false and `error`. A `timeout_ms` of 0 is what is left of the run.
+// Each probe returns true and sets its reply, or returns false and sets `error`. A `timeout_ms` of 0 is the time that the run
+// has left.
+
+// The layout of `result<type, probe-error>` in the contract.
+#define VOUCHD_ANSWER(type, size)                            \
+  struct {                                                   \
+    uint8_t is_error;                                        \
+    union {                                                  \
+      type reply;                                            \
+      vouchd_probe_error error;                              \
+    } of;                                                    \
+  } answer;                                                  \
+  VOUCHD_ASSERT(sizeof answer == (size), "canonical ABI")
+
+// Returns it to the caller.
+#define VOUCHD_HAND_ON(to)             \
+  do {                                 \
+    if (answer.is_error) {             \
+      *error = answer.of.error;        \
+      return false;                    \
+    }                                  \
+    *(to) = answer.of.reply;           \
+    return true;                       \
+  } while (0)
 
 typedef struct {
   /// `host:port`, IPv6 in brackets.
   vouchd_text addr;
   /// Sent after connecting.
   vouchd_text send;
-  /// Read until this is seen; NULL for whatever comes.
+  /// Receive until this arrives. With NULL, until `max_bytes` arrived, the peer closed, or the time is up.
   const vouchd_text *until;
-  /// 0 with `until` NULL reads nothing.
+  /// The most bytes to receive; 0 with `until` NULL receives nothing.
   uint32_t max_bytes;
   uint32_t timeout_ms;
 } vouchd_tcp_request;
@@ -69,31 +93,19 @@ void vouchd_import_tcp_probe(const char *addr, size_t addr_len, const char *send
 
 static inline bool vouchd_tcp_probe(const vouchd_tcp_request *request, vouchd_tcp_reply *reply,
                                     vouchd_probe_error *error) {
-  struct {
-    uint8_t is_error;
-    union {
-      vouchd_tcp_reply reply;
-      vouchd_probe_error error;
-    } of;
-  } answer;
-  VOUCHD_ASSERT(sizeof answer == 24, "canonical ABI");
+  VOUCHD_ANSWER(vouchd_tcp_reply, 24);
   vouchd_text until = request->until ? *request->until : vouchd_str("");
   vouchd_import_tcp_probe(request->addr.data, request->addr.len, request->send.data, request->send.len,
                           request->until != NULL, until.data, until.len, request->max_bytes, request->timeout_ms,
                           &answer);
-  if (answer.is_error) {
-    *error = answer.of.error;
-    return false;
-  }
-  *reply = answer.of.reply;
-  return true;
+  VOUCHD_HAND_ON(reply);
 }
 
 typedef struct {
   vouchd_text name, value;
 } vouchd_header;
 
-/// `vouchd_get` gives one with defaults.
+/// `vouchd_get` makes one with defaults.
 typedef struct {
   vouchd_text method, url;
   const vouchd_header *headers;
@@ -101,7 +113,7 @@ typedef struct {
   vouchd_text body;
   uint32_t timeout_ms, max_body_bytes;
   bool tls_verify;
-  /// The server name for TLS where it is not the URL's, else NULL.
+  /// The server name for TLS; NULL if it is the host of the URL.
   const vouchd_text *sni;
   uint8_t follow_redirects;
   bool reuse_connection;
@@ -134,28 +146,16 @@ void vouchd_import_http_fetch(const char *method, size_t method_len, const char 
 
 static inline bool vouchd_http_fetch(const vouchd_http_request *request, vouchd_http_response *response,
                                      vouchd_probe_error *error) {
-  struct {
-    uint8_t is_error;
-    union {
-      vouchd_http_response response;
-      vouchd_probe_error error;
-    } of;
-  } answer;
-  VOUCHD_ASSERT(sizeof answer == 40, "canonical ABI");
+  VOUCHD_ANSWER(vouchd_http_response, 40);
   vouchd_text sni = request->sni ? *request->sni : vouchd_str("");
   vouchd_import_http_fetch(request->method.data, request->method.len, request->url.data, request->url.len,
                            request->headers, request->headers_len, request->body.data, request->body.len,
                            request->timeout_ms, request->max_body_bytes, request->tls_verify, request->sni != NULL,
                            sni.data, sni.len, request->follow_redirects, request->reuse_connection, &answer);
-  if (answer.is_error) {
-    *error = answer.of.error;
-    return false;
-  }
-  *response = answer.of.response;
-  return true;
+  VOUCHD_HAND_ON(response);
 }
 
-/// All that is set must hold; set at least one of name, cmdline, pid_file. NULL: not asked for.
+/// Which processes to find. All conditions that are not NULL must hold; set at least one of name, cmdline, pid_file.
 typedef struct {
   const vouchd_text *name, *cmdline, *pid_file, *user;
 } vouchd_process_query;
@@ -163,7 +163,7 @@ typedef struct {
 typedef struct {
   uint32_t pid;
   vouchd_text name;
-  /// Milliseconds since it started.
+  /// Milliseconds since the process started.
   uint64_t age_ms;
 } vouchd_process;
 
@@ -177,59 +177,25 @@ void vouchd_import_process_find(int has_name, const char *name, size_t name_len,
                                 size_t cmdline_len, int has_pid_file, const char *pid_file, size_t pid_file_len,
                                 int has_user, const char *user, size_t user_len, void *answer);
 
-/// Running processes. They are watched from then on: when one ends, the check runs again at once.
+/// Finds running processes. The daemon watches them: when one ends, the check runs again at once.
 static inline bool vouchd_process_find(const vouchd_process_query *query, vouchd_processes *found,
                                        vouchd_probe_error *error) {
-  struct {
-    uint8_t is_error;
-    union {
-      vouchd_processes found;
-      vouchd_probe_error error;
-    } of;
-  } answer;
-  VOUCHD_ASSERT(sizeof answer == 16, "canonical ABI");
+  VOUCHD_ANSWER(vouchd_processes, 16);
   vouchd_text none = vouchd_str("");
   vouchd_text name = query->name ? *query->name : none, cmdline = query->cmdline ? *query->cmdline : none;
   vouchd_text pid_file = query->pid_file ? *query->pid_file : none, user = query->user ? *query->user : none;
   vouchd_import_process_find(query->name != NULL, name.data, name.len, query->cmdline != NULL, cmdline.data, cmdline.len,
                              query->pid_file != NULL, pid_file.data, pid_file.len, query->user != NULL, user.data,
                              user.len, &answer);
-  if (answer.is_error) {
-    *error = answer.of.error;
-    return false;
-  }
-  *found = answer.of.found;
-  return true;
+  VOUCHD_HAND_ON(found);
 }
-
-// Declares what the contract lays out as `result<type, probe-error>`.
-#define VOUCHD_ANSWER(type, size)                            \
-  struct {                                                   \
-    uint8_t is_error;                                        \
-    union {                                                  \
-      type reply;                                            \
-      vouchd_probe_error error;                              \
-    } of;                                                    \
-  } answer;                                                  \
-  VOUCHD_ASSERT(sizeof answer == (size), "canonical ABI")
-
-// Hands it on.
-#define VOUCHD_HAND_ON(to)             \
-  do {                                 \
-    if (answer.is_error) {             \
-      *error = answer.of.error;        \
-      return false;                    \
-    }                                  \
-    *(to) = answer.of.reply;           \
-    return true;                       \
-  } while (0)
 
 // ---- Files ----
 
 typedef enum { VOUCHD_FILE, VOUCHD_DIRECTORY, VOUCHD_OTHER_FILE } vouchd_file_kind;
 
 typedef struct {
-  /// False: there is nothing at that path, and the rest is not set.
+  /// False if nothing is at that path; the rest is then not set.
   uint8_t exists;
   struct {
     /// A `vouchd_file_kind`.
@@ -243,7 +209,7 @@ typedef struct {
 
 VOUCHD_IMPORT("files", "stat") void vouchd_import_files_stat(const char *path, size_t path_len, void *answer);
 
-/// What there is at an absolute path.
+/// Looks at an absolute path.
 static inline bool vouchd_stat(vouchd_text path, vouchd_stat_reply *reply, vouchd_probe_error *error) {
   VOUCHD_ANSWER(vouchd_stat_reply, 40);
   vouchd_import_files_stat(path.data, path.len, &answer);
@@ -251,7 +217,7 @@ static inline bool vouchd_stat(vouchd_text path, vouchd_stat_reply *reply, vouch
 }
 
 typedef struct {
-  /// False: there is no such file.
+  /// False if there is no such file.
   uint8_t exists;
   vouchd_text data;
 } vouchd_read_reply;
@@ -259,7 +225,8 @@ typedef struct {
 VOUCHD_IMPORT("files", "read")
 void vouchd_import_files_read(const char *path, size_t path_len, uint32_t max_bytes, void *answer);
 
-/// The first `max_bytes` of a regular file, at most 1 MiB.
+/// Reads the first `max_bytes` of a regular file. If that is more than `limits.probe_bytes`, a file longer than that limit is
+/// denied, never cut.
 static inline bool vouchd_read(vouchd_text path, uint32_t max_bytes, vouchd_read_reply *reply,
                                vouchd_probe_error *error) {
   VOUCHD_ANSWER(vouchd_read_reply, 16);
@@ -267,17 +234,17 @@ static inline bool vouchd_read(vouchd_text path, uint32_t max_bytes, vouchd_read
   VOUCHD_HAND_ON(reply);
 }
 
-/// How full a file system is: in bytes, and in files that can still be made.
+/// The size of a file system and the room left on it, in bytes and in files.
 typedef struct {
   uint64_t total;
-  /// What programs without privileges can still write.
+  /// What a program without privileges can still write.
   uint64_t available;
   uint64_t inodes, inodes_available;
 } vouchd_space_reply;
 
 VOUCHD_IMPORT("files", "space") void vouchd_import_files_space(const char *path, size_t path_len, void *answer);
 
-/// Of the file system that holds `path`.
+/// Measures the file system that holds `path`.
 static inline bool vouchd_space(vouchd_text path, vouchd_space_reply *reply, vouchd_probe_error *error) {
   VOUCHD_ANSWER(vouchd_space_reply, 40);
   vouchd_import_files_space(path.data, path.len, &answer);
@@ -294,7 +261,7 @@ typedef struct {
 VOUCHD_IMPORT("dns", "resolve")
 void vouchd_import_dns_resolve(const char *name, size_t name_len, uint32_t timeout_ms, void *answer);
 
-/// Addresses of a name by the host's resolver, each once, at least one.
+/// Looks up a name with the host's resolver, or `NAME@SERVER` at one name server. Returns at least one address, each once.
 static inline bool vouchd_resolve(vouchd_text name, uint32_t timeout_ms, vouchd_texts *addresses,
                                   vouchd_probe_error *error) {
   VOUCHD_ANSWER(vouchd_texts, 16);
@@ -304,9 +271,9 @@ static inline bool vouchd_resolve(vouchd_text name, uint32_t timeout_ms, vouchd_
 
 typedef struct {
   vouchd_text name;
-  /// Set up by the administrator.
+  /// Whether the administrator has set it up.
   uint8_t up;
-  /// The cable is plugged in and the other side is there.
+  /// Whether the cable is plugged in and the other end is up.
   uint8_t carrier;
 } vouchd_link;
 
@@ -318,7 +285,7 @@ typedef struct {
 VOUCHD_ASSERT(sizeof(vouchd_link) == 12, "canonical ABI");
 VOUCHD_IMPORT("network", "links") void vouchd_import_network_links(void *answer);
 
-/// The host's network links. Needs no grant.
+/// Lists the network links of the host. Needs no grant.
 static inline bool vouchd_links(vouchd_links_reply *links, vouchd_probe_error *error) {
   VOUCHD_ANSWER(vouchd_links_reply, 16);
   vouchd_import_network_links(&answer);
@@ -338,7 +305,7 @@ typedef struct {
 VOUCHD_ASSERT(sizeof(vouchd_address) == 20, "canonical ABI");
 VOUCHD_IMPORT("network", "addresses") void vouchd_import_network_addresses(void *answer);
 
-/// The host's addresses. Needs no grant.
+/// Lists the addresses of the host. Needs no grant.
 static inline bool vouchd_addresses(vouchd_addresses_reply *addresses, vouchd_probe_error *error) {
   VOUCHD_ANSWER(vouchd_addresses_reply, 16);
   vouchd_import_network_addresses(&answer);
@@ -348,10 +315,10 @@ static inline bool vouchd_addresses(vouchd_addresses_reply *addresses, vouchd_pr
 /// The host's clock: Unix time in milliseconds.
 VOUCHD_IMPORT("clock", "now") uint64_t vouchd_now(void);
 
-// ---- Conversations ----
+// ---- Connections ----
 
-/// A connection that stays open until `vouchd_close`, at most until the end of the run. It carries at most 1 MiB each way, and a
-/// check may have `limits.connections` of them.
+/// A connection to a peer. It stays open until `vouchd_close`, at most until the end of the run. It carries at most
+/// `limits.probe_bytes` each way, and a check may have `limits.connections` of them open at once.
 typedef struct {
   uint32_t handle;
 } vouchd_connection;
@@ -370,7 +337,7 @@ void vouchd_import_start_tls(uint32_t handle, const char *server_name, size_t se
                              uint32_t timeout_ms, void *answer);
 VOUCHD_IMPORT("stream", "[resource-drop]connection") void vouchd_import_drop_connection(uint32_t handle);
 
-/// To `host:port`, IPv6 in brackets.
+/// Connects to `host:port`, IPv6 in brackets.
 static inline bool vouchd_connect_tcp(vouchd_text addr, uint32_t timeout_ms, vouchd_connection *connection,
                                       vouchd_probe_error *error) {
   VOUCHD_ANSWER(vouchd_connection, 16);
@@ -378,7 +345,7 @@ static inline bool vouchd_connect_tcp(vouchd_text addr, uint32_t timeout_ms, vou
   VOUCHD_HAND_ON(connection);
 }
 
-/// To a socket in the file system.
+/// Connects to a unix socket.
 static inline bool vouchd_connect_unix(vouchd_text path, uint32_t timeout_ms, vouchd_connection *connection,
                                        vouchd_probe_error *error) {
   VOUCHD_ANSWER(vouchd_connection, 16);
@@ -386,7 +353,7 @@ static inline bool vouchd_connect_unix(vouchd_text path, uint32_t timeout_ms, vo
   VOUCHD_HAND_ON(connection);
 }
 
-/// Until all of it is on its way, in what is left of the run.
+/// Sends all of `data`, in the time that the run has left.
 static inline bool vouchd_send(vouchd_connection connection, vouchd_text data, vouchd_probe_error *error) {
   VOUCHD_ANSWER(uint8_t, 16);
   vouchd_import_send(connection.handle, data.data, data.len, &answer);
@@ -394,9 +361,9 @@ static inline bool vouchd_send(vouchd_connection connection, vouchd_text data, v
   return !answer.is_error;
 }
 
-/// What came until `until` was seen (it is the end then; what follows is for the next call), `max_bytes` were there, the peer
-/// closed (then it may be short or empty), or the time is up: that is a timeout where `until` was given or nothing came.
-/// `until` may be NULL.
+/// Receives until `until` (which may be NULL) arrives, `max_bytes` arrived, the peer closes, or the time is up. The data ends
+/// with `until`; bytes after it are kept for the next call. If the peer closes, the data may be short or empty. When the time
+/// is up, it is a timeout with `until`, or without any data.
 static inline bool vouchd_receive(vouchd_connection connection, const vouchd_text *until, uint32_t max_bytes,
                                   uint32_t timeout_ms, vouchd_text *data, vouchd_probe_error *error) {
   VOUCHD_ANSWER(vouchd_text, 16);
@@ -405,22 +372,22 @@ static inline bool vouchd_receive(vouchd_connection connection, const vouchd_tex
   VOUCHD_HAND_ON(data);
 }
 
-/// What a server showed in a TLS handshake.
+/// The certificate that a server presented in a TLS handshake.
 typedef struct {
-  /// Like `CN=www.example.com, O=Example`.
+  /// Such as `CN=www.example.com, O=Example`.
   vouchd_text subject, issuer;
-  /// The names and addresses that it is for.
+  /// The names and addresses that the certificate is for.
   vouchd_texts names;
   /// Unix time in seconds.
   int64_t not_before, not_after;
-  /// Whether it was not verified, and why.
+  /// Whether it could not be verified, and why.
   uint8_t has_problem;
   vouchd_text problem;
   /// `TLSv1.3` or `TLSv1.2`.
   vouchd_text protocol;
 } vouchd_certificate;
 
-/// Goes on with TLS. With `verify` a bad certificate is an error, else it is told in `problem`.
+/// Continues with TLS. A certificate that cannot be verified is an error with `verify`; without it, `problem` says why.
 static inline bool vouchd_start_tls(vouchd_connection connection, vouchd_text server_name, bool verify,
                                     uint32_t timeout_ms, vouchd_certificate *shown, vouchd_probe_error *error) {
   VOUCHD_ANSWER(vouchd_certificate, 72);
@@ -428,7 +395,7 @@ static inline bool vouchd_start_tls(vouchd_connection connection, vouchd_text se
   VOUCHD_HAND_ON(shown);
 }
 
-/// Makes room for another connection. Nothing may be done with this one afterwards.
+/// Closes the connection, which makes room for another one. It must not be used afterwards.
 static inline void vouchd_close(vouchd_connection connection) { vouchd_import_drop_connection(connection.handle); }
 
 #endif

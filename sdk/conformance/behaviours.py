@@ -1,6 +1,6 @@
-"""What the conformance plugin of every language is to do: it does what its parameter `do` names, with the other parameters
-`text`, `address`, `path`, `url`, `name`, `number`, `insecure`, `timeout`, `list`, `headers`. A behaviour is a function that gets
-the plugin and its peers.
+"""What the conformance plugin of every language must do. The parameter `do` says which behaviour it shows; the others are
+`text`, `address`, `path`, `url`, `name`, `number`, `insecure`, `timeout`, `list` and `headers`. Each function here tests one
+behaviour, with the plugin and its peers.
 """
 
 import re
@@ -8,7 +8,7 @@ import time
 
 from plugin import NotThere
 
-# A panic, an exception, a trap, in the words that the language has for it as far as they reach the daemon.
+# How the daemon reports a crash: the language's own message, as far as it reaches the daemon.
 CRASH = {
     "assemblyscript": "its last words: .*Index out of range",
     "c": "its last words: on purpose",
@@ -20,7 +20,7 @@ CRASH = {
     "zig": "its last words: on purpose",
 }
 
-# Languages that read the environment; the others are built without WASI.
+# Languages whose plugins can read the environment. The others are built without WASI.
 HAVE_ENVIRONMENT = {"c", "cpp", "go"}
 
 
@@ -31,16 +31,16 @@ def each_verdict_arrives(plugin, peers):
         plugin.run(f"do={verdict}", "text=as asked").is_(status, f"^{verdict}: as asked$")
 
 
-def an_empty_message_is_a_message(plugin, peers):
+def empty_message_is_a_message(plugin, peers):
     plugin.run("do=pass", "text=").passes("")
 
 
-def an_adjustment_arrives(plugin, peers):
+def adjustment_arrives(plugin, peers):
     plugin.run("do=adjust", "number=-42").passes("adjusted").has(r"asks for -42 on")
     plugin.run("do=adjust", "number=32767").passes("adjusted").has(r"asks for \+32767 on")
 
 
-def without_an_adjustment_none_is_asked_for(plugin, peers):
+def report_without_adjustment_requests_none(plugin, peers):
     plugin.run("do=pass", "text=x").passes("x").lacks("asks for")
 
 
@@ -50,45 +50,45 @@ def metrics_arrive_with_their_units(plugin, peers):
         outcome.has(f"^  {metric}$")
 
 
-def what_is_no_number_is_no_metric(plugin, peers):
+def non_finite_metrics_are_dropped(plugin, peers):
     plugin.run("do=nan").passes("measured").has("^  fine = 1$").lacks("nan|inf")
 
 
-def an_error_arrives_with_its_reason(plugin, peers):
+def error_arrives_with_its_reason(plugin, peers):
     plugin.run("do=error", "text=can't say: größer als 🚦").errs("can't say: größer als 🚦$")
 
 
-def a_crash_is_an_error_in_the_languages_own_words(plugin, peers):
+def crash_is_an_error_with_the_language_s_message(plugin, peers):
     plugin.run("do=panic", "text=on purpose").errs(CRASH[plugin.language])
 
 
 # ---- Parameters ----
 
-def text_comes_back_as_it_went_in(plugin, peers):
+def text_arrives_unchanged(plugin, peers):
     for text in ["Größe – 日本 🚦", "a=b  c\\d\"e'", "\u0301\u200b"]:
         plugin.run("do=pass", f"text={text}").passes(re.escape(text))
 
 
-def a_big_parameter_arrives(plugin, peers):
-    # As long as an argument may be: 128 KiB.
+def big_parameter_arrives(plugin, peers):
+    # The longest argument of a process: 128 KiB.
     plugin.run("do=length", "text=" + "ö" * 65_000).passes("130000 bytes")
 
 
-def a_big_message_is_cut(plugin, peers):
+def big_message_is_cut(plugin, peers):
     plugin.run("do=pass", "text=" + "x" * 40_000).is_(0, "^pass: x{400,512}(…|$)")
 
 
-def parameters_come_in_order_with_tables_and_lists(plugin, peers):
+def parameters_keep_their_order_with_tables_and_lists(plugin, peers):
     params = ["list=a", "headers.accept=text/plain", "list=", "headers.x-größe=1"]
     plugin.run("do=params", *params).passes(re.escape(" ".join(params)))
 
 
-def a_missing_parameter_is_an_error_that_names_it(plugin, peers):
+def missing_parameter_is_an_error_that_names_it(plugin, peers):
     plugin.run("do=pass").errs("text")
     plugin.run().errs("do")
 
 
-def a_parameter_of_the_wrong_type_is_an_error_that_names_it(plugin, peers):
+def parameter_of_the_wrong_type_is_an_error_that_names_it(plugin, peers):
     plugin.run("do=adjust", "number=many").errs("number.*many")
     plugin.run("do=pass", "text=x", "insecure=perhaps").errs("insecure.*perhaps")
 
@@ -100,26 +100,26 @@ def durations_are_written_as_in_the_configuration(plugin, peers):
         plugin.run("do=pass", "text=x", f"timeout={text}").errs("timeout")
 
 
-def an_unknown_parameter_is_an_error_that_names_it(plugin, peers):
+def unknown_parameter_is_an_error_that_names_it(plugin, peers):
     plugin.run("do=pass", "text=x", "tekst=y").errs("tekst")
 
 
-def the_check_knows_its_name_and_its_time(plugin, peers):
+def check_knows_its_name_and_its_time_budget(plugin, peers):
     budget = plugin.run("do=context").passes(r"test \d+").number(r"^pass: test (\d+)$")
     assert 10_000 < budget <= 20_000, budget
 
 
 # ---- Memo and log ----
 
-def the_memo_goes_from_run_to_run(plugin, peers):
+def memo_survives_from_run_to_run(plugin, peers):
     plugin.run("do=count", options=["--runs", "5"]).passes("counted").has("^  runs = 5 c$")
 
 
-def the_memo_takes_any_bytes(plugin, peers):
+def memo_takes_any_bytes(plugin, peers):
     plugin.run("do=bytes", options=["--runs", "2"]).passes("256 bytes came back")
 
 
-def a_memo_has_4096_bytes_and_one_that_is_longer_is_an_error(plugin, peers):
+def memo_beyond_4096_bytes_is_an_error(plugin, peers):
     plugin.run("do=remember", "number=4096").passes("remembers")
     plugin.run("do=remember", "number=4097").errs("4097.*4096|4096.*4097")
 
@@ -143,35 +143,35 @@ def processes_are_found(plugin, peers):
     plugin.run("do=process", "name=nobody-has-it", allow={"process": ["nobody-has-it"]}).fails("none")
 
 
-def processes_are_denied(plugin, peers):
+def processes_need_a_grant(plugin, peers):
     plugin.run("do=process", "name=nginx").errs(r'allow = { process = \["nginx"\] }')
 
 
-def tcp_sends_and_reads(plugin, peers):
+def tcp_sends_and_receives(plugin, peers):
     outcome = plugin.run("do=tcp", f"address={peers.echo}", "text=grüß", allow={"tcp": [peers.echo]})
     outcome.passes("12 bytes: echo grüß *").has(r"^  connect = \d.* s$")
 
 
-def tcp_reads_much(plugin, peers):
+def tcp_receives_a_big_answer(plugin, peers):
     outcome = plugin.run("do=tcp", f"address={peers.echo}", "text=" + "x" * 60_000, allow={"tcp": [peers.echo]})
     outcome.is_(0, "^pass: 60006 bytes: ")
 
 
-def a_refused_connection_fails(plugin, peers):
+def refused_connection_fails(plugin, peers):
     plugin.run("do=tcp", f"address={peers.refusing}", "text=", allow={"tcp": [peers.refusing]}).fails("tcp: connection refused")
 
 
-def a_silent_peer_fails_when_the_probes_time_is_up(plugin, peers):
+def silent_peer_fails_at_the_timeout_of_the_probe(plugin, peers):
     outcome = plugin.run("do=tcp", f"address={peers.silent}", "text=x", "timeout=300ms", allow={"tcp": [peers.silent]})
     outcome.fails("tcp: no answer in time")
     assert 290 < outcome.number(r"took ([\d.]+) ms of") < 5000
 
 
-def tcp_is_denied(plugin, peers):
+def tcp_needs_a_grant(plugin, peers):
     plugin.run("do=tcp", f"address={peers.echo}", "text=").errs(f'allow = {{ tcp = \\["{peers.echo}"\\] }}')
 
 
-def an_address_that_makes_no_sense_is_an_error(plugin, peers):
+def bad_address_is_an_error(plugin, peers):
     plugin.run("do=tcp", "address=nonsense", "text=").errs("nonsense")
 
 
@@ -180,17 +180,17 @@ def http_has_status_headers_and_body(plugin, peers):
     outcome.passes("201 because-why you said grüß").has(r"^  total = \d.* s$")
 
 
-def https_asks_for_a_certificate_that_somebody_vouches_for(plugin, peers):
+def https_needs_a_certificate_that_can_be_verified(plugin, peers):
     allow = {"http": [peers.https]}
     plugin.run("do=http", f"url={peers.https}", "text=x", allow=allow).fails("http: TLS: .*")
     plugin.run("do=http", f"url={peers.https}", "text=x", "insecure=true", allow=allow).passes("201 because-why you said x")
 
 
-def http_is_denied(plugin, peers):
+def http_needs_a_grant(plugin, peers):
     plugin.run("do=http", f"url={peers.http}", "text=").errs(f'allow = {{ http = \\["{peers.http}"\\] }}')
 
 
-def files_are_looked_at(plugin, peers):
+def files_have_kind_size_and_age(plugin, peers):
     allow = {"files": [f"{peers.directory}/*", str(peers.directory)]}
     outcome = plugin.run("do=stat", f"path={peers.file}", allow=allow).passes("file").has("^  size = 13 B$")
     assert 0 <= outcome.number(r"^  age = ([\d.e-]+) s$") < 3600
@@ -199,7 +199,7 @@ def files_are_looked_at(plugin, peers):
     plugin.run("do=stat", f"path={peers.missing_file}", allow=allow).is_(0, "^warn: no such file$")
 
 
-def files_are_read_as_far_as_asked(plugin, peers):
+def files_are_read_up_to_max_bytes(plugin, peers):
     allow = {"files": [f"{peers.directory}/*"]}
     plugin.run("do=read", f"path={peers.file}", "number=100", allow=allow).passes("13 bytes: größe 7 up *")
     plugin.run("do=read", f"path={peers.file}", "number=6", allow=allow).passes("6 bytes: größ")
@@ -207,12 +207,12 @@ def files_are_read_as_far_as_asked(plugin, peers):
     plugin.run("do=read", f"path={peers.missing_file}", "number=1", allow=allow).is_(0, "^warn: no such file$")
 
 
-def file_systems_have_room(plugin, peers):
+def file_systems_have_a_size(plugin, peers):
     outcome = plugin.run("do=space", f"path={peers.directory}", allow={"files": [str(peers.directory)]}).passes("true")
     assert outcome.number(r"^  total = (\d+) B$") > 1 << 20
 
 
-def files_are_denied(plugin, peers):
+def files_need_a_grant(plugin, peers):
     for do in ["stat", "read", "space"]:
         plugin.run(f"do={do}", "path=/etc/hostname").errs(r'allow = { files = \["/etc/hostname"\] }')
 
@@ -221,29 +221,29 @@ def names_are_resolved(plugin, peers):
     plugin.run("do=resolve", "name=localhost", allow={"dns": ["localhost"]}).is_(0, r"^pass: .*(127\.0\.0\.1|::1)")
 
 
-def names_are_denied(plugin, peers):
+def names_need_a_grant(plugin, peers):
     plugin.run("do=resolve", "name=db.example.com").errs(r'allow = { dns = \["db.example.com"\] }')
 
 
-def links_and_addresses_are_told_without_a_grant(plugin, peers):
+def links_and_addresses_need_no_grant(plugin, peers):
     plugin.run("do=links", "name=lo").passes("lo up=true carrier=true")
     plugin.run("do=links", "name=none0").fails("no such link")
     plugin.run("do=addresses", "address=127.0.0.1").passes("lo 127.0.0.1/8")
 
 
-def a_conversation_goes_line_by_line(plugin, peers):
+def connection_carries_several_lines(plugin, peers):
     said = r"220 hello\|250 more\|ok grüß"
     plugin.run("do=talk", f"address={peers.talking}", "text=grüß", allow={"tcp": [peers.talking]}).passes(said)
     plugin.run("do=talk", f"path={peers.unix}", "text=grüß", allow={"unix": [peers.unix]}).passes(said)
 
 
-def a_conversation_that_gets_no_answer_fails_in_time(plugin, peers):
+def connection_without_an_answer_fails_in_time(plugin, peers):
     allow = {"tcp": [peers.silent, peers.refusing]}
     plugin.run("do=talk", f"address={peers.silent}", "text=", "timeout=300ms", allow=allow).fails("talk: no answer in time")
     plugin.run("do=talk", f"address={peers.refusing}", "text=", allow=allow).fails("talk: connection refused")
 
 
-def a_conversation_goes_on_with_tls(plugin, peers):
+def connection_continues_with_tls(plugin, peers):
     run = ["do=starttls", f"address={peers.talking}", "name=peer.test", "text=grüß"]
     allow = {"tcp": [peers.talking]}
     outcome = plugin.run(*run, "insecure=true", allow=allow)
@@ -252,12 +252,12 @@ def a_conversation_goes_on_with_tls(plugin, peers):
     plugin.run(*run, allow=allow).fails("starttls: TLS: .*cert.*")
 
 
-def conversations_are_denied(plugin, peers):
+def connections_need_a_grant(plugin, peers):
     plugin.run("do=talk", f"address={peers.talking}", "text=").errs(f'allow = {{ tcp = \\["{peers.talking}"\\] }}')
     plugin.run("do=talk", f"path={peers.unix}", "text=").errs(f'allow = {{ unix = \\["{peers.unix}"\\] }}')
 
 
-def a_connection_that_is_closed_makes_room_for_the_next(plugin, peers):
+def closed_connection_makes_room_for_the_next(plugin, peers):
     plugin.run("do=many", f"address={peers.closing}", "number=20", allow={"tcp": [peers.closing]}).passes("20 connections")
 
 
@@ -265,25 +265,25 @@ def more_open_connections_than_allowed_are_denied(plugin, peers):
     plugin.run("do=hoard", f"address={peers.talking}", "number=5", allow={"tcp": [peers.talking]}).errs("limits.connections = 4")
 
 
-def the_clock_is_the_hosts(plugin, peers):
+def clock_is_that_of_the_host(plugin, peers):
     shown = plugin.run("do=clock").passes(r"\d+").number(r"^pass: (\d+)$")
     assert abs(shown / 1000 - time.time()) < 20, shown
 
 
-def the_granted_environment_is_seen(plugin, peers):
+def granted_environment_is_visible(plugin, peers):
     if plugin.language not in HAVE_ENVIRONMENT:
-        raise NotThere("it is built without WASI, which has the environment")
+        raise NotThere("it is built without WASI, which provides the environment")
     plugin.run("do=env", "name=CONFORMANCE", allow={"env": {"CONFORMANCE": "größe"}}).passes("größe")
     plugin.run("do=env", "name=HOME").passes("")
 
 
-# ---- What a plugin can't get out of ----
+# ---- Limits ----
 
-def an_endless_loop_ends_with_the_timeout(plugin, peers):
+def endless_loop_ends_with_the_timeout(plugin, peers):
     plugin.run("do=loop", timeout="500ms").is_(1, "^timed out after 500ms, which counts as fail$")
 
 
-def an_endless_loop_ends_with_the_cpu_limit(plugin, peers):
+def endless_loop_ends_with_the_cpu_limit(plugin, peers):
     plugin.run("do=loop", limits={"cpu": '"100ms"'}).errs(r"limits\.cpu = 100 ms")
 
 

@@ -1,4 +1,4 @@
-"""What the plugins look at: servers on loopback, a process, files. All of it ends with this process."""
+"""What the plugins check: servers on loopback, a process, files. All of them end with this process."""
 
 import http.server
 import os
@@ -14,7 +14,7 @@ GREETING = b"220 hello\r\n250 more\r\n"
 
 
 class Peers:
-    """Addresses and paths, each of something that behaves in one way."""
+    """Addresses and paths, each with one behaviour."""
 
     def __init__(self):
         self._directory = tempfile.TemporaryDirectory(prefix="vouchd-conformance-")
@@ -29,7 +29,7 @@ class Peers:
         serve(lambda client: talk(client, self.tls), socket.AF_UNIX, self.unix)
         self.http = f"http://{web(None)}/question"
         self.https = f"https://{web(self.tls)}/question"
-        # Bound but not listening: refuses, and nobody else gets it.
+        # Bound but not listening: it refuses connections, and no other program can take the port.
         self._refusing = socket.socket()
         self._refusing.bind(("127.0.0.1", 0))
         self.refusing = "127.0.0.1:%d" % self._refusing.getsockname()[1]
@@ -40,14 +40,14 @@ class Peers:
         pathlib.Path(self.big_file).write_bytes(b"x" * 300_000)
         self.missing_file = str(self.directory / "missing")
 
-        # A name that nothing else has.
+        # No other process has this name.
         program = self.directory / f"peer-{os.getpid()}"
         shutil.copy(shutil.which("sleep"), program)
         self.process = subprocess.Popen([program, "100000"])
         self.process_name = program.name
 
     def _context(self):
-        """A certificate that nobody vouches for."""
+        """A self-signed certificate."""
         key, certificate = self.directory / "key.pem", self.directory / "certificate.pem"
         subprocess.run(
             ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30",
@@ -66,7 +66,7 @@ class Peers:
 
 
 def serve(behave, family=socket.AF_INET, address=("127.0.0.1", 0)):
-    """A server that treats each client so, and then closes."""
+    """Starts a server that calls `behave` for each client, and then closes the connection."""
     server = socket.socket(family)
     server.bind(address)
     server.listen(64)
@@ -77,7 +77,7 @@ def serve(behave, family=socket.AF_INET, address=("127.0.0.1", 0)):
                 client.settimeout(60)
                 behave(client)
             except OSError:
-                pass  # The client left, or a handshake was refused: what the plugin says of it is the test.
+                pass  # The client left, or rejected the handshake. What the plugin reports is tested.
 
     def accept():
         while True:
@@ -88,7 +88,7 @@ def serve(behave, family=socket.AF_INET, address=("127.0.0.1", 0)):
 
 
 def line(client, rest=b""):
-    """The next line, and what came after it."""
+    """Receives up to the end of the line. Returns the line, and what followed it."""
     while b"\n" not in rest:
         more = client.recv(65536)
         if not more:
@@ -109,8 +109,8 @@ def echo(client):
 
 
 def talk(client, tls):
-    """Greets with two lines; answers `SAY x` with `ok x`; goes on with TLS when asked to. Clients that ask for it don't get
-    the greeting, for nothing may have been said before the handshake but its announcement."""
+    """Greets with two lines, answers `SAY x` with `ok x`, and starts TLS on `STARTTLS`. A client that starts with
+    `STARTTLS` gets no greeting: before the handshake nothing may be sent but the answer to that."""
     client.settimeout(0.1)
     try:
         rest = client.recv(65536)
@@ -151,7 +151,7 @@ class Web(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_):
-        pass  # A refused handshake, as above.
+        pass  # A rejected handshake, as above.
 
 
 def web(tls):

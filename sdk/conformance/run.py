@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Holds the plugins of every language against the same behaviours, in the real host.
+"""Tests the plugins of every language for the same behaviours, in the real host.
 
     python3 sdk/conformance/run.py [--vouchd target/debug/vouchd] [--only WORD] [FILE.wasm ...]
 
-`LANGUAGE.wasm` is the example `port`, of which `port.py` says what it does; `conformance-LANGUAGE.wasm` uses the whole of the
-language's SDK, see `behaviours.py`. Both are built by `cargo xtask languages`, or as docs/languages says. Without files: all of
-target/languages/*.wasm, and a line for every plugin that was not built. Exit status: 0 if everything that was built behaves.
+`LANGUAGE.wasm` is the example `port`, which `port.py` tests; `conformance-LANGUAGE.wasm` uses the whole SDK of the language,
+which `behaviours.py` tests. `cargo xtask languages` builds both; docs/languages says how to build them by hand. Without files
+it tests all of target/languages/*.wasm, and names each plugin that was not built. The exit status is 0 if every plugin has all
+behaviours.
 """
 
 import argparse
@@ -31,7 +32,7 @@ CONFORMANCE = ["assemblyscript", "c", "cpp", "go", "python", "rust", "typescript
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--vouchd", default=os.environ.get("VOUCHD_BIN", str(ROOT / "target/debug/vouchd")))
-    parser.add_argument("--only", default="", help="behaviours with this in their name")
+    parser.add_argument("--only", default="", help="only behaviours with this in their name")
     parser.add_argument("files", nargs="*", type=pathlib.Path)
     args = parser.parse_args()
 
@@ -42,18 +43,18 @@ def main():
     peers = Peers()
     try:
         for file in args.files or built:
-            # One cache a plugin: that of Python alone is half a hundred megabytes.
+            # One cache per plugin: that of Python alone takes 50 MB.
             with tempfile.TemporaryDirectory(prefix="vouchd-conformance-cache-") as cache:
-                failed += hold(file, args, peers, cache)
+                failed += examine(file, args, peers, cache)
     finally:
         peers.close()
     for name in missing:
-        print(f"SKIPPED {name}: target/languages/{name}.wasm is not there; docs/languages says how to build it")
+        print(f"SKIPPED {name}: target/languages/{name}.wasm does not exist; docs/languages says how to build it")
     return 1 if failed or not (args.files or built) else 0
 
 
-def hold(file, args, peers, cache):
-    """Prints how one plugin behaves; the number of behaviours that it lacks."""
+def examine(file, args, peers, cache):
+    """Tests one plugin and prints the result. Returns the number of behaviours that failed."""
     language = file.stem.removeprefix("conformance-")
     plugin = Plugin(args.vouchd, file, cache, language)
     if file.stem == language:

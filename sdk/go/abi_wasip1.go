@@ -1,6 +1,7 @@
 package check
 
-// The canonical ABI of the component model by hand: how the values of sdk/wit/check.wit lie in memory and are handed over.
+// The component model's canonical ABI, written by hand: the memory layout of the values of sdk/wit/check.wit, and how they are
+// passed.
 
 import (
 	"fmt"
@@ -17,9 +18,9 @@ type (
 	pair struct{ key, value list }
 )
 
-// Where the host puts what it hands over. It asks for the place in the middle of an import, when nothing may be imported:
-// collecting would, for it asks for the time. So there is no collecting, a run is over before it would pay; and the handed
-// values, which only the host points to, stay.
+// The host puts the values that it passes here. It asks for memory in the middle of an import, when the guest must not call
+// another import. A garbage collection would call one, to read the clock. So collection is off, which a short run can afford; it
+// would also free the passed values, since only the host points to them.
 var arena []byte
 
 const (
@@ -27,14 +28,14 @@ const (
 	maxAnswer = 1 << 20
 )
 
-const roomSize = 2<<16 + 64 // and what is lost to alignment
+const roomSize = 2<<16 + 64 // 64 for alignment
 
-// Room for the stack and the state of the daemon's WASI layer, 64 KiB each. It would lie in pages that it adds to the memory,
-// which Go's heap takes for its own. The daemon finds this array by how it begins.
+// Room for the stack and the state of the daemon's WASI layer, 64 KiB each. Otherwise the layer would add pages to the memory,
+// which Go's heap takes for its own. The daemon finds this array by its mark.
 var room = struct {
 	mark       [16]byte
 	used, size uint32
-	end        [4]byte // the linker would cut off zeros
+	end        [4]byte // the linker would drop trailing zeros
 	pages      [roomSize]byte
 }{
 	mark: [16]byte{'v', 'o', 'u', 'c', 'h', 'd', ':', 'w', 'a', 's', 'i', '-', 'r', 'o', 'o', 'm'},
@@ -43,7 +44,7 @@ var room = struct {
 	end:  [4]byte{'r', 'o', 'o', 'm'},
 }
 
-// The linker leaves out what nobody uses.
+// keep makes the linker keep what nothing else uses.
 //
 //go:noinline
 func keep(unsafe.Pointer) {}
@@ -54,8 +55,8 @@ func init() {
 	keep(unsafe.Pointer(&room))
 }
 
-// prepare is called before a probe that answers with up to this much. It makes room for the answer, and room on the stack: were
-// that to grow while the host asks for a place, the probe would return to where the stack was before.
+// prepare makes room before a probe with an answer of up to size bytes, also on the stack: if the stack grew while the host asks
+// for memory, the probe would return to the old stack.
 func prepare(size uint32) {
 	if wanted := min(size, maxAnswer) + arenaSize; wanted > length(arena) {
 		arena = make([]byte, wanted)
@@ -88,7 +89,7 @@ func reallocate(old unsafe.Pointer, oldSize, align, size uint32) unsafe.Pointer 
 	return place
 }
 
-// By these two names, not `cabi_realloc`: the adapter for WASI would use that one before the runtime has started.
+// These two names replace `cabi_realloc`, which the WASI adapter would call before the runtime has started.
 
 //go:wasmexport cabi_export_realloc
 func exportRealloc(old unsafe.Pointer, oldSize, align, size uint32) unsafe.Pointer {
@@ -106,7 +107,7 @@ func (l list) bytes() []byte {
 
 func (l list) text() string { return string(at[byte](l)) }
 
-// at sees the elements that a list of the host consists of.
+// at returns the elements of a list that the host passed, without copying.
 func at[T any](l list) []T {
 	if l.length == 0 {
 		return nil
@@ -124,10 +125,10 @@ func pointer[T any](slice []T) unsafe.Pointer { return unsafe.Pointer(unsafe.Sli
 
 func length[T any](slice []T) uint32 { return uint32(len(slice)) }
 
-// Text that is not UTF-8 would end the run where it leaves the plugin.
+// utf8 replaces what is not UTF-8, which would trap on its way out of the plugin.
 func utf8(text string) []byte { return []byte(strings.ToValidUTF8(text, "\uFFFD")) }
 
-// Milliseconds. 0 is what is left of the run, in the contract as here.
+// milliseconds converts a timeout. In the contract, too, 0 is what the run has left.
 func milliseconds(timeout time.Duration) uint32 {
 	if timeout <= 0 {
 		return 0
@@ -152,7 +153,7 @@ type rawMetric struct {
 type rawResult struct {
 	failed  uint8
 	_       [3]byte
-	verdict uint8 // where an error has its text
+	verdict uint8 // the text of an error starts here
 	_       [3]byte
 	message list
 	adjust  struct {
@@ -169,7 +170,7 @@ type rawError struct {
 	text   list
 }
 
-// What was handed to the host, until it has read it. The instance is used for one run.
+// The values passed to the host stay here until it has read them. An instance serves one run.
 var kept struct {
 	report  rawResult
 	err     rawError
@@ -199,7 +200,7 @@ func check(name, nameLength, params, paramsLength, budget uint32) unsafe.Pointer
 	return unsafe.Pointer(&kept.report)
 }
 
-// A panic becomes an error with its text, which would be lost else.
+// call turns a panic into an error with its text, which would otherwise be lost.
 func call(context *Context) (report *Report, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {

@@ -1,4 +1,4 @@
-// Package check is for writing checks of vouchd in Go.
+// Package check lets you write checks for vouchd in Go.
 //
 //	package main
 //
@@ -23,8 +23,9 @@
 //		return check.Pass("%s accepts connections", params.Address), nil
 //	}
 //
-// A report says what was found out about the service. An error says that the check itself could not be carried out; it never
-// counts as a pass. Package checktest has a double of the daemon, for `go test`.
+// A report is about the service. An error means that the check could not be carried out; it never counts as a pass. Each run is a
+// fresh instance, so package variables do not survive it; [Context.Remember] keeps up to 4096 bytes for the next run. Package
+// checktest has a fake daemon for `go test`.
 package check
 
 import (
@@ -35,20 +36,20 @@ import (
 
 var run func(*Context) (*Report, error)
 
-// Run makes a function the check of this plugin. Call it from `init`: `main` is never called.
+// Run registers the check of this plugin. Call it from `init`: `main` never runs.
 func Run(f func(*Context) (*Report, error)) { run = f }
 
-// Verdict is what the check says about the thing it watches, best first.
+// Verdict is the verdict about the service, best first.
 type Verdict uint8
 
 const (
-	// VerdictPass: works.
+	// VerdictPass: the service works.
 	VerdictPass Verdict = iota
-	// VerdictWarn: works, but another router would serve better.
+	// VerdictWarn: the service works, but another router would serve better.
 	VerdictWarn
-	// VerdictFail: does not work. What that costs is the operator's choice.
+	// VerdictFail: the service does not work. What that costs is the operator's choice.
 	VerdictFail
-	// VerdictFault: this router must not be active, whatever it costs.
+	// VerdictFault: this router must not be active, whatever the priorities.
 	VerdictFault
 )
 
@@ -56,27 +57,28 @@ const (
 type Metric struct {
 	Name  string
 	Value float64
-	// Unit is `s`, `B`, `%`, `c` (a counter), or empty.
+	// Unit is `s` (seconds), `B` (bytes), `%`, `c` (a counter), or empty.
 	Unit string
 }
 
-// Report is the outcome of a check that could be carried out.
+// Report is the result of a check that could be carried out.
 type Report struct {
 	Verdict Verdict
-	// Message is one line for the operator.
+	// Message is one line for the operator. The daemon cuts it after 512 bytes.
 	Message string
-	// Adjust is added to the priority, as far as the operator allows. nil: nothing.
-	Adjust  *int16
+	// Adjust is a change of the priority, applied as far as the operator allows; nil for none.
+	Adjust *int16
+	// Metrics are at most 64; the daemon drops more.
 	Metrics []Metric
 }
 
 // Pass reports that the service works.
 func Pass(format string, arguments ...any) *Report { return report(VerdictPass, format, arguments) }
 
-// Warn reports that it works, but that another router would serve better.
+// Warn reports that the service works, but another router would serve better.
 func Warn(format string, arguments ...any) *Report { return report(VerdictWarn, format, arguments) }
 
-// Fail reports that it does not work.
+// Fail reports that the service does not work.
 func Fail(format string, arguments ...any) *Report { return report(VerdictFail, format, arguments) }
 
 // Fault reports that this router must not be active.
@@ -86,13 +88,13 @@ func report(verdict Verdict, format string, arguments []any) *Report {
 	return &Report{Verdict: verdict, Message: fmt.Sprintf(format, arguments...)}
 }
 
-// Adjusted asks for a change of the priority; it counts as far as the operator allows.
+// Adjusted requests a change of the priority, which applies as far as the operator allows.
 func (r *Report) Adjusted(by int16) *Report {
 	r.Adjust = &by
 	return r
 }
 
-// Metric adds a number. Unit: `s`, `B`, `%`, `c` (a counter), or empty.
+// Metric adds a metric. Unit is `s` (seconds), `B` (bytes), `%`, `c` (a counter), or empty.
 func (r *Report) Metric(name string, value float64, unit string) *Report {
 	r.Metrics = append(r.Metrics, Metric{name, value, unit})
 	return r
@@ -103,23 +105,24 @@ type ErrorKind uint8
 
 // The kinds of the contract, in its order.
 const (
-	// Denied: not granted to this check; nothing was sent. The text names the line to add to the configuration.
+	// Denied: the check has no grant for it, or a limit was exceeded. The text names the line to add to the configuration, or the
+	// limit. The run ends as an error, whatever the plugin reports.
 	Denied ErrorKind = iota
 	// Timeout: no answer before the deadline.
 	Timeout
-	// Refused: the peer refused or reset.
+	// Refused: the peer refused or reset the connection, or does not exist.
 	Refused
 	// Unresolved: the name did not resolve.
 	Unresolved
-	// TLS handshake or certificate.
+	// TLS: the handshake failed, or the certificate is not valid.
 	TLS
-	// Invalid: the probe can't be made, an argument makes no sense. Nothing was sent.
+	// Invalid: the probe cannot be made. An argument makes no sense, a file cannot be read, or this host is at fault.
 	Invalid
-	// Other is anything else that kept the peer from answering.
+	// Other: any other reason why the peer did not answer.
 	Other
 )
 
-// ProbeError is what a probe returns that gave no answer.
+// ProbeError is the error of a probe that gave no answer.
 type ProbeError struct {
 	Kind ErrorKind
 	Text string
@@ -140,8 +143,8 @@ func (e *ProbeError) Error() string {
 	}
 }
 
-// FailOn makes of a probe's error a `fail` that says that `what` did not answer, or is not there. An error because the
-// probe could not be made at all, and one that is not a probe's, stays an error.
+// FailOn makes a `fail` report from the error of a probe: `WHAT: REASON`. The error of a probe that could not be made at all, and
+// any other error, stays an error.
 func FailOn(err error, what string) (*Report, error) {
 	var probe *ProbeError
 	if errors.Is(err, fs.ErrNotExist) {

@@ -5,20 +5,21 @@ import (
 	"time"
 )
 
-// Context is what the daemon tells about this run, and what it offers: probes as far as they are granted, the log, and a
-// memory. The errors of probes are [ProbeError].
+// Context is the context of a run: its parameters, its time, and the services of the daemon. Probes need a grant of the operator;
+// their errors are of type [ProbeError]. A timeout of 0 is the time that the run has left.
 type Context struct {
-	// Name of the check in the configuration.
+	// Name is the name of the check in the configuration.
 	Name string
-	// Params in file order. Tables are flattened (`headers.accept`), a list is its name repeated. See [Context.Decode].
+	// Params are the parameters in file order. Tables are flattened (`headers.accept`); a list repeats its name. See
+	// [Context.Decode].
 	Params []Param
-	// Budget is how long the run may take.
+	// Budget is the time that the run had when it started.
 	Budget time.Duration
 
 	host Host
 }
 
-// Host is what answers: the daemon, or the double of package checktest. Checks call the methods of [Context].
+// Host is what is behind a context: the daemon, or the fake one of package checktest. Checks call the methods of [Context].
 type Host interface {
 	TCP(TCPRequest) (*TCPReply, error)
 	HTTP(HTTPRequest) (*HTTPResponse, error)
@@ -37,48 +38,50 @@ type Host interface {
 	Remember(data []byte)
 }
 
-// NewContext is for tests; see package checktest.
+// NewContext makes a context for tests; see package checktest.
 func NewContext(host Host, name string, params []Param, budget time.Duration) *Context {
 	return &Context{Name: name, Params: params, Budget: budget, host: host}
 }
 
-// TCP connects, sends, reads.
+// TCP connects, sends, and receives, in one exchange.
 func (c *Context) TCP(request TCPRequest) (*TCPReply, error) { return c.host.TCP(request) }
 
-// HTTP makes one request. Any status is a response, not an error.
+// HTTP makes one HTTP request. Any status is a response, not an error.
 func (c *Context) HTTP(request HTTPRequest) (*HTTPResponse, error) { return c.host.HTTP(request) }
 
-// Processes finds running processes; they are watched from then on: when one ends, the check runs again at once.
+// Processes finds running processes. The daemon watches them: when one ends, the check runs again at once.
 func (c *Context) Processes(query ProcessQuery) ([]Process, error) { return c.host.Processes(query) }
 
-// Stat says what there is at an absolute path; the error is [io/fs.ErrNotExist] if there is nothing.
+// Stat looks at an absolute path. The error is [io/fs.ErrNotExist] if nothing is there.
 func (c *Context) Stat(path string) (*FileInfo, error) { return c.host.Stat(path) }
 
-// ReadFile reads the first maxBytes of a regular file, at most 1 MiB; the error is [io/fs.ErrNotExist] if there is none.
+// ReadFile reads the first maxBytes of a regular file. The error is [io/fs.ErrNotExist] if there is no such file. If maxBytes
+// is more than `limits.probe_bytes`, a file longer than that limit is denied, never cut.
 func (c *Context) ReadFile(path string, maxBytes uint32) ([]byte, error) {
 	return c.host.ReadFile(path, maxBytes)
 }
 
-// Space says how full the file system is that holds path.
+// Space measures the file system that holds path.
 func (c *Context) Space(path string) (*Space, error) { return c.host.Space(path) }
 
-// Resolve looks a name up with the host's resolver: each address once, at least one. Timeout 0: what is left of the run.
+// Resolve looks up a name with the host's resolver, or `NAME@SERVER` at one name server. It returns at least one address, each
+// once.
 func (c *Context) Resolve(name string, timeout time.Duration) ([]netip.Addr, error) {
 	return c.host.Resolve(name, timeout)
 }
 
-// Links are the host's network links. Needs no grant.
+// Links lists the network links of the host. It needs no grant.
 func (c *Context) Links() ([]Link, error) { return c.host.Links() }
 
-// Addresses are the host's addresses. Needs no grant.
+// Addresses lists the addresses of the host. It needs no grant.
 func (c *Context) Addresses() ([]Address, error) { return c.host.Addresses() }
 
-// ConnectTCP begins a conversation with `host:port`, IPv6 in brackets. Timeout 0: what is left of the run.
+// ConnectTCP opens a connection to `host:port`, IPv6 in brackets.
 func (c *Context) ConnectTCP(address string, timeout time.Duration) (Connection, error) {
 	return c.host.ConnectTCP(address, timeout)
 }
 
-// ConnectUnix begins a conversation with a socket in the file system. Timeout 0: what is left of the run.
+// ConnectUnix opens a connection to a unix socket.
 func (c *Context) ConnectUnix(path string, timeout time.Duration) (Connection, error) {
 	return c.host.ConnectUnix(path, timeout)
 }
@@ -86,11 +89,11 @@ func (c *Context) ConnectUnix(path string, timeout time.Duration) (Connection, e
 // Now is the host's clock, in whole milliseconds.
 func (c *Context) Now() time.Time { return c.host.Now() }
 
-// Log writes a line in the daemon's log. Lines beyond 1024 bytes are cut, lines beyond `limits.log_lines` dropped.
+// Log writes a line to the daemon's log. The daemon cuts it after 1024 bytes, and drops lines beyond `limits.log_lines`.
 func (c *Context) Log(level Level, message string) { c.host.Log(level, message) }
 
-// Recall is what the last run remembered; empty the first time.
+// Recall returns what an earlier run remembered; empty at first.
 func (c *Context) Recall() []byte { return c.host.Recall() }
 
-// Remember keeps up to 4096 bytes for the next run, if this one ends without an error. More makes the run an error.
+// Remember keeps up to 4096 bytes for the next run, if this one ends without an error. More make the run an error.
 func (c *Context) Remember(data []byte) { c.host.Remember(data) }

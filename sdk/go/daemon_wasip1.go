@@ -10,11 +10,11 @@ import (
 	"unsafe"
 )
 
-// The daemon answers.
+// daemon answers probes by calling the imports.
 type daemon struct{}
 
-// Where probes put their results: one `result<…>` at a time, whose value or error lies 4 or 8 bytes in. Not on the stack,
-// which may move while the host calls back for memory.
+// Probes put their results here: one `result<…>` at a time, whose value or error starts at byte 4 or 8. It is not on the stack,
+// which may move while the host asks for memory.
 var answer [10]uint64
 
 func answerPointer() unsafe.Pointer { return unsafe.Pointer(&answer) }
@@ -198,7 +198,7 @@ func (daemon) Resolve(name string, timeout time.Duration) ([]netip.Addr, error) 
 	for _, address := range at[list](*value4[list]()) {
 		ip, err := netip.ParseAddr(address.text())
 		if err != nil {
-			return nil, &ProbeError{Other, fmt.Sprintf("the daemon's answer: %v", err)}
+			return nil, &ProbeError{Other, fmt.Sprintf("the daemon sent an invalid address: %v", err)}
 		}
 		found = append(found, ip)
 	}
@@ -244,14 +244,14 @@ func (daemon) Addresses() ([]Address, error) {
 	for _, address := range at[address](*value4[list]()) {
 		ip, err := netip.ParseAddr(address.ip.text())
 		if err != nil {
-			return nil, &ProbeError{Other, fmt.Sprintf("the daemon's answer: %v", err)}
+			return nil, &ProbeError{Other, fmt.Sprintf("the daemon sent an invalid address: %v", err)}
 		}
 		found = append(found, Address{address.link.text(), netip.PrefixFrom(ip, int(address.prefix))})
 	}
 	return found, nil
 }
 
-// A handle of the daemon; 0 after Close, which no handle is.
+// connection holds a handle of the daemon; 0, which is never a handle, after Close.
 type connection struct{ handle uint32 }
 
 //go:wasmimport vouchd:check/stream@0.1.0 connect-tcp

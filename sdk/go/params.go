@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// Param is one parameter of the check.
+// Param is one parameter of the check: name and value.
 type Param struct{ Key, Value string }
 
-// Param is a parameter that has to be there once.
+// Param returns a parameter that must be given once.
 func (c *Context) Param(key string) (string, error) {
 	values := c.ParamList(key)
 	if len(values) == 0 {
@@ -24,7 +24,7 @@ func (c *Context) Param(key string) (string, error) {
 	return values[0], nil
 }
 
-// ParamOr is a parameter that may be there once.
+// ParamOr returns a parameter that may be given once, or `missing`.
 func (c *Context) ParamOr(key, missing string) (string, error) {
 	if len(c.ParamList(key)) == 0 {
 		return missing, nil
@@ -32,7 +32,7 @@ func (c *Context) ParamOr(key, missing string) (string, error) {
 	return c.Param(key)
 }
 
-// ParamList is all values of a parameter, which is a list in the configuration.
+// ParamList returns all values of a parameter that may be a list in the configuration.
 func (c *Context) ParamList(key string) []string {
 	var values []string
 	for _, param := range c.Params {
@@ -43,7 +43,7 @@ func (c *Context) ParamList(key string) []string {
 	return values
 }
 
-// AllowParams refuses every other parameter: a misspelt one is an error, not ignored.
+// AllowParams returns an error if there is any other parameter, so that a misspelt one is not ignored.
 func (c *Context) AllowParams(keys ...string) error {
 next:
 	for _, param := range c.Params {
@@ -57,20 +57,19 @@ next:
 	return nil
 }
 
-// Decode sets the fields of the struct that `into` points to from the parameters, and refuses parameters that it has no
-// field for.
+// Decode sets the fields of the struct that `into` points to. A parameter without a field is an error.
 //
 //	type params struct {
-//		Address string                                        // `address`; has to be there
+//		Address string                                        // `address`; required
 //		Timeout time.Duration     `check:"timeout,default=1s"` // `"500ms"`, `"2s"`, `"7d"`
 //		Codes   []int                                         // a list, or one value; may be empty
 //		Headers map[string]string                             // a table
-//		Label   *string                                       // nil where it was not given
+//		Label   *string                                       // nil if not given
 //		Limits  struct{ Low, High float64 }                   // a table with these names
 //	}
 //
-// A parameter is called like its field in lower case, with `_` between words, unless the tag says otherwise. Fields are of
-// type string, bool, an integer or a float, [time.Duration], or slices, string maps, pointers and structs of those.
+// The name of a parameter is that of its field in lower case, with `_` between words, unless the tag gives another. A field is a
+// string, a bool, an integer, a float, a [time.Duration], or a slice, string map, pointer or struct of these.
 func (c *Context) Decode(into any) error {
 	target := reflect.ValueOf(into)
 	if target.Kind() != reflect.Pointer || target.Elem().Kind() != reflect.Struct {
@@ -215,7 +214,7 @@ func set(key, value string, target reflect.Value) error {
 		}
 		target.SetFloat(number)
 	default:
-		return fmt.Errorf("parameter `%s`: Decode has no way to make a %s", key, target.Type())
+		return fmt.Errorf("parameter `%s`: Decode does not support the type %s", key, target.Type())
 	}
 	return nil
 }
@@ -224,7 +223,7 @@ var units = map[string]time.Duration{
 	"ms": time.Millisecond, "s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour,
 }
 
-// parseDuration takes what the configuration takes, up to 292 years.
+// parseDuration accepts what the configuration accepts, up to 292 years.
 func parseDuration(text string) (time.Duration, bool) {
 	rest := strings.TrimLeft(text, "0123456789")
 	number, err := strconv.ParseInt(strings.TrimSuffix(text, rest), 10, 64)

@@ -1,4 +1,4 @@
-// The functions of the contract that a context calls, as the daemon answers them.
+// The daemon behind a context: the functions of the contract.
 
 import clock from "vouchd:check/clock@0.1.0";
 import dns from "vouchd:check/dns@0.1.0";

@@ -1,11 +1,16 @@
-// Write a check for vouchd in JavaScript or TypeScript.
+// Write checks for vouchd in JavaScript or TypeScript. Each run is a fresh instance, so variables do not survive it;
+// `Context.remember` keeps up to 4096 bytes for the next run.
 
-/** What the check says about the thing it watches, best first. */
+/**
+ * The verdict about the service, best first: it works; it works, but another router would serve better; it does not work; this
+ * router must not be active.
+ */
 export type Verdict = "pass" | "warn" | "fail" | "fault";
 
+/** The level of a line in the daemon's log. */
 export type Level = "debug" | "info" | "warn" | "error";
 
-/** A number measured during the run. `unit`: `s`, `B`, `%`, `c` (a counter), or empty. */
+/** A number measured during the run. `unit` is `s` (seconds), `B` (bytes), `%`, `c` (a counter), or empty. */
 export interface Metric {
   name: string;
   value: number;
@@ -21,53 +26,53 @@ export type ProbeFailure = "denied" | "timeout" | "refused" | "unresolved" | "tl
 /** A probe gave no answer. */
 export class ProbeFailed extends CheckError {
   readonly kind: ProbeFailure;
-  /** A `fail` that says that `what` did not answer; throws itself where the probe could not be made at all. */
+  /** Returns a `fail` report, `WHAT: REASON`. Throws the failure again if the probe could not be made at all. */
   report(what: string): Report;
 }
 
-/** The outcome of a check that could be carried out. */
+/** The result of a check that could be carried out. `message` is one line for the operator. */
 export class Report {
   readonly verdict: Verdict;
   readonly message: string;
   readonly adjust: number | null;
   readonly metrics: Metric[];
-  /** Works. */
+  /** The service works. */
   static pass(message: string): Report;
-  /** Works, but another router would serve better. */
+  /** The service works, but another router would serve better. */
   static warn(message: string): Report;
-  /** Does not work. What that costs is the operator's choice. */
+  /** The service does not work. What that costs is the operator's choice. */
   static fail(message: string): Report;
-  /** This router must not be active, whatever it costs. */
+  /** This router must not be active, whatever the priorities. */
   static fault(message: string): Report;
-  /** Adds a number. */
+  /** Adds a metric. */
   metric(name: string, value: number, unit?: string): this;
-  /** Asks for a change of the priority; it counts as far as the operator allows. */
+  /** Requests a change of the priority, which applies as far as the operator allows. */
   adjusted(priority: number): this;
 }
 
 /** How a parameter is read, and what it becomes. */
 export interface Kind<T> {
-  /** May be left out; then it is `undefined`. */
+  /** The parameter may be left out; its value is then `undefined`. */
   optional(): Kind<T | undefined>;
-  /** May be left out; then it is this. */
+  /** The parameter may be left out; its value is then `fallback`. */
   default(fallback: T): Kind<T>;
-  /** Several values, or one, or none. */
+  /** The parameter may have any number of values. */
   list(): Kind<T[]>;
-  /** A table of these. */
+  /** The parameter is a table of these. */
   table(): Kind<Record<string, T>>;
 }
 
-/** For `Context.decode`. */
+/** The kinds of parameters for `Context.decode`. */
 export const param: {
   text: Kind<string>;
   integer: Kind<number>;
   number: Kind<number>;
   boolean: Kind<boolean>;
-  /** Written `"500ms"`, `"2s"`, `"1m"`, `"12h"`, `"7d"`; becomes milliseconds. */
+  /** Written `"500ms"`, `"2s"`, `"1m"`, `"12h"`, `"7d"`. The value is in milliseconds. */
   duration: Kind<number>;
 };
 
-/** Names of parameters and how each is read; an object in it is a table with these names. */
+/** The names of parameters, and how each is read. A nested object is a table with its names. */
 export interface Schema {
   [name: string]: Kind<any> | Schema;
 }
@@ -79,11 +84,11 @@ export type Decoded<S extends Schema> = {
 export interface TcpOptions {
   /** Sent after connecting. */
   send?: string | Uint8Array;
-  /** Read until this was seen. */
+  /** Receive until this arrives. */
   until?: string | Uint8Array | null;
-  /** Read at most this much; with 0 and no `until` nothing is read. */
+  /** The most bytes to receive; 0 without `until` receives nothing. */
   maxBytes?: number;
-  /** Default, and 0: what is left of the run. */
+  /** 0, the default, is the time that the run has left. */
   timeoutMs?: number;
 }
 
@@ -91,9 +96,12 @@ export interface HttpOptions {
   method?: string;
   headers?: [name: string, value: string][];
   body?: string | Uint8Array;
-  /** For everything. Default, and 0: what is left of the run. */
+  /** For everything, redirects and body included. 0, the default, is the time that the run has left. */
   timeoutMs?: number;
-  /** The body is cut there. Default: none of it is read. */
+  /**
+   * The most bytes of the body to read; 0, the default, reads none of it. If it is more than `limits.probe_bytes`, a body longer
+   * than that limit is denied, never cut.
+   */
   maxBodyBytes?: number;
   tlsVerify?: boolean;
   sni?: string | null;
@@ -101,7 +109,7 @@ export interface HttpOptions {
   reuseConnection?: boolean;
 }
 
-/** All that is given must hold. */
+/** Which processes to find. All given conditions must hold; give at least one of `name`, `cmdline`, `pidFile`. */
 export interface ProcessQuery {
   name?: string | null;
   cmdline?: string | null;
@@ -112,11 +120,11 @@ export interface ProcessQuery {
 export interface Process {
   pid: number;
   name: string;
-  /** Milliseconds since it started. */
+  /** Milliseconds since the process started. */
   ageMs: number;
 }
 
-/** What there is at a path. */
+/** What is at a path. */
 export interface FileInfo {
   kind: "file" | "directory" | "other";
   /** In bytes. */
@@ -125,20 +133,21 @@ export interface FileInfo {
   ageMs: number;
 }
 
-/** How full a file system is: in bytes, and in files that can still be made. */
+/** The size of a file system and the room left on it, in bytes and in files. */
 export interface Space {
   total: number;
-  /** What programs without privileges can still write. */
+  /** What a program without privileges can still write. */
   available: number;
+  /** The most files it can hold; 0 if it has no such bound. */
   inodes: number;
   inodesAvailable: number;
 }
 
 export interface Link {
   name: string;
-  /** Set up by the administrator. */
+  /** Whether the administrator has set it up. */
   up: boolean;
-  /** The cable is plugged in and the other side is there. */
+  /** Whether the cable is plugged in and the other end is up. */
   carrier: boolean;
 }
 
@@ -148,100 +157,116 @@ export interface Address {
   prefix: number;
 }
 
-/** What a server showed in a TLS handshake. */
+/** The certificate that a server presented in a TLS handshake. */
 export interface Certificate {
-  /** Like `CN=www.example.com, O=Example`. */
+  /** Such as `CN=www.example.com, O=Example`. */
   subject: string;
   issuer: string;
-  /** The names and addresses that it is for. */
+  /** The names and addresses that the certificate is for. */
   names: string[];
   /** Unix time in seconds. */
   notBefore: number;
   notAfter: number;
-  /** Why it was not verified; nothing: it was. */
+  /** Why it could not be verified; null or undefined if it was. */
   problem?: string | null;
   /** `TLSv1.3` or `TLSv1.2`. */
   protocol: string;
 }
 
 /**
- * A conversation. It carries at most 1 MiB each way, and a check may have `limits.connections` of them open. All are closed
- * with the run. What is called throws `ProbeFailed`.
+ * A connection to a peer. It carries at most `limits.probe_bytes` each way, and a check may have `limits.connections` of them
+ * open at once. It closes at the end of the run. Its methods throw `ProbeFailed`.
  */
 export class Connection {
-  /** Returns when all of it is on its way, in what is left of the run. */
+  /** Sends all of `data`, in the time that the run has left. */
   send(data: string | Uint8Array): void;
   /**
-   * What came until `maxBytes` were there, the peer closed (then it may be short or empty), or the time was up. If nothing came
-   * by then, that is a `timeout`.
+   * Receives until `maxBytes` arrived, the peer closed, or the time is up, and returns what has arrived: less than `maxBytes`, or
+   * nothing, if the peer closed. Fails with `timeout` if nothing arrived in time.
    */
   receive(maxBytes: number, timeoutMs?: number): Uint8Array;
-  /** Up to and with `until`; what follows is for the next call. Less where `maxBytes` came before or the peer closed. */
+  /**
+   * Receives up to and including `until`. Bytes after it are kept for the next call. Returns less if `maxBytes` arrived first, or
+   * the peer closed.
+   */
   receiveUntil(until: string | Uint8Array, maxBytes: number, timeoutMs?: number): Uint8Array;
-  /** Goes on with TLS. With `verify` (default) a bad certificate is a `tls` failure, else it is told in `problem`. */
+  /**
+   * Continues with TLS. A certificate that cannot be verified is a `tls` failure with `verify`, the default; without it, `problem`
+   * says why.
+   */
   startTls(serverName: string, options?: { verify?: boolean; timeoutMs?: number }): Certificate;
-  /** Makes room for another connection. Nothing can be done with this one afterwards. */
+  /** Closes the connection, which makes room for another one. */
   close(): void;
 }
 
-/** What the daemon tells about this run, and what it offers. Probes throw `ProbeFailed`. */
+/**
+ * The context of a run: its parameters, its time, and the services of the daemon. Probes need a grant of the operator, and throw
+ * `ProbeFailed`.
+ */
 export class Context {
+  /** The name of the check in the configuration. */
   readonly name: string;
-  /** In file order. Tables are flattened (`headers.accept`), a list is its name repeated. */
+  /** Names and values in file order. Tables are flattened (`headers.accept`); a list repeats its name. */
   readonly params: [key: string, value: string][];
-  /** Milliseconds that the run may take. */
+  /** Milliseconds until the daemon ends the run. */
   readonly budgetMs: number;
-  /** All parameters as an object: `ctx.decode({ address: param.text, codes: param.integer.list() })`. Refuses others. */
+  /**
+   * Returns all parameters as an object: `ctx.decode({ address: param.text, codes: param.integer.list() })`. Any other parameter
+   * is an error.
+   */
   decode<S extends Schema>(schema: S): Decoded<S>;
-  /** A parameter that is there once. Without a fallback it has to be there. */
+  /** Returns a parameter that is given once. Without a fallback it is required. */
   param(name: string, fallback?: string): string;
-  /** All values of a parameter, which is a list in the configuration. */
+  /** Returns all values of a parameter that may be a list in the configuration. */
   paramList(name: string): string[];
-  /** Refuses every other parameter: a misspelt one is an error, not ignored. */
+  /** Throws if there is any other parameter, so that a misspelt one is not ignored. */
   allowParams(...names: string[]): void;
-  /** Connects to `host:port` (IPv6 in brackets), sends, reads. */
+  /** Connects to `host:port` (IPv6 in brackets), sends, and receives. */
   tcp(address: string, options?: TcpOptions): { connectUs: number; data: Uint8Array };
-  /** One HTTP request. Any status is a response, not an error. */
+  /** Makes one HTTP request. Any status is a response, not an error. */
   http(
     url: string,
     options?: HttpOptions,
   ): { status: number; headers: [name: string, value: string][]; body: Uint8Array; totalUs: number };
-  /** Running processes. They are watched from then on: when one ends, the check runs again at once. */
+  /** Finds running processes. The daemon watches them: when one ends, the check runs again at once. */
   processes(query: ProcessQuery): Process[];
-  /** What there is at an absolute path; null: nothing. */
+  /** Looks at an absolute path; null if nothing is there. */
   stat(path: string): FileInfo | null;
-  /** The first `maxBytes` of a regular file, at most 1 MiB; null: there is no such file. */
+  /**
+   * Reads the first `maxBytes` of a regular file; null if there is no such file. If `maxBytes` is more than `limits.probe_bytes`, a
+   * file longer than that limit is denied, never cut.
+   */
   read(path: string, maxBytes: number): Uint8Array | null;
-  /** How full the file system is that holds `path`. */
+  /** Measures the file system that holds `path`. */
   space(path: string): Space;
-  /** Addresses of a name by the host's resolver, each once, at least one. */
+  /** Looks up a name with the host's resolver, or `NAME@SERVER` at one name server. Returns at least one address, each once. */
   resolve(name: string, timeoutMs?: number): string[];
-  /** The host's network links. Needs no grant. */
+  /** Lists the network links of the host. Needs no grant. */
   links(): Link[];
-  /** The host's addresses. Needs no grant. */
+  /** Lists the addresses of the host. Needs no grant. */
   addresses(): Address[];
-  /** Begins a conversation with `host:port`, IPv6 in brackets. */
+  /** Opens a connection to `host:port`, IPv6 in brackets. */
   connectTcp(address: string, timeoutMs?: number): Connection;
-  /** Begins a conversation with a socket in the file system. */
+  /** Opens a connection to a unix socket. */
   connectUnix(path: string, timeoutMs?: number): Connection;
   /** The host's clock: Unix time in milliseconds. */
   now(): number;
-  /** A line in the daemon's log. Beyond 1024 bytes it is cut; lines beyond `limits.log_lines` are dropped. */
+  /** Writes a line to the daemon's log. The daemon cuts it after 1024 bytes, and drops lines beyond `limits.log_lines`. */
   log(level: Level, message: string): void;
-  /** What the last run remembered; empty the first time. */
+  /** Returns what an earlier run remembered; empty at first. */
   recall(): Uint8Array;
-  /** Kept for the next run if this one ends without an error. At most 4096 bytes; more makes the run an error. */
+  /** Keeps up to 4096 bytes for the next run, if this one ends without an error. More make the run an error. */
   remember(data: string | Uint8Array): void;
 }
 
-/** UTF-8. The engine has no `TextEncoder`. */
+/** Text to UTF-8. The engine has no `TextEncoder`. */
 export function encode(text: string): Uint8Array;
-/** UTF-8; what is not becomes U+FFFD. */
+/** UTF-8 to text. Invalid bytes become U+FFFD. */
 export function decode(data: Uint8Array): string;
 
 /**
- * Makes a function the check of this plugin: `export const checker = check((ctx) => …)`. What it throws is an error of the
- * check, never a pass.
+ * Makes a function the check of this plugin: `export const checker = check((ctx) => …)`. An exception is an error of the check,
+ * never a pass.
  */
 export function check(run: (ctx: Context) => Report): Checker;
 

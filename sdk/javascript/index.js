@@ -1,4 +1,4 @@
-// Write a check for vouchd in JavaScript or TypeScript. What a caller needs to know stands in index.d.ts.
+// Write checks for vouchd in JavaScript or TypeScript. index.d.ts has the documentation.
 
 import { daemon } from "#daemon";
 import { CheckError, decode as decodeParams, param } from "./params.js";
@@ -218,7 +218,7 @@ function bytes(data) {
   return typeof data === "string" ? encode(data) : data;
 }
 
-/** Half of a surrogate pair, as slicing a string leaves it, is not UTF-8. */
+/** Replaces half surrogate pairs, which slicing a string can leave: they are not UTF-8. */
 function text(value) {
   const found = String(value);
   return found.isWellFormed?.() === false ? found.toWellFormed() : found;

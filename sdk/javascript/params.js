@@ -1,4 +1,4 @@
-// Parameters of a check as an object; types and what a caller needs to know stand in index.d.ts.
+// The parameters of a check as an object. index.d.ts has the documentation.
 
 export class CheckError extends Error {}
 
@@ -23,7 +23,7 @@ class Kind {
     return new Kind(this.expected, this.parse, { ...this, isTable: true });
   }
 
-  /** The value of a parameter that is there. */
+  /** Parses a value of the parameter `key`. */
   value(key, text) {
     const value = this.parse(text);
     if (value === undefined) throw new CheckError(`parameter \`${key}\`: expected ${this.expected}, found ${JSON.stringify(text)}`);
@@ -48,7 +48,7 @@ class Kind {
 
 const UNITS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** Up to 2^53. */
+/** Undefined beyond 2^53. */
 function milliseconds([, count, unit]) {
   const found = Number(count) * UNITS[unit];
   return Number.isSafeInteger(found) ? found : undefined;
@@ -67,7 +67,7 @@ export const param = {
   duration: new Kind('a duration like "500ms"', matched(/^(\d+) *(ms|s|m|h|d)$/, milliseconds)),
 };
 
-/** An object like `schema`, of all parameters. */
+/** Makes an object like `schema` of all parameters. */
 export function decode(params, schema) {
   const known = [];
   const decoded = table(params, schema, "", known);

@@ -1,4 +1,4 @@
-// A double of the daemon, to test a check in Node.
+// A fake daemon, to test a check in Node.
 //
 //     const host = new FakeHost({ tcp: () => fail("refused") });
 //     const report = host.run(checker, { address: "10.0.0.1:25" });
@@ -7,7 +7,7 @@ import type {
   Address, Certificate, Checker, FileInfo, Level, Link, Process, ProbeFailure, ProcessQuery, Report, Space,
 } from "vouchd-check";
 
-/** How each probe is answered; without an answer it is denied. */
+/** The answers to probes. A probe without an answer is denied. */
 export interface Answers {
   tcp?(address: string, send: Uint8Array, until: Uint8Array | null, maxBytes: number, timeoutMs: number):
     { connectUs: number; data: Uint8Array };
@@ -26,22 +26,22 @@ export interface Answers {
 
 export class FakeHost {
   constructor(answers?: Answers);
-  /** What the check remembers; it stays from run to run. */
+  /** What the check remembers. It survives from run to run. */
   memo: Uint8Array;
-  /** What the clock shows. */
+  /** The time of the clock. */
   nowMs: number;
-  /** What was logged so far. */
+  /** The lines logged so far. */
   readonly logged: [Level, string][];
-  /** One run; throws what the check throws. */
+  /** Runs the check once. Throws what the check throws. */
   run(checker: Checker, params?: Record<string, string | string[]>, budgetMs?: number): Report;
 }
 
-/** What a probe does that gives no answer. `text`: of `denied`, `tls`, `invalid` and `other`. */
+/** Makes a probe fail. `denied`, `tls`, `invalid` and `other` have a text. */
 export function fail(kind: ProbeFailure, text?: string): never;
 
 /**
- * A peer that says its lines in turn: in the beginning, and after each thing that the check sends. Anything else that is sent is
- * refused. When it has said all, it closes. Texts are ASCII.
+ * A scripted peer of a connection. It sends its greeting, expects the messages of the check in order, and answers each; anything
+ * else is refused. After its last answer it closes. Texts are ASCII.
  */
 export class Script {
   constructor(greeting?: string, turns?: [sent: string, answer: string][], certificate?: Certificate);

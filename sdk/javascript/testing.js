@@ -1,4 +1,4 @@
-// A double of the daemon, for tests in Node. What a caller needs to know stands in testing.d.ts.
+// A fake daemon, for tests in Node. testing.d.ts has the documentation.
 
 import { Context, decode, encode } from "./index.js";
 
@@ -67,7 +67,7 @@ export class Script {
   }
 
   startTls(serverName, verify) {
-    if (!this.#certificate) fail("tls", "the script shows no certificate");
+    if (!this.#certificate) fail("tls", "the script presents no certificate");
     if (verify && this.#certificate.problem) fail("tls", this.#certificate.problem);
     return this.#certificate;
   }

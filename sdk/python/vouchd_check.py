@@ -1,4 +1,4 @@
-"""Write a check for vouchd in Python.
+"""Write checks for vouchd in Python.
 
     import vouchd_check
     from vouchd_check import Context, ProbeFailed, Report
@@ -16,8 +16,9 @@
                 return failure.report(params.address)
             return Report.passed(f"{params.address} accepts connections")
 
-A `Report` says what was found out about the service. An exception says that the check itself could not be carried out; it
-never counts as a pass. `vouchd_check_testing` has a double of the daemon for tests.
+A `Report` is about the service. An exception means that the check could not be carried out; it never counts as a pass. Each run
+starts from the same state, so variables do not survive it; `Context.remember` keeps up to 4096 bytes for the next run.
+`vouchd_check_testing` has a fake daemon for tests.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ T = TypeVar("T")
 
 
 class Daemon:
-    """Who answers probes, with the functions of the contract. In tests, a double."""
+    """The functions of the contract, which answer probes. Tests replace it with a fake one."""
 
     tcp_probe = staticmethod(tcp.probe)
     http_fetch = staticmethod(http.fetch)
@@ -77,7 +78,7 @@ class ProbeFailed(CheckError):
         super().__init__(text)
 
     def report(self, what: str) -> Report:
-        """A `fail` that says that `what` did not answer; raised again where the probe could not be made at all."""
+        """Returns a `fail` report, `WHAT: REASON`. Raises the exception again if the probe could not be made at all."""
         if self.kind in ("denied", "invalid"):
             raise self
         return Report.failed(f"{what}: {self}")
@@ -93,7 +94,7 @@ def _probe(function: Callable[..., T], *arguments: Any) -> T:
 
 @dataclass
 class Report:
-    """The outcome of a check that could be carried out."""
+    """The result of a check that could be carried out. `message` is one line for the operator."""
 
     verdict: Verdict
     message: str
@@ -102,62 +103,63 @@ class Report:
 
     @classmethod
     def passed(cls, message: str) -> Report:
-        """Works."""
+        """The service works."""
         return cls(Verdict.PASS, message)
 
     @classmethod
     def warned(cls, message: str) -> Report:
-        """Works, but another router would serve better."""
+        """The service works, but another router would serve better."""
         return cls(Verdict.WARN, message)
 
     @classmethod
     def failed(cls, message: str) -> Report:
-        """Does not work. What that costs is the operator's choice."""
+        """The service does not work. What that costs is the operator's choice."""
         return cls(Verdict.FAIL, message)
 
     @classmethod
     def faulted(cls, message: str) -> Report:
-        """This router must not be active, whatever it costs."""
+        """This router must not be active, whatever the priorities."""
         return cls(Verdict.FAULT, message)
 
     def adjusted(self, by: int) -> Report:
-        """Asks for a change of the priority, from -32768 to 32767; it counts as far as the operator allows."""
+        """Requests a change of the priority, from -32768 to 32767, which applies as far as the operator allows."""
         self.adjust = by
         return self
 
     def metric(self, name: str, value: float, unit: str = "") -> Report:
-        """Adds a number. `unit`: `s`, `B`, `%`, `c` (a counter), or empty."""
+        """Adds a metric. `unit` is `s` (seconds), `B` (bytes), `%`, `c` (a counter), or empty."""
         self.metrics.append(types.Metric(_text(name), float(value), _text(unit)))
         return self
 
 
 class Connection:
-    """A conversation. It carries at most 1 MiB each way, and a check may have `limits.connections` of them open. Closed by
-    `close`, at the end of a `with`, and with the run."""
+    """A connection to a peer. It carries at most `limits.probe_bytes` each way, and a check may have `limits.connections` of them
+    open at once. It closes with `close`, at the end of a `with`, and at the end of the run."""
 
     def __init__(self, raw: stream.Connection) -> None:
         self._raw = raw
 
     def send(self, data: bytes) -> None:
-        """Returns when all of it is on its way, in what is left of the run."""
+        """Sends all of `data`, in the time that the run has left."""
         _probe(self._raw.send, data)
 
     def receive(self, max_bytes: int, timeout_ms: int = 0) -> bytes:
-        """What came until `max_bytes` were there, the peer closed (then it may be short or empty), or the time was up. If
-        nothing came by then, the probe failed with `timeout`."""
+        """Receives until `max_bytes` arrived, the peer closed, or the time is up, and returns what has arrived: less than
+        `max_bytes`, or nothing, if the peer closed. Fails with `timeout` if nothing arrived in time."""
         return _probe(self._raw.receive, None, max_bytes, timeout_ms)
 
     def receive_until(self, until: bytes, max_bytes: int, timeout_ms: int = 0) -> bytes:
-        """What came up to and with `until`; what follows is for the next call. Less where `max_bytes` came before or the
-        peer closed."""
+        """Receives up to and including `until`. Bytes after it are kept for the next call. Returns less if `max_bytes` arrived
+        first, or the peer closed."""
         return _probe(self._raw.receive, until, max_bytes, timeout_ms)
 
     def start_tls(self, server_name: str, verify: bool = True, timeout_ms: int = 0) -> stream.Certificate:
-        """Goes on with TLS. With `verify` a bad certificate fails the probe, else it is told in `problem`."""
+        """Continues with TLS. A certificate that cannot be verified fails the probe with `verify`; without it, `problem` says
+        why."""
         return _probe(self._raw.start_tls, server_name, verify, timeout_ms)
 
     def close(self) -> None:
-        """Makes room for another connection. Nothing can be done with this one afterwards."""
+        """Closes the connection, which makes room for another one."""
         self._raw.__exit__(None, None, None)
 
     def __enter__(self) -> Connection:
@@ -168,26 +170,26 @@ class Connection:
 
 
 class Context:
-    """What the daemon tells about this run, and what it offers. Probes raise `ProbeFailed`. A `timeout_ms` of 0 is what is
-    left of the run."""
+    """The context of a run: its parameters, its time, and the services of the daemon. Probes need a grant, and raise `ProbeFailed`.
+    A `timeout_ms` of 0 is the time that the run has left."""
 
     def __init__(self, raw: checker.Context, host: Any = Daemon) -> None:
-        #: Name of the check in the configuration.
+        #: The name of the check in the configuration.
         self.name = raw.name
-        #: In file order. Tables are flattened (`headers.accept`), a list is its name repeated.
+        #: Names and values in file order. Tables are flattened (`headers.accept`); a list repeats its name.
         self.params = raw.params
-        #: Milliseconds that the run may take.
+        #: Milliseconds until the daemon ends the run.
         self.budget_ms = raw.budget_ms
         self._host = host
 
     def decode(self, params: type[T]) -> T:
-        """The parameters as a dataclass, whose fields have the parameters' names; those without a default have to be there,
-        and others are refused. Fields are of type `str`, `int`, `float`, `bool`, `timedelta` (written `"500ms"`, `"7d"`), a
-        `list` of those, a `dict` from `str` to those (a table), another dataclass (a table too), or `… | None`."""
+        """Returns the parameters as a dataclass, whose fields have their names. A field without a default is required, and a
+        parameter without a field is an error. A field is a `str`, `int`, `float`, `bool`, `timedelta` (written `"500ms"`,
+        `"7d"`), a `list` of these, a `dict` from `str` to these (a table), another dataclass (also a table), or `… | None`."""
         return decode(self.params, params)
 
     def param(self, name: str, default: str | None = None) -> str:
-        """A parameter that is there once. Without a default it has to be there."""
+        """Returns a parameter that is given once. Without a default it is required."""
         values = self.param_list(name)
         if len(values) > 1:
             raise CheckError(f"parameter `{name}`: found {len(values)} values, expected one")
@@ -198,11 +200,11 @@ class Context:
         return default
 
     def param_list(self, name: str) -> list[str]:
-        """All values of a parameter, which is a list in the configuration."""
+        """Returns all values of a parameter that may be a list in the configuration."""
         return [value for key, value in self.params if key == name]
 
     def allow_params(self, *names: str) -> None:
-        """Refuses every other parameter: a misspelt one is an error, not ignored."""
+        """Raises an error if there is any other parameter, so that a misspelt one is not ignored."""
         for key, _ in self.params:
             if key not in names:
                 raise CheckError(f"unknown parameter `{key}`, expected one of: {', '.join(names)}")
@@ -210,8 +212,8 @@ class Context:
     def tcp(
         self, address: str, send: bytes = b"", until: bytes | None = None, max_bytes: int = 0, timeout_ms: int = 0,
     ) -> tcp.Reply:
-        """Connects to `host:port` (IPv6 in brackets), sends, reads until `until` is seen, `max_bytes` came or the time is up.
-        The reply has `connect_us` and `data`."""
+        """Connects to `host:port` (IPv6 in brackets), sends, and receives until `until` arrives, `max_bytes` arrived, the peer
+        closes, or the time is up. The reply has `connect_us` and `data`."""
         return _probe(self._host.tcp_probe, address, send, until, max_bytes, timeout_ms)
 
     def http(
@@ -219,8 +221,8 @@ class Context:
         timeout_ms: int = 0, max_body_bytes: int = 0, tls_verify: bool = True, sni: str | None = None,
         follow_redirects: int = 0, reuse_connection: bool = False,
     ) -> http.Response:
-        """One HTTP request. Any status is a response, not an error. The response has `status`, `headers`, `body` (as far as
-        `max_body_bytes`, at most 1 MiB) and `total_us`."""
+        """Makes one HTTP request. Any status is a response, not an error. The response has `status`, `headers`, `body` (up to
+        `max_body_bytes`) and `total_us`. A body longer than `limits.probe_bytes` is denied, never cut."""
         return _probe(self._host.http_fetch, http.Request(
             method, url, list(headers), body, timeout_ms, max_body_bytes, tls_verify, sni, follow_redirects,
             reuse_connection,
@@ -229,40 +231,42 @@ class Context:
     def processes(
         self, name: str | None = None, cmdline: str | None = None, pid_file: str | None = None, user: str | None = None,
     ) -> list[process.Info]:
-        """Running processes for which all that is given holds: `pid`, `name` and `age_ms` of each. They are watched from then
-        on: when one ends, the check runs again at once."""
+        """Finds running processes that meet all given conditions: `pid`, `name` and `age_ms` of each. The daemon watches them:
+        when one ends, the check runs again at once."""
         return _probe(self._host.process_find, process.Query(name, cmdline, pid_file, user))
 
     def stat(self, path: str) -> files.Info | None:
-        """What there is at an absolute path: `kind`, `size` in bytes, `age_ms` since the last modification. None: nothing."""
+        """Looks at an absolute path: `kind`, `size` in bytes, `age_ms` since the last modification. `None` if nothing is there."""
         return _probe(self._host.files_stat, path)
 
     def read(self, path: str, max_bytes: int) -> bytes | None:
-        """The first `max_bytes` of a regular file, at most 1 MiB. None: there is no such file."""
+        """Reads the first `max_bytes` of a regular file. `None` if there is no such file. If `max_bytes` is more than
+        `limits.probe_bytes`, a file longer than that limit is denied, never cut."""
         return _probe(self._host.files_read, path, max_bytes)
 
     def space(self, path: str) -> files.Usage:
-        """How full the file system is that holds `path`: `total` and `available` in bytes, `inodes`, `inodes_available`."""
+        """Measures the file system that holds `path`: `total` and `available` in bytes, `inodes`, `inodes_available`."""
         return _probe(self._host.files_space, path)
 
     def resolve(self, name: str, timeout_ms: int = 0) -> list[str]:
-        """Addresses of a name by the host's resolver, each once, at least one."""
+        """Looks up a name with the host's resolver, or `NAME@SERVER` at one name server. Returns at least one address, each
+        once."""
         return _probe(self._host.dns_resolve, name, timeout_ms)
 
     def links(self) -> list[network.Link]:
-        """The host's network links: `name`, `up` (by the administrator), `carrier`. Needs no grant."""
+        """Lists the network links of the host: `name`, `up` (by the administrator), `carrier`. Needs no grant."""
         return _probe(self._host.network_links)
 
     def addresses(self) -> list[network.Address]:
-        """The host's addresses: `link`, `ip`, `prefix`. Needs no grant."""
+        """Lists the addresses of the host: `link`, `ip`, `prefix`. Needs no grant."""
         return _probe(self._host.network_addresses)
 
     def connect_tcp(self, address: str, timeout_ms: int = 0) -> Connection:
-        """Begins a conversation with `host:port`, IPv6 in brackets."""
+        """Opens a connection to `host:port`, IPv6 in brackets."""
         return Connection(_probe(self._host.stream_connect_tcp, address, timeout_ms))
 
     def connect_unix(self, path: str, timeout_ms: int = 0) -> Connection:
-        """Begins a conversation with a socket in the file system."""
+        """Opens a connection to a unix socket."""
         return Connection(_probe(self._host.stream_connect_unix, path, timeout_ms))
 
     def now_ms(self) -> int:
@@ -270,27 +274,27 @@ class Context:
         return self._host.clock_now()
 
     def log(self, level: Level, message: str) -> None:
-        """A line in the daemon's log. Beyond 1024 bytes it is cut; lines beyond `limits.log_lines` are dropped."""
+        """Writes a line to the daemon's log. The daemon cuts it after 1024 bytes, and drops lines beyond `limits.log_lines`."""
         self._host.log(level, _text(message))
 
     def recall(self) -> bytes:
-        """What the last run remembered; empty the first time."""
+        """Returns what an earlier run remembered; empty at first."""
         return self._host.memo_get()
 
     def remember(self, data: bytes) -> None:
-        """Kept for the next run if this one ends without an error. At most 4096 bytes; more makes the run an error."""
+        """Keeps up to 4096 bytes for the next run, if this one ends without an error. More make the run an error."""
         self._host.memo_set(data)
 
 
 class Checker(ABC):
-    """Base of a plugin's class, which has to be called `Checker` and stand in the module that is built."""
+    """The base of a plugin's class, which must be called `Checker` and be in the module that is built."""
 
     @abstractmethod
     def run(self, ctx: Context) -> Report:
-        """Runs the check once, in a fresh interpreter state each time."""
+        """Runs the check once. Each run starts from the same state of the interpreter."""
 
     def check(self, raw: checker.Context) -> types.Report:
-        """What the daemon calls. An exception that left here would stop the interpreter and its text would be lost."""
+        """The daemon calls this. An exception that left it would stop the interpreter, and its text would be lost."""
         try:
             report = self.run(Context(raw))
             return types.Report(report.verdict, _text(report.message), report.adjust, report.metrics)
@@ -301,7 +305,7 @@ class Checker(ABC):
 
 
 def _text(text: str) -> str:
-    """Text of undecodable bytes (`errors="surrogateescape"`) is not UTF-8, and would trap on the way out."""
+    """Replaces undecodable bytes (`errors="surrogateescape"`): they are not UTF-8, and would trap on the way out."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 

@@ -20,7 +20,7 @@ class CheckError(Exception):
 
 
 def decode(params: list[tuple[str, str]], into: type[T]) -> T:
-    """Makes an `into`, a dataclass, of all parameters."""
+    """Makes a dataclass of all parameters."""
     known: list[str] = []
     made = _table(params, "", into, known)
     for key, _ in params:
@@ -83,4 +83,4 @@ def _value(key: str, text: str, kind: Any) -> Any:
     except (AttributeError, KeyError, OverflowError, ValueError):
         expected = {bool: "true or false", int: "a whole number", float: "a number", timedelta: 'a duration like "500ms"'}
         raise CheckError(f"parameter `{key}`: expected {expected[kind]}, found {text!r}") from None
-    raise TypeError(f"parameter `{key}`: there is no way to make a {kind}")
+    raise TypeError(f"parameter `{key}`: the type {kind} is not supported")

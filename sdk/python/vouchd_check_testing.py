@@ -1,11 +1,11 @@
-"""A double of the daemon, to test a check with plain Python.
+"""A fake daemon, to test a check with plain Python.
 
     host = FakeHost(tcp_probe=lambda *_: refused())
     report = host.run(Checker, address="10.0.0.1:25")
     assert report.verdict == Verdict.FAIL
 
-It answers with the records of the contract, for instance `wit_world.imports.tcp.Reply(connect_us, data)`. The modules
-`wit_world` and `componentize_py_types` are what `componentize-py bindings` writes.
+Its answers are the records of the contract, such as `wit_world.imports.tcp.Reply(connect_us, data)`. `componentize-py bindings`
+writes the modules `wit_world` and `componentize_py_types`.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from wit_world.imports import stream, types
 
 
 class FakeHost:
-    """Answers with the functions that it is given, named and called as in `vouchd_check.Daemon`; without one a probe is
-    denied."""
+    """Answers probes with the given functions, which have the names and arguments of those in `vouchd_check.Daemon`. A probe
+    without an answer is denied."""
 
     def __init__(self, now_ms: int = 0, memo: bytes = b"", **answers: Callable[..., Any]) -> None:
         self.memo = memo
-        #: Levels and texts of what was logged.
+        #: The lines logged so far: levels and texts.
         self.logged: list[tuple[Level, str]] = []
         self._now_ms = now_ms
         self._answers = answers
 
     def run(self, check: type[Checker], budget_ms: int = 1000, **params: str | list[str]) -> Report:
-        """One run. What it remembers is there for the next."""
+        """Runs the check once. What the run remembers, the next one recalls."""
         pairs = [
             (key, value) for key, given in params.items() for value in (given if isinstance(given, list) else [given])
         ]
         return self.run_with(check, pairs, budget_ms)
 
     def run_with(self, check: type[Checker], params: list[tuple[str, str]], budget_ms: int = 1000) -> Report:
-        """The same, for parameters whose names are no identifiers: those in tables."""
+        """Like `run`, for parameters whose names are not identifiers: those in tables."""
         before = self.memo
         try:
             return check().run(Context(checker.Context("test", params, budget_ms), self))
@@ -63,7 +63,7 @@ class FakeHost:
 
 
 def fail(error: types.ProbeError) -> NoReturn:
-    """What a probe does that gives no answer."""
+    """Makes a probe fail with this error."""
     raise Err(error)
 
 
@@ -76,8 +76,8 @@ def timed_out() -> NoReturn:
 
 
 class Script:
-    """A peer that says its lines in turn: in the beginning, and after each thing that the check sends. Anything else that is
-    sent is refused. When it has said all, it closes.
+    """A scripted peer of a connection. It sends its greeting, expects the messages of the check in order, and answers each;
+    anything else is refused. After its last answer it closes.
 
         FakeHost(stream_connect_tcp=lambda *_: Script(b"220 hi\\r\\n", (b"QUIT\\r\\n", b"221 bye\\r\\n")))
     """
@@ -99,7 +99,7 @@ class Script:
 
     def start_tls(self, server_name: str, verify: bool, timeout_ms: int) -> stream.Certificate:
         if self._certificate is None:
-            fail(types.ProbeError_Tls("the script shows no certificate"))
+            fail(types.ProbeError_Tls("the script presents no certificate"))
         if verify and self._certificate.problem:
             fail(types.ProbeError_Tls(self._certificate.problem))
         return self._certificate

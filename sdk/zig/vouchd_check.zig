@@ -1,39 +1,40 @@
-//! vouchd checks in Zig: the contract of ../wit/check.wit, bound by hand. No libc, no WASI.
+//! vouchd checks in Zig: bindings of the contract ../wit/check.wit, written by hand. No libc, no WASI.
 //!
-//! Write `fn check(ctx: Context) !Report`, and put `comptime { vouchd.entry(check); }` beside it. An error that the check
-//! returns is an error of the check itself; `fail` says why in words. Each run is a fresh instance, so nothing is freed.
-//! With `pub const panic = vouchd.panic;` in the root file the words of a panic reach the daemon.
+//! Write `fn check(ctx: Context) !Report`, and put `comptime { vouchd.entry(check); }` beside it. An error that the function
+//! returns means that the check could not be carried out; `fail` gives it a text. Each run is a fresh instance, so nothing is
+//! freed, and no variable survives the run. `pub const panic = vouchd.panic;` in the root file passes the message of a panic to
+//! the daemon.
 //!
-//! The layout of the extern structs is the contract's own (the component model's canonical ABI).
+//! The extern structs have the layout of the contract (the component model's canonical ABI).
 
 const std = @import("std");
 const builtin = @import("builtin");
 const params_of = @import("vouchd_params.zig");
 const probes = @import("vouchd_probes.zig");
 
-/// Nothing is ever freed. Elsewhere than in WebAssembly tests run.
+/// The allocator of a plugin, which never frees. Tests run natively, with another one.
 pub const alloc = if (builtin.cpu.arch.isWasm()) std.heap.wasm_allocator else std.heap.page_allocator;
 
-/// `Check`: the check could not be carried out. `Unanswered`: a probe was not answered, which is a `fail`.
+/// `Check`: the check could not be carried out. `Unanswered`: a probe gave no answer, which is a `fail`.
 pub const Error = error{ Check, Unanswered, OutOfMemory };
 
-/// Why, in the words of `fail`.
+/// The text of `Check`, set by `fail`.
 pub var reason: []const u8 = "";
 
-/// The check could not be carried out, for this reason. Not a verdict about the service.
+/// Makes an error: the check could not be carried out, for this reason. It is not a verdict about the service.
 pub fn fail(comptime format: []const u8, args: anytype) Error {
     reason = try std.fmt.allocPrint(alloc, format, args);
     return error.Check;
 }
 
-/// A text or a list as the contract lays it out.
+/// A text or a list in the layout of the contract.
 pub fn List(comptime T: type) type {
     return extern struct {
         ptr: [*]const T,
         len: usize,
 
         pub fn of(items: []const T) @This() {
-            // The pointer of an empty slice may lie outside of memory, which the daemon takes for a fault.
+            // The pointer of an empty slice may lie outside of the memory, which the daemon rejects.
             return .{ .ptr = if (items.len == 0) @ptrFromInt(@alignOf(T)) else items.ptr, .len = items.len };
         }
         pub fn slice(self: @This()) []const T {
@@ -48,20 +49,21 @@ pub const Duration = params_of.Duration;
 pub const Table = params_of.Table;
 
 pub const Context = struct {
-    /// Name of the check in the configuration.
+    /// The name of the check in the configuration.
     name: []const u8,
+    /// In file order. Tables are flattened (`headers.accept`); a list repeats its name.
     params: []const Param,
-    /// Milliseconds left before the run is ended.
+    /// Milliseconds until the daemon ends the run.
     budget_ms: u32,
 
-    /// All parameters as a struct whose fields have their names; those without a default have to be there, and others are
-    /// refused. Fields are of type `[]const u8`, `bool`, an integer, a float, `Duration` (written `"500ms"`, `"7d"`), an optional
-    /// or a slice of those, `Table`, or another struct, which is a table too.
+    /// Returns all parameters as a struct whose fields have their names. A field without a default is required, and a parameter
+    /// without a field is an error. A field is a `[]const u8`, `bool`, an integer, a float, a `Duration` (written `"500ms"`,
+    /// `"7d"`), an optional or a slice of these, a `Table`, or another struct, which is a table too.
     pub fn decode(self: Context, comptime Params: type) Error!Params {
         return params_of.decode(Params, self.params);
     }
 
-    /// The first parameter of that name.
+    /// Returns the first parameter with that name.
     pub fn param(self: Context, key: []const u8) ?[]const u8 {
         for (self.params) |given| {
             if (std.mem.eql(u8, given.key.slice(), key)) return given.value.slice();
@@ -69,7 +71,7 @@ pub const Context = struct {
         return null;
     }
 
-    /// An error if there is a parameter that is none of `known`: most likely a typing error.
+    /// Returns an error if a parameter is none of `known`, most likely because of a typing error.
     pub fn allowParams(self: Context, known: []const []const u8) Error!void {
         for (self.params) |given| {
             for (known) |name| {
@@ -79,15 +81,18 @@ pub const Context = struct {
     }
 };
 
-/// What a run says that ends with `Unanswered`.
+/// The report of a run that ends with `Unanswered`.
 pub var unanswered: Report = undefined;
 
+/// The verdict about the service, best first.
 pub const Verdict = enum(u8) {
+    /// The service works.
     pass,
-    /// Works, but another router would serve better.
+    /// The service works, but another router would serve better.
     warn,
+    /// The service does not work. What that costs is the operator's choice.
     fail,
-    /// This router must not be active, whatever it costs.
+    /// This router must not be active, whatever the priorities.
     fault,
 };
 
@@ -95,9 +100,9 @@ const Metric = extern struct { name: Text, value: f64, unit: Text };
 
 pub const Report = struct {
     verdict: Verdict,
-    /// One line, at best with what was expected and what was found.
+    /// One line for the operator, ideally with what was expected and what was found.
     message: []const u8,
-    /// A wish for the priority; off unless the operator allows a range.
+    /// A change of the priority, applied as far as the operator allows: by default not at all.
     adjust: ?i16 = null,
     metrics: std.ArrayList(Metric) = .empty,
 
@@ -105,7 +110,7 @@ pub const Report = struct {
         return .{ .verdict = verdict, .message = try std.fmt.allocPrint(alloc, format, args) };
     }
 
-    /// A number measured during the run; the unit is `s`, `B`, `%`, `c` (a counter), or empty.
+    /// Adds a metric. The unit is `s` (seconds), `B` (bytes), `%`, `c` (a counter), or empty.
     pub fn metric(self: *Report, name: []const u8, value: f64, unit: []const u8) Error!void {
         try self.metrics.append(alloc, .{ .name = .of(name), .value = value, .unit = .of(unit) });
     }
@@ -144,14 +149,14 @@ const memo = struct {
     extern "vouchd:check/memo@0.1.0" fn set(data: [*]const u8, len: usize) void;
 };
 
-/// What the last run remembered; empty at first.
+/// Returns what an earlier run remembered; empty at first.
 pub fn recall() []const u8 {
     var data: Text = undefined;
     memo.get(&data);
     return data.slice();
 }
 
-/// For the next run, if this one ends without an error. At most 4096 bytes; more makes the run an error.
+/// Keeps up to 4096 bytes for the next run, if this one ends without an error. More make the run an error.
 pub fn remember(data: []const u8) void {
     memo.set(Text.of(data).ptr, data.len);
 }
@@ -162,12 +167,12 @@ const logger = struct {
     extern "vouchd:check/log@0.1.0" fn log(level: Level, message: [*]const u8, len: usize) void;
 };
 
-/// A line for the daemon's log.
+/// Writes a line to the daemon's log.
 pub fn log(level: Level, message: []const u8) void {
     logger.log(level, Text.of(message).ptr, message.len);
 }
 
-/// For the root file: `pub const panic = vouchd.panic;`. A panic ends the run with an error whose last words are its own.
+/// For the root file: `pub const panic = vouchd.panic;`. A panic ends the run with an error that has its message.
 pub const panic = std.debug.FullPanic(struct {
     fn panicked(words: []const u8, _: ?usize) noreturn {
         log(.err, words);
@@ -203,7 +208,7 @@ fn lower(answer: anyerror!Report) Result {
     } } };
 }
 
-/// Where the daemon puts what it hands over.
+/// Allocates the memory for what the daemon passes to the plugin.
 fn realloc(old: [*]u8, old_len: usize, alignment: usize, len: usize) callconv(.c) [*]u8 {
     std.debug.assert(alignment <= 8);
     const room = alloc.alignedAlloc(u8, .of(u64), @max(len, 1)) catch @trap();
@@ -211,7 +216,7 @@ fn realloc(old: [*]u8, old_len: usize, alignment: usize, len: usize) callconv(.c
     return room.ptr;
 }
 
-/// Makes `check` the plugin's entry.
+/// Exports `check` as the plugin's check.
 pub fn entry(comptime check: fn (Context) anyerror!Report) void {
     const exported = struct {
         var result: Result = undefined;

@@ -1,4 +1,4 @@
-//! Parameters of a check as a struct; see `Context.decode`.
+//! The parameters of a check as a struct; see `Context.decode`.
 
 const std = @import("std");
 const vouchd = @import("vouchd_check.zig");
@@ -8,7 +8,7 @@ const Param = vouchd.Param;
 /// Written `"500ms"`, `"2s"`, `"1m"`, `"12h"`, `"7d"`.
 pub const Duration = struct { ms: u32 };
 
-/// A table: its entries in file order.
+/// A table, as its entries in file order.
 pub const Table = struct {
     entries: []const Entry,
     pub const Entry = struct { key: []const u8, value: []const u8 };
@@ -30,7 +30,7 @@ pub fn decode(comptime T: type, params: []const Param) Error!T {
     return fields(T, "", params);
 }
 
-/// The parameters that a struct stands for; those of a table end with `.*`.
+/// The names of the parameters in a struct; that of a `Table` ends with `.*`.
 fn names(comptime T: type, comptime prefix: []const u8) []const []const u8 {
     const info = @typeInfo(T).@"struct";
     var all: []const []const u8 = &.{};
@@ -109,7 +109,7 @@ fn value(comptime T: type, comptime key: []const u8, text: []const u8) Error!T {
         .int => std.fmt.comptimePrint("a whole number from {d} to {d}", .{ std.math.minInt(T), std.math.maxInt(T) }),
         .float => "a number",
         .@"struct" => "a duration like \"500ms\"",
-        else => @compileError("a parameter can't be of type " ++ @typeName(T)),
+        else => @compileError("a parameter cannot have the type " ++ @typeName(T)),
     };
     return parse(T, text) orelse vouchd.fail("parameter `{s}`: expected {s}, found `{s}`", .{ key, expected, text });
 }

@@ -1,4 +1,4 @@
-//! What a check can ask of the world. A `timeout_ms` of 0 is what is left of the run.
+//! The probes. A `timeout_ms` of 0 is the time that the run has left.
 
 const std = @import("std");
 const vouchd = @import("vouchd_check.zig");
@@ -11,10 +11,10 @@ const Text = vouchd.Text;
 pub const ProbeError = struct {
     pub const Problem = enum(u8) { denied, timeout, refused, unresolved, tls, invalid, other };
     problem: Problem,
-    /// Of denied (the line to add to the configuration), tls, invalid and other.
+    /// Set for denied (the line to add to the configuration, or the limit), tls, invalid and other.
     text: []const u8,
 
-    /// Fails, saying that `what` did not answer and why; or an error where the probe could not be made at all.
+    /// Returns a `fail` report, `WHAT: REASON`; or an error if the probe could not be made at all.
     pub fn orFail(self: ProbeError, what: []const u8) Error!Report {
         return switch (self.problem) {
             .denied, .invalid => vouchd.fail("{s}", .{self.text}),
@@ -27,13 +27,13 @@ pub const ProbeError = struct {
     }
 };
 
-/// What a probe answered.
+/// The answer to a probe.
 pub fn Answer(comptime T: type) type {
     return union(enum) {
         reply: T,
         problem: ProbeError,
 
-        /// The reply. Without one the run ends as by `ProbeError.orFail`.
+        /// Returns the reply. Without one, `try` ends the run with the result of `ProbeError.orFail`.
         pub fn need(self: @This(), what: []const u8) Error!T {
             switch (self) {
                 .reply => |reply| return reply,
@@ -72,7 +72,7 @@ fn Raw(comptime T: type, comptime size: usize) type {
     return Layout;
 }
 
-/// The pointer of an empty slice may lie outside of memory.
+/// A pointer inside of the memory, which that of an empty slice need not be.
 fn ptr(text: []const u8) [*]const u8 {
     return Text.of(text).ptr;
 }
@@ -82,9 +82,9 @@ pub const TcpRequest = struct {
     addr: []const u8,
     /// Sent after connecting.
     send: []const u8 = "",
-    /// Read until this is seen.
+    /// Receive until this arrives.
     until: ?[]const u8 = null,
-    /// 0 without `until` reads nothing.
+    /// The most bytes to receive; 0 without `until` receives nothing.
     max_bytes: u32 = 0,
     timeout_ms: u32 = 0,
 };
@@ -99,7 +99,7 @@ const tcp_raw = struct {
     extern "vouchd:check/tcp@0.1.0" fn probe([*]const u8, usize, [*]const u8, usize, bool, [*]const u8, usize, u32, u32, *anyopaque) void;
 };
 
-/// Connects, sends, reads.
+/// Connects, sends, and receives.
 pub fn tcp(request: TcpRequest) Answer(TcpReply) {
     var raw: Raw(extern struct { connect_us: u64, data: Text }, 24) = undefined;
     const until = request.until orelse "";
@@ -135,17 +135,18 @@ pub const HttpRequest = struct {
     /// A `host` header replaces the one from the URL.
     headers: []const Header = &.{},
     body: []const u8 = "",
-    /// For everything.
+    /// For everything, redirects and body included.
     timeout_ms: u32 = 0,
-    /// The body is cut there, at most at 1 MiB; 0 reads none of it.
+    /// The most bytes of the body to read; 0 reads none of it. If it is more than `limits.probe_bytes`, a body longer than that
+    /// limit is denied, never cut.
     max_body_bytes: u32 = 0,
-    /// Whether an invalid or foreign certificate is an error.
+    /// Whether a certificate that cannot be verified is an error.
     tls_verify: bool = true,
-    /// The server name for TLS, where it is not the URL's.
+    /// The server name for TLS, if it is not the host of the URL.
     sni: ?[]const u8 = null,
-    /// How many to follow; each address must be granted.
+    /// How many redirects to follow. Each address needs a grant.
     follow_redirects: u8 = 0,
-    /// Keep the connection for the next run.
+    /// Whether to keep the connection for the next run.
     reuse_connection: bool = false,
 };
 
@@ -156,7 +157,7 @@ pub const HttpResponse = struct {
     /// Microseconds until the last byte of the body.
     total_us: u64,
 
-    /// The first header of that name, which is in small letters.
+    /// Returns the first header with that name, which must be in lower case.
     pub fn header(self: HttpResponse, name: []const u8) ?[]const u8 {
         for (self.headers) |found| {
             if (std.mem.eql(u8, found.name.slice(), name)) return found.value.slice();
@@ -169,7 +170,7 @@ const http_raw = struct {
     extern "vouchd:check/http@0.1.0" fn fetch([*]const u8, usize, [*]const u8, usize, [*]const Header, usize, [*]const u8, usize, u32, u32, bool, bool, [*]const u8, usize, u32, bool, *anyopaque) void;
 };
 
-/// One HTTP/1.1 request. Any status is a response, not an error.
+/// Makes one HTTP/1.1 request. Any status is a response, not an error.
 pub fn http(request: HttpRequest) Answer(HttpResponse) {
     var raw: Raw(extern struct { status: u16, headers: List(Header), body: Text, total_us: u64 }, 40) = undefined;
     const sni = request.sni orelse "";
@@ -202,15 +203,15 @@ pub fn http(request: HttpRequest) Answer(HttpResponse) {
     } };
 }
 
-/// All that is given must hold; give at least one of `name`, `cmdline`, `pid_file`.
+/// Which processes to find. All given conditions must hold; give at least one of `name`, `cmdline`, `pid_file`.
 pub const ProcessQuery = struct {
     /// The exact name, as `ps -e` shows it.
     name: ?[]const u8 = null,
-    /// A regular expression found somewhere in the command line.
+    /// A regular expression that matches somewhere in the command line.
     cmdline: ?[]const u8 = null,
     /// A file whose first word is the process id.
     pid_file: ?[]const u8 = null,
-    /// Effective owner: a name or a number.
+    /// The effective owner: a name or a number.
     user: ?[]const u8 = null,
 };
 
@@ -218,7 +219,7 @@ pub const Process = extern struct {
     pid: u32,
     /// `name.slice()`
     name: Text,
-    /// Milliseconds since it started.
+    /// Milliseconds since the process started.
     age_ms: u64,
 };
 
@@ -226,7 +227,7 @@ const process_raw = struct {
     extern "vouchd:check/process@0.1.0" fn find(bool, [*]const u8, usize, bool, [*]const u8, usize, bool, [*]const u8, usize, bool, [*]const u8, usize, *anyopaque) void;
 };
 
-/// Running processes. They are watched from then on: when one ends, the check runs again at once.
+/// Finds running processes. The daemon watches them: when one ends, the check runs again at once.
 pub fn findProcesses(query: ProcessQuery) Answer([]const Process) {
     var raw: Raw(List(Process), 16) = undefined;
     const name, const cmdline = .{ query.name orelse "", query.cmdline orelse "" };
@@ -264,7 +265,7 @@ pub const FileInfo = extern struct {
     age_ms: u64,
 };
 
-/// What there is at an absolute path; null: nothing.
+/// Looks at an absolute path; null if nothing is there.
 pub fn stat(path: []const u8) Answer(?FileInfo) {
     var raw: Raw(extern struct { exists: bool, info: FileInfo }, 40) = undefined;
     files_raw.stat(ptr(path), path.len, &raw);
@@ -272,7 +273,8 @@ pub fn stat(path: []const u8) Answer(?FileInfo) {
     return .{ .reply = if (raw.of.reply.exists) raw.of.reply.info else null };
 }
 
-/// The first `max_bytes` of a regular file, at most 1 MiB; null: there is no such file.
+/// Reads the first `max_bytes` of a regular file; null if there is no such file. If `max_bytes` is more than
+/// `limits.probe_bytes`, a file longer than that limit is denied, never cut.
 pub fn read(path: []const u8, max_bytes: u32) Answer(?[]const u8) {
     var raw: Raw(extern struct { exists: bool, data: Text }, 16) = undefined;
     files_raw.read(ptr(path), path.len, max_bytes, &raw);
@@ -280,16 +282,16 @@ pub fn read(path: []const u8, max_bytes: u32) Answer(?[]const u8) {
     return .{ .reply = if (raw.of.reply.exists) raw.of.reply.data.slice() else null };
 }
 
-/// How full a file system is: in bytes, and in files that can still be made.
+/// The size of a file system and the room left on it, in bytes and in files.
 pub const Space = extern struct {
     total: u64,
-    /// What programs without privileges can still write.
+    /// What a program without privileges can still write.
     available: u64,
     inodes: u64,
     inodes_available: u64,
 };
 
-/// Of the file system that holds `path`.
+/// Measures the file system that holds `path`.
 pub fn space(path: []const u8) Answer(Space) {
     var raw: Raw(Space, 40) = undefined;
     files_raw.space(ptr(path), path.len, &raw);
@@ -301,7 +303,8 @@ const dns_raw = struct {
     extern "vouchd:check/dns@0.1.0" fn resolve([*]const u8, usize, u32, *anyopaque) void;
 };
 
-/// Addresses of a name by the host's resolver, each once, at least one; `slice()` of each.
+/// Looks up a name with the host's resolver, or `NAME@SERVER` at one name server. Returns at least one address, each once; take
+/// `slice()` of each.
 pub fn resolve(name: []const u8, timeout_ms: u32) Answer([]const Text) {
     var raw: Raw(List(Text), 16) = undefined;
     dns_raw.resolve(ptr(name), name.len, timeout_ms, &raw);
@@ -317,13 +320,13 @@ const network_raw = struct {
 pub const Link = extern struct {
     /// `name.slice()`
     name: Text,
-    /// Set up by the administrator.
+    /// Whether the administrator has set it up.
     up: bool,
-    /// The cable is plugged in and the other side is there.
+    /// Whether the cable is plugged in and the other end is up.
     carrier: bool,
 };
 
-/// The host's network links. Needs no grant.
+/// Lists the network links of the host. Needs no grant.
 pub fn links() Answer([]const Link) {
     var raw: Raw(List(Link), 16) = undefined;
     network_raw.links(&raw);
@@ -333,7 +336,7 @@ pub fn links() Answer([]const Link) {
 
 pub const Address = extern struct { link: Text, ip: Text, prefix: u8 };
 
-/// The host's addresses. Needs no grant.
+/// Lists the addresses of the host. Needs no grant.
 pub fn addresses() Answer([]const Address) {
     var raw: Raw(List(Address), 16) = undefined;
     network_raw.addresses(&raw);
@@ -359,28 +362,28 @@ const stream_raw = struct {
     extern "vouchd:check/stream@0.1.0" fn @"[resource-drop]connection"(u32) void;
 };
 
-/// What a server showed in a TLS handshake.
+/// The certificate that a server presented in a TLS handshake.
 pub const Certificate = struct {
-    /// Like `CN=www.example.com, O=Example`.
+    /// Such as `CN=www.example.com, O=Example`.
     subject: []const u8,
     issuer: []const u8,
-    /// The names and addresses that it is for; `slice()` of each.
+    /// The names and addresses that the certificate is for; take `slice()` of each.
     names: []const Text,
     /// Unix time in seconds.
     not_before: i64,
     not_after: i64,
-    /// Why it was not verified; null: it was.
+    /// Why it could not be verified; null if it was.
     problem: ?[]const u8,
     /// `TLSv1.3` or `TLSv1.2`.
     protocol: []const u8,
 };
 
-/// A conversation, closed by `close` and with the run. It carries at most 1 MiB each way, and a check may have
-/// `limits.connections` of them open.
+/// A connection to a peer. It closes with `close`, and at the end of the run. It carries at most `limits.probe_bytes` each way,
+/// and a check may have `limits.connections` of them open at once.
 pub const Connection = struct {
     handle: u32,
 
-    /// Until all of it is on its way, in what is left of the run.
+    /// Sends all of `data`, in the time that the run has left.
     pub fn send(self: Connection, data: []const u8) Answer(void) {
         var raw: Raw(u8, 16) = undefined;
         stream_raw.@"[method]connection.send"(self.handle, ptr(data), data.len, &raw);
@@ -388,13 +391,14 @@ pub const Connection = struct {
         return .{ .reply = {} };
     }
 
-    /// What came until `max_bytes` were there, the peer closed (then it may be short or empty), or the time was up; a timeout
-    /// if nothing came by then.
+    /// Receives until `max_bytes` arrived, the peer closed, or the time is up, and returns what has arrived: less than `max_bytes`,
+    /// or nothing, if the peer closed. A timeout if nothing arrived in time.
     pub fn receive(self: Connection, max_bytes: u32, timeout_ms: u32) Answer([]const u8) {
         return self.received(null, max_bytes, timeout_ms);
     }
 
-    /// Up to and with `until`; what follows is for the next call. Less where `max_bytes` came before or the peer closed.
+    /// Receives up to and including `until`. Bytes after it are kept for the next call. Returns less if `max_bytes` arrived
+    /// first, or the peer closed.
     pub fn receiveUntil(self: Connection, until: []const u8, max_bytes: u32, timeout_ms: u32) Answer([]const u8) {
         return self.received(until, max_bytes, timeout_ms);
     }
@@ -407,7 +411,7 @@ pub const Connection = struct {
         return .{ .reply = raw.of.reply.slice() };
     }
 
-    /// Goes on with TLS. With `verify` a bad certificate is an error, else it is told in `problem`.
+    /// Continues with TLS. A certificate that cannot be verified is an error with `verify`; without it, `problem` says why.
     pub fn startTls(self: Connection, server_name: []const u8, verify: bool, timeout_ms: u32) Answer(Certificate) {
         const Shown = extern struct {
             subject: Text,
@@ -434,13 +438,13 @@ pub const Connection = struct {
         } };
     }
 
-    /// Makes room for another connection. Nothing may be done with this one afterwards.
+    /// Closes the connection, which makes room for another one. It must not be used afterwards.
     pub fn close(self: Connection) void {
         stream_raw.@"[resource-drop]connection"(self.handle);
     }
 };
 
-/// Begins a conversation with `host:port`, IPv6 in brackets.
+/// Opens a connection to `host:port`, IPv6 in brackets.
 pub fn connectTcp(addr: []const u8, timeout_ms: u32) Answer(Connection) {
     var raw: Raw(u32, 16) = undefined;
     stream_raw.@"connect-tcp"(ptr(addr), addr.len, timeout_ms, &raw);
@@ -448,7 +452,7 @@ pub fn connectTcp(addr: []const u8, timeout_ms: u32) Answer(Connection) {
     return .{ .reply = .{ .handle = raw.of.reply } };
 }
 
-/// Begins a conversation with a socket in the file system.
+/// Opens a connection to a unix socket.
 pub fn connectUnix(path: []const u8, timeout_ms: u32) Answer(Connection) {
     var raw: Raw(u32, 16) = undefined;
     stream_raw.@"connect-unix"(ptr(path), path.len, timeout_ms, &raw);

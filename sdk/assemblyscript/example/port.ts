@@ -1,6 +1,6 @@
 // Does a port accept connections?
 //
-// Parameters: `address` (`host:port`), `label` (what the operator calls it; default: the address).
+// Parameters: `address` (`host:port`), `label` (its name in messages; default: the address).
 
 import { Context, Report, realloc, recall, remember, runCheck, tcp } from "../vouchd_check";
 
@@ -20,7 +20,7 @@ function check(ctx: Context): Report {
   return report.metric("runs", countRun(), "c");
 }
 
-/// Runs so far, this one included.
+/// Counts the runs, this one included.
 function countRun(): i32 {
   const memo = recall();
   const runs = (memo.length == 0 ? 0 : I32.parseInt(memo)) + 1;

@@ -1,9 +1,9 @@
 /// Does a port accept connections?
 ///
-/// Parameters: `address` (`host:port`), `label` (what the operator calls it; default: the address).
+/// Parameters: `address` (`host:port`), `label` (its name in messages; default: the address).
 #include "../vouchd_check.h"
 
-/// Runs so far, this one included.
+/// Counts the runs, this one included.
 static uint32_t count_run(void) {
   uint32_t runs = 0;
   vouchd_text memo = vouchd_recall();

@@ -1,11 +1,11 @@
 /// Does a port accept connections?
 ///
-/// Parameters: `address` (`host:port`), `label` (what the operator calls it; default: the address).
+/// Parameters: `address` (`host:port`), `label` (its name in messages; default: the address).
 #include "../vouchd_check.hpp"
 
 using vouchd::Context, vouchd::Report;
 
-/// Runs so far, this one included.
+/// Counts the runs, this one included.
 static uint32_t count_run(const Context &ctx) {
   uint32_t runs = 0;
   std::string_view memo = ctx.recall();

@@ -1,4 +1,4 @@
-// Package checktest is a double of the daemon, to test a check with `go test`.
+// Package checktest is a fake daemon, to test a check with `go test`.
 //
 //	host := checktest.Host{OnTCP: func(check.TCPRequest) (*check.TCPReply, error) {
 //		return nil, &check.ProbeError{Kind: check.Refused}
@@ -15,7 +15,7 @@ import (
 	check "vouchd-check"
 )
 
-// Host answers probes as the test says; without an answer a probe is denied.
+// Host answers probes as the test says. A probe without an answer is denied.
 type Host struct {
 	OnTCP         func(check.TCPRequest) (*check.TCPReply, error)
 	OnHTTP        func(check.HTTPRequest) (*check.HTTPResponse, error)
@@ -28,11 +28,11 @@ type Host struct {
 	OnAddresses   func() ([]check.Address, error)
 	OnConnectTCP  func(address string) (check.Connection, error)
 	OnConnectUnix func(path string) (check.Connection, error)
-	// Clock is what Now shows.
+	// Clock is what Now returns.
 	Clock time.Time
-	// Memo is what the check remembers; it stays from run to run.
+	// Memo is what the check remembers. It survives from run to run.
 	Memo []byte
-	// Logged are the lines so far.
+	// Logged are the lines logged so far.
 	Logged []Line
 }
 
@@ -42,10 +42,10 @@ type Line struct {
 	Message string
 }
 
-// Run runs the check once, with a second to spend and with params, which are names and values by turns.
+// Run runs the check once with a budget of one second. Params are names and values in turn.
 func (h *Host) Run(run func(*check.Context) (*check.Report, error), params ...string) (*check.Report, error) {
 	if len(params)%2 != 0 {
-		panic(fmt.Sprintf("expected names and values by turns, found %q", params))
+		panic(fmt.Sprintf("expected names and values in turn, found %q", params))
 	}
 	var pairs []check.Param
 	for i := 0; i < len(params); i += 2 {
@@ -59,7 +59,7 @@ func (h *Host) Run(run func(*check.Context) (*check.Report, error), params ...st
 	return report, err
 }
 
-// The methods that a check's context calls, apart from those that a test does.
+// host has the methods that a context calls, so that they do not show up beside those of a test.
 type host Host
 
 func denied(what string) error {
@@ -154,13 +154,14 @@ func (h *host) Recall() []byte { return bytes.Clone(h.Memo) }
 
 func (h *host) Remember(data []byte) { h.Memo = bytes.Clone(data) }
 
-// Script is a peer that says its lines in turn: in the beginning, and after each thing that the check sends. Anything else
-// that is sent is refused. When it has said all, it closes.
+// Script is a scripted peer of a connection. It sends its greeting, expects the messages of the check in order, and answers each;
+// anything else is refused. After its last answer it closes.
 type Script struct {
-	// Greeting is what the peer says before it is spoken to.
+	// Greeting is sent at once, without waiting for the check.
 	Greeting string
-	Turns    []Turn
-	// Certificate is shown in the TLS handshake, which fails without it.
+	// Turns follow each other.
+	Turns []Turn
+	// Certificate is presented in the TLS handshake, which otherwise fails.
 	Certificate *check.Certificate
 
 	pending []byte
@@ -177,7 +178,7 @@ func (s *Script) said() []byte {
 	return s.pending
 }
 
-// Send is for the check.
+// Send implements [check.Connection].
 func (s *Script) Send(data []byte) error {
 	if len(s.Turns) == 0 || s.Turns[0].Sent != string(data) {
 		return &check.ProbeError{Kind: check.Refused}
@@ -187,12 +188,12 @@ func (s *Script) Send(data []byte) error {
 	return nil
 }
 
-// Receive is for the check.
+// Receive implements [check.Connection].
 func (s *Script) Receive(maxBytes uint32, _ time.Duration) ([]byte, error) {
 	return s.take(len(s.said()), maxBytes), nil
 }
 
-// ReceiveUntil is for the check.
+// ReceiveUntil implements [check.Connection].
 func (s *Script) ReceiveUntil(until []byte, maxBytes uint32, _ time.Duration) ([]byte, error) {
 	if at := bytes.Index(s.said(), until); at >= 0 {
 		return s.take(at+len(until), maxBytes), nil
@@ -207,10 +208,10 @@ func (s *Script) take(wanted int, maxBytes uint32) []byte {
 	return data
 }
 
-// StartTLS is for the check.
+// StartTLS implements [check.Connection].
 func (s *Script) StartTLS(_ string, verify bool, _ time.Duration) (*check.Certificate, error) {
 	if s.Certificate == nil {
-		return nil, &check.ProbeError{Kind: check.TLS, Text: "the script shows no certificate"}
+		return nil, &check.ProbeError{Kind: check.TLS, Text: "the script presents no certificate"}
 	}
 	if verify && s.Certificate.Problem != "" {
 		return nil, &check.ProbeError{Kind: check.TLS, Text: s.Certificate.Problem}
@@ -218,5 +219,5 @@ func (s *Script) StartTLS(_ string, verify bool, _ time.Duration) (*check.Certif
 	return s.Certificate, nil
 }
 
-// Close is for the check.
+// Close implements [check.Connection].
 func (s *Script) Close() error { return nil }

@@ -1,4 +1,4 @@
-"""Does what its parameter `do` names, for sdk/conformance/run.py, which says what each of these is to show."""
+"""Behaves as the parameter `do` says, for sdk/conformance: behaviours.py there says what each must show."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta

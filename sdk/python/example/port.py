@@ -1,6 +1,6 @@
 """Does a port accept connections?
 
-Parameters: `address` (`host:port`), `label` (what the operator calls it; default: the address).
+Parameters: `address` (`host:port`), `label` (its name in messages; default: the address).
 """
 
 from dataclasses import dataclass

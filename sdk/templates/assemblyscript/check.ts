@@ -17,5 +17,5 @@ function run(name: usize, nameLen: i32, params: usize, paramsLen: i32, budgetMs:
   return runCheck(check, name, nameLen, params, paramsLen, budgetMs);
 }
 
-// The names of the contract are no identifiers: vouchd/assemblyscript/exports.mjs gives them to these.
+// The contract's names for these exports are not identifiers; vouchd/assemblyscript/exports.mjs sets them.
 export { run, realloc };

@@ -1,14 +1,14 @@
 ;; Does a port accept connections?
 ;;
-;; The contract is vouchd/wit/check.wit; how it lies in memory, the component model's canonical ABI says. A text is an address
+;; The contract is vouchd/wit/check.wit. The component model's canonical ABI defines its layout in memory. A text is an address
 ;; and a length, 8 bytes.
 (module
-  ;; Microseconds, or below 0 what went wrong.
+  ;; Returns microseconds, or a code below 0 for an error.
   (import "vouchd:check/simple@0.1.0" "tcp-connect" (func $connect (param $addr i32) (param $len i32) (param $ms i32) (result i32)))
 
   (memory (export "memory") 1)
 
-  ;; 16: the result, 28 bytes: 0 is it an error; 4 the reason, or the report: 4 verdict, 8 message, 16 adjust, 20 metrics
+  ;; 16: the result, 28 bytes: 0 whether it is an error; 4 the reason, or the report: 4 verdict, 8 message, 16 adjust, 20 metrics
   ;; 48: the metric, 24 bytes: 0 name, 8 value, 16 unit
   (data (i32.const 48) "\50\00\00\00\07\00\00\00" "\00\00\00\00\00\00\00\00" "\57\00\00\00\01\00\00\00")
   (data (i32.const 80) "connects")
@@ -17,7 +17,7 @@
   (data (i32.const 192) "no connection")                                          ;; 13
   (data (i32.const 224) "expected one parameter, `address`: host:port")           ;; 44
 
-  ;; Where the daemon puts what it hands over: handed out upwards and never freed, since each run is a fresh instance.
+  ;; Allocates memory for what the daemon passes. Nothing is ever freed, since each run is a fresh instance.
   (global $free (mut i32) (i32.const 1024))
   (func (export "cabi_realloc") (param $old i32) (param $old_len i32) (param $align i32) (param $len i32) (result i32)
     (local $at i32)
@@ -37,14 +37,14 @@
     (i32.store (i32.const 24) (local.get $len))
     (i32.const 16))
 
-  ;; Are these seven bytes `address`?
+  ;; Whether these bytes are `address`.
   (func $is_address (param $key i32) (param $len i32) (result i32)
     (if (i32.ne (local.get $len) (i32.const 7)) (then (return (i32.const 0))))
     (i32.and
       (i32.eq (i32.load align=1 (local.get $key)) (i32.const 0x72646461))             ;; "addr"
       (i32.eq (i32.load offset=3 align=1 (local.get $key)) (i32.const 0x73736572))))  ;; "ress"
 
-  ;; check(name, params: pairs of texts, 16 bytes each, budget-ms); the answer is the address of the result.
+  ;; check(name, params: pairs of texts, 16 bytes each, budget-ms). Returns the address of the result.
   (func (export "vouchd:check/checker@0.1.0#check")
       (param $name i32) (param $name_len i32) (param $params i32) (param $count i32) (param $budget_ms i32) (result i32)
     (local $us i32)

@@ -1,12 +1,12 @@
 ;; Does a port accept connections?
 ;;
-;; Parameters: `address` (`host:port`), `label` (what the operator calls it; default: the address).
+;; Parameters: `address` (`host:port`), `label` (its name in messages; default: the address).
 ;;
-;; Everything a vouchd check needs, by hand: two exports, the imports it uses, and the memory layout of the contract
-;; (../../wit/check.wit in the component model's canonical ABI), which is named where it is used. A text is an address and a
+;; Everything that a vouchd check needs, written by hand: two exports, the imports that it uses, and the memory layout of the
+;; contract (../../wit/check.wit in the component model's canonical ABI), explained where it is used. A text is an address and a
 ;; length, 8 bytes.
 (module
-  ;; probe(addr, send, until: option, max-bytes, timeout-ms), and where the answer goes.
+  ;; probe(addr, send, until: option, max-bytes, timeout-ms), and the address for the answer.
   (import "vouchd:check/tcp@0.1.0" "probe"
     (func $probe (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
   (import "vouchd:check/memo@0.1.0" "get" (func $recall (param i32)))
@@ -14,10 +14,10 @@
 
   (memory (export "memory") 1)
 
-  ;; 16: the result, 28 bytes:    0 is it an error; 4 the reason, or the report: 4 verdict, 8 message, 16 adjust, 20 metrics
-  ;; 48: the probe's answer, 24:  0 is it an error; 8 microseconds, or 8 which problem, 12 its text
+  ;; 16: the result, 28 bytes:    0 whether it is an error; 4 the reason, or the report: 4 verdict, 8 message, 16 adjust, 20 metrics
+  ;; 48: the probe's answer, 24:  0 whether it is an error; 8 microseconds, or 8 the problem, 12 its text
   ;; 80: the memo's answer, 8
-  ;; 96: what is remembered, 4:   runs so far
+  ;; 96: the next memo, 4:        runs so far
   ;; 112: two metrics, 24 each:   0 name, 8 value, 16 unit
   (data (i32.const 112) "\40\01\00\00\07\00\00\00" "\00\00\00\00\00\00\00\00" "\50\01\00\00\01\00\00\00")
   (data (i32.const 136) "\48\01\00\00\04\00\00\00" "\00\00\00\00\00\00\00\00" "\51\01\00\00\01\00\00\00")
@@ -36,7 +36,7 @@
   (data (i32.const 0x250) ": the name does not resolve")                                 ;; 27
   (data (i32.const 0x270) ": TLS: ")                                                     ;; 7
 
-  ;; Memory is handed out upwards and never freed: each run is a fresh instance.
+  ;; Memory is never freed: each run is a fresh instance.
   (global $free (mut i32) (i32.const 1024))
 
   (func $alloc (param $len i32) (result i32)
@@ -50,7 +50,7 @@
       (unreachable))
     (local.get $at))
 
-  ;; Where the daemon puts what it hands over. It asks for new memory only.
+  ;; Allocates memory for what the daemon passes. It never asks to grow a block.
   (func (export "cabi_realloc") (param $old i32) (param $old_len i32) (param $align i32) (param $len i32) (result i32)
     (call $alloc (local.get $len)))
 
@@ -74,7 +74,7 @@
         (br $next))))
     (local.get $to))
 
-  ;; Three texts one after the other, as the text that is stored at $at.
+  ;; Joins three texts, and stores the new text at $at.
   (func $join (param $at i32) (param $a i32) (param $a_len i32) (param $b i32) (param $b_len i32)
       (param $c i32) (param $c_len i32)
     (i32.store offset=4 (local.get $at)
@@ -97,7 +97,7 @@
     (i32.store (i32.const 20) (local.get $text))
     (i32.store (i32.const 24) (local.get $text_len)))
 
-  ;; The probe's problem as a failure of the service, or as an error where the probe could not be made.
+  ;; Reports the probe's problem: a failure of the service, or an error if the probe could not be made.
   (func $problem (param $label i32) (param $label_len i32)
     (local $kind i32) (local $text i32) (local $text_len i32)
     (local.set $kind (i32.load8_u (i32.const 56)))
@@ -118,7 +118,7 @@
     (call $fail_with (local.get $label) (local.get $label_len) (i32.const 0x200) (i32.const 2)
       (local.get $text) (local.get $text_len)))
 
-  ;; Runs so far, this one included.
+  ;; Counts the runs, this one included.
   (func $count_run (result i32)
     (call $recall (i32.const 80))
     (if (i32.eq (i32.load (i32.const 84)) (i32.const 4))
@@ -127,7 +127,7 @@
     (call $remember (i32.const 96) (i32.const 4))
     (i32.load (i32.const 96)))
 
-  ;; check(name, params: a list of pairs of texts, budget-ms); the answer is the address of the result.
+  ;; check(name, params: a list of pairs of texts, budget-ms). Returns the address of the result.
   (func (export "vouchd:check/checker@0.1.0#check")
       (param $name i32) (param $name_len i32) (param $params i32) (param $count i32) (param $budget_ms i32) (result i32)
     (local $address i32) (local $address_len i32) (local $label i32) (local $label_len i32)

@@ -1,6 +1,6 @@
 //! Does a port accept connections?
 //!
-//! Parameters: `address` (`host:port`), `label` (what the operator calls it; default: the address).
+//! Parameters: `address` (`host:port`), `label` (its name in messages; default: the address).
 
 const std = @import("std");
 const vouchd = @import("vouchd_check");
@@ -28,7 +28,7 @@ fn check(ctx: vouchd.Context) !vouchd.Report {
     return report;
 }
 
-/// Runs so far, this one included.
+/// Counts the runs, this one included.
 fn countRun() u32 {
     const memo = vouchd.recall();
     var bytes: [4]u8 = @splat(0);

@@ -1,8 +1,8 @@
-//! `vouchd-smith SEED COUNT`: random plugin files on standard output, the same for the same seed.
+//! `vouchd-smith SEED COUNT` writes random plugin files to standard output, the same ones for the same seed.
 //!
-//! Each is preceded by its number (8 bytes) and its length (4 bytes), the lowest byte first. By their number they are: modules
-//! in the shape of a plugin, with imports of the contract; programs; modules of any form that export what a plugin does;
-//! modules of any form; components.
+//! Each file follows its number (8 bytes) and its length (4 bytes), both little-endian. The number decides what it is: a module
+//! in the shape of a plugin, with imports of the contract; a program; any module with the exports of a plugin; any module; or a
+//! component.
 
 use std::io::{self, Write};
 use std::panic;
@@ -12,7 +12,7 @@ use wasm_smith::{Component, Config, Module};
 
 type Error = Box<dyn std::error::Error>;
 
-/// What a file is made from, in bytes.
+/// The number of random bytes that a file is made from.
 const NOISE: usize = 2048;
 
 const PLUGIN: &str = r#"(module
@@ -44,7 +44,7 @@ fn main() -> Result<(), Error> {
     let numbers: Vec<u64> = std::env::args().skip(1).map(|text| text.parse()).collect::<Result<_, _>>()?;
     let [seed, count] = numbers[..] else { return Err("expected SEED and COUNT".into()) };
     let shapes = [wat::parse_str(PLUGIN)?, wat::parse_str(PROGRAM)?, wat::parse_str(EXPORTS)?];
-    // Where wasm-smith gives up on what it was asked for, by a panic, there is no file.
+    // wasm-smith gives up by a panic. There is no file for such a number.
     panic::set_hook(Box::new(|_| {}));
     let mut out = io::BufWriter::new(io::stdout().lock());
     let (mut made, mut number) = (0, 0u64);
@@ -60,7 +60,7 @@ fn main() -> Result<(), Error> {
     Ok(out.flush()?)
 }
 
-/// The file of that number; none if the noise can't become one.
+/// Makes the file with this number; `None` if the noise does not suffice.
 fn file(number: u64, noise: &[u8], [plugin, program, exports]: &[Vec<u8>; 3]) -> Option<Vec<u8>> {
     let mut source = Unstructured::new(noise);
     let modest = Config { min_funcs: 1, max_funcs: 12, max_instructions: 200, ..Config::default() };
@@ -74,7 +74,7 @@ fn file(number: u64, noise: &[u8], [plugin, program, exports]: &[Vec<u8>; 3]) ->
     Some(Module::new(config, &mut source).ok()?.to_bytes())
 }
 
-/// Without what no plugin may use, which would be all that is known of most of them.
+/// Turns off what no plugin may use. Otherwise most files would be rejected for that reason alone.
 fn plain(number: u64, config: Config) -> Config {
     Config {
         gc_enabled: false,
@@ -83,7 +83,7 @@ fn plain(number: u64, config: Config) -> Config {
         threads_enabled: false,
         custom_page_sizes_enabled: false,
         max_memories: 1,
-        // Many of them never end, and each is waited for.
+        // Many start functions never end, and the test waits for each.
         allow_start_export: number.is_multiple_of(185),
         reference_types_enabled: false,
         ..config

@@ -1,4 +1,4 @@
-//! Does what its parameter `do` names, for sdk/conformance/run.py, which says what each of these is to show.
+//! Behaves as the parameter `do` says, for sdk/conformance: behaviours.py there says what each must show.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
@@ -86,7 +86,7 @@ pub fn check(ctx: &Context) -> Result<Report> {
 
 vouchd_check::check!(check);
 
-/// What needs no probe.
+/// The behaviours without a probe.
 fn say(ctx: &Context, p: &Params) -> Result<Option<Report>> {
     let report = match p.what.as_str() {
         "pass" => Report::pass(p.said()?),

@@ -4,7 +4,7 @@ use vouchd_check::{Context, Report, Result, TcpRequest};
 
 vouchd_check::params! {
     struct Params {
-        /// host:port that has to accept connections.
+        /// host:port that must accept connections.
         address: String,
     }
 }
@@ -27,9 +27,9 @@ mod tests {
     use vouchd_check::testing::FakeHost;
     use vouchd_check::{ProbeError, Verdict};
 
-    /// Without a daemon and without WebAssembly: `cargo test`.
+    /// Run by `cargo test`, without a daemon and without WebAssembly.
     #[test]
-    fn a_service_that_does_not_answer_fails() {
+    fn silent_service_fails() {
         let host = FakeHost::new().on_tcp(|_| Err(ProbeError::Timeout));
         let report = host.run(super::check, &[("address", "127.0.0.1:80")]).unwrap();
         assert_eq!((report.verdict, report.message.as_str()), (Verdict::Fail, "127.0.0.1:80: no answer in time"));

@@ -1,4 +1,4 @@
-//! Does a port accept connections? What is written here in Rust is there in every other language beside this SDK.
+//! Does a port accept connections? The SDK of every other language has the same example.
 
 use vouchd_check::{Context, Report, Result, TcpRequest};
 
@@ -6,7 +6,7 @@ vouchd_check::params! {
     struct Params {
         /// `host:port`.
         address: String,
-        /// What the operator calls it; default: the address.
+        /// Its name in messages. Default: the address.
         label: Option<String>,
     }
 }
@@ -44,7 +44,7 @@ mod tests {
     use super::check;
 
     #[test]
-    fn the_port_decides_and_its_label_tells() {
+    fn port_decides_and_label_names_it() {
         let params = [("address", "127.0.0.1:25"), ("label", "mail")];
         let open = FakeHost::new().on_tcp(|request| {
             assert_eq!(request.address, "127.0.0.1:25");

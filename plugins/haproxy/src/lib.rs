@@ -50,9 +50,9 @@ pub fn check(ctx: &Context) -> Result<Report> {
 
 /// Sends one line of commands, and receives all answers.
 fn ask(ctx: &Context, peer: &Peer, commands: &str) -> Talk<String> {
-    let mut line = peer.connect(ctx)?;
-    line.send(commands.as_bytes())?;
-    let answer = line.rest(MAX_ANSWER, "the answer")?;
+    let mut stream = peer.connect(ctx)?;
+    stream.send(commands.as_bytes())?;
+    let answer = stream.rest(MAX_ANSWER, "the answer")?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 

@@ -2,7 +2,7 @@
 
 use vouchd_check_peer::{Malformed, Parsed, Reader};
 
-use crate::wire::{Refusal, length, name, refusal, value};
+use crate::wire::{ServerError, length, name, server_error, value};
 
 /// The most columns of a result: the server's own limit. The number of rows is bounded by the check's `limits.probe_bytes`.
 const MAX_COLUMNS: u64 = 4096;
@@ -33,7 +33,7 @@ enum Stage {
 pub(crate) enum Progress {
     Wanting(Rows),
     Done(Vec<Row>),
-    Refused(Refusal),
+    Error(ServerError),
 }
 
 impl PartialEq for Rows {
@@ -48,7 +48,7 @@ impl Rows {
     /// Takes the next packet of the result.
     pub(crate) fn take(mut self, packet: &[u8]) -> Parsed<Progress> {
         if packet.first() == Some(&0xff) {
-            return refusal(packet).map(Progress::Refused);
+            return server_error(packet).map(Progress::Error);
         }
         let is_end = packet.first() == Some(&0xfe) && packet.len() < 9;
         let mut reader = Reader::new(packet);

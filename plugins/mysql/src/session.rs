@@ -1,13 +1,13 @@
 //! A session with the server: greeting, login, queries.
 
 use vouchd_check::Context;
-use vouchd_check_peer::{Line, Malformed, Parsed, Peer, Stop, Talk, quoted};
+use vouchd_check_peer::{Malformed, Parsed, Peer, Stop, Stream, Talk, quoted};
 
 use crate::auth::{Method, clear};
 use crate::rows::{Progress, Row, Rows};
 use crate::wire::{
-    Greeting, LoginAnswer, MAX_GREETING, QUIT, Refusal, can, greeting, header, login, login_answer, packet, query,
-    tls_request,
+    Greeting, LoginAnswer, MAX_GREETING, QUIT, ServerError, capability, greeting, header, login, login_answer, packet,
+    query, tls_request,
 };
 
 /// The most packets of the server during a login.
@@ -23,7 +23,7 @@ mod code {
 }
 
 pub(crate) struct Session {
-    line: Line,
+    stream: Stream,
     /// The number of the next packet.
     number: u8,
     greeting: Greeting,
@@ -32,10 +32,10 @@ pub(crate) struct Session {
 impl Session {
     /// Connects and waits for the greeting.
     pub(crate) fn open(ctx: &Context, peer: &Peer) -> Talk<Self> {
-        let mut line = peer.connect(ctx)?;
-        let (number, first) = receive(&mut line, MAX_GREETING, "its greeting")?;
-        let greeting = parsed(greeting(&first))?.map_err(|refusal| refused(&refusal))?;
-        Ok(Session { line, number: number.wrapping_add(1), greeting })
+        let mut stream = peer.connect(ctx)?;
+        let (number, first) = receive(&mut stream, MAX_GREETING, "its greeting")?;
+        let greeting = parsed(greeting(&first))?.map_err(|error| rejected(&error))?;
+        Ok(Session { stream, number: number.wrapping_add(1), greeting })
     }
 
     /// `MariaDB 10.11.6`
@@ -45,15 +45,14 @@ impl Session {
 
     /// Logs in, over TLS if the peer has it.
     pub(crate) fn login(&mut self, peer: &Peer, user: &str, password: &str) -> Talk<()> {
-        let mut capabilities =
-            can::LONG_PASSWORD | can::LONG_FLAG | can::PROTOCOL_41 | can::SECURE_CONNECTION | can::PLUGIN_AUTH;
+        let mut capabilities = capability::CLIENT;
         if peer.wants_tls() {
-            if self.greeting.capabilities & can::TLS == 0 {
+            if self.greeting.capabilities & capability::TLS == 0 {
                 return Err(Stop::fail("does not offer TLS"));
             }
-            capabilities |= can::TLS;
+            capabilities |= capability::TLS;
             self.send(&tls_request(capabilities))?;
-            self.line.start_tls()?;
+            self.stream.start_tls()?;
         }
         // If its default method is unknown to us, the server may still name another for this user.
         let mut method = match Method::named(&self.greeting.plugin) {
@@ -64,8 +63,8 @@ impl Session {
         self.send(&login(capabilities, user, &proof, method.plugin()))?;
         for _ in 0..MAX_TURNS {
             match parsed(login_answer(&self.receive("an answer to the login")?))? {
-                LoginAnswer::Welcome => return Ok(()),
-                LoginAnswer::Refused(refusal) => return Err(refused(&refusal)),
+                LoginAnswer::Ok => return Ok(()),
+                LoginAnswer::Error(error) => return Err(rejected(&error)),
                 LoginAnswer::Switch { plugin, challenge } => {
                     method = Method::named(&plugin).ok_or_else(|| {
                         Stop::error(format!(
@@ -86,16 +85,18 @@ impl Session {
                         self.expect_private()?;
                         self.send(&clear(password))?;
                     }
-                    (Method::CachingSha2 | Method::Native | Method::Clear | Method::Socket, _) => return Err(strange()),
+                    (Method::CachingSha2 | Method::Native | Method::Clear | Method::Socket, _) => {
+                        return Err(protocol_error());
+                    }
                 },
             }
         }
-        Err(strange())
+        Err(protocol_error())
     }
 
     /// A password in clear text goes only to the server itself.
     fn expect_private(&self) -> Talk<()> {
-        if self.line.is_private() {
+        if self.stream.is_private() {
             return Ok(());
         }
         Err(Stop::error(
@@ -106,19 +107,19 @@ impl Session {
 
     /// Runs a query and returns its rows.
     pub(crate) fn query(&mut self, sql: &str) -> Talk<Vec<Row>> {
-        self.ask(sql)?.map_err(|refusal| refused(&refusal))
+        self.ask(sql)?.map_err(|error| rejected(&error))
     }
 
     /// Like [`query`](Self::query); `None` if the server does not know the statement.
     pub(crate) fn query_if_known(&mut self, sql: &str) -> Talk<Option<Vec<Row>>> {
         match self.ask(sql)? {
             Ok(rows) => Ok(Some(rows)),
-            Err(refusal) if refusal.code == code::SYNTAX => Ok(None),
-            Err(refusal) => Err(refused(&refusal)),
+            Err(error) if error.code == code::SYNTAX => Ok(None),
+            Err(error) => Err(rejected(&error)),
         }
     }
 
-    fn ask(&mut self, sql: &str) -> Talk<Result<Vec<Row>, Refusal>> {
+    fn ask(&mut self, sql: &str) -> Talk<Result<Vec<Row>, ServerError>> {
         self.number = 0;
         self.send(&query(sql))?;
         let mut rows = Rows::default();
@@ -126,7 +127,7 @@ impl Session {
             rows = match parsed(rows.take(&self.receive("the answer to a query")?))? {
                 Progress::Wanting(rows) => rows,
                 Progress::Done(rows) => return Ok(Ok(rows)),
-                Progress::Refused(refusal) => return Ok(Err(refusal)),
+                Progress::Error(error) => return Ok(Err(error)),
             };
         }
     }
@@ -141,39 +142,39 @@ impl Session {
     fn send(&mut self, body: &[u8]) -> Talk<()> {
         let packet = packet(self.number, body);
         self.number = self.number.wrapping_add(1);
-        self.line.send(&packet)
+        self.stream.send(&packet)
     }
 
     fn receive(&mut self, what: &str) -> Talk<Vec<u8>> {
-        let (number, body) = receive(&mut self.line, u32::MAX, what)?;
+        let (number, body) = receive(&mut self.stream, u32::MAX, what)?;
         self.number = number.wrapping_add(1);
         Ok(body)
     }
 }
 
 /// Receives a packet of at most `most` bytes. Returns its number and its body.
-fn receive(line: &mut Line, most: u32, what: &str) -> Talk<(u8, Vec<u8>)> {
-    let (length, number) = parsed(header(&line.exactly(4, what)?))?;
+fn receive(stream: &mut Stream, most: u32, what: &str) -> Talk<(u8, Vec<u8>)> {
+    let (length, number) = parsed(header(&stream.exactly(4, what)?))?;
     if length > most {
-        return Err(strange());
+        return Err(protocol_error());
     }
-    Ok((number, line.exactly(length, what)?))
+    Ok((number, stream.exactly(length, what)?))
 }
 
 fn parsed<T>(result: Parsed<T>) -> Talk<T> {
-    result.map_err(|Malformed| strange())
+    result.map_err(|Malformed| protocol_error())
 }
 
-fn strange() -> Stop {
+fn protocol_error() -> Stop {
     Stop::fail("does not speak the MySQL protocol")
 }
 
 /// A server that rejects only this check is an error of the check; one that rejects everybody fails.
-fn refused(refusal: &Refusal) -> Stop {
-    let text = quoted(&refusal.text);
-    if code::DENIED.contains(&refusal.code) || refusal.code == code::HOST_NOT_ALLOWED {
-        Stop::error(format!("rejects this check: {text} ({})", refusal.code))
+fn rejected(error: &ServerError) -> Stop {
+    let text = quoted(&error.text);
+    if code::DENIED.contains(&error.code) || error.code == code::HOST_NOT_ALLOWED {
+        Stop::error(format!("rejects this check: {text} ({})", error.code))
     } else {
-        Stop::fail(format!("{text} ({})", refusal.code))
+        Stop::fail(format!("{text} ({})", error.code))
     }
 }

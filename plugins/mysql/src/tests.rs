@@ -6,7 +6,7 @@ use vouchd_check::{ProbeError, Verdict};
 use super::*;
 use crate::auth::Method;
 use crate::wire::tests::{TOO_MANY, mariadb};
-use crate::wire::{can, login, packet, query};
+use crate::wire::{capability, login, packet, query};
 
 const ADDRESS: (&str, &str) = ("address", "127.0.0.1:3306");
 const OK: &[u8] = b"\0\0\0\x02\0\0\0";
@@ -23,8 +23,7 @@ fn host(script: Script) -> FakeHost {
 }
 
 fn login_packet(password: &str) -> Vec<u8> {
-    let capabilities =
-        can::LONG_PASSWORD | can::LONG_FLAG | can::PROTOCOL_41 | can::SECURE_CONNECTION | can::PLUGIN_AUTH;
+    let capabilities = capability::CLIENT;
     let proof = Method::Native.proof(password, CHALLENGE);
     packet(1, &login(capabilities, "check", &proof, "mysql_native_password"))
 }
@@ -202,8 +201,7 @@ fn tls_starts_before_the_user_is_named() {
     let report = no_tls.run(check, &params).unwrap();
     assert_eq!(report.message, "127.0.0.1:3306: does not offer TLS");
     // The script presents no certificate: the handshake fails, and nothing more is sent.
-    let capabilities =
-        can::LONG_PASSWORD | can::LONG_FLAG | can::PROTOCOL_41 | can::SECURE_CONNECTION | can::PLUGIN_AUTH | can::TLS;
+    let capabilities = capability::CLIENT | capability::TLS;
     let script = Script::new().greets(greeting()).expects(packet(1, &crate::wire::tls_request(capabilities)), "");
     let report = host(script).run(check, &params).unwrap();
     assert_eq!(report.verdict, Verdict::Fail);

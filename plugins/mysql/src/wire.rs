@@ -4,14 +4,16 @@ use vouchd_check_peer::{Malformed, Parsed, Reader};
 
 /// The most bytes of a greeting. With more it is another protocol.
 pub(crate) const MAX_GREETING: u32 = 64 << 10;
-/// The capability flags that this client uses.
-pub(crate) mod can {
+/// Capability flags of the protocol.
+pub(crate) mod capability {
     pub(crate) const LONG_PASSWORD: u32 = 1;
     pub(crate) const LONG_FLAG: u32 = 1 << 2;
     pub(crate) const PROTOCOL_41: u32 = 1 << 9;
     pub(crate) const TLS: u32 = 1 << 11;
     pub(crate) const SECURE_CONNECTION: u32 = 1 << 15;
     pub(crate) const PLUGIN_AUTH: u32 = 1 << 19;
+    /// What this client always announces.
+    pub(crate) const CLIENT: u32 = LONG_PASSWORD | LONG_FLAG | PROTOCOL_41 | SECURE_CONNECTION | PLUGIN_AUTH;
 }
 
 /// `utf8mb4_general_ci`: UTF-8 of up to four bytes a character.
@@ -29,7 +31,7 @@ pub(crate) struct Greeting {
 
 /// An error of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub(crate) struct ServerError {
     pub code: u16,
     pub text: Vec<u8>,
 }
@@ -37,8 +39,8 @@ pub(crate) struct Refusal {
 /// The server's answer to a login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum LoginAnswer {
-    Welcome,
-    Refused(Refusal),
+    Ok,
+    Error(ServerError),
     /// The server asks for another authentication method.
     Switch {
         plugin: String,
@@ -94,9 +96,9 @@ pub(crate) fn packet(number: u8, body: &[u8]) -> Vec<u8> {
 }
 
 /// Parses the first packet: a greeting, or an error in its place.
-pub(crate) fn greeting(packet: &[u8]) -> Parsed<Result<Greeting, Refusal>> {
+pub(crate) fn greeting(packet: &[u8]) -> Parsed<Result<Greeting, ServerError>> {
     if packet.first() == Some(&0xff) {
-        return refusal(packet).map(Err);
+        return server_error(packet).map(Err);
     }
     let mut reader = Reader::new(packet);
     if reader.byte()? != 10 {
@@ -112,12 +114,15 @@ pub(crate) fn greeting(packet: &[u8]) -> Parsed<Result<Greeting, Refusal>> {
     let length = usize::from(reader.byte()?);
     reader.take(10)?;
     let capabilities = u32::try_from(high << 16 | low).map_err(|_| Malformed)?;
-    if capabilities & can::SECURE_CONNECTION != 0 {
+    if capabilities & capability::SECURE_CONNECTION != 0 {
         let rest = reader.take(length.saturating_sub(8).max(13).min(reader.rest().len()))?;
         challenge.extend_from_slice(rest.strip_suffix(&[0]).unwrap_or(rest));
     }
-    let plugin =
-        if capabilities & can::PLUGIN_AUTH == 0 { "mysql_native_password".into() } else { name(text(&mut reader)) };
+    let plugin = if capabilities & capability::PLUGIN_AUTH == 0 {
+        "mysql_native_password".into()
+    } else {
+        name(text(&mut reader))
+    };
     Ok(Ok(Greeting { version: product(version), capabilities, challenge, plugin }))
 }
 
@@ -134,7 +139,7 @@ fn product(version: &[u8]) -> String {
     format!("{} {number}", if mariadb { "MariaDB" } else { "MySQL" })
 }
 
-pub(crate) fn refusal(packet: &[u8]) -> Parsed<Refusal> {
+pub(crate) fn server_error(packet: &[u8]) -> Parsed<ServerError> {
     let mut reader = Reader::new(packet);
     reader.take(1)?;
     let code = u16::try_from(reader.little_endian(2)?).map_err(|_| Malformed)?;
@@ -142,13 +147,13 @@ pub(crate) fn refusal(packet: &[u8]) -> Parsed<Refusal> {
     if reader.rest().first() == Some(&b'#') {
         reader.take(6)?;
     }
-    Ok(Refusal { code, text: reader.rest().to_vec() })
+    Ok(ServerError { code, text: reader.rest().to_vec() })
 }
 
 pub(crate) fn login_answer(packet: &[u8]) -> Parsed<LoginAnswer> {
     match packet {
-        [0x00, ..] => Ok(LoginAnswer::Welcome),
-        [0xff, ..] => refusal(packet).map(LoginAnswer::Refused),
+        [0x00, ..] => Ok(LoginAnswer::Ok),
+        [0xff, ..] => server_error(packet).map(LoginAnswer::Error),
         [0x01, more @ ..] => Ok(LoginAnswer::More(more.to_vec())),
         // Without data it asks for the method from before MySQL 4.1.
         [0xfe] => Ok(LoginAnswer::Switch { plugin: "mysql_old_password".to_owned(), challenge: Vec::new() }),
@@ -223,7 +228,7 @@ pub(crate) mod tests {
         assert_eq!(greeting.version, "MariaDB 10.11.6");
         assert_eq!(greeting.challenge, b"12345678abcdefghijkl");
         assert_eq!(greeting.plugin, "mysql_native_password");
-        assert_ne!(greeting.capabilities & can::TLS, 0);
+        assert_ne!(greeting.capabilities & capability::TLS, 0);
     }
 
     #[test]
@@ -265,7 +270,7 @@ pub(crate) mod tests {
     #[test]
     fn login_answers_are_told_apart() {
         let table = [
-            (&b"\x00\0\0\x02\0\0\0"[..], Ok(LoginAnswer::Welcome)),
+            (&b"\x00\0\0\x02\0\0\0"[..], Ok(LoginAnswer::Ok)),
             (b"\x01\x03", Ok(LoginAnswer::More(vec![3]))),
             (
                 b"\xfeclient_ed25519\0abc\0",
@@ -274,7 +279,7 @@ pub(crate) mod tests {
             (b"\xfe", Ok(LoginAnswer::Switch { plugin: "mysql_old_password".to_owned(), challenge: Vec::new() })),
             (
                 b"\xff\x15\x04#28000Access denied",
-                Ok(LoginAnswer::Refused(Refusal { code: 1045, text: b"Access denied".to_vec() })),
+                Ok(LoginAnswer::Error(ServerError { code: 1045, text: b"Access denied".to_vec() })),
             ),
             (b"", Err(Malformed)),
             (b"\x77", Err(Malformed)),
@@ -289,7 +294,7 @@ pub(crate) mod tests {
         assert_eq!(packet(1, b"abc"), b"\x03\0\0\x01abc");
         assert_eq!(header(b"\x03\0\x01\x07"), Ok((0x1_0003, 7)));
         assert_eq!(header(b"\x03\0"), Err(Malformed));
-        let login = login(can::PROTOCOL_41, "me", b"\xaa\xbb", "p");
+        let login = login(capability::PROTOCOL_41, "me", b"\xaa\xbb", "p");
         assert_eq!(login[..4], [0, 2, 0, 0]);
         assert_eq!(login[32..], *b"me\0\x02\xaa\xbbp\0");
     }

@@ -138,30 +138,30 @@ impl Peer {
         }
     }
 
-    /// Connects, without TLS; see [`Line::start_tls`].
+    /// Connects, without TLS; see [`Stream::start_tls`].
     ///
     /// # Errors
     /// If the check has no grant for it, or the connection fails.
-    pub fn connect(&self, ctx: &Context) -> Talk<Line> {
+    pub fn connect(&self, ctx: &Context) -> Talk<Stream> {
         let connection = match &self.place {
             Place::Tcp(address) => ctx.connect_tcp(address, self.timeout),
             Place::Unix(path) => ctx.connect_unix(path, self.timeout),
         };
         let connection = connection.map_err(|error| Stop::probe(error, ""))?;
         let is_private = matches!(self.place, Place::Unix(_));
-        Ok(Line { connection, tls: self.tls.clone(), timeout: self.timeout, is_private })
+        Ok(Stream { connection, tls: self.tls.clone(), timeout: self.timeout, is_private })
     }
 }
 
 /// A connection to a server.
-pub struct Line {
+pub struct Stream {
     connection: Connection,
     tls: Option<Tls>,
     timeout: Option<Duration>,
     is_private: bool,
 }
 
-impl Line {
+impl Stream {
     /// Sends all of `data`.
     ///
     /// # Errors
@@ -294,7 +294,7 @@ mod tests {
     /// Reads a greeting of five bytes.
     fn check(ctx: &Context) -> Result<Report> {
         let peer = peer(Some("192.0.2.1:1"), None)?;
-        let talk = peer.connect(ctx).and_then(|mut line| line.exactly(5, "a greeting"));
+        let talk = peer.connect(ctx).and_then(|mut stream| stream.exactly(5, "a greeting"));
         talk.map(|data| Report::pass(quoted(&data))).or_else(|stop| stop.report(peer.text()))
     }
 
@@ -314,9 +314,9 @@ mod tests {
     fn line_without_end_is_a_failure() {
         fn line(ctx: &Context) -> Result<Report> {
             let peer = peer(None, Some("/run/a"))?;
-            let talk = peer.connect(ctx).and_then(|mut line| {
-                let first = line.until(b"\r\n", 8, "a line")?;
-                Ok([first, line.rest(100, "the rest")?].concat())
+            let talk = peer.connect(ctx).and_then(|mut stream| {
+                let first = stream.until(b"\r\n", 8, "a line")?;
+                Ok([first, stream.rest(100, "the rest")?].concat())
             });
             talk.map(|data| Report::pass(quoted(&data))).or_else(|stop| stop.report(peer.text()))
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use vouchd_check::{Context, Report, Result};
 use vouchd_check_peer::{Finding, Lag, Peer, Stop, Talk, only_with_login, password};
 
-use session::{Login, Session, Welcome};
+use session::{Login, Reception, Session};
 use state::{LAG, ROLE, Role, lag};
 
 vouchd_check::params! {
@@ -98,10 +98,10 @@ pub fn check(ctx: &Context) -> Result<Report> {
 fn talk(ctx: &Context, peer: &Peer, wanted: Option<&Wanted>, secret: Option<&str>) -> Talk<Report> {
     let mut session = Session::open(ctx, peer)?;
     let Some(wanted) = wanted else {
-        let how = match session.knock()? {
-            Welcome::In => "accepts connections",
-            Welcome::Asks => "accepts connections, and asks for a login",
-            Welcome::Refuses => "answers, and rejects an unknown user",
+        let how = match session.try_login()? {
+            Reception::Accepts => "accepts connections",
+            Reception::AsksForLogin => "accepts connections, and asks for a login",
+            Reception::Rejects => "answers, and rejects an unknown user",
         };
         return Ok(Report::pass(format!("PostgreSQL at {} {how}", peer.text())));
     };

@@ -3,11 +3,11 @@
 use std::time::UNIX_EPOCH;
 
 use vouchd_check::Context;
-use vouchd_check_peer::{Line, Malformed, Parsed, Peer, Stop, Talk, quoted};
+use vouchd_check_peer::{Malformed, Parsed, Peer, Stop, Stream, Talk, quoted};
 
 use crate::proof::{Answer, Exchange, Failure, Keys, MECHANISM, md5, nonce};
 use crate::wire::{
-    Auth, HEADER, Message, Refusal, TLS_ACCEPTED, header, message, password, query, sasl_first, sasl_next, startup,
+    Auth, HEADER, Message, ServerError, TLS_ACCEPTED, header, message, password, query, sasl_first, sasl_next, startup,
     terminate, tls_request,
 };
 
@@ -26,34 +26,34 @@ pub(crate) struct Login<'a> {
 }
 
 pub(crate) struct Session {
-    line: Line,
+    stream: Stream,
     /// The number, such as `15.3`.
     version: String,
 }
 
 /// The server's answer to an unknown user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Welcome {
+pub(crate) enum Reception {
     /// It accepts the login without authentication.
-    In,
+    Accepts,
     /// It asks for authentication.
-    Asks,
+    AsksForLogin,
     /// It rejects the user, the database, or this host.
-    Refuses,
+    Rejects,
 }
 
 impl Session {
     /// Connects, with TLS if the peer has it.
     pub(crate) fn open(ctx: &Context, peer: &Peer) -> Talk<Self> {
-        let mut line = peer.connect(ctx)?;
+        let mut stream = peer.connect(ctx)?;
         if peer.wants_tls() {
-            line.send(&tls_request())?;
-            if line.exactly(1, "an answer to the request for TLS")? != [TLS_ACCEPTED] {
+            stream.send(&tls_request())?;
+            if stream.exactly(1, "an answer to the request for TLS")? != [TLS_ACCEPTED] {
                 return Err(Stop::fail("does not offer TLS"));
             }
-            line.start_tls()?;
+            stream.start_tls()?;
         }
-        Ok(Session { line, version: String::new() })
+        Ok(Session { stream, version: String::new() })
     }
 
     pub(crate) fn version(&self) -> &str {
@@ -61,33 +61,33 @@ impl Session {
     }
 
     /// Starts a login as a user that need not exist, to see whether the server accepts connections.
-    pub(crate) fn knock(mut self) -> Talk<Welcome> {
-        self.line.send(&startup("vouchd", "postgres"))?;
+    pub(crate) fn try_login(mut self) -> Talk<Reception> {
+        self.stream.send(&startup("vouchd", "postgres"))?;
         for _ in 0..MAX_MESSAGES {
             match self.receive("an answer to a connection")? {
                 Message::Auth(Auth::Done) => {
                     self.quit();
-                    return Ok(Welcome::In);
+                    return Ok(Reception::Accepts);
                 }
                 // To the server this is a client that asks its user for the password: it logs no error.
-                Message::Auth(_) => return Ok(Welcome::Asks),
-                Message::Refused(refusal) if is_personal(&refusal) => return Ok(Welcome::Refuses),
-                Message::Refused(refusal) => return Err(refused(&refusal)),
+                Message::Auth(_) => return Ok(Reception::AsksForLogin),
+                Message::Error(error) if is_personal(&error) => return Ok(Reception::Rejects),
+                Message::Error(error) => return Err(rejected(&error)),
                 Message::Setting(..) | Message::Row(_) | Message::Ready | Message::Other => {}
             }
         }
-        Err(strange())
+        Err(protocol_error())
     }
 
     /// Logs in. The keys of a login with SCRAM are remembered for the next run: they take thousands of rounds to derive.
     pub(crate) fn login(&mut self, ctx: &Context, login: &Login) -> Talk<()> {
-        self.line.send(&startup(login.user, login.database))?;
+        self.stream.send(&startup(login.user, login.database))?;
         let mut exchange: Option<Exchange> = None;
         let mut answer: Option<Answer> = None;
         for _ in 0..MAX_MESSAGES {
             let auth = match self.receive("an answer to the login")? {
                 Message::Auth(auth) => auth,
-                Message::Refused(refusal) => return Err(refused(&refusal)),
+                Message::Error(error) => return Err(rejected(&error)),
                 Message::Setting(name, value) => {
                     if name == "server_version" {
                         self.version = quoted(value.split(' ').next().unwrap_or_default().as_bytes());
@@ -101,31 +101,31 @@ impl Session {
                 // A server that skips its final proof does not know the password.
                 Auth::Done if exchange.is_some() => return Err(impostor()),
                 Auth::Done => {}
-                Auth::Clear if !self.line.is_private() => {
+                Auth::Clear if !self.stream.is_private() => {
                     return Err(Stop::error(
                         "asks for the password in clear text, which nobody else should see: expected scram-sha-256 in its \
                          pg_hba.conf, a unix socket (`socket`), or `tls = true` with a certificate that can be verified",
                     ));
                 }
-                Auth::Clear => self.line.send(&password(secret(login)?.as_bytes()))?,
+                Auth::Clear => self.stream.send(&password(secret(login)?.as_bytes()))?,
                 Auth::Md5(salt) => {
                     let proof = md5(login.user, secret(login)?, salt);
-                    self.line.send(&password(proof.as_bytes()))?;
+                    self.stream.send(&password(proof.as_bytes()))?;
                 }
                 Auth::Sasl(mechanisms) if mechanisms.iter().any(|name| name == MECHANISM) => {
                     let begun = Exchange::new(nonce(secret(login)?, &time(ctx)));
-                    self.line.send(&sasl_first(MECHANISM, &begun.first()))?;
+                    self.stream.send(&sasl_first(MECHANISM, &begun.first()))?;
                     exchange = Some(begun);
                 }
                 Auth::SaslContinue(challenge) => {
-                    let begun = exchange.as_ref().ok_or_else(strange)?;
+                    let begun = exchange.as_ref().ok_or_else(protocol_error)?;
                     let known = Keys::from_bytes(&ctx.recall());
                     let answered = begun.answer(&challenge, secret(login)?, known).map_err(|failure| stop(&failure))?;
-                    self.line.send(&sasl_next(&answered.text))?;
+                    self.stream.send(&sasl_next(&answered.text))?;
                     answer = Some(answered);
                 }
                 Auth::SaslFinal(last) => {
-                    let answered = answer.take().ok_or_else(strange)?;
+                    let answered = answer.take().ok_or_else(protocol_error)?;
                     answered.verify(&last).map_err(|failure| stop(&failure))?;
                     ctx.remember(&answered.keys.to_bytes());
                     exchange = None;
@@ -138,33 +138,33 @@ impl Session {
                 }
             }
         }
-        Err(strange())
+        Err(protocol_error())
     }
 
     /// Runs a query and returns its rows.
     pub(crate) fn query(&mut self, sql: &str) -> Talk<Vec<Row>> {
-        self.line.send(&query(sql))?;
+        self.stream.send(&query(sql))?;
         let mut rows = Vec::new();
         for _ in 0..MAX_MESSAGES {
             match self.receive("the answer to a query")? {
                 Message::Row(row) => rows.push(row),
                 Message::Ready => return Ok(rows),
-                Message::Refused(refusal) => return Err(refused(&refusal)),
+                Message::Error(error) => return Err(rejected(&error)),
                 Message::Auth(_) | Message::Setting(..) | Message::Other => {}
             }
         }
-        Err(strange())
+        Err(protocol_error())
     }
 
     /// Leaves properly, so that the server logs no broken connection.
     pub(crate) fn quit(mut self) {
         // An error here changes nothing: the findings are complete.
-        let _ = self.line.send(&terminate());
+        let _ = self.stream.send(&terminate());
     }
 
     fn receive(&mut self, what: &str) -> Talk<Message> {
-        let (kind, length) = parsed(header(&self.line.exactly(HEADER, what)?))?;
-        parsed(message(kind, &self.line.exactly(length, what)?))
+        let (kind, length) = parsed(header(&self.stream.exactly(HEADER, what)?))?;
+        parsed(message(kind, &self.stream.exactly(length, what)?))
     }
 }
 
@@ -181,10 +181,10 @@ fn time(ctx: &Context) -> Vec<u8> {
 }
 
 fn parsed<T>(result: Parsed<T>) -> Talk<T> {
-    result.map_err(|Malformed| strange())
+    result.map_err(|Malformed| protocol_error())
 }
 
-fn strange() -> Stop {
+fn protocol_error() -> Stop {
     Stop::fail("does not speak the PostgreSQL protocol")
 }
 
@@ -194,7 +194,7 @@ fn impostor() -> Stop {
 
 fn stop(failure: &Failure) -> Stop {
     match failure {
-        Failure::Malformed => strange(),
+        Failure::Malformed => protocol_error(),
         Failure::Impostor => impostor(),
         Failure::Rounds(rounds) => Stop::error(format!(
             "asks for {rounds} rounds of scram-sha-256, expected at most 100000: lower scram_iterations on the server, and set \
@@ -204,12 +204,12 @@ fn stop(failure: &Failure) -> Stop {
 }
 
 /// Whether the server rejects only this client: its login (class 28), its database, or its privilege.
-fn is_personal(refusal: &Refusal) -> bool {
-    refusal.code.starts_with("28") || matches!(refusal.code.as_str(), "3D000" | "42501")
+fn is_personal(error: &ServerError) -> bool {
+    error.code.starts_with("28") || matches!(error.code.as_str(), "3D000" | "42501")
 }
 
 /// A server that rejects only this check is an error of the check; one that rejects everybody fails.
-fn refused(refusal: &Refusal) -> Stop {
-    let text = format!("{} ({})", quoted(&refusal.text), quoted(refusal.code.as_bytes()));
-    if is_personal(refusal) { Stop::error(format!("rejects this check: {text}")) } else { Stop::fail(text) }
+fn rejected(error: &ServerError) -> Stop {
+    let text = format!("{} ({})", quoted(&error.text), quoted(error.code.as_bytes()));
+    if is_personal(error) { Stop::error(format!("rejects this check: {text}")) } else { Stop::fail(text) }
 }

@@ -4,7 +4,7 @@ use vouchd_check::testing::{FakeHost, Script};
 use vouchd_check::{ProbeError, Verdict};
 
 use super::*;
-use crate::wire::tests::{refused, said};
+use crate::wire::tests::{rejected, said};
 use crate::wire::{password as password_message, query, startup, terminate, tls_request};
 
 const ADDRESS: (&str, &str) = ("address", "127.0.0.1:5432");
@@ -59,17 +59,17 @@ fn first_answer_decides_without_a_login() {
         ),
         (welcome(), Verdict::Pass, format!("PostgreSQL at {at} accepts connections")),
         (
-            refused("28000", "no pg_hba.conf entry for host"),
+            rejected("28000", "no pg_hba.conf entry for host"),
             Verdict::Pass,
             format!("PostgreSQL at {at} answers, and rejects an unknown user"),
         ),
         (
-            refused("57P03", "the database system is starting up"),
+            rejected("57P03", "the database system is starting up"),
             Verdict::Fail,
             format!("{at}: the database system is starting up (57P03)"),
         ),
         (
-            refused("53300", "sorry, too many clients already"),
+            rejected("53300", "sorry, too many clients already"),
             Verdict::Fail,
             format!("{at}: sorry, too many clients already (53300)"),
         ),
@@ -119,8 +119,8 @@ fn only_a_standby_is_asked_for_its_lag() {
 #[test]
 fn rejected_login_is_an_error() {
     let refusals = [
-        (refused("28P01", "password authentication failed for user \"check\""), "password authentication failed"),
-        (refused("3D000", "database \"postgres\" does not exist"), "does not exist"),
+        (rejected("28P01", "password authentication failed for user \"check\""), "password authentication failed"),
+        (rejected("3D000", "database \"postgres\" does not exist"), "does not exist"),
         (auth(7, &[]), "expected trust, password, md5"),
         (auth(10, b"SCRAM-SHA-512\0\0"), "expected trust, password, md5"),
         (auth(3, &[]), "asks for the password in clear text"),

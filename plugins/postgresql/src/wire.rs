@@ -32,7 +32,7 @@ pub(crate) enum Auth {
 
 /// An error of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub(crate) struct ServerError {
     /// The SQLSTATE: five characters, the first two of which are its class.
     pub code: String,
     pub text: Vec<u8>,
@@ -41,7 +41,7 @@ pub(crate) struct Refusal {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Message {
     Auth(Auth),
-    Refused(Refusal),
+    Error(ServerError),
     /// A setting of the server: name and value.
     Setting(String, String),
     Row(Vec<Option<String>>),
@@ -66,7 +66,7 @@ pub(crate) fn message(kind: u8, body: &[u8]) -> Parsed<Message> {
     let mut reader = Reader::new(body);
     Ok(match kind {
         b'R' => Message::Auth(auth(&mut reader)?),
-        b'E' => Message::Refused(refusal(&mut reader)?),
+        b'E' => Message::Error(server_error(&mut reader)?),
         b'S' => Message::Setting(string(reader.text()?), string(reader.text()?)),
         b'D' => Message::Row(row(&mut reader)?),
         b'Z' => Message::Ready,
@@ -98,13 +98,13 @@ fn auth(reader: &mut Reader) -> Parsed<Auth> {
     })
 }
 
-fn refusal(reader: &mut Reader) -> Parsed<Refusal> {
-    let mut refusal = Refusal { code: String::new(), text: Vec::new() };
+fn server_error(reader: &mut Reader) -> Parsed<ServerError> {
+    let mut server_error = ServerError { code: String::new(), text: Vec::new() };
     loop {
         match reader.array()? {
-            [0] => return Ok(refusal),
-            [b'C'] => refusal.code = string(reader.text()?).chars().take(5).collect(),
-            [b'M'] => refusal.text = reader.text()?.to_vec(),
+            [0] => return Ok(server_error),
+            [b'C'] => server_error.code = string(reader.text()?).chars().take(5).collect(),
+            [b'M'] => server_error.text = reader.text()?.to_vec(),
             _ => {
                 reader.text()?;
             }
@@ -191,14 +191,15 @@ pub(crate) mod tests {
         typed(kind, body)
     }
 
-    pub(crate) fn refused(code: &str, text: &str) -> Vec<u8> {
+    pub(crate) fn rejected(code: &str, text: &str) -> Vec<u8> {
         said(b'E', format!("SFATAL\0VFATAL\0C{code}\0M{text}\0Fpostmaster.c\0\0").as_bytes())
     }
 
     #[test]
     fn messages_are_told_apart() {
-        let refusal = Refusal { code: "57P03".to_owned(), text: b"the database system is starting up".to_vec() };
-        let starting = refused("57P03", "the database system is starting up");
+        let server_error =
+            ServerError { code: "57P03".to_owned(), text: b"the database system is starting up".to_vec() };
+        let starting = rejected("57P03", "the database system is starting up");
         let table = [
             (b'R', &b"\0\0\0\0"[..], Message::Auth(Auth::Done)),
             (b'R', b"\0\0\0\x03", Message::Auth(Auth::Clear)),
@@ -207,7 +208,7 @@ pub(crate) mod tests {
             (b'R', b"\0\0\0\x0br=x", Message::Auth(Auth::SaslContinue(b"r=x".to_vec()))),
             (b'R', b"\0\0\0\x0cv=x", Message::Auth(Auth::SaslFinal(b"v=x".to_vec()))),
             (b'R', b"\0\0\0\x07", Message::Auth(Auth::Other(7))),
-            (b'E', &starting[5..], Message::Refused(refusal)),
+            (b'E', &starting[5..], Message::Error(server_error)),
             (b'S', b"server_version\x0015.3\0", Message::Setting("server_version".to_owned(), "15.3".to_owned())),
             (b'D', b"\0\x02\0\0\0\x01t\xff\xff\xff\xff", Message::Row(vec![Some("t".to_owned()), None])),
             (b'Z', b"I", Message::Ready),

@@ -6,7 +6,7 @@ mod resp;
 use std::time::Duration;
 
 use vouchd_check::{Context, Error, Report, Result};
-use vouchd_check_peer::{Line, Peer, Stop, Talk, password, quoted};
+use vouchd_check_peer::{Peer, Stop, Stream, Talk, password, quoted};
 
 use info::{Info, Role};
 use resp::{Reply, command};
@@ -70,23 +70,23 @@ pub fn check(ctx: &Context) -> Result<Report> {
 }
 
 fn talk(ctx: &Context, peer: &Peer, login: &[&str], wanted: &Wanted) -> Talk<Report> {
-    let mut line = peer.connect(ctx)?;
+    let mut stream = peer.connect(ctx)?;
     if peer.wants_tls() {
-        line.start_tls()?;
+        stream.start_tls()?;
     }
     if !login.is_empty() {
-        match ask(&mut line, &[&["AUTH"], login].concat(), "an answer to AUTH")? {
+        match ask(&mut stream, &[&["AUTH"], login].concat(), "an answer to AUTH")? {
             Reply::Status(_) => {}
             Reply::Error(text) => return Err(Stop::error(format!("rejects the login: {text}"))),
             other => return Err(unexpected(&other, "an answer to AUTH")),
         }
     }
-    match ask(&mut line, &["PING"], "an answer to PING")? {
+    match ask(&mut stream, &["PING"], "an answer to PING")? {
         Reply::Status(text) if text == "PONG" => {}
-        Reply::Error(text) => return Err(refusal(&mut line, &text)),
+        Reply::Error(text) => return Err(refusal(&mut stream, &text)),
         other => return Err(unexpected(&other, "PONG")),
     }
-    match ask(&mut line, &["INFO", "replication"], "its replication")? {
+    match ask(&mut stream, &["INFO", "replication"], "its replication")? {
         Reply::Bulk(text) => {
             let text = String::from_utf8_lossy(&text);
             let info = Info::parse(&text).ok_or_else(|| Stop::fail("does not report its role"))?;
@@ -97,13 +97,13 @@ fn talk(ctx: &Context, peer: &Peer, login: &[&str], wanted: &Wanted) -> Talk<Rep
     }
 }
 
-fn ask(line: &mut Line, words: &[&str], what: &str) -> Talk<Reply> {
-    line.send(&command(words))?;
-    resp::read(line, what)
+fn ask(stream: &mut Stream, words: &[&str], what: &str) -> Talk<Reply> {
+    stream.send(&command(words))?;
+    resp::read(stream, what)
 }
 
 /// Explains an error in answer to PING.
-fn refusal(line: &mut Line, text: &str) -> Stop {
+fn refusal(stream: &mut Stream, text: &str) -> Stop {
     let begins = |code: &str| text.split(' ').next() == Some(code);
     if begins("NOAUTH") {
         return Stop::error(format!("asks for a login: expected `password_file`: {text}"));
@@ -112,7 +112,7 @@ fn refusal(line: &mut Line, text: &str) -> Stop {
         return Stop::error(format!("rejects this check: {text}"));
     }
     if begins("LOADING")
-        && let Ok(Reply::Bulk(info)) = ask(line, &["INFO", "persistence"], "its persistence")
+        && let Ok(Reply::Bulk(info)) = ask(stream, &["INFO", "persistence"], "its persistence")
         && let Some(share) = info::loaded(&String::from_utf8_lossy(&info))
     {
         return Stop::fail(format!("is loading its data set, {share}% done"));

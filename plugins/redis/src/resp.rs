@@ -1,6 +1,6 @@
 //! The part of Redis's protocol that this check needs: commands as lists of words, and three kinds of replies.
 
-use vouchd_check_peer::{Line, Stop, Talk, quoted};
+use vouchd_check_peer::{Stop, Stream, Talk, quoted};
 
 /// The most bytes of a status or an error.
 const MAX_LINE: u32 = 64 << 10;
@@ -26,8 +26,8 @@ pub(crate) fn command(words: &[&str]) -> Vec<u8> {
 ///
 /// # Errors
 /// If it does not arrive in time, or it is something else.
-pub(crate) fn read(line: &mut Line, what: &str) -> Talk<Reply> {
-    let head = line.until(b"\r\n", MAX_LINE, what)?;
+pub(crate) fn read(stream: &mut Stream, what: &str) -> Talk<Reply> {
+    let head = stream.until(b"\r\n", MAX_LINE, what)?;
     let text = || quoted(head.get(1..).unwrap_or_default());
     match head.first() {
         Some(b'+') => Ok(Reply::Status(text())),
@@ -35,7 +35,7 @@ pub(crate) fn read(line: &mut Line, what: &str) -> Talk<Reply> {
         Some(b'$') => {
             let length = text().parse().ok().filter(|length| *length <= MAX_BULK);
             let length: u32 = length.ok_or_else(|| Stop::fail(format!("sent {what} with length {:?}", text())))?;
-            let mut data = line.exactly(length + 2, what)?;
+            let mut data = stream.exactly(length + 2, what)?;
             if !data.ends_with(b"\r\n") {
                 return Err(Stop::fail(format!("sent {what} with a wrong length")));
             }

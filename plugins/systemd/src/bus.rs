@@ -1,6 +1,6 @@
 //! A session on the system's D-Bus, to ask systemd.
 
-use vouchd_check_peer::{Line, Stop, Talk, quoted};
+use vouchd_check_peer::{Stop, Stream, Talk, quoted};
 
 use crate::unit::{State, Unit};
 use crate::wire::{self, Call, HEAD, Kind, Message};
@@ -9,7 +9,7 @@ use crate::wire::{self, Call, HEAD, Kind, Message};
 const MAX_OTHERS: usize = 32;
 
 pub(crate) struct Bus {
-    line: Line,
+    stream: Stream,
     serial: u32,
 }
 
@@ -18,14 +18,14 @@ impl Bus {
     ///
     /// # Errors
     /// If the bus rejects the user.
-    pub(crate) fn open(mut line: Line) -> Talk<Self> {
+    pub(crate) fn open(mut stream: Stream) -> Talk<Self> {
         // Without an initial response the server asks for data; there is none.
-        line.send(b"\0AUTH EXTERNAL\r\n")?;
-        expect(&mut line, "DATA")?;
-        line.send(b"DATA\r\n")?;
-        expect(&mut line, "OK")?;
-        line.send(b"BEGIN\r\n")?;
-        let mut bus = Bus { line, serial: 0 };
+        stream.send(b"\0AUTH EXTERNAL\r\n")?;
+        expect(&mut stream, "DATA")?;
+        stream.send(b"DATA\r\n")?;
+        expect(&mut stream, "OK")?;
+        stream.send(b"BEGIN\r\n")?;
+        let mut bus = Bus { stream, serial: 0 };
         let hello = Call {
             destination: "org.freedesktop.DBus",
             path: "/org/freedesktop/DBus",
@@ -60,7 +60,7 @@ impl Bus {
     /// Calls a method and returns the text of its answer. Messages about a failure call it `what`.
     fn call(&mut self, call: &Call<'_>, what: &str) -> Talk<Option<String>> {
         self.serial += 1;
-        self.line.send(&call.message(self.serial))?;
+        self.stream.send(&call.message(self.serial))?;
         for _ in 0..MAX_OTHERS {
             let message = self.message(what)?;
             if message.answers != Some(self.serial) {
@@ -79,16 +79,16 @@ impl Bus {
     }
 
     fn message(&mut self, what: &str) -> Talk<Message> {
-        let mut data = self.line.exactly(HEAD, what)?;
+        let mut data = self.stream.exactly(HEAD, what)?;
         let rest = wire::rest(&data).map_err(|_| Stop::fail(format!("sent no D-Bus message for {what}")))?;
-        data.extend(self.line.exactly(rest, what)?);
+        data.extend(self.stream.exactly(rest, what)?);
         Message::parse(&data).map_err(|_| Stop::fail(format!("sent a malformed D-Bus message for {what}")))
     }
 }
 
 /// Expects a line of the authentication to start with `word`.
-fn expect(line: &mut Line, word: &str) -> Talk<()> {
-    let said = line.until(b"\r\n", 512, "an answer to the login")?;
+fn expect(stream: &mut Stream, word: &str) -> Talk<()> {
+    let said = stream.until(b"\r\n", 512, "an answer to the login")?;
     match String::from_utf8_lossy(&said).split(' ').next() {
         Some(first) if first == word => Ok(()),
         _ => Err(Stop::fail(format!("rejects this user: expected {word}, found {:?}", quoted(&said)))),

@@ -37,7 +37,7 @@ pub fn check(ctx: &Context) -> Result<Report> {
     let unit = Unit::parse(&params.unit)?;
     let wanted = Wanted::new(params.pass, params.warn)?;
     let peer = Peer::new(None, Some(params.socket), params.timeout)?;
-    let state = peer.connect(ctx).and_then(|line| Bus::open(line)?.state(&unit));
+    let state = peer.connect(ctx).and_then(|stream| Bus::open(stream)?.state(&unit));
     match state {
         Ok(state) => Ok(wanted.judge(&unit, &state)),
         // A bus that does not answer says nothing about the unit.

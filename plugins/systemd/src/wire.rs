@@ -31,9 +31,9 @@ pub(crate) struct Call<'a> {
 
 /// Writes little-endian.
 #[derive(Default)]
-struct Out(Vec<u8>);
+struct Encoder(Vec<u8>);
 
-impl Out {
+impl Encoder {
     fn align(&mut self, to: usize) {
         self.0.resize(self.0.len().next_multiple_of(to), 0);
     }
@@ -65,9 +65,9 @@ impl Out {
 
 impl Call<'_> {
     pub(crate) fn message(&self, serial: u32) -> Vec<u8> {
-        let mut body = Out::default();
+        let mut body = Encoder::default();
         self.arguments.iter().for_each(|argument| body.text(argument));
-        let mut fields = Out::default();
+        let mut fields = Encoder::default();
         fields.field(PATH, "o", self.path);
         fields.field(INTERFACE, "s", self.interface);
         fields.field(MEMBER, "s", self.member);
@@ -76,7 +76,7 @@ impl Call<'_> {
             fields.field(SIGNATURE, "g", &"s".repeat(self.arguments.len()));
         }
         // Little-endian, a call, no flags, version 1.
-        let mut out = Out(vec![b'l', 1, 0, 1]);
+        let mut out = Encoder(vec![b'l', 1, 0, 1]);
         out.number(body.0.len());
         out.number(usize::try_from(serial).unwrap_or_default());
         out.number(fields.0.len());
@@ -111,7 +111,7 @@ pub(crate) struct Message {
 /// # Errors
 /// If it is not the head of a message, or the message is too long.
 pub(crate) fn rest(head: &[u8]) -> Parsed<u32> {
-    let mut input = In::new(head)?;
+    let mut input = Decoder::new(head)?;
     input.reader.take(4)?;
     let body = input.number()?;
     input.number()?;
@@ -121,17 +121,19 @@ pub(crate) fn rest(head: &[u8]) -> Parsed<u32> {
 }
 
 /// Reads in the byte order of the message.
-struct In<'a> {
+struct Decoder<'a> {
     reader: Reader<'a>,
     is_big_endian: bool,
 }
 
-impl<'a> In<'a> {
+impl<'a> Decoder<'a> {
     /// # Errors
     /// If it does not begin like a message of version 1.
     fn new(data: &'a [u8]) -> Parsed<Self> {
         match data {
-            [order @ (b'l' | b'B'), _, _, 1, ..] => Ok(In { reader: Reader::new(data), is_big_endian: *order == b'B' }),
+            [order @ (b'l' | b'B'), _, _, 1, ..] => {
+                Ok(Decoder { reader: Reader::new(data), is_big_endian: *order == b'B' })
+            }
             _ => Err(Malformed),
         }
     }
@@ -165,7 +167,7 @@ impl Message {
     /// # Errors
     /// If it is not one.
     pub(crate) fn parse(data: &[u8]) -> Parsed<Self> {
-        let mut input = In::new(data)?;
+        let mut input = Decoder::new(data)?;
         input.reader.byte()?;
         let kind = input.reader.byte()?;
         input.reader.take(10)?;

@@ -79,16 +79,16 @@ export function decode(data: StaticArray<u8>): string {
 
 // @ts-ignore: decorator
 @external("vouchd:check/tcp@0.1.0", "probe")
-declare function importProbe(addr: usize, addrLen: i32, send: usize, sendLen: i32, hasUntil: i32, until: usize, untilLen: i32, maxBytes: u32, timeoutMs: u32, answer: usize): void;
+declare function importProbe(address: usize, addressLen: i32, send: usize, sendLen: i32, hasUntil: i32, until: usize, untilLen: i32, maxBytes: u32, timeoutMs: u32, answer: usize): void;
 
-/// Connects to `addr` (`host:port`, IPv6 in brackets), sends `send`, and receives until `until` arrives, `maxBytes` arrived,
+/// Connects to `address` (`host:port`, IPv6 in brackets), sends `send`, and receives until `until` arrives, `maxBytes` arrived,
 /// the peer closes, or the time is up. With `maxBytes` 0 and without `until` it receives nothing.
-export function tcp(addr: string, timeoutMs: u32 = 0, send: string = "", until: string | null = null, maxBytes: u32 = 0): TcpReply {
+export function tcp(address: string, timeoutMs: u32 = 0, send: string = "", until: string | null = null, maxBytes: u32 = 0): TcpReply {
   const answer = heap.alloc(24);
-  const address = new Bytes(addr);
+  const where = new Bytes(address);
   const sent = new Bytes(send);
   const end = new Bytes(until === null ? "" : until);
-  importProbe(address.ptr, address.len, sent.ptr, sent.len, i32(until !== null), end.ptr, end.len, maxBytes, timeoutMs, answer);
+  importProbe(where.ptr, where.len, sent.ptr, sent.len, i32(until !== null), end.ptr, end.len, maxBytes, timeoutMs, answer);
   const reply = new TcpReply(problem(answer, 8));
   if (reply.error === null) {
     reply.connectUs = load<u64>(answer, 8);
@@ -385,7 +385,7 @@ export function now(): u64 {
 
 // @ts-ignore: decorator
 @external("vouchd:check/stream@0.1.0", "connect-tcp")
-declare function importConnectTcp(addr: usize, addrLen: i32, timeoutMs: u32, answer: usize): void;
+declare function importConnectTcp(address: usize, addressLen: i32, timeoutMs: u32, answer: usize): void;
 // @ts-ignore: decorator
 @external("vouchd:check/stream@0.1.0", "connect-unix")
 declare function importConnectUnix(path: usize, pathLen: i32, timeoutMs: u32, answer: usize): void;
@@ -490,9 +490,9 @@ export class Connection extends Reply {
 }
 
 /// Opens a connection to `host:port`, IPv6 in brackets.
-export function connectTcp(addr: string, timeoutMs: u32 = 0): Connection {
+export function connectTcp(address: string, timeoutMs: u32 = 0): Connection {
   const answer = heap.alloc(16);
-  const text = new Bytes(addr);
+  const text = new Bytes(address);
   importConnectTcp(text.ptr, text.len, timeoutMs, answer);
   return new Connection(answer);
 }

@@ -171,9 +171,9 @@ class Context {
   // ---- Probes; vouchd_probes.h describes their requests and answers. ----
 
   /// Connects, and neither sends nor receives.
-  Answer<vouchd_tcp_reply> tcp(std::string_view addr) const {
+  Answer<vouchd_tcp_reply> tcp(std::string_view address) const {
     vouchd_tcp_request request{};
-    request.addr = text(addr);
+    request.address = text(address);
     return tcp(request);
   }
 
@@ -211,8 +211,8 @@ class Context {
   Answer<vouchd_addresses_reply> addresses() const { return ask<vouchd_addresses_reply>(vouchd_addresses); }
 
   /// Opens a connection to `host:port`, IPv6 in brackets.
-  Answer<Connection> connect_tcp(std::string_view addr, uint32_t timeout_ms = 0) const {
-    return connected(vouchd_connect_tcp, addr, timeout_ms);
+  Answer<Connection> connect_tcp(std::string_view address, uint32_t timeout_ms = 0) const {
+    return connected(vouchd_connect_tcp, address, timeout_ms);
   }
 
   /// Opens a connection to a unix socket.

@@ -59,7 +59,7 @@ static inline vouchd_result vouchd_or_fail(const vouchd_probe_error *error, vouc
   VOUCHD_ASSERT(sizeof answer == (size), "canonical ABI")
 
 // Returns it to the caller.
-#define VOUCHD_HAND_ON(to)             \
+#define VOUCHD_RETURN(to)             \
   do {                                 \
     if (answer.is_error) {             \
       *error = answer.of.error;        \
@@ -71,7 +71,7 @@ static inline vouchd_result vouchd_or_fail(const vouchd_probe_error *error, vouc
 
 typedef struct {
   /// `host:port`, IPv6 in brackets.
-  vouchd_text addr;
+  vouchd_text address;
   /// Sent after connecting.
   vouchd_text send;
   /// Receive until this arrives. With NULL, until `max_bytes` arrived, the peer closed, or the time is up.
@@ -88,17 +88,17 @@ typedef struct {
 } vouchd_tcp_reply;
 
 VOUCHD_IMPORT("tcp", "probe")
-void vouchd_import_tcp_probe(const char *addr, size_t addr_len, const char *send, size_t send_len, int has_until,
+void vouchd_import_tcp_probe(const char *address, size_t address_len, const char *send, size_t send_len, int has_until,
                              const char *until, size_t until_len, uint32_t max_bytes, uint32_t timeout_ms, void *answer);
 
 static inline bool vouchd_tcp_probe(const vouchd_tcp_request *request, vouchd_tcp_reply *reply,
                                     vouchd_probe_error *error) {
   VOUCHD_ANSWER(vouchd_tcp_reply, 24);
   vouchd_text until = request->until ? *request->until : vouchd_str("");
-  vouchd_import_tcp_probe(request->addr.data, request->addr.len, request->send.data, request->send.len,
+  vouchd_import_tcp_probe(request->address.data, request->address.len, request->send.data, request->send.len,
                           request->until != NULL, until.data, until.len, request->max_bytes, request->timeout_ms,
                           &answer);
-  VOUCHD_HAND_ON(reply);
+  VOUCHD_RETURN(reply);
 }
 
 typedef struct {
@@ -152,7 +152,7 @@ static inline bool vouchd_http_fetch(const vouchd_http_request *request, vouchd_
                            request->headers, request->headers_len, request->body.data, request->body.len,
                            request->timeout_ms, request->max_body_bytes, request->tls_verify, request->sni != NULL,
                            sni.data, sni.len, request->follow_redirects, request->reuse_connection, &answer);
-  VOUCHD_HAND_ON(response);
+  VOUCHD_RETURN(response);
 }
 
 /// Which processes to find. All conditions that are not NULL must hold; set at least one of name, cmdline, pid_file.
@@ -187,7 +187,7 @@ static inline bool vouchd_process_find(const vouchd_process_query *query, vouchd
   vouchd_import_process_find(query->name != NULL, name.data, name.len, query->cmdline != NULL, cmdline.data, cmdline.len,
                              query->pid_file != NULL, pid_file.data, pid_file.len, query->user != NULL, user.data,
                              user.len, &answer);
-  VOUCHD_HAND_ON(found);
+  VOUCHD_RETURN(found);
 }
 
 // ---- Files ----
@@ -213,7 +213,7 @@ VOUCHD_IMPORT("files", "stat") void vouchd_import_files_stat(const char *path, s
 static inline bool vouchd_stat(vouchd_text path, vouchd_stat_reply *reply, vouchd_probe_error *error) {
   VOUCHD_ANSWER(vouchd_stat_reply, 40);
   vouchd_import_files_stat(path.data, path.len, &answer);
-  VOUCHD_HAND_ON(reply);
+  VOUCHD_RETURN(reply);
 }
 
 typedef struct {
@@ -231,7 +231,7 @@ static inline bool vouchd_read(vouchd_text path, uint32_t max_bytes, vouchd_read
                                vouchd_probe_error *error) {
   VOUCHD_ANSWER(vouchd_read_reply, 16);
   vouchd_import_files_read(path.data, path.len, max_bytes, &answer);
-  VOUCHD_HAND_ON(reply);
+  VOUCHD_RETURN(reply);
 }
 
 /// The size of a file system and the room left on it, in bytes and in files.
@@ -248,7 +248,7 @@ VOUCHD_IMPORT("files", "space") void vouchd_import_files_space(const char *path,
 static inline bool vouchd_space(vouchd_text path, vouchd_space_reply *reply, vouchd_probe_error *error) {
   VOUCHD_ANSWER(vouchd_space_reply, 40);
   vouchd_import_files_space(path.data, path.len, &answer);
-  VOUCHD_HAND_ON(reply);
+  VOUCHD_RETURN(reply);
 }
 
 // ---- Names, links, addresses, time ----
@@ -266,7 +266,7 @@ static inline bool vouchd_resolve(vouchd_text name, uint32_t timeout_ms, vouchd_
                                   vouchd_probe_error *error) {
   VOUCHD_ANSWER(vouchd_texts, 16);
   vouchd_import_dns_resolve(name.data, name.len, timeout_ms, &answer);
-  VOUCHD_HAND_ON(addresses);
+  VOUCHD_RETURN(addresses);
 }
 
 typedef struct {
@@ -289,7 +289,7 @@ VOUCHD_IMPORT("network", "links") void vouchd_import_network_links(void *answer)
 static inline bool vouchd_links(vouchd_links_reply *links, vouchd_probe_error *error) {
   VOUCHD_ANSWER(vouchd_links_reply, 16);
   vouchd_import_network_links(&answer);
-  VOUCHD_HAND_ON(links);
+  VOUCHD_RETURN(links);
 }
 
 typedef struct {
@@ -309,7 +309,7 @@ VOUCHD_IMPORT("network", "addresses") void vouchd_import_network_addresses(void 
 static inline bool vouchd_addresses(vouchd_addresses_reply *addresses, vouchd_probe_error *error) {
   VOUCHD_ANSWER(vouchd_addresses_reply, 16);
   vouchd_import_network_addresses(&answer);
-  VOUCHD_HAND_ON(addresses);
+  VOUCHD_RETURN(addresses);
 }
 
 /// The host's clock: Unix time in milliseconds.
@@ -324,7 +324,7 @@ typedef struct {
 } vouchd_connection;
 
 VOUCHD_IMPORT("stream", "connect-tcp")
-void vouchd_import_connect_tcp(const char *addr, size_t addr_len, uint32_t timeout_ms, void *answer);
+void vouchd_import_connect_tcp(const char *address, size_t address_len, uint32_t timeout_ms, void *answer);
 VOUCHD_IMPORT("stream", "connect-unix")
 void vouchd_import_connect_unix(const char *path, size_t path_len, uint32_t timeout_ms, void *answer);
 VOUCHD_IMPORT("stream", "[method]connection.send")
@@ -338,11 +338,11 @@ void vouchd_import_start_tls(uint32_t handle, const char *server_name, size_t se
 VOUCHD_IMPORT("stream", "[resource-drop]connection") void vouchd_import_drop_connection(uint32_t handle);
 
 /// Connects to `host:port`, IPv6 in brackets.
-static inline bool vouchd_connect_tcp(vouchd_text addr, uint32_t timeout_ms, vouchd_connection *connection,
+static inline bool vouchd_connect_tcp(vouchd_text address, uint32_t timeout_ms, vouchd_connection *connection,
                                       vouchd_probe_error *error) {
   VOUCHD_ANSWER(vouchd_connection, 16);
-  vouchd_import_connect_tcp(addr.data, addr.len, timeout_ms, &answer);
-  VOUCHD_HAND_ON(connection);
+  vouchd_import_connect_tcp(address.data, address.len, timeout_ms, &answer);
+  VOUCHD_RETURN(connection);
 }
 
 /// Connects to a unix socket.
@@ -350,7 +350,7 @@ static inline bool vouchd_connect_unix(vouchd_text path, uint32_t timeout_ms, vo
                                        vouchd_probe_error *error) {
   VOUCHD_ANSWER(vouchd_connection, 16);
   vouchd_import_connect_unix(path.data, path.len, timeout_ms, &answer);
-  VOUCHD_HAND_ON(connection);
+  VOUCHD_RETURN(connection);
 }
 
 /// Sends all of `data`, in the time that the run has left.
@@ -369,7 +369,7 @@ static inline bool vouchd_receive(vouchd_connection connection, const vouchd_tex
   VOUCHD_ANSWER(vouchd_text, 16);
   vouchd_text end = until ? *until : vouchd_str("");
   vouchd_import_receive(connection.handle, until != NULL, end.data, end.len, max_bytes, timeout_ms, &answer);
-  VOUCHD_HAND_ON(data);
+  VOUCHD_RETURN(data);
 }
 
 /// The certificate that a server presented in a TLS handshake.
@@ -392,7 +392,7 @@ static inline bool vouchd_start_tls(vouchd_connection connection, vouchd_text se
                                     uint32_t timeout_ms, vouchd_certificate *shown, vouchd_probe_error *error) {
   VOUCHD_ANSWER(vouchd_certificate, 72);
   vouchd_import_start_tls(connection.handle, server_name.data, server_name.len, verify, timeout_ms, &answer);
-  VOUCHD_HAND_ON(shown);
+  VOUCHD_RETURN(shown);
 }
 
 /// Closes the connection, which makes room for another one. It must not be used afterwards.

@@ -79,7 +79,7 @@ fn ptr(text: []const u8) [*]const u8 {
 
 pub const TcpRequest = struct {
     /// `host:port`, IPv6 in brackets.
-    addr: []const u8,
+    address: []const u8,
     /// Sent after connecting.
     send: []const u8 = "",
     /// Receive until this arrives.
@@ -104,8 +104,8 @@ pub fn tcp(request: TcpRequest) Answer(TcpReply) {
     var raw: Raw(extern struct { connect_us: u64, data: Text }, 24) = undefined;
     const until = request.until orelse "";
     tcp_raw.probe(
-        ptr(request.addr),
-        request.addr.len,
+        ptr(request.address),
+        request.address.len,
         ptr(request.send),
         request.send.len,
         request.until != null,
@@ -445,9 +445,9 @@ pub const Connection = struct {
 };
 
 /// Opens a connection to `host:port`, IPv6 in brackets.
-pub fn connectTcp(addr: []const u8, timeout_ms: u32) Answer(Connection) {
+pub fn connectTcp(address: []const u8, timeout_ms: u32) Answer(Connection) {
     var raw: Raw(u32, 16) = undefined;
-    stream_raw.@"connect-tcp"(ptr(addr), addr.len, timeout_ms, &raw);
+    stream_raw.@"connect-tcp"(ptr(address), address.len, timeout_ms, &raw);
     if (raw.problem()) |problem| return .{ .problem = problem };
     return .{ .reply = .{ .handle = raw.of.reply } };
 }

@@ -130,7 +130,7 @@ static vouchd_result process(const run *r) {
 static vouchd_result tcp(const run *r) {
   vouchd_text newline = vouchd_str("\n");
   vouchd_tcp_request request = {
-      .addr = r->address,
+      .address = r->address,
       .send = vouchd_format("%.*s\n", VOUCHD_ARG(r->text)),
       .until = &newline,
       .max_bytes = 100000,

@@ -23,7 +23,7 @@ static vouchd_result check(const vouchd_context *context) {
   if (!vouchd_decode(context, fields, 2, &wrong)) return wrong;
   if (label.data == NULL) label = address;
 
-  vouchd_tcp_request request = {.addr = address};
+  vouchd_tcp_request request = {.address = address};
   vouchd_tcp_reply reply;
   vouchd_probe_error error;
   vouchd_result result;

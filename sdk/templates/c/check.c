@@ -7,7 +7,7 @@ static vouchd_result check(const vouchd_context *context) {
   vouchd_result wrong;
   if (!vouchd_decode(context, fields, 1, &wrong)) return wrong;
 
-  vouchd_tcp_request request = {.addr = address};
+  vouchd_tcp_request request = {.address = address};
   vouchd_tcp_reply reply;
   vouchd_probe_error error;
   if (!vouchd_tcp_probe(&request, &reply, &error)) return vouchd_or_fail(&error, address);

@@ -10,7 +10,7 @@ const Params = struct {
 
 fn check(ctx: vouchd.Context) !vouchd.Report {
     const params = try ctx.decode(Params);
-    switch (vouchd.tcp(.{ .addr = params.address })) {
+    switch (vouchd.tcp(.{ .address = params.address })) {
         .problem => |problem| return problem.orFail(params.address),
         .reply => |reply| {
             var report = try vouchd.Report.init(.pass, "{s} accepts connections", .{params.address});

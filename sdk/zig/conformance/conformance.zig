@@ -134,7 +134,7 @@ const acts = struct {
     }
     pub fn tcp(_: Context, p: Params) !Report {
         const reply = try vouchd.tcp(.{
-            .addr = p.address,
+            .address = p.address,
             .send = try std.mem.concat(vouchd.alloc, u8, &.{ try p.said(), "\n" }),
             .until = "\n",
             .max_bytes = 100_000,

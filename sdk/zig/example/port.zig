@@ -16,7 +16,7 @@ fn check(ctx: vouchd.Context) !vouchd.Report {
     const params = try ctx.decode(Params);
     const label = params.label orelse params.address;
 
-    var report = switch (vouchd.tcp(.{ .addr = params.address })) {
+    var report = switch (vouchd.tcp(.{ .address = params.address })) {
         .problem => |problem| try problem.orFail(label),
         .reply => |reply| passed: {
             var report = try vouchd.Report.init(.pass, "{s} accepts connections", .{label});

@@ -43,7 +43,7 @@ func TestParametersBecomeFields(t *testing.T) {
 	}
 }
 
-func TestWhatIsLeftOutHasItsDefault(t *testing.T) {
+func TestLeftOutParameterHasItsDefault(t *testing.T) {
 	found, err := decode()
 	if err != nil || found.Timeout != time.Second || found.Codes != nil || found.Label != nil || found.MaxLoad != 1.5 {
 		t.Errorf("found %+v, %v", found, err)

@@ -170,7 +170,7 @@ test "parameters become fields" {
     try std.testing.expect(found.strict and found.range.low == -1 and found.range.high == 9);
 }
 
-test "what is left out has its default" {
+test "left-out parameter has its default" {
     const found = try decoded(&.{});
     try std.testing.expect(found.label == null and found.codes.len == 0 and found.headers.entries.len == 0);
     try std.testing.expectEqual(1000, found.timeout.ms);

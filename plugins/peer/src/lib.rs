@@ -109,7 +109,7 @@ impl Peer {
         Ok(Peer { place, tls: None, timeout })
     }
 
-    /// The same server with TLS. The certificate has to be for `sni`, or for the host of the address.
+    /// The same server with TLS. The certificate must be for `sni`, or for the host of the address.
     ///
     /// # Errors
     /// If neither is known.
@@ -219,7 +219,7 @@ impl Stream {
     /// Continues with TLS, if the peer has it. Call it after the server has agreed.
     ///
     /// # Errors
-    /// If the handshake fails, or the certificate cannot be verified and has to be.
+    /// If the handshake fails, or the certificate cannot be verified but must be.
     pub fn start_tls(&mut self) -> Talk<()> {
         let Some(Tls { name, verify }) = &self.tls else { return Ok(()) };
         self.connection.start_tls(name, *verify, self.timeout).map_err(|error| Stop::probe(error, ""))?;

@@ -187,7 +187,7 @@ mod tests {
             (b"", Failure::Malformed),
             (b"\xff", Failure::Malformed),
             (b"r=other,s=W22Z,i=4096", Failure::Malformed),
-            // The server has to add to the nonce.
+            // The server must add to the nonce.
             (b"r=rOprNGfwEbeRWgbNEkqO,s=W22Z,i=4096", Failure::Malformed),
             (b"r=rOprNGfwEbeRWgbNEkqOx,s=!,i=4096", Failure::Malformed),
             (b"r=rOprNGfwEbeRWgbNEkqOx,s=W22Z,i=0", Failure::Malformed),

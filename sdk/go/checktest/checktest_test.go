@@ -28,7 +28,7 @@ func greets(ctx *check.Context) (*check.Report, error) {
 	return check.Pass("%q, %q", line, rest), nil
 }
 
-func TestAScriptSaysItsLinesInTurn(t *testing.T) {
+func TestScriptSendsItsLinesInTurn(t *testing.T) {
 	host := Host{OnConnectTCP: func(string) (check.Connection, error) {
 		return &Script{Greeting: "220 hi\r\n", Turns: []Turn{{"QUIT\r\n", "221 bye\r\n"}}}, nil
 	}}
@@ -41,14 +41,14 @@ func TestAScriptSaysItsLinesInTurn(t *testing.T) {
 	}
 }
 
-func TestAScriptRefusesWhatItDoesNotExpect(t *testing.T) {
+func TestScriptRefusesUnexpectedMessages(t *testing.T) {
 	host := Host{OnConnectTCP: func(string) (check.Connection, error) { return &Script{}, nil }}
 	if report, err := host.Run(greets); err != nil || report.Verdict != check.VerdictFail {
 		t.Errorf("found %+v, %v", report, err)
 	}
 }
 
-func TestAProbeWithoutAnAnswerIsDenied(t *testing.T) {
+func TestProbeWithoutAnAnswerIsDenied(t *testing.T) {
 	var host Host
 	_, err := host.Run(greets)
 	var probe *check.ProbeError
@@ -57,7 +57,7 @@ func TestAProbeWithoutAnAnswerIsDenied(t *testing.T) {
 	}
 }
 
-func TestARunWithAnErrorRemembersNothing(t *testing.T) {
+func TestRunWithAnErrorRemembersNothing(t *testing.T) {
 	host := Host{Memo: []byte("before")}
 	_, err := host.Run(func(ctx *check.Context) (*check.Report, error) {
 		ctx.Remember([]byte("after"))

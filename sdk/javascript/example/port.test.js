@@ -5,7 +5,7 @@ import { ProbeFailed } from "vouchd-check";
 import { FakeHost, fail } from "vouchd-check/testing";
 import { checker } from "./port.js";
 
-test("an open port passes, and runs are counted", () => {
+test("open port passes, and runs are counted", () => {
   const host = new FakeHost({ tcp: () => ({ connectUs: 2000, data: new Uint8Array() }) });
   for (const runs of [1, 2]) {
     const report = host.run(checker, { address: "10.0.0.1:25", label: "mail" });
@@ -14,11 +14,11 @@ test("an open port passes, and runs are counted", () => {
   }
 });
 
-test("a closed port fails", () => {
+test("closed port fails", () => {
   const report = new FakeHost({ tcp: () => fail("refused") }).run(checker, { address: "10.0.0.1:25" });
   assert.deepEqual([report.verdict, report.message], ["fail", "10.0.0.1:25: connection refused"]);
 });
 
-test("without a grant it is an error", () => {
+test("missing grant is an error", () => {
   assert.throws(() => new FakeHost().run(checker, { address: "10.0.0.1:25" }), ProbeFailed);
 });

@@ -31,7 +31,7 @@ test("parameters become an object", () => {
   });
 });
 
-test("what is left out has its default", () => {
+test("left-out parameter has its default", () => {
   assert.deepEqual(decoded({}), {
     address: "a:1", label: undefined, timeout: 1000, codes: [], headers: {}, load: 1.5, strict: false,
     range: { low: 1, high: 9 },
@@ -83,14 +83,14 @@ const CERTIFICATE = {
   protocol: "TLSv1.3",
 };
 
-test("a script says its lines in turn", () => {
+test("script sends its lines in turn", () => {
   const script = new Script("220 hi\r\n", [["STARTTLS\r\n", "220 go\r\n"]], CERTIFICATE);
   const host = new FakeHost({ connectTcp: () => script });
   assert.equal(host.run(greets).message, "220 hi");
   assert.deepEqual([host.logged, decode(host.memo), script.closed], [[["info", "CN=mail.test"]], "greeted", true]);
 });
 
-test("a run with an error remembers nothing and closes", () => {
+test("run with an error remembers nothing and closes", () => {
   const script = new Script("220 hi\r\n");
   const host = new FakeHost({ connectTcp: () => script });
   host.memo = encode("before");
@@ -98,7 +98,7 @@ test("a run with an error remembers nothing and closes", () => {
   assert.deepEqual([decode(host.memo), script.closed], ["before", true]);
 });
 
-test("a failure is a report, but what was denied is thrown", () => {
+test("failure becomes a report, denied probe is thrown", () => {
   const failure = (answers) => {
     try {
       new FakeHost(answers).run(greets);
@@ -111,7 +111,7 @@ test("a failure is a report, but what was denied is thrown", () => {
   assert.throws(() => failure({}).report("mail"), /no answer for connectTcp/);
 });
 
-test("text is UTF-8, and what is not is replaced", () => {
+test("text is UTF-8, and invalid bytes are replaced", () => {
   assert.equal(decode(encode("größe 🚦")), "größe 🚦");
   assert.equal(decode(new Uint8Array([104, 255])), "h\ufffd");
 });

@@ -37,7 +37,7 @@ class Decode(unittest.TestCase):
         found = decode([*params, ("strict", "true"), ("label", "")], Params)
         self.assertEqual(found, Params("a:1", Range(1), "", timedelta(days=2), [1, 2], {"x-a": "1"}, 0.5, True))
 
-    def test_what_is_left_out_has_its_default(self):
+    def test_left_out_parameter_has_its_default(self):
         self.assertEqual(decode(GIVEN, Params), Params("a:1", Range(1), None))
 
     def test_wrong_parameters_are_named(self):
@@ -91,7 +91,7 @@ CERTIFICATE = stream.Certificate("CN=mail.test", "CN=ca", ["mail.test"], 0, 1, N
 
 
 class Double(unittest.TestCase):
-    def test_a_script_says_its_lines_in_turn(self):
+    def test_script_sends_its_lines_in_turn(self):
         script = Script(b"220 hi\r\n", (b"STARTTLS\r\n", b"220 go\r\n"), shows=CERTIFICATE)
         host = FakeHost(stream_connect_tcp=lambda *_: script)
         report = host.run(Greets)
@@ -99,7 +99,7 @@ class Double(unittest.TestCase):
         self.assertEqual((host.logged, host.memo), ([(Level.INFO, "CN=mail.test")], b"greeted"))
         self.assertTrue(script.closed)
 
-    def test_a_run_with_an_error_remembers_nothing_and_closes(self):
+    def test_run_with_an_error_remembers_nothing_and_closes(self):
         script = Script(b"220 hi\r\n")
         host = FakeHost(memo=b"before", stream_connect_tcp=lambda *_: script)
         with self.assertRaisesRegex(vouchd_check.ProbeFailed, "connection refused"):
@@ -107,7 +107,7 @@ class Double(unittest.TestCase):
         self.assertTrue(script.closed)
         self.assertEqual(host.memo, b"before")
 
-    def test_a_failure_is_a_report_but_a_refusal_is_raised(self):
+    def test_failure_becomes_a_report_and_denied_probe_is_raised(self):
         def failure(host: FakeHost) -> vouchd_check.ProbeFailed:
             with self.assertRaises(vouchd_check.ProbeFailed) as raised:
                 host.run(Greets)

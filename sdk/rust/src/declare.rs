@@ -452,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn the_declaration_is_json() {
+    fn declaration_is_json() {
         const PARAMS: &[Declared] = <Example as Params>::DECLARED;
         let json = json::<{ json_len(PARAMS) }>(PARAMS);
         // The daemon's reader is tested with the same file.

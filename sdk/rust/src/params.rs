@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_needs_a_unit() {
+    fn duration_needs_a_unit() {
         // The daemon's reader is tested with the same file.
         for line in include_str!("../../durations.txt").lines().filter(|line| !line.starts_with('#')) {
             let (text, millis) = line.split_once('|').expect("a text, a bar, and milliseconds or nothing");

@@ -8,7 +8,7 @@ import (
 	"vouchd-check/checktest"
 )
 
-func TestAnOpenPortPassesAndRunsAreCounted(t *testing.T) {
+func TestOpenPortPassesAndRunsAreCounted(t *testing.T) {
 	host := checktest.Host{OnTCP: func(request check.TCPRequest) (*check.TCPReply, error) {
 		return &check.TCPReply{Connect: time.Millisecond}, nil
 	}}
@@ -23,7 +23,7 @@ func TestAnOpenPortPassesAndRunsAreCounted(t *testing.T) {
 	}
 }
 
-func TestAClosedPortFails(t *testing.T) {
+func TestClosedPortFails(t *testing.T) {
 	host := checktest.Host{OnTCP: func(check.TCPRequest) (*check.TCPReply, error) {
 		return nil, &check.ProbeError{Kind: check.Refused}
 	}}
@@ -33,7 +33,7 @@ func TestAClosedPortFails(t *testing.T) {
 	}
 }
 
-func TestWithoutAGrantItIsAnError(t *testing.T) {
+func TestMissingGrantIsAnError(t *testing.T) {
 	var host checktest.Host
 	if report, err := host.Run(run, "address", "10.0.0.1:25"); err == nil {
 		t.Errorf("expected an error, found %+v", report)

@@ -55,13 +55,31 @@ const RULES: &[Rule] = &[
         reason: "it reads files and does nothing else",
     },
     Rule {
+        crates: &["vouchd", "vouchd-router"],
+        never: &["cranelift-codegen", "hyper", "reqwest", "rustls", "vouchd-plugin", "wasmtime", "wasmtime-wasi"],
+        reason: "it has privileges: plugins run, and the network is probed, in vouchd-checker only",
+    },
+    Rule {
+        crates: &["vouchd-checker"],
+        never: &["vouchd-net", "vouchd-router", "vouchd-vrrp"],
+        reason: "it runs checks and knows nothing of VRRP",
+    },
+    Rule {
         crates: &["vouchd-net"],
         never: &["vouchd-vrrp", "vouchd-health", "vouchd-config"],
         reason: "it carries out decisions and takes none",
     },
     Rule {
         crates: &["vouchd-tests"],
-        never: &["vouchd-wire", "vouchd-vrrp", "vouchd-health", "vouchd-config", "vouchd-net", "vouchd-plugin"],
+        never: &[
+            "vouchd-wire",
+            "vouchd-vrrp",
+            "vouchd-health",
+            "vouchd-config",
+            "vouchd-net",
+            "vouchd-router",
+            "vouchd-plugin",
+        ],
         reason: "it judges the daemon from outside only",
     },
 ];

@@ -25,6 +25,7 @@ pub fn lint(root: &Path) -> anyhow::Result<()> {
     house::update(root, true)?;
     let workspace = Workspace::read(root)?;
     libraries(&workspace)?;
+    let minimum = minimum_rust(root, &workspace)?;
     run(cargo(["fmt", "--all", "--check"]))?;
     run(guests(root, ["fmt", "--all", "--check"]))?;
     run(&mut smith(root, &["fmt", "--check"]))?;
@@ -33,7 +34,7 @@ pub fn lint(root: &Path) -> anyhow::Result<()> {
     run(guests(root, ["clippy", "--all-targets", "--", "-D", "warnings"]))?;
     run(&mut smith(root, &["clippy", "--", "-D", "warnings"]))?;
     run(cargo(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
-    minimum_rust(root, &workspace)
+    compiles_with(root, &minimum)
 }
 
 /// Cargo, in the workspace of the generator of random plugins.
@@ -74,9 +75,9 @@ fn lints_on(source: &str) -> Vec<&str> {
         .collect()
 }
 
-/// Each group of crates has one `rust-version`, the README names the daemon's, and the daemon compiles with it. Clippy
-/// looks after functions of the standard library that are newer (`incompatible_msrv`).
-fn minimum_rust(root: &Path, workspace: &Workspace) -> anyhow::Result<()> {
+/// Returns the daemon's `rust-version`, after checking that all its crates have it, that the README names it, and that what
+/// plugin authors compile has one of its own.
+fn minimum_rust(root: &Path, workspace: &Workspace) -> anyhow::Result<String> {
     let members = workspace.members();
     let minimum =
         members.iter().find_map(|member| member.rust_version.clone()).context("no crate has a rust-version")?;
@@ -91,7 +92,7 @@ fn minimum_rust(root: &Path, workspace: &Workspace) -> anyhow::Result<()> {
     ensure!(of_guests.windows(2).all(|pair| pair[0].0 == pair[1].0), "expected one rust-version, found {of_guests:?}");
     let readme = fs::read_to_string(root.join(README)).context(README)?;
     ensure!(readme.contains(&format!("Rust {minimum}")), "{README}: expected the words \"Rust {minimum}\"");
-    compiles_with(root, &minimum)
+    Ok(minimum)
 }
 
 /// The key `rust-version` of a manifest.
@@ -101,7 +102,8 @@ fn rust_version(root: &Path, manifest: &str) -> anyhow::Result<String> {
     Ok(version.with_context(|| format!("{manifest} has no rust-version"))?.trim_matches('"').to_owned())
 }
 
-/// Nothing to do if this is the compiler of all other checks.
+/// Compiles the daemon with the minimum version, unless all other checks did so. Clippy reports newer functions of the
+/// standard library with any compiler (`incompatible_msrv`).
 fn compiles_with(root: &Path, minimum: &str) -> anyhow::Result<()> {
     let own = Command::new("rustc").arg("--version").output().context("starting rustc")?;
     if String::from_utf8_lossy(&own.stdout).starts_with(&format!("rustc {minimum}.")) {

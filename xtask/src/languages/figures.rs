@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
-use super::{RECIPES, TARGET, file};
+use super::{EXAMPLES, TARGET, file};
 use crate::shown;
 
 /// Loads from the cache, of which the mean is taken.
@@ -27,7 +27,7 @@ pub fn print(root: &Path, vouchd: &Path) -> anyhow::Result<()> {
         "| language | file, KB | build, s | first load, s | load from the cache, ms | one run, ms | memory, KiB |"
     );
     println!("|---|--:|--:|--:|--:|--:|--:|");
-    for (name, _) in RECIPES.iter().filter_map(|recipe| recipe.plugins.first()) {
+    for (name, _) in EXAMPLES.iter().filter_map(|example| example.plugins.first()) {
         let plugin = file(root, name);
         let size = fs::metadata(&plugin).with_context(|| format!("{name} is not built: cargo xtask languages"))?.len();
         let build = fs::read_to_string(super::took(root, name)).unwrap_or_else(|_| "?".to_owned());

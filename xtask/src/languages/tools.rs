@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
+use vouchd_languages::{Language, Packages};
 
 use crate::machine::{self, works};
 use crate::run;
@@ -14,18 +15,7 @@ use crate::run;
 /// Where the tools are kept when a clone should not have its own; see [`Tools::open`].
 const DIRECTORY: &str = "VOUCHD_LANGUAGES_CACHE";
 
-/// Something to install.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tool {
-    /// Debian packages, in the version that Debian has.
-    Debian(&'static [&'static str]),
-    /// A package for Python, and its version.
-    Python(&'static str, &'static str),
-    /// A package for Node.js, and its version.
-    Node(&'static str, &'static str),
-}
-
-/// What is installed; nobody else installs there as long as this lives.
+/// The installed tools. While this lives, no other process installs any there.
 pub struct Tools {
     directory: PathBuf,
     _lock: File,
@@ -43,26 +33,46 @@ impl Tools {
         Ok(Tools { directory, _lock: lock })
     }
 
-    /// Puts paths where a recipe names a place: `{venv}` for the programs of Python packages, `{node}` for those of Node
-    /// packages, `{tools}` for what tools keep from one build to the next.
-    pub fn place(&self, word: &str) -> String {
-        [
-            ("{venv}", self.venv().join("bin")),
-            ("{node}", self.node().join("node_modules/.bin")),
-            ("{tools}", self.directory.clone()),
-        ]
-        .iter()
-        .fold(word.to_owned(), |word, (name, path)| word.replace(name, &path.display().to_string()))
+    /// The directory with the programs of Python packages.
+    pub fn python_programs(&self) -> PathBuf {
+        self.venv().join("bin")
     }
 
-    /// Installs those that are not there.
-    pub fn install(&self, tools: &[Tool]) -> anyhow::Result<()> {
+    /// The path of a program that a recipe names.
+    pub fn program(&self, language: Language, name: &str) -> PathBuf {
+        match (language.recipe().packages, name) {
+            (Packages::Python(_), "zig") => self.python_programs().join("python-zig"),
+            (Packages::Python(_), _) => self.python_programs().join(name),
+            (Packages::Node(_), _) => self.node().join("node_modules/.bin").join(name),
+            (_, "clang" | "clang++") => PathBuf::from(format!("{name}-19")),
+            _ => PathBuf::from(name),
+        }
+    }
+
+    /// Keeps what a language's tools cache beside them, and settings of the machine out.
+    pub fn environment(&self, language: Language) -> Vec<(&'static str, PathBuf)> {
+        let directory = |name: &str| self.directory.join(name);
+        match language {
+            Language::Zig => {
+                vec![("ZIG_GLOBAL_CACHE_DIR", directory("zig")), ("ZIG_LOCAL_CACHE_DIR", directory("zig"))]
+            }
+            Language::Go => {
+                vec![("GOENV", "off".into()), ("GOCACHE", directory("go/cache")), ("GOPATH", directory("go"))]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Installs the packages that are missing.
+    pub fn install(&self, needed: &[Packages]) -> anyhow::Result<()> {
         let (mut debian, mut python, mut node) = (Vec::new(), Vec::new(), Vec::new());
-        for tool in tools {
-            match *tool {
-                Tool::Debian(packages) => debian.extend(packages),
-                Tool::Python(name, version) => python.push((name, version)),
-                Tool::Node(name, version) => node.push((name, version)),
+        for packages in needed {
+            match *packages {
+                // Set up by `plugins::cargo`.
+                Packages::Rustup => {}
+                Packages::Debian(names) => debian.extend(names),
+                Packages::Python(packages) => python.extend(packages),
+                Packages::Node(packages) => node.extend(packages),
             }
         }
         if !python.is_empty() && !works("python3", &["-c", "import ensurepip"]) {

@@ -3,12 +3,10 @@
 mod build;
 mod describe;
 mod inspect;
-mod language;
 mod list;
 mod new;
 mod project;
 mod recipe;
-mod rust_toolchain;
 mod test;
 
 use std::path::{Path, PathBuf};

@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
-use super::language::Language;
 use super::project::{MANIFEST, check_name};
 use vouchd_console::output::{complain_about, print};
+use vouchd_languages::Language;
 
 /// Path below `sdk/`, and text.
 static SDK: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/sdk.rs"));
@@ -60,7 +60,7 @@ fn files(language: Language, name: &str) -> Vec<(PathBuf, String)> {
             ("{{language}}", &language.to_string()),
             ("{{word}}", language.word()),
             ("{{source}}", language.source()),
-            ("{{install}}", language.install()),
+            ("{{install}}", &language.install()),
         ];
         words.iter().fold(text.to_owned(), |text, (word, meaning)| text.replace(word, meaning))
     };
@@ -128,7 +128,7 @@ mod tests {
             for name in [language.source(), MANIFEST, "test.toml", "README.md", ".gitignore"] {
                 assert!(!text(name).1.is_empty(), "{language}: {name}");
             }
-            assert!(text("README.md").1.contains(language.install()), "{language}");
+            assert!(text("README.md").1.contains(&language.install()), "{language}");
             for (path, text) in files.iter().filter(|(path, _)| !path.starts_with("vouchd")) {
                 assert_eq!(placeholder(text), None, "{language}: {}", path.display());
             }

@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use serde::Deserialize;
 use vouchd_config::Param;
 
-use super::language::Language;
+use vouchd_languages::Language;
 
 pub const MANIFEST: &str = "vouchd-plugin.toml";
 /// What is expected of the plugin.

@@ -1,4 +1,4 @@
-//! How a project becomes a `.wasm`: the commands of each language, and what to say when a tool is missing.
+//! Builds a project's plugin by the recipe of its language, and says how to install a missing tool.
 
 use std::env;
 use std::ffi::OsStr;
@@ -6,42 +6,24 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail, ensure};
-
-use super::language::Language;
-use super::project::Project;
-use super::rust_toolchain;
 use vouchd_console::output::print;
+use vouchd_languages::{Language, Step, rust};
 
-/// Where tools are, before the search path: as pip and npm install them for a project.
+use super::project::Project;
+
+/// Where pip and npm put programs for a project. They come before the search path.
 const TOOLS: [&str; 3] = ["venv/bin", ".venv/bin", "node_modules/.bin"];
 
-/// Makes `out`, a path below the project's directory. Shows each command as it starts it.
+/// Makes `out`, a path below the project's directory. Shows each command when it starts.
 ///
 /// # Errors
-/// If a tool is missing, with how to install it, or has failed.
+/// If a tool is missing, with how to install it, or if one fails.
 pub fn make(project: &Project, out: &Path) -> anyhow::Result<()> {
     let shop = Shop { project, search: env::var_os("PATH").unwrap_or_default() };
     let out = out.to_str().context("a path that is not UTF-8")?;
     match project.manifest.language {
         Language::Rust => shop.rust(out),
-        Language::C => shop.clang("clang", &["-std=c11", "-Wall", "-Wextra"], "check.c", out),
-        Language::Cpp => {
-            shop.clang("clang++", &["-std=c++17", "-Wall", "-Wextra", "-fno-exceptions"], "check.cpp", out)
-        }
-        Language::Zig => shop.zig(out),
-        Language::Go => shop.go(out),
-        Language::Python => shop.python(out),
-        Language::JavaScript => shop.quickjs("check.js", out),
-        Language::TypeScript => {
-            shop.run(shop.tool(&["tsc"])?.arg("--noEmit"))?;
-            shop.quickjs("check.ts", out)
-        }
-        Language::AssemblyScript => shop.run(
-            shop.tool(&["asc"])?
-                .args(["check.ts", "-o", out, "-O", "--noAssert", "--runtime", "stub"])
-                .args(["--transform", "./vouchd/assemblyscript/exports.mjs"]),
-        ),
-        Language::Wat => shop.run(shop.tool(&["wat2wasm"])?.args(["check.wat", "-o", out])),
+        language => shop.follow(language, out),
     }
 }
 
@@ -51,8 +33,30 @@ struct Shop<'a> {
 }
 
 impl Shop<'_> {
+    fn follow(&self, language: Language, out: &str) -> anyhow::Result<()> {
+        let source = Path::new(language.source());
+        let directory = source.parent().and_then(Path::to_str).filter(|directory| !directory.is_empty()).unwrap_or(".");
+        let places = [
+            // Go compiles a directory.
+            ("{source}", if language == Language::Go { directory } else { language.source() }),
+            ("{directory}", directory),
+            ("{stem}", source.file_stem().and_then(OsStr::to_str).unwrap_or_default()),
+            ("{out}", out),
+            ("{build}", "build"),
+            ("{sdk}", "vouchd"),
+            ("{project}", "."),
+            ("{strict}", ""),
+        ];
+        for step in language.recipe().steps {
+            let step = Step::new(step, &places)?;
+            self.run(self.tool(&names(&step.program))?.args(&step.arguments).envs(step.variables))?;
+        }
+        Ok(())
+    }
+
     /// The first of these programs that is there.
-    fn tool(&self, names: &[&str]) -> anyhow::Result<Command> {
+    fn tool(&self, names: &[impl AsRef<str>]) -> anyhow::Result<Command> {
+        let names: Vec<_> = names.iter().map(AsRef::as_ref).collect();
         let own = TOOLS.iter().map(|place| self.project.dir.join(place));
         let places: Vec<PathBuf> = own.chain(env::split_paths(&self.search)).collect();
         let found =
@@ -60,8 +64,8 @@ impl Shop<'_> {
         let Some(program) = found else {
             let language = self.project.manifest.language;
             bail!(
-                "to build a plugin in {language} there has to be {}, in {} of the project or in the search path; \
-                 to install it: {}",
+                "found no {}, which builds plugins in {language}; expected it in {} of the project or in the search \
+                 path; to install it: {}",
                 names.join(" or "),
                 TOOLS.join(", "),
                 language.install()
@@ -90,78 +94,24 @@ impl Shop<'_> {
 
     fn rust(&self, out: &str) -> anyhow::Result<()> {
         let target = "target/wasm";
-        self.run(
-            rust_toolchain::cargo(&self.project.dir)?.args(["--release", "--target-dir", target]).stdin(Stdio::null()),
-        )?;
-        let built = self.project.dir.join(target).join(rust_toolchain::TARGET).join("release/check.wasm");
+        self.run(rust::cargo(&self.project.dir)?.args(["--release", "--target-dir", target]).stdin(Stdio::null()))?;
+        let built = self.project.dir.join(target).join(rust::TARGET).join("release/check.wasm");
         std::fs::copy(&built, self.project.dir.join(out)).with_context(|| format!("copying {}", built.display()))?;
         Ok(())
     }
+}
 
-    fn clang(&self, name: &str, options: &[&str], source: &str, out: &str) -> anyhow::Result<()> {
-        // Debian has several side by side, and the libraries for WebAssembly with each of the newer ones.
-        let versions: Vec<String> = (19..=30).map(|version| format!("{name}-{version}")).collect();
-        let names: Vec<&str> = versions.iter().map(String::as_str).chain([name]).collect();
-        self.run(
-            self.tool(&names)?
-                .args(["--target=wasm32-wasi", "-Os", "-s", "-mexec-model=reactor", "-Ivouchd/c"])
-                .args(options)
-                .args([source, "-o", out]),
-        )
-    }
-
-    fn zig(&self, out: &str) -> anyhow::Result<()> {
-        self.run(
-            // The second is what PyPI's ziglang installs.
-            self.tool(&["zig", "python-zig"])?
-                .args(["build-exe", "-target", "wasm32-freestanding", "-O", "ReleaseSmall", "-fstrip", "-fno-entry"])
-                .args(["-rdynamic", "--stack", "65536", "--dep", "vouchd_check", "-Mroot=check.zig"])
-                .args(["-Mvouchd_check=vouchd/zig/vouchd_check.zig", &format!("-femit-bin={out}")]),
-        )
-    }
-
-    fn go(&self, out: &str) -> anyhow::Result<()> {
-        self.run(
-            self.tool(&["go"])?
-                .args(["build", "-trimpath", "-buildvcs=false", "-ldflags=-s", "-buildmode=c-shared", "-o", out, "."])
-                // What is set on the machine for other targets stays out of it.
-                .envs([
-                    ("GOOS", "wasip1"),
-                    ("GOARCH", "wasm"),
-                    ("GOTOOLCHAIN", "local"),
-                    ("GOWORK", "off"),
-                    ("GOFLAGS", ""),
-                ]),
-        )
-    }
-
-    fn python(&self, out: &str) -> anyhow::Result<()> {
-        self.run(
-            self.tool(&["componentize-py"])?
-                .args(["-d", "vouchd/wit", "-w", "plugin", "componentize", "--stub-wasi"])
-                .args(["-p", "src", "-p", "vouchd/python", "check", "-o", out]),
-        )
-    }
-
-    fn quickjs(&self, source: &str, out: &str) -> anyhow::Result<()> {
-        let bundle = "build/bundle.js";
-        self.run(
-            self.tool(&["esbuild"])?
-                .args([
-                    source,
-                    "--bundle",
-                    "--format=esm",
-                    "--target=es2023",
-                    "--external:vouchd:*",
-                    "--log-level=warning",
-                ])
-                .arg(format!("--outfile={bundle}")),
-        )?;
-        self.run(
-            self.tool(&["componentize-qjs"])?
-                .args(["--wit", "vouchd/wit", "--world", "plugin", "--js", bundle])
-                .args(["--stub-wasi", "--sync", "--opt-size", "-o", out]),
-        )
+/// The names that a recipe's program goes by, best first.
+fn names(program: &str) -> Vec<String> {
+    match program {
+        // Debian installs several versions side by side, each of the newer ones with its libraries for WebAssembly.
+        "clang" | "clang++" => {
+            let versions = (19..=30).map(|version| format!("{program}-{version}"));
+            versions.chain([program.to_owned()]).collect()
+        }
+        // The second is what PyPI's ziglang installs.
+        "zig" => vec!["zig".to_owned(), "python-zig".to_owned()],
+        _ => vec![program.to_owned()],
     }
 }
 
@@ -187,7 +137,7 @@ mod tests {
             let project = project(dir.path(), language);
             let shop = Shop { project: &project, search: "/nowhere".into() };
             let error = shop.tool(&[tool]).unwrap_err().to_string();
-            assert!(error.contains(tool) && error.contains(project.manifest.language.install()), "{error}");
+            assert!(error.contains(tool) && error.contains(&project.manifest.language.install()), "{error}");
         }
     }
 

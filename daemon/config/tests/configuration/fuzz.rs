@@ -11,7 +11,7 @@ const GOOD: &str = "[check.nginx]\nplugin = \"process\"\nparams = { name = \"ngi
     auth = { type = \"pass\", password = \"1234\" }\naddresses = [\"192.0.2.1/24\", \"192.0.2.2\"]\n\
     unicast = { source = \"192.0.2.11\", peers = [\"192.0.2.12\"] }\nchecks = [{ name = \"nginx\", weight = -9 }]\n";
 
-/// What mistakes are made of.
+/// The pieces that mistakes consist of.
 const PIECES: [&str; 56] = [
     "[",
     "]",

@@ -1,18 +1,14 @@
-//! Configurations that are accepted, and what comes of them.
-#![expect(clippy::disallowed_methods, reason = "a test may read and write files")]
+//! Valid configurations, and the values that they give.
 
-use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use vouchd_config::{Config, Daemon, ExitCodes, Garp, Limits, ProcessGrant, VirtualAddress, load, resolve};
+use vouchd_config::{Daemon, ExitCodes, Garp, Limits, ProcessGrant, VirtualAddress, resolve};
 use vouchd_health::{Influence, OnError, Thresholds, Weight};
 use vouchd_wire::{AdvertInterval, Auth, ChecksumForm, Priority, Version, Vrid};
 
-fn config(text: &str) -> Config {
-    resolve(vec![(PathBuf::from("v.toml"), text.to_owned())]).unwrap_or_else(|errors| panic!("{errors}"))
-}
+use crate::config;
 
 fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
@@ -58,7 +54,7 @@ checks = ["nginx", { name = "site", weight = -20 }]
 "#;
 
 #[test]
-fn the_example() {
+fn documented_example_gives_its_values() {
     let config = config(EXAMPLE);
     assert_eq!(config.daemon.name.as_deref(), Some("nginx01"));
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
@@ -86,7 +82,7 @@ fn the_example() {
 }
 
 #[test]
-fn defaults() {
+fn omitted_keys_have_documented_defaults() {
     let config = config(
         "[check.c]\nplugin = \"p\"\n[instance.a]\ninterface = \"e\"\nvirtual_router_id = 1\n\
          addresses = [\"192.0.2.1\"]\nchecks = [\"c\"]\n",
@@ -126,7 +122,7 @@ fn copies_are_adopted_only_if_configured() {
 }
 
 #[test]
-fn the_other_values() {
+fn every_key_is_read() {
     let config = config(
         r#"
         [daemon]
@@ -248,107 +244,7 @@ fn parameters_are_flattened_in_file_order() {
     );
 }
 
-#[test]
-fn unintended_settings_give_warnings() {
-    let instance = "interface = \"e\"\nvirtual_router_id = 1\naddresses = [\"192.0.2.1\"]\n";
-    for (text, place, words) in [
-        ("[check.c]\nplugin = \"p\"\n".to_owned(), "v.toml:1:8", "no instance lists this check"),
-        (
-            format!(
-                "[check.c]\nplugin = \"p\"\nweight = -1\n[instance.a]\n{instance}priority = 255\nchecks = [\"c\"]\n"
-            ),
-            "v.toml:9:11",
-            "owns its addresses",
-        ),
-        (
-            format!(
-                "[check.c]\nplugin = \"p\"\nweight = 9\n[instance.a]\n{instance}priority = 254\nchecks = [\"c\"]\n"
-            ),
-            "v.toml:9:11",
-            "can't be raised",
-        ),
-        (
-            format!(
-                "[check.c]\nplugin = \"p\"\n[instance.a]\n{instance}priority = 1\nchecks = [{{ name = \"c\", weight = -9 }}]\n"
-            ),
-            "v.toml:8:20",
-            "can't be lowered",
-        ),
-        (
-            format!(
-                "[check.c]\nplugin = \"process\"\nparams = {{ name = \"nginx\" }}\n[instance.a]\n{instance}checks = [\"c\"]\n"
-            ),
-            "v.toml:1:8",
-            "write allow = { process = [\"nginx\"] }",
-        ),
-        (
-            format!(
-                "[check.c]\nplugin = \"http\"\nparams = {{ url = \"http://h/a\" }}\nallow = {{ http = [\"http://h/\"] }}\n\
-                 [instance.a]\n{instance}checks = [\"c\"]\n"
-            ),
-            "v.toml:4:9",
-            "write allow = { http = [\"http://h/\", \"http://h/a\"] }",
-        ),
-        (
-            format!(
-                "[check.c]\nplugin = \"file\"\nparams = {{ path = \"/run/vouchd/maintenance\", exists = false }}\n\
-                 allow = {{ files = [\"/run/**\"] }}\n[instance.a]\n{instance}checks = [\"c\"]\n"
-            ),
-            "v.toml:3:19",
-            "systemd empties /run/vouchd whenever vouchd stops",
-        ),
-        (
-            format!("[instance.a]\n{instance}[instance.b]\n{}", instance.replace("\"e\"", "\"f\"")),
-            "v.toml:8:14",
-            "instance a on e also has this address",
-        ),
-        (
-            format!("[instance.a]\n{instance}unicast = {{ source = \"192.0.2.11\", peers = [\"192.0.2.1\"] }}\n"),
-            "v.toml:5:45",
-            "this is a virtual address: while this router holds it, it would send to itself",
-        ),
-    ] {
-        let config = config(&text);
-        let shown: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
-        assert_eq!(shown.len(), 1, "{text}\n{shown:?}");
-        assert!(shown[0].starts_with(place) && shown[0].contains(words), "{place} {words}: {}", shown[0]);
-    }
-}
-
-#[test]
-fn weights_that_leave_a_router_above_the_default_priority_give_a_note_with_its_assumption() {
-    let text = |priority: u8, weights: [i16; 2]| {
-        let [a, b] = weights;
-        format!(
-            "[check.a]\nplugin = \"p\"\nweight = {a}\n[check.b]\nplugin = \"p\"\nweight = {b}\n[instance.a]\n\
-             interface = \"e\"\nvirtual_router_id = 1\naddresses = [\"192.0.2.1\"]\npriority = {priority}\n\
-             preempt = false\nchecks = [\"a\", \"b\"]\n"
-        )
-    };
-    for (priority, weights, least) in [
-        (150, [-20, -20], Some("keeps priority 110")),
-        // Neither weight alone is enough, but both together are.
-        (150, [-30, -30], None),
-        (150, [20, -20], Some("keeps priority 130")),
-        (101, [-1, -1], None),
-        (100, [-1, -1], None),
-        (90, [-1, 5], None),
-    ] {
-        let config = config(&text(priority, weights));
-        let notes: Vec<String> = config.notes.iter().map(ToString::to_string).collect();
-        assert!(config.warnings.is_empty(), "{:?}", config.warnings);
-        match least {
-            None => assert!(notes.is_empty(), "{priority} {weights:?}: {notes:?}"),
-            Some(least) => {
-                assert_eq!(notes.len(), 1, "{priority} {weights:?}");
-                assert!(notes[0].starts_with("v.toml:13:1: ") && notes[0].contains(least), "{}", notes[0]);
-                assert!(notes[0].contains("against routers with the default priority of 100 or less"), "{}", notes[0]);
-            }
-        }
-    }
-}
-
-/// Whatever a slip of the editor makes of a file: an answer, and errors that point into the file.
+/// Every file that an editing mistake may leave gives a result, and errors that point into the file.
 #[test]
 fn damaged_file_never_panics() {
     let mut damaged: Vec<String> = EXAMPLE.char_indices().map(|(at, _)| EXAMPLE[..at].to_owned()).collect();
@@ -383,76 +279,5 @@ fn check_survives_serialization() {
     for check in config(EXAMPLE).checks {
         let text = toml::to_string(&check).expect("serializes");
         assert_eq!(toml::from_str::<vouchd_config::Check>(&text).expect("deserializes"), check);
-    }
-}
-
-#[test]
-fn drop_ins_are_read_beside_the_main_file_in_order() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).expect("written");
-    let main = dir.path().join("vouchd.toml");
-    write("vouchd.toml", "[check.main]\nplugin = \"p\"\n");
-    let names = |config: Config| config.checks.into_iter().map(|c| c.name).collect::<Vec<_>>();
-    assert_eq!(names(load(&main).expect("without conf.d")), ["main"]);
-
-    fs::create_dir(dir.path().join("conf.d")).expect("created");
-    write("conf.d/20.toml", "[check.b]\nplugin = \"p\"\n");
-    write("conf.d/10.toml", "[check.a]\nplugin = \"p\"\n");
-    write("conf.d/.10.toml.swp", "not toml");
-    write("conf.d/.30.toml", "not toml");
-    write("conf.d/40.toml.bak", "not toml");
-    let config = load(&main).expect("with drop-ins");
-    assert_eq!(config.files.len(), 3);
-    assert_eq!(names(config), ["main", "a", "b"]);
-
-    write("conf.d/30.toml", "not toml");
-    let shown = load(&main).expect_err("a broken drop-in").to_string();
-    assert!(shown.contains("conf.d/30.toml:1:"), "{shown}");
-    fs::remove_file(dir.path().join("conf.d/30.toml")).expect("removed");
-
-    std::os::unix::fs::symlink("/dev/zero", dir.path().join("conf.d/30.toml")).expect("linked");
-    let shown = load(&main).expect_err("a drop-in without end").to_string();
-    assert!(shown.ends_with("conf.d/30.toml: can't be read: it is not a regular file"), "{shown}");
-}
-
-#[test]
-fn missing_or_binary_file_is_an_error_with_its_place() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let main = dir.path().join("vouchd.toml");
-    let shown = load(&main).expect_err("missing").to_string();
-    assert_eq!(shown, format!("{}: there is no such file; create it, or name another one", main.display()));
-    let shown = load(dir.path()).expect_err("a directory").to_string();
-    assert!(shown.ends_with(&format!("it is a directory; expected a file, like {}", main.display())), "{shown}");
-    std::os::unix::fs::symlink("nowhere", &main).expect("linked");
-    let shown = load(&main).expect_err("a link to nothing").to_string();
-    assert_eq!(
-        shown,
-        format!("{}: it is a link to nowhere, which does not exist; create that file, or fix the link", main.display())
-    );
-    fs::remove_file(&main).expect("removed");
-    // With line and column, because an editor shows nothing there.
-    for (bytes, place, words) in [
-        (&b"\xff"[..], "1:1", "the byte 0xFF is not UTF-8; expected text in UTF-8"),
-        (b"# a\n[check.\xe4]\n", "2:8", "the byte 0xE4 is not UTF-8"),
-        (b"# \xc3\xbc\n\xc3\xbc = 1\x00\n", "2:6", "a NUL byte"),
-        (b"\xff\xfe[\0a\0]\0", "1:1", "UTF-16"),
-        (b"\xff\xfe\0\0[\0\0\0a\0\0\0]\0\0\0", "1:1", "UTF-32"),
-        (b"[\0\0\0a\0\0\0]\0\0\0", "1:2", "UTF-32"),
-        (b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0>\0", "1:1", "this is a program"),
-        (b"\x1f\x8b\x08", "1:1", "compressed with gzip"),
-        (b"\0\0\0\0\0\0", "1:1", "a NUL byte"),
-        (b"[\0a\0]\0", "1:2", "UTF-16"),
-        (b"\0asm\x0d\0\x01\0", "1:1", "this is a WebAssembly file"),
-    ] {
-        fs::write(&main, bytes).expect("written");
-        let shown = load(&main).expect_err("not text").to_string();
-        assert!(shown.starts_with(&format!("{}:{place}: ", main.display())), "{place} expected:\n{shown}");
-        assert!(shown.contains(words), "{words:?} expected:\n{shown}");
-    }
-    // A byte order mark is ignored and moves no column.
-    for marks in ["\u{feff}", "\u{feff}\u{feff}"] {
-        fs::write(&main, format!("{marks}colour = 1\n")).expect("written");
-        let shown = load(&main).expect_err("an unknown key").to_string();
-        assert!(shown.starts_with(&format!("{}:1:1: colour: unknown key", main.display())), "{shown}");
     }
 }

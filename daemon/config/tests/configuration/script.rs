@@ -1,4 +1,4 @@
-//! Scripts of expectations: what they mean, and what is said about those that make no sense.
+//! Test scripts for `vouchd plugin test`: what they mean, and how errors are reported.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,16 +1,13 @@
-//! What of a configuration does not fit the host, told from a view of one.
+//! Whether a configuration fits a host.
 #![expect(clippy::disallowed_methods, reason = "a test may read and write files")]
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::PathBuf;
 
+use vouchd_config::Findings;
 use vouchd_config::host::{Account, Host, HostAddress, HostInterface};
-use vouchd_config::{Config, Findings, resolve};
 
-fn config(text: &str) -> Config {
-    resolve(vec![(PathBuf::from("v.toml"), text.to_owned())]).unwrap_or_else(|errors| panic!("{errors}"))
-}
+use crate::config;
 
 /// `(name, addresses with prefix)`
 fn host(interfaces: &[(&str, &[&str])]) -> Host {

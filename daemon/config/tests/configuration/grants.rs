@@ -1,10 +1,10 @@
-//! What a check wants to reach by its parameters, and the grant that is missing.
+//! What a check needs to reach by its parameters, and the grant that is missing.
 
 use std::path::PathBuf;
 
 use vouchd_config::resolve;
 
-/// `(plugin, params, allow)`: with this grant nothing is said, and without it the grant is named.
+/// `(plugin, params, allow)`: without this grant, a warning names it; with it, there is none.
 const TYPICAL: [(&str, &str, &str); 25] = [
     ("process", "{ name = \"nginx\", min = 2 }", "{ process = [\"nginx\"] }"),
     ("process", "{ cmdline = \"Main\", user = \"app\" }", "{ process = true }"),

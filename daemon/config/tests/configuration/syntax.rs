@@ -1,16 +1,6 @@
-//! Files that are not TOML: each mistake with its place, and in words about what was meant.
+//! Files that are not TOML: the place of each mistake, and what was probably meant.
 
-use std::path::PathBuf;
-
-use vouchd_config::{Errors, resolve};
-
-fn errors(files: &[(&str, &str)]) -> Errors {
-    let files = files.iter().map(|(path, text)| (PathBuf::from(path), (*text).to_owned())).collect();
-    match resolve(files) {
-        Ok(config) => panic!("should be refused: {config:?}"),
-        Err(errors) => errors,
-    }
-}
+use crate::errors;
 
 #[test]
 fn unreadable_line_gets_advice_on_what_was_meant() {

@@ -1,16 +1,8 @@
-//! Configurations that are refused: each with the place and the words of the error.
+//! Invalid configurations: the place and the words of each error.
 
-use std::path::PathBuf;
+use vouchd_config::resolve;
 
-use vouchd_config::{Errors, resolve};
-
-fn errors(files: &[(&str, &str)]) -> Errors {
-    let files = files.iter().map(|(path, text)| (PathBuf::from(path), (*text).to_owned())).collect();
-    match resolve(files) {
-        Ok(config) => panic!("should be refused: {config:?}"),
-        Err(errors) => errors,
-    }
-}
+use crate::errors;
 
 /// A valid instance, with room for one line more; that line is line 6.
 fn instance_with(line: &str) -> String {

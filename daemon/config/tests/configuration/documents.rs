@@ -15,7 +15,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The blocks that are fenced as `toml`.
+/// The fenced blocks of type `toml`.
 fn toml_blocks(manual: &str) -> Vec<String> {
     let after_fences = manual.split("\n```toml\n").skip(1);
     after_fences.map(|rest| rest.split("\n```").next().unwrap_or_default().to_owned()).collect()

@@ -26,6 +26,7 @@
 //! | [`neighbour`] | the client's neighbour entry for the virtual address |
 //! | [`sniffer`] | everything that one host sends |
 //! | [`dead_mount`] | a file system that does not answer |
+//! | [`local`] | servers in the test's own process |
 //! | [`guest`] | plugins, built from WebAssembly text |
 //! | [`corpus`] | plugin files that misbehave in every known way |
 //! | [`bench`] | the comparison with keepalived |
@@ -55,6 +56,7 @@ pub mod holders;
 pub mod host;
 pub mod injector;
 pub mod keepalived;
+pub mod local;
 pub mod neighbour;
 pub mod nginx;
 mod notices;

@@ -1,35 +1,35 @@
-//! Why a probe came to nothing, and whose doing that is: the plugin's, the service's, or this host's.
+//! Why a probe failed, and who caused it: the plugin, the service, or this host.
 //!
-//! What this host can't do says nothing about the service. It never reaches a plugin as something that the service did, and
-//! a run in which it happened is an error, whatever the plugin makes of it.
+//! A failure of this host says nothing about the service. A plugin never sees it as something that the service did, and the
+//! run in which it happened is an error, whatever the plugin reports.
 
 use std::io::{self, ErrorKind};
 
 use nix::errno::Errno;
 
 use crate::contract::ProbeError;
-use crate::shortage::{NO_DESCRIPTOR, lacking};
+use crate::shortage::{self, NO_DESCRIPTOR};
 
 impl ProbeError {
-    /// Whether another descriptor would have helped.
+    /// Whether a free descriptor would have helped.
     pub(crate) fn is_lack_of_descriptors(&self) -> bool {
         matches!(self, ProbeError::Unable(why) if why.contains(NO_DESCRIPTOR))
     }
 }
 
-/// Where an error of a connection came up.
+/// Where an error of a connection occurred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stage {
+pub(super) enum Stage {
     /// In the call itself, before anything left this host: making a socket, the kernel's look for a route.
     Here,
     /// Afterwards: on the way, from the peer, or from a router in between.
     There,
 }
 
-/// What an error of the kernel says about a probe that was `doing` something, such as "connecting to 192.0.2.1:80".
-pub(crate) fn of_connection(error: &io::Error, stage: Stage, doing: &str) -> ProbeError {
+/// Translates a kernel error of a probe that was `doing` something, such as "connecting to 192.0.2.1:80".
+pub(super) fn of_connection(error: &io::Error, stage: Stage, doing: &str) -> ProbeError {
     let Some(errno) = error.raw_os_error().map(Errno::from_raw) else { return of_kind(error) };
-    if let Some(text) = lacking(errno, doing) {
+    if let Some(text) = shortage::lacking(errno, doing) {
         return ProbeError::Unable(text);
     }
     match (errno, stage) {
@@ -54,7 +54,13 @@ pub(crate) fn of_connection(error: &io::Error, stage: Stage, doing: &str) -> Pro
     }
 }
 
-/// Errors that are not the kernel's: those of TLS streams, and of what ended too early.
+/// The kernel refused something that is no matter of a service, while this host was `doing` something.
+pub(super) fn of_host(errno: Errno, doing: &str) -> ProbeError {
+    let text = shortage::lacking(errno, doing);
+    ProbeError::Unable(text.unwrap_or_else(|| format!("this host failed at {doing}: {errno}")))
+}
+
+/// Translates errors that are not the kernel's: of TLS streams, or of data that ended too early.
 fn of_kind(error: &io::Error) -> ProbeError {
     match error.kind() {
         ErrorKind::ConnectionRefused
@@ -67,33 +73,8 @@ fn of_kind(error: &io::Error) -> ProbeError {
     }
 }
 
-/// What an error of the kernel says about looking at a file of this host.
-pub(crate) fn of_file(error: &io::Error, path: &str) -> ProbeError {
-    let errno = error.raw_os_error().map(Errno::from_raw);
-    match errno {
-        Some(Errno::EACCES | Errno::EPERM) => ProbeError::Unable(format!(
-            "{path:?} can't be looked at: {} has no permission{}",
-            who(),
-            crate::probes::permission::hint(path)
-        )),
-        Some(errno) => match lacking(errno, &format!("looking at {path:?}")) {
-            Some(text) => ProbeError::Unable(text),
-            None => ProbeError::Invalid(format!("{path:?} can't be read: {}", errno.desc())),
-        },
-        None => ProbeError::Invalid(format!("{path:?} can't be read: {error}")),
-    }
-}
-
-/// The user in whose name probes are made, for people.
-pub(crate) fn who() -> String {
-    let uid = nix::unistd::geteuid();
-    format!("the checker's user (uid {uid})")
-}
-
 #[cfg(test)]
 mod tests {
-    use nix::sys::resource::{Resource, getrlimit};
-
     use super::*;
 
     #[derive(Debug, PartialEq, Eq)]
@@ -107,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn whose_doing_an_error_is() {
+    fn kernel_error_is_blamed_on_host_or_service() {
         use Stage::{Here, There};
         use Whose::{Hosts, Services};
         let table = [
@@ -148,22 +129,12 @@ mod tests {
                 assert!(error.words().contains("connecting to 192.0.2.1:80"), "{}", error.words());
             }
         }
-        for (errno, is_the_hosts) in [
-            (Errno::EMFILE, true),
-            (Errno::ENOMEM, true),
-            (Errno::EACCES, true),
-            (Errno::EPERM, true),
-            (Errno::EIO, false),
-        ] {
-            let error = of_file(&errno.into(), "/srv/ready");
-            assert_eq!(error.rules_out_a_verdict().is_some(), is_the_hosts, "{error:?}");
-            assert!(error.words().contains("/srv/ready"), "{}", error.words());
-        }
     }
 
     #[test]
-    fn what_is_left_of_a_limit_is_named() {
+    fn descriptor_shortage_names_the_limit() {
         let error = of_connection(&Errno::EMFILE.into(), Stage::Here, "connecting to [::1]:80");
+        use nix::sys::resource::{Resource, getrlimit};
         let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
         assert!(error.words().contains(&format!("no file descriptor left, limit {soft}")), "{}", error.words());
     }

@@ -1,4 +1,4 @@
-//! The TCP probe: connect, say something, read the answer.
+//! The TCP probe: connects, sends something, reads the answer.
 
 use std::time::{Duration, Instant};
 
@@ -8,13 +8,14 @@ use tokio::net::TcpStream;
 use tokio::time::Instant as Deadline;
 use vouchd_config::Grants;
 
+use super::bounds::{checked_delimiter, too_many_bytes, until};
+use super::connection::{self, Portions};
 use super::error::{Stage, of_connection};
-use super::wire::Portions;
-use super::{checked_end, connect, too_many_bytes, until};
+use super::resolver;
 use crate::contract::ProbeError;
 use crate::contract::tcp::Reply;
 
-/// What the plugin asked for; see `tcp.probe` in the contract.
+/// The plugin's request; see `tcp.probe` in the contract.
 pub(crate) struct Request {
     pub(crate) addr: String,
     pub(crate) send: Vec<u8>,
@@ -22,7 +23,7 @@ pub(crate) struct Request {
     pub(crate) max_bytes: u32,
 }
 
-/// Sends and receives at most `bound` bytes.
+/// Carries at most `bound` bytes each way.
 pub(crate) async fn probe(
     grants: &Grants,
     request: &Request,
@@ -32,20 +33,20 @@ pub(crate) async fn probe(
     if request.send.len() > bound {
         return Err(too_many_bytes(bound));
     }
-    let until_given = checked_end(request.until.as_deref())?.is_some();
+    let until_given = checked_delimiter(request.until.as_deref())?.is_some();
     let mut reply = Reply { connect_us: 0, data: Vec::new() };
     let deadline = Deadline::now() + time;
     let (took, stream) = connect(grants, &request.addr, deadline).await?;
     reply.connect_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     match until(deadline, converse(stream, request, bound, &mut reply)).await {
         Ok(()) => Ok(reply),
-        // Without an end to wait for, silence after some data is the end.
+        // Without a delimiter to wait for, silence after some data ends the answer.
         Err(ProbeError::Timeout) if !until_given && !reply.data.is_empty() => Ok(reply),
         Err(error) => Err(error),
     }
 }
 
-/// Connects to `host:port` as far as it is granted; with how long the connect took.
+/// Connects to `host:port` if it is granted; returns how long connecting took as well.
 pub(super) async fn connect(
     grants: &Grants,
     addr: &str,
@@ -56,10 +57,10 @@ pub(super) async fn connect(
     })?;
     grants.permits_tcp(host, port).map_err(|refusal| ProbeError::Denied(refusal.to_string()))?;
     let permits = |address| grants.permits_tcp_address(host, address);
-    let addresses = connect::addresses(host, port, permits, deadline).await?;
+    let addresses = resolver::permitted(host, port, permits, deadline).await?;
     let started = Instant::now();
-    let connected = until(deadline, connect::tcp(&addresses)).await;
-    let stream = connected.map_err(|error| connect::unless_unplugged(error, &addresses))?;
+    let connected = until(deadline, connection::tcp(&addresses)).await;
+    let stream = connected.map_err(|error| connection::unless_unplugged(error, &addresses))?;
     Ok((started.elapsed(), stream))
 }
 
@@ -77,12 +78,12 @@ async fn converse(
     }
     let mut buffer = [0; 8192];
     while reply.data.len() < most {
-        // One more than may come: it tells an end from a cut.
+        // One byte more than allowed tells the end of the data from a cut.
         let room = buffer.len().min(most - reply.data.len()).min(bound + 1 - reply.data.len());
         let n = match stream.read(&mut buffer[..room]).await {
             Ok(n) => n,
             Err(error) => match failed(error) {
-                // What it had to say it may have said before it hung up on what it was asked.
+                // A peer may answer before it hangs up on the request.
                 error if error.is_the_peers() && !reply.data.is_empty() => break,
                 error => return Err(sent.err().unwrap_or(error)),
             },
@@ -90,7 +91,7 @@ async fn converse(
         if n == 0 {
             break;
         }
-        // The end may have begun in what came before.
+        // The delimiter may have begun in the data before.
         let overlap = request.until.as_ref().map_or(0, |u| u.len().saturating_sub(1));
         let from = reply.data.len().saturating_sub(overlap);
         reply.data.extend_from_slice(&buffer[..n]);
@@ -106,7 +107,7 @@ async fn converse(
     Ok(())
 }
 
-/// `host:port` and `[v6]:port`; the host without brackets.
+/// Splits `host:port` or `[v6]:port`; returns the host without brackets.
 fn split(addr: &str) -> Option<(&str, u16)> {
     let (host, port) = addr.rsplit_once(':')?;
     let bracketed = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
@@ -125,7 +126,7 @@ mod tests {
     use super::split;
 
     #[test]
-    fn an_address_is_host_and_port() {
+    fn address_is_host_and_port() {
         let table = [
             ("127.0.0.1:80", Some(("127.0.0.1", 80))),
             ("[::1]:80", Some(("::1", 80))),

@@ -7,9 +7,9 @@ use wasmtime::component::Resource;
 
 use crate::contract::stream::Connection as Handle;
 use crate::contract::{ProbeError, clock, dns, files, network, stream};
+use crate::probes;
 use crate::probes::changes::Changes;
 use crate::probes::stream::Connection;
-use crate::probes::{self, resolve, within};
 use crate::run::state::RunState;
 
 impl RunState {
@@ -109,11 +109,7 @@ impl dns::Host for RunState {
     async fn resolve(&mut self, name: String, timeout_ms: u32) -> Result<Vec<String>, ProbeError> {
         self.admit()?;
         let (started, time) = (Instant::now(), self.time(timeout_ms));
-        let found = within(time, resolve::names(&self.grants, &name)).await;
-        // A name server of this host that does not answer says nothing about the name; one that the check names is what it
-        // is about.
-        let is_the_hosts = |error: &ProbeError| *error == ProbeError::Timeout && !name.contains('@');
-        let found = found.map_err(|error| if is_the_hosts(&error) { probes::unanswered(&name) } else { error });
+        let found = probes::dns::resolve(&self.grants, &name, time).await;
         self.note(format!("dns {name}"), started, found.as_ref().map(|addresses| addresses.join(" ")));
         found
     }
@@ -152,10 +148,10 @@ impl stream::Host for RunState {
         let (started, time) = (Instant::now(), self.time(timeout_ms));
         let connected = match self.may_connect() {
             Ok(()) => {
-                let looks = self.looks();
-                match probes::stream::connect_unix(&looks, &self.grants, &path, self.probe_bytes, time).await {
+                let io = self.io();
+                match probes::stream::connect_unix(&io, &self.grants, &path, self.probe_bytes, time).await {
                     Err(error) if self.shared.http.makes_room(Some(&error)).await => {
-                        probes::stream::connect_unix(&looks, &self.grants, &path, self.probe_bytes, time).await
+                        probes::stream::connect_unix(&io, &self.grants, &path, self.probe_bytes, time).await
                     }
                     connected => connected,
                 }

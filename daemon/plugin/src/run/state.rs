@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::contract::{ProbeError, http, log, memo, process, simple, tcp, types};
 use crate::probes::changes::Changes;
-use crate::probes::{self, Looks, Probes};
+use crate::probes::{self, CheckIo, Probes};
 use crate::run::budget::Share;
 use crate::run::command::{self, Printed};
 use crate::run::limiter::Limiter;
@@ -208,17 +208,17 @@ impl RunState {
     ) -> Result<T, ProbeError> {
         let deadline = tokio::time::Instant::now() + self.time(0);
         self.waits_for = Some(place.to_owned());
-        let looks = self.looks();
-        let mut done = looks.at(place, deadline, work.clone()).await;
+        let io = self.io();
+        let mut done = io.at(place, deadline, work.clone()).await;
         if self.shared.http.makes_room(done.as_ref().err()).await {
-            done = looks.at(place, deadline, work).await;
+            done = io.at(place, deadline, work).await;
         }
         self.waits_for = None;
         done
     }
 
-    pub(crate) fn looks(&self) -> Looks {
-        Looks { aside: self.shared.aside.clone(), check: self.check.clone() }
+    pub(crate) fn io(&self) -> CheckIo {
+        CheckIo { blocking: self.shared.blocking.clone(), check: self.check.clone() }
     }
 
     async fn find_processes(&mut self, query: process::Query) -> Result<Vec<process::Info>, ProbeError> {

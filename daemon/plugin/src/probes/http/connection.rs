@@ -1,6 +1,6 @@
-//! One connection to a server: made, used for a request, and perhaps kept for the next. hyper speaks HTTP on it, and
-//! reqwest has the messages; the connection is ours, since what is connected to is what was granted, and what a server may
-//! do to us is bounded below both.
+//! One connection to a server: opened, used for a request, and perhaps kept for the next. hyper speaks HTTP on it with
+//! reqwest's messages. The connection is our own, since only granted addresses are connected to, and what a server may do
+//! to us is bounded below both libraries.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,25 +14,23 @@ use rustls::pki_types::ServerName;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
-use super::super::connect;
-use super::super::stream::from_tls;
-use super::super::tls::Trust;
-use super::super::too_many_bytes;
-use super::super::wire::Wire;
+use super::super::bounds::too_many_bytes;
+use super::super::connection::{self, Wire};
+use super::super::tls::{Trust, handshake_failed};
 use super::meter::{Meter, Metered};
 use super::response::{failure, wants_no_body};
 use crate::contract::ProbeError;
 
-/// The rest of a body, which nobody wants, is waited for this long so that its connection can be kept.
+/// Wait for the rest of an unwanted body, so that its connection can be kept.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// Headers of one answer. hyper's own limit of 100 is less than some servers send.
+/// Most headers of one answer. Some servers send more than hyper's own limit of 100.
 pub(super) const MAX_HEADERS: usize = 5000;
 
-/// hyper takes no buffer that is smaller.
+/// The smallest buffer that hyper accepts, in bytes.
 const SMALLEST_BUFFER: usize = 8192;
 
-/// What a connection is good for. It is never shared between checks.
+/// The requests that a connection can serve. It is never shared between checks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Target {
     pub(super) check: String,
@@ -45,20 +43,22 @@ pub(super) struct Target {
 pub(super) struct Connection {
     sender: SendRequest<Body>,
     meter: Meter,
-    /// What reads and writes, for as long as the connection lives.
+    /// Reads and writes for as long as the connection lives.
     worker: JoinHandle<()>,
-    /// It has served a request.
+    /// Whether it has served a request.
     was_used: bool,
 }
 
-/// What is wanted of an answer.
+/// What the caller wants of an answer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted {
-    /// Bytes of the body; none of that of a redirect that is followed.
+    /// Most bytes of the body.
     pub(super) body: usize,
+    /// Whether redirects are followed; their bodies are not read.
     pub(super) follow: bool,
+    /// Most bytes that the check lets a probe receive.
     pub(super) bound: usize,
-    /// Whether the connection is to be kept.
+    /// Whether to keep the connection.
     pub(super) keep: bool,
 }
 
@@ -66,24 +66,25 @@ pub(super) struct Answer {
     pub(super) response: Response,
     pub(super) body: Vec<u8>,
     pub(super) took: Duration,
-    /// Fit for another request.
+    /// Whether the connection can serve another request.
     pub(super) is_reusable: bool,
 }
 
-/// An exchange that came to nothing.
+/// A failed exchange.
 pub(super) struct Failure {
     pub(super) error: ProbeError,
-    /// The server closed a connection that it had kept, before it knew of this request.
+    /// The server closed a kept connection before this request reached it.
     pub(super) was_stale: bool,
 }
 
 impl Connection {
     pub(super) async fn open(target: &Target, tls: Option<ClientConfig>, bound: usize) -> Result<Self, ProbeError> {
-        let stream = connect::tcp(&target.addresses).await?;
+        let stream = connection::tcp(&target.addresses).await?;
         let Some(config) = tls else { return Self::on(Box::new(stream), bound, false).await };
         let name = ServerName::try_from(target.name.clone())
             .map_err(|_| ProbeError::Invalid(format!("{:?} is not a server name for TLS", target.name)))?;
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|e| from_tls(&e))?;
+        let stream =
+            TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|e| handshake_failed(&e))?;
         Self::on(Box::new(stream), bound, true).await
     }
 
@@ -99,7 +100,7 @@ impl Connection {
             .handshake(TokioIo::new(Metered::new(wire, meter.clone(), is_tls)))
             .await
             .map_err(|error| failure(&error, &meter, bound))?;
-        // Its errors are the exchange's, too.
+        // Its errors reach the exchange as well.
         let worker = tokio::spawn(async move { drop(connection.await) });
         Ok(Connection { sender, meter, worker, was_used: false })
     }
@@ -111,7 +112,7 @@ impl Connection {
         started: Instant,
     ) -> Result<Answer, Failure> {
         let was_used = std::mem::replace(&mut self.was_used, true);
-        // Head and body have the limit each; what is between the parts of a body counts as well.
+        // The limit applies to head and body each; chunk framing counts as well.
         self.meter.begin(wanted.bound.saturating_mul(2));
         self.receive(request, wanted, started).await.map_err(|error| {
             let was_stale = was_used && self.meter.beginning().is_empty() && error.is_the_peers();
@@ -148,12 +149,12 @@ impl Connection {
         Ok(Answer { response, body, took, is_reusable })
     }
 
-    /// Whether it is open, and the server has said nothing since.
+    /// Whether the connection is open, and the server has sent nothing since.
     pub(super) async fn is_idle(&mut self) -> bool {
         self.sender.ready().await.is_ok()
     }
 
-    /// Afterwards its descriptor is free.
+    /// Closes the connection; its descriptor is free afterwards.
     pub(super) async fn end(mut self) {
         self.worker.abort();
         let _ = (&mut self.worker).await;
@@ -166,7 +167,7 @@ impl Drop for Connection {
     }
 }
 
-/// As it goes out: the path for the server, and the URL's host where the plugin names none.
+/// The request as hyper sends it: its target is the path alone.
 fn http_request(request: Request) -> Result<hyper::Request<Body>, ProbeError> {
     let unsendable = |error: &dyn std::fmt::Display| ProbeError::Invalid(format!("the request can't be sent: {error}"));
     let mut request = hyper::Request::<Body>::try_from(request).map_err(|error| unsendable(&error))?;

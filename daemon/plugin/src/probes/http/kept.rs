@@ -1,5 +1,5 @@
-//! Connections that are kept for the next runs. Each holds a descriptor, of which the other checks need some: none is kept
-//! for long, there are not many, and all are given back where descriptors run out.
+//! Connections that are kept for the next runs. Each holds a descriptor that another check may need: none is kept for long,
+//! their number is limited, and all are closed when descriptors run out.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,16 +10,16 @@ use tokio::time::Instant;
 
 use super::connection::{Connection, Target};
 
-/// Servers close what is idle for longer.
+/// Most servers close connections that were idle for longer.
 const MAX_IDLE: Duration = Duration::from_secs(90);
 
-/// Kept connections, however many descriptors there may be.
+/// Most kept connections, however many descriptors the process may have.
 const MAX_KEPT: usize = 1024;
 
-/// The share of the descriptors that they may hold: one in so many.
+/// Kept connections may hold one in this many of the process's descriptors.
 const SHARE: u64 = 4;
 
-/// Each is put back for so long at most.
+/// The kept connections of all checks.
 pub(super) struct Kept {
     idle: Duration,
     most: usize,
@@ -29,7 +29,7 @@ pub(super) struct Kept {
 #[derive(Default)]
 struct Pool {
     connections: HashMap<Target, (Instant, Connection)>,
-    /// A task ends those whose time is over.
+    /// Whether a task is closing those whose time is over.
     is_watched: bool,
 }
 
@@ -46,7 +46,7 @@ impl Kept {
         Kept { idle, most, pool: Arc::default() }
     }
 
-    /// One that is still good.
+    /// Takes out a connection that is still usable.
     pub(super) async fn take(&self, target: &Target) -> Option<Connection> {
         let (_, mut connection) = lock(&self.pool).connections.remove(target)?;
         connection.is_idle().await.then_some(connection)
@@ -63,7 +63,7 @@ impl Kept {
         }
     }
 
-    /// Ends all of them, so that their descriptors are free afterwards. Whether there were any.
+    /// Closes all of them, and returns whether there were any. Their descriptors are free afterwards.
     pub(super) async fn give_back(&self) -> bool {
         let all = std::mem::take(&mut lock(&self.pool).connections);
         let any = !all.is_empty();
@@ -89,7 +89,7 @@ impl Pool {
         oldest.and_then(|target| self.connections.remove(&target));
     }
 
-    /// Ends those whose time is over. When the next one's will be; None: there is none, and nobody watches any more.
+    /// Closes those whose time is over. Returns when the next one's is; `None` if none is left, which ends the watching.
     fn prune(&mut self) -> Option<Instant> {
         let now = Instant::now();
         self.connections.retain(|_, (end, _)| *end > now);

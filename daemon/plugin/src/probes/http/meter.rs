@@ -1,4 +1,4 @@
-//! The wire under hyper: what came of an answer, how much of it may come, and when hyper may look.
+//! The wire under hyper: counts and limits what arrives of an answer, and shows hyper a server that answers only when asked.
 
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
@@ -7,30 +7,32 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::super::wire::Wire;
+use super::super::connection::Wire;
 
-/// Of an answer's beginning, for errors.
+/// Bytes of an answer's beginning that errors quote.
 const BEGINNING: usize = 60;
 
 /// One exchange on a connection.
 #[derive(Debug, Default)]
 struct Exchange {
-    /// The first bytes of a request were handed to the kernel, now or for an earlier one.
+    /// The kernel has accepted the first bytes of this request or an earlier one.
     was_asked: bool,
-    /// Who waits for that.
+    /// The reader that waits for that.
     reader: Option<Waker>,
-    /// Bytes that may come, and those that did.
+    /// Most bytes that may arrive.
     most: usize,
+    /// Bytes that have arrived.
     came: usize,
-    /// Line feeds among them, and bytes of the body.
+    /// Line feeds among them.
     lines: usize,
+    /// Bytes of the body among them.
     body: usize,
     beginning: Vec<u8>,
-    /// How the connection ended, where the kernel has a word for it.
+    /// The kernel's error at the end of the connection.
     end: Option<i32>,
 }
 
-/// Shared by the wire and by who asks.
+/// The state of an exchange, shared by the wire and its user.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Meter(Arc<Mutex<Exchange>>);
 
@@ -39,7 +41,7 @@ impl Meter {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Before each request: so many bytes may come.
+    /// Begins an exchange in which at most this many bytes may arrive.
     pub(super) fn begin(&self, most: usize) {
         let mut exchange = self.exchange();
         exchange.most = most;
@@ -55,39 +57,39 @@ impl Meter {
         exchange.came > exchange.most
     }
 
-    /// Bytes that came.
+    /// Bytes that have arrived.
     pub(super) fn came(&self) -> usize {
         self.exchange().came
     }
 
-    /// Line feeds that came.
+    /// Line feeds that have arrived.
     pub(super) fn lines(&self) -> usize {
         self.exchange().lines
     }
 
-    /// These bytes were part of the body.
+    /// Counts bytes as part of the body.
     pub(super) fn count_body(&self, bytes: usize) {
         self.exchange().body += bytes;
     }
 
-    /// Bytes that came, without those of the body.
+    /// Bytes that have arrived, without those of the body.
     pub(super) fn besides_body(&self) -> usize {
         let exchange = self.exchange();
         exchange.came.saturating_sub(exchange.body)
     }
 
-    /// The answer's first bytes; empty where nothing came.
+    /// The answer's first bytes; empty if nothing arrived.
     pub(super) fn beginning(&self) -> Vec<u8> {
         self.exchange().beginning.clone()
     }
 
-    /// What the kernel said at the connection's end.
+    /// The kernel's error at the end of the connection.
     pub(super) fn end(&self) -> Option<io::Error> {
         self.exchange().end.map(io::Error::from_raw_os_error)
     }
 }
 
-/// A connection that hyper sees as one whose server answers when it is asked, and hangs up in good order.
+/// A connection whose server seems to answer only when asked, and to hang up in good order.
 pub(super) struct Metered {
     wire: Box<dyn Wire>,
     meter: Meter,
@@ -105,7 +107,7 @@ impl AsyncRead for Metered {
         {
             let mut exchange = self.meter.exchange();
             if !exchange.was_asked {
-                // Some servers answer on accept (inetd, socat); hyper would take that for a breach of the protocol.
+                // Some servers answer on accept (inetd, socat); hyper rejects that as a breach of the protocol.
                 exchange.reader = Some(cx.waker().clone());
                 return Poll::Pending;
             }
@@ -114,8 +116,8 @@ impl AsyncRead for Metered {
         match Pin::new(&mut self.wire).poll_read(cx, buf) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Ok(())) => {}
-            // What came before counts, and where the head says how long the body is, hyper knows that it was cut. Under TLS
-            // it is cut as well where the head does not say (RFC 9112 9.8).
+            // What arrived before counts; where the head gives the body's length, hyper notices a cut. Under TLS a body
+            // without a length is cut as well (RFC 9112 section 9.8).
             Poll::Ready(Err(error)) if is_end(&error) && !self.is_tls => {
                 self.meter.exchange().end = error.raw_os_error()
             }
@@ -138,7 +140,7 @@ impl AsyncWrite for Metered {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let written = match Pin::new(&mut self.wire).poll_write(cx, data) {
             Poll::Pending => return Poll::Pending,
-            // A server that does not want all of the request, or none of it, may have answered all the same.
+            // A server that refuses the rest of a request may have answered it nevertheless.
             Poll::Ready(Err(error)) if is_end(&error) => {
                 self.meter.exchange().end = error.raw_os_error();
                 Ok(data.len())

@@ -17,8 +17,10 @@ use rustls::ClientConfig;
 use tokio::time::Instant as Deadline;
 use vouchd_config::Grants;
 
+use super::bounds::{too_many_bytes, until};
+use super::connection::unless_unplugged;
+use super::resolver;
 use super::tls::{Tls, Trust};
-use super::{connect, too_many_bytes, until};
 use crate::contract::ProbeError;
 use crate::contract::http::{Request, Response};
 use connection::{Answer, Connection, Target, Wanted};
@@ -28,12 +30,12 @@ use request::Outgoing;
 #[derive(Default)]
 pub(crate) struct Http {
     pub(crate) tls: Arc<Tls>,
-    /// Makes requests, and connects to nothing.
+    /// Builds requests, and connects to nothing.
     requests: Client,
     kept: Kept,
 }
 
-/// Whose request it is, and until when.
+/// The check that makes a request, and its deadline.
 struct Errand<'a> {
     check: &'a str,
     grants: &'a Grants,
@@ -53,7 +55,7 @@ impl Http {
         self.follow(&errand, request, bound).await
     }
 
-    /// Where descriptors have run out, gives back those of kept connections. Whether another attempt is worth it.
+    /// Closes the kept connections if `failed` is a lack of descriptors. Returns whether another attempt is worthwhile.
     pub(crate) async fn makes_room(&self, failed: Option<&ProbeError>) -> bool {
         failed.is_some_and(ProbeError::is_lack_of_descriptors) && self.kept.give_back().await
     }
@@ -98,7 +100,7 @@ impl Http {
         }
     }
 
-    /// One request and its answer, after asking whether the check may.
+    /// One request and its answer, after the check of its grants.
     async fn exchange(
         &self,
         errand: &Errand<'_>,
@@ -112,7 +114,7 @@ impl Http {
             found => found?,
         };
         let answer = self.ask(errand, hop, &target, outgoing, wanted, started).await;
-        answer.map_err(|error| connect::unless_unplugged(error, &target.addresses))
+        answer.map_err(|error| unless_unplugged(error, &target.addresses))
     }
 
     async fn ask(
@@ -131,7 +133,7 @@ impl Http {
         {
             return Ok(answer);
         }
-        // Bounds itself: where the certificates don't come, that is this host's doing, and no silence of the server's.
+        // Outside of `until`: a failure to read the certificates in time is this host's, and no silence of the server's.
         let tls = match self.tls_for(target.trust, errand.deadline).await {
             Err(error) if self.makes_room(Some(&error)).await => self.tls_for(target.trust, errand.deadline).await?,
             found => found?,
@@ -151,7 +153,7 @@ impl Http {
         .await
     }
 
-    /// On the connection that was kept for it; None: there is none that is still good.
+    /// Makes the request on a kept connection; `None` if none is usable.
     async fn on_kept(
         &self,
         target: &Target,
@@ -162,12 +164,12 @@ impl Http {
     ) -> Result<Option<Answer>, ProbeError> {
         let Some(mut connection) = self.kept.take(target).await else { return Ok(None) };
         match connection.exchange(request()?, wanted, started).await {
-            // It closes the connection in its own way, having waited for the request too long (RFC 9110 15.5.9).
+            // The server waited for a request too long and closes the connection this way (RFC 9110 section 15.5.9).
             Ok(answer) if answer.response.status() == StatusCode::REQUEST_TIMEOUT && outgoing.is_idempotent() => {
                 Ok(None)
             }
             Ok(answer) => Ok(Some(self.keep(target.clone(), connection, answer))),
-            // The server may close an idle connection at any time, this moment too (RFC 9112 9.3.1).
+            // The server may close an idle connection at any time (RFC 9112 section 9.3.1).
             Err(failure) if failure.was_stale && outgoing.is_idempotent() => Ok(None),
             Err(failure) => Err(failure.error),
         }
@@ -181,7 +183,7 @@ impl Http {
     }
 
     async fn tls_for(&self, trust: Trust, deadline: Deadline) -> Result<Option<ClientConfig>, ProbeError> {
-        if trust == Trust::Bare {
+        if trust == Trust::Plain {
             return Ok(None);
         }
         let mut config = self.tls.config(trust == Trust::Verified, deadline).await?;
@@ -199,11 +201,12 @@ struct Hop<'a> {
 }
 
 impl Hop<'_> {
-    /// Where it leads, as far as it is granted: what is connected to is what was asked about, nothing is looked up twice.
+    /// Where the request goes, if that is granted. The addresses that were checked are the ones to connect to: no name is
+    /// looked up twice.
     async fn target(&self, errand: &Errand<'_>) -> Result<Target, ProbeError> {
         let Errand { check, grants, deadline } = errand;
         let trust = match (self.url.scheme(), self.verify) {
-            ("http", _) => Trust::Bare,
+            ("http", _) => Trust::Plain,
             ("https", true) => Trust::Verified,
             ("https", false) => Trust::Unverified,
             (scheme, _) => {
@@ -215,21 +218,21 @@ impl Hop<'_> {
         let host = self.url.host_str().ok_or_else(|| invalid(format!("{}: no host", self.url)))?;
         let port = self.url.port_or_known_default().ok_or_else(|| invalid(format!("{}: no port", self.url)))?;
         let permits = |address: SocketAddr| grants.permits_http_address(self.url, address.ip());
-        let addresses = connect::addresses(bare(host), port, permits, *deadline).await?;
+        let addresses = resolver::permitted(bare(host), port, permits, *deadline).await?;
         Ok(Target { check: (*check).to_owned(), trust, name, addresses })
     }
 
-    /// For TLS.
+    /// The server name for TLS.
     fn server_name(&self) -> Result<String, ProbeError> {
         let Some(sni) = self.sni else { return Ok(bare(self.url.host_str().unwrap_or_default()).to_owned()) };
-        // Spelt as a URL would have it.
+        // Normalized as the host of a URL.
         let mut named = self.url.clone();
         named.set_host(Some(sni)).map_err(|e| invalid(format!("sni {sni:?}: {e}")))?;
         named.domain().map(str::to_owned).ok_or_else(|| invalid(format!("sni {sni:?}: expected a name")))
     }
 }
 
-/// Without the brackets of an IPv6 address.
+/// The host without the brackets of an IPv6 address.
 fn bare(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
@@ -239,7 +242,7 @@ fn redirect_target(url: &Url, response: &reqwest::Response) -> Result<Option<Url
     let next = url.join(&location).map_err(|e| ProbeError::Other(format!("redirected to {location:?}: {e}")))?;
     match next.scheme() {
         "http" | "https" => Ok(Some(next)),
-        // The server's doing, whatever the check is granted.
+        // The server's fault, whatever the check is granted.
         _ => Err(ProbeError::Other(format!(
             "redirected to {location:?}: expected a URL that begins with http:// or https://"
         ))),

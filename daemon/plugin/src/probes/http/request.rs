@@ -1,19 +1,18 @@
-//! What goes out: method, headers and where they end.
+//! Requests: method, headers and body, and what redirects change.
 
+use super::invalid;
+use crate::contract::ProbeError;
 use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, TRAILER,
     TRANSFER_ENCODING, UPGRADE, USER_AGENT,
 };
 use reqwest::{Client, Method, Request, Url};
 
-use super::invalid;
-use crate::contract::ProbeError;
-
-/// Where a request ends is said by the client, which knows its body. Whoever else could say it could hide a request for
-/// something that is not granted within another, or in what the next one on a kept connection begins with.
+/// Headers that decide where a request ends; only the client sets them. Otherwise a plugin could hide a request for
+/// something that is not granted within another, or at the beginning of the next one on a kept connection.
 const FRAMING: [HeaderName; 4] = [CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER, UPGRADE];
 
-/// What was meant for one server is not told another.
+/// Headers for one server that no other may see.
 const PRIVATE: [HeaderName; 3] = [AUTHORIZATION, COOKIE, HOST];
 
 /// One request, which redirects change.
@@ -27,7 +26,7 @@ pub(super) struct Outgoing {
 impl Outgoing {
     pub(super) fn new(method: &str, pairs: &[(String, String)], body: Vec<u8>) -> Result<Self, ProbeError> {
         let method = match Method::from_bytes(method.as_bytes()) {
-            // Would go to the server without the URL's path, which is what was granted.
+            // It would reach the server without the URL's path, which is what was granted.
             Ok(Method::CONNECT) => {
                 return Err(invalid("CONNECT asks for a tunnel: expected a method that fetches the URL"));
             }
@@ -48,12 +47,12 @@ impl Outgoing {
         Ok(Outgoing { method, headers, body })
     }
 
-    /// RFC 9110 9.2.2: sent twice it does no more than once.
+    /// Whether sending it twice has no further effect (RFC 9110 section 9.2.2).
     pub(super) fn is_idempotent(&self) -> bool {
         self.method.is_idempotent()
     }
 
-    /// As a redirect with this status wants it (RFC 9110 15.4).
+    /// Follows a redirect with this status (RFC 9110 section 15.4).
     pub(super) fn redirect(&mut self, status: u16, same_origin: bool) {
         if status == 303 || (matches!(status, 301 | 302) && self.method == Method::POST) {
             if self.method != Method::HEAD {
@@ -107,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_has_the_usual_headers_unless_given() {
+    fn request_has_the_usual_headers_unless_given() {
         let agent = concat!("vouchd/", env!("CARGO_PKG_VERSION"));
         let plain = built("GET", "http://a.example/x?y=z#part", &[], "");
         for (name, value) in [("host", "a.example"), ("accept", "*/*"), ("user-agent", agent)] {
@@ -122,14 +121,14 @@ mod tests {
     }
 
     #[test]
-    fn the_urls_user_and_password_are_sent_unless_the_plugin_has_its_own() {
+    fn user_and_password_of_the_url_are_sent_unless_the_plugin_has_its_own() {
         let url = "http://me:p%40ss@a/";
         assert_eq!(values(&built("GET", url, &[], ""), "authorization"), ["Basic bWU6cEBzcw=="]);
         assert_eq!(values(&built("GET", url, &[("Authorization", "Bearer x")], ""), "authorization"), ["Bearer x"]);
     }
 
     #[test]
-    fn what_would_say_where_a_request_ends_is_not_the_plugins_to_say() {
+    fn plugin_cannot_set_where_a_request_ends() {
         for (name, value) in
             [("Content-Length", "4"), ("transfer-encoding", "chunked"), ("a b", "c"), ("", "c"), ("a", "b\r\nc: d")]
         {

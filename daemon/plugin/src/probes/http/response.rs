@@ -1,40 +1,39 @@
-//! What is made of an answer: redirects, headers for the plugin, and why there is none. Taken as liberally as curl takes it,
-//! as far as hyper can.
+//! Answers: redirects, headers for the plugin, and why there is no answer. As liberal as curl, as far as hyper allows.
 
 use std::error::Error;
 
 use reqwest::Response;
 use reqwest::header::LOCATION;
 
+use super::super::bounds::too_many_bytes;
 use super::super::error::{Stage, of_connection};
-use super::super::too_many_bytes;
 use super::connection::MAX_HEADERS;
 use super::meter::Meter;
 use crate::contract::ProbeError;
 
-/// What an answer has besides its body, in bytes, where hyper has given up for its extensions or trailers: as many trailers
+/// The fewest bytes besides the body of an answer whose chunk extensions or trailers exceed hyper's limits: as many trailers
 /// as it reads, of the shortest kind.
 const LEAST_OF_CHUNKS: usize = 3 * MAX_HEADERS;
 
-/// Where a redirect leads.
+/// The target of a redirect.
 pub(super) fn location(response: &Response) -> Option<String> {
     let is_redirect = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
     let location = response.headers().get(LOCATION).filter(|_| is_redirect)?;
     Some(String::from_utf8_lossy(location.as_bytes()).into_owned())
 }
 
-/// The body of a redirect that is followed.
+/// Whether the body of this answer is not read if redirects are followed.
 pub(super) fn wants_no_body(response: &Response) -> bool {
     location(response).is_some()
 }
 
-/// Names in lower case.
+/// The headers, with names in lower case.
 pub(super) fn headers(response: &Response) -> Vec<(String, String)> {
     let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
     response.headers().iter().map(|(name, value)| (name.as_str().to_owned(), text(value.as_bytes()))).collect()
 }
 
-/// Why there is no answer, or no whole one. What lies at the bottom of an error says best what happened.
+/// Why there is no complete answer. The innermost cause of an error says best what happened.
 pub(super) fn failure(error: &(dyn Error + 'static), meter: &Meter, bound: usize) -> ProbeError {
     if meter.is_exceeded() {
         return too_many_bytes(bound);
@@ -48,7 +47,7 @@ pub(super) fn failure(error: &(dyn Error + 'static), meter: &Meter, bound: usize
                 return too_many_bytes(bound);
             }
             let has_begun = b"HTTP/".starts_with(&beginning[..beginning.len().min(5)]);
-            // hyper says no more than that it can't make sense of the head.
+            // hyper reports only that it can't parse the head.
             if error.is_parse() && has_begun && meter.lines() > MAX_HEADERS {
                 return beyond(&format!("{MAX_HEADERS} headers"));
             }
@@ -66,7 +65,7 @@ pub(super) fn failure(error: &(dyn Error + 'static), meter: &Meter, bound: usize
             if error.kind() == std::io::ErrorKind::UnexpectedEof {
                 return ended(meter, &beginning);
             }
-            // hyper's word for its limits, and for two breaches of the protocol that need no such length.
+            // hyper reports its limits this way, and two breaches of the protocol that are shorter.
             if error.kind() == std::io::ErrorKind::InvalidData && meter.besides_body() >= LEAST_OF_CHUNKS.min(bound) {
                 return beyond(&format!("16 KiB of chunk extensions, or {MAX_HEADERS} trailers"));
             }
@@ -77,7 +76,7 @@ pub(super) fn failure(error: &(dyn Error + 'static), meter: &Meter, bound: usize
     ProbeError::Other(last)
 }
 
-/// What is left of the answer is not known, so that nothing can be said of the whole.
+/// The rest of the answer is unknown, so the whole can't be judged.
 fn beyond(limit: &str) -> ProbeError {
     ProbeError::Denied(format!("the server's answer has more than {limit}, the most that vouchd reads"))
 }
@@ -110,12 +109,12 @@ mod tests {
 
     const BOUND: usize = 1 << 20;
 
-    /// What the answer is to a plugin that wants this much of its body; the server sends `data` and closes.
+    /// The answer to a plugin that wants this much of the body; the server sends `data` and closes.
     async fn fetched(data: &[u8], most: usize, keep: bool) -> Result<(u16, String, bool), String> {
         exchanged(data, most, keep).await.map_err(|error| error.words())
     }
 
-    /// Why the whole of it can't be had.
+    /// Why the whole answer can't be read.
     async fn failed(data: &[u8]) -> ProbeError {
         exchanged(data, usize::MAX, false).await.unwrap_err()
     }
@@ -138,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_curl_takes_for_an_answer_is_one() {
+    async fn answer_that_curl_accepts_is_accepted() {
         let many: String = (0..MAX_HEADERS).map(|n| format!("x-{n}: y\r\n")).collect();
         let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(300_000));
         let many = format!("HTTP/1.1 200 OK\r\n{many}\r\n");
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_answer_is_said_to_be_none() {
+    async fn strange_answer_is_reported_as_such() {
         for data in [&b"SSH-2.0-OpenSSH_9\r\n"[..], b"220 mail\r\n\r\n", b"HTTP/1.1 2\r\n\r\n", b"<html></html>"] {
             let error = fetched(data, 10, false).await.unwrap_err();
             assert!(error.contains("expected an HTTP/1 answer"), "{error}");
@@ -183,7 +182,7 @@ mod tests {
     const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
     #[tokio::test]
-    async fn a_body_ends_where_its_head_says() {
+    async fn body_ends_where_its_head_says() {
         let table = [
             ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcdef".to_owned(), "abc"),
             ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc".to_owned(), "abc"),
@@ -200,7 +199,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_ends_too_early_or_never_is_an_error() {
+    async fn body_that_ends_too_early_or_never_is_an_error() {
         let table = [
             ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab".to_owned(), "closed the connection within"),
             ("HTTP/1.1 200 OK\r\nContent-Length: 3, 4\r\n\r\nab".to_owned(), "expected an http/1 answer"),
@@ -217,9 +216,9 @@ mod tests {
         }
     }
 
-    /// Where it is ours that cut it, nothing is said about the server.
+    /// Our own limits say nothing about the server.
     #[tokio::test]
-    async fn what_our_limits_cut_is_no_verdict_and_says_which() {
+    async fn answer_beyond_our_limits_is_no_verdict_and_names_the_limit() {
         let many = |line: &str| line.repeat(MAX_HEADERS + 1);
         let table = [
             (format!("HTTP/1.1 200 OK\r\n{}\r\n", many("x: y\r\n")), "more than 5000 headers"),
@@ -237,7 +236,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_is_kept_where_the_server_keeps_it() {
+    async fn connection_is_kept_if_the_server_keeps_it() {
         let table = [
             ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", true),
             ("HTTP/1.1 200 OK\r\nConnection: x, Close\r\nContent-Length: 3\r\n\r\nabc", false),

@@ -1,10 +1,14 @@
-//! Requests as a check makes them, to servers that behave in all kinds of ways.
+//! Requests as a check makes them, to servers that behave well and badly.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use vouchd_tests::local::{accept_tls, self_signed, serve};
+
 use super::*;
+
+const HERE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhere";
 
 fn request(url: &str, sni: Option<&str>) -> Request {
     Request {
@@ -22,18 +26,14 @@ fn request(url: &str, sni: Option<&str>) -> Request {
 }
 
 /// The URL of a server that does this with each connection, and how many have come.
-fn server(serve: impl Fn(TcpStream) + Send + 'static) -> (String, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
+fn server(talk: impl Fn(TcpStream) + Send + Sync + 'static) -> (String, Arc<AtomicUsize>) {
     let count = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&count);
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            counted.fetch_add(1, Ordering::SeqCst);
-            serve(stream.unwrap());
-        }
+    let address = serve(move |stream| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        talk(stream);
     });
-    (url, count)
+    (format!("http://{address}/"), count)
 }
 
 async fn fetch(http: &Http, request: Request) -> Result<Response, ProbeError> {
@@ -42,7 +42,7 @@ async fn fetch(http: &Http, request: Request) -> Result<Response, ProbeError> {
 }
 
 #[tokio::test]
-async fn certificates_that_never_come_are_no_silence_of_the_servers() {
+async fn unreadable_ca_certificates_are_not_blamed_on_the_server() {
     let http = Http { tls: Tls::without_an_answer(), ..Http::default() };
     let grants = Grants { http: vec!["https://127.0.0.1:9/*".parse().unwrap()], ..Grants::default() };
     for run in 0..3 {
@@ -57,9 +57,9 @@ async fn certificates_that_never_come_are_no_silence_of_the_servers() {
     }
 }
 
-/// As inetd, socat and nc do, whether they read what they are asked or not.
+/// As inetd, socat and nc do, whether they read the request or not.
 #[tokio::test]
-async fn a_server_may_answer_before_it_is_asked() {
+async fn server_may_answer_before_it_is_asked() {
     const ANSWER: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nhere";
     let (closing, _) = server(|mut stream| stream.write_all(ANSWER).unwrap());
     let (reading, _) = server(|mut stream| {
@@ -76,17 +76,15 @@ async fn a_server_may_answer_before_it_is_asked() {
     }
 }
 
-/// Serves one request on each connection, says that it keeps it, and closes it when the next one comes.
+/// Serves one request on each connection, promises to keep it, and closes it when the next request arrives.
 fn forgetful(mut stream: TcpStream) {
-    std::thread::spawn(move || {
-        let _ = stream.read(&mut [0; 4096]);
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhere").unwrap();
-        let _ = stream.read(&mut [0; 4096]);
-    });
+    let _ = stream.read(&mut [0; 4096]);
+    stream.write_all(HERE).unwrap();
+    let _ = stream.read(&mut [0; 4096]);
 }
 
 #[tokio::test]
-async fn a_kept_connection_that_the_server_closes_is_made_anew_where_that_is_safe() {
+async fn idempotent_request_is_repeated_when_the_server_closes_a_kept_connection() {
     let (url, count) = server(forgetful);
     let http = Http::default();
     for run in 1..=20 {
@@ -99,17 +97,15 @@ async fn a_kept_connection_that_the_server_closes_is_made_anew_where_that_is_saf
     assert!(fetch(&http, post).await.is_err());
 }
 
-/// A 408 says so of the connection, and not of the request, which may never have come to the server.
+/// A 408 is about the connection, not about the request, which may never have reached the server.
 #[tokio::test]
-async fn a_kept_connection_on_which_the_server_has_waited_too_long_is_made_anew() {
+async fn idempotent_request_is_repeated_after_a_408_on_a_kept_connection() {
     const LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     let (url, count) = server(|mut stream| {
-        std::thread::spawn(move || {
-            let _ = stream.read(&mut [0; 4096]);
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhere").unwrap();
-            let _ = stream.read(&mut [0; 4096]);
-            stream.write_all(LATE).unwrap();
-        });
+        let _ = stream.read(&mut [0; 4096]);
+        stream.write_all(HERE).unwrap();
+        let _ = stream.read(&mut [0; 4096]);
+        stream.write_all(LATE).unwrap();
     });
     let http = Http::default();
     for run in 1..=3 {
@@ -130,20 +126,17 @@ async fn a_kept_connection_on_which_the_server_has_waited_too_long_is_made_anew(
     assert_eq!(count.load(Ordering::SeqCst), 1);
 }
 
-/// Keeps its connections; the answer says when each of them is closed.
-fn faithful(closed: std::sync::mpsc::Sender<()>) -> impl Fn(TcpStream) + Send + 'static {
+/// Keeps its connections, and reports when one is closed.
+fn faithful(closed: std::sync::mpsc::Sender<()>) -> impl Fn(TcpStream) + Send + Sync + 'static {
     move |mut stream| {
-        let closed = closed.clone();
-        std::thread::spawn(move || {
-            while stream.read(&mut [0; 4096]).is_ok_and(|length| length > 0) {
-                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhere").unwrap();
-            }
-            closed.send(()).unwrap();
-        });
+        while stream.read(&mut [0; 4096]).is_ok_and(|length| length > 0) {
+            stream.write_all(HERE).unwrap();
+        }
+        closed.send(()).unwrap();
     }
 }
 
-/// Waits in the background, so that the connections' tasks have their turns.
+/// Waits without blocking, so that the connections' tasks can run.
 async fn is_closed(closed: &std::sync::mpsc::Receiver<()>) -> bool {
     for _ in 0..1000 {
         if closed.try_recv().is_ok() {
@@ -155,7 +148,7 @@ async fn is_closed(closed: &std::sync::mpsc::Receiver<()>) -> bool {
 }
 
 #[tokio::test]
-async fn a_kept_connection_that_nobody_uses_ends_by_itself() {
+async fn unused_kept_connection_is_closed_after_its_time() {
     let (sender, closed) = std::sync::mpsc::channel();
     let (url, count) = server(faithful(sender));
     let http = Http { kept: Kept::new(Duration::from_millis(200), 8), ..Http::default() };
@@ -167,7 +160,7 @@ async fn a_kept_connection_that_nobody_uses_ends_by_itself() {
 }
 
 #[tokio::test]
-async fn of_kept_connections_the_oldest_goes_first() {
+async fn oldest_kept_connection_is_closed_first() {
     let (sender, closed) = std::sync::mpsc::channel();
     let (url, count) = server(faithful(sender));
     let http = Http { kept: Kept::new(Duration::from_secs(90), 2), ..Http::default() };
@@ -188,17 +181,17 @@ async fn of_kept_connections_the_oldest_goes_first() {
     assert_eq!(count.load(Ordering::SeqCst), 4);
 }
 
-/// What a redirect says besides where to go may be of any length, and take any time.
+/// The body of a redirect may be of any length, and take any time.
 #[tokio::test]
-async fn the_body_of_a_redirect_is_not_waited_for() {
+async fn body_of_a_redirect_is_not_waited_for() {
     let (url, _) = server(|mut stream| {
         let mut request = [0; 4096];
         let length = stream.read(&mut request).unwrap();
         if request[..length].starts_with(b"GET /there") {
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhere").unwrap();
+            stream.write_all(HERE).unwrap();
         } else {
             stream.write_all(b"HTTP/1.1 302 Found\r\nLocation: /there\r\n\r\n").unwrap();
-            std::thread::spawn(move || while stream.write_all(&[b'x'; 65536]).is_ok() {});
+            while stream.write_all(&[b'x'; 65536]).is_ok() {}
         }
     });
     let wanted = Request { follow_redirects: 1, max_body_bytes: u32::MAX, ..request(&url, None) };
@@ -207,7 +200,7 @@ async fn the_body_of_a_redirect_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_redirect_to_nowhere_is_the_servers_doing() {
+async fn redirect_to_an_unusable_url_is_blamed_on_the_server() {
     for location in ["ftp://127.0.0.1/", "mailto:a@example.com", "file:///etc/passwd", "http://", "http://[::"] {
         let (url, _) = server(move |mut stream| {
             let _ = stream.read(&mut [0; 4096]);
@@ -221,13 +214,12 @@ async fn a_redirect_to_nowhere_is_the_servers_doing() {
     }
 }
 
-/// RFC 9112 9.8: without a length, only the peer's goodbye says that nothing was cut.
+/// RFC 9112 section 9.8: without a length, only the peer's close_notify shows that nothing was cut.
 #[tokio::test]
-async fn under_tls_a_body_without_a_length_ends_with_a_goodbye() {
+async fn body_without_a_length_under_tls_ends_with_close_notify() {
     const CHUNKS: &str = "Transfer-Encoding: chunked\r\n\r\n4\r\nhere\r\n0\r\n\r\n";
-    let config = crate::probes::tls::self_signed_server("localhost");
-    let config = Arc::new(config);
-    for (rest, has_goodbye, is_whole) in [
+    let config = self_signed("localhost");
+    for (rest, has_close_notify, is_whole) in [
         ("\r\nhere", true, true),
         ("\r\nhere", false, false),
         ("Content-Length: 4\r\n\r\nhere", false, true),
@@ -235,11 +227,10 @@ async fn under_tls_a_body_without_a_length_ends_with_a_goodbye() {
     ] {
         let config = Arc::clone(&config);
         let (url, _) = server(move |peer| {
-            let session = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
-            let mut stream = rustls::StreamOwned::new(session, peer);
+            let mut stream = accept_tls(&config, peer);
             let _ = stream.read(&mut [0; 4096]);
             write!(stream, "HTTP/1.1 200 OK\r\n{rest}").unwrap();
-            if has_goodbye {
+            if has_close_notify {
                 stream.conn.send_close_notify();
             }
             stream.flush().unwrap();
@@ -253,7 +244,7 @@ async fn under_tls_a_body_without_a_length_ends_with_a_goodbye() {
 }
 
 #[tokio::test]
-async fn a_body_beyond_the_limit_is_an_error_that_names_it() {
+async fn body_beyond_the_limit_is_an_error_that_names_it() {
     let (url, _) = server(|mut stream| {
         let _ = stream.read(&mut [0; 4096]);
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
@@ -266,9 +257,9 @@ async fn a_body_beyond_the_limit_is_an_error_that_names_it() {
     assert!(matches!(&all, Err(ProbeError::Denied(text)) if text.contains("limits.probe_bytes")), "{all:?}");
 }
 
-/// The chunk's size never ends, and always comes.
+/// The chunk's size has no end.
 #[tokio::test]
-async fn an_endless_answer_keeps_nobody() {
+async fn endless_answer_ends_at_the_limit() {
     let (url, _) = server(|mut stream| {
         let _ = stream.read(&mut [0; 4096]);
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
@@ -278,19 +269,12 @@ async fn an_endless_answer_keeps_nobody() {
     assert!(matches!(&response, Err(ProbeError::Denied(text)) if text.contains("limits.probe_bytes")), "{response:?}");
 }
 
-/// Where a request for a granted URL ends up, whatever else it names.
 #[tokio::test]
-async fn a_server_name_leads_nowhere_else() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let _ = stream.read(&mut [0; 4096]);
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhere");
-        }
+async fn server_name_does_not_change_the_address() {
+    let (url, _) = server(|mut stream| {
+        let _ = stream.read(&mut [0; 4096]);
+        let _ = stream.write_all(HERE);
     });
-    let url = format!("http://{address}/");
     let grants = Grants { http: vec![url.parse().unwrap()], ..Grants::default() };
     let http = Http::default();
     for sni in [None, Some("elsewhere.invalid"), Some("ELSEWHERE.invalid"), Some("b\u{fc}cher.invalid")] {

@@ -1,16 +1,15 @@
-//! The process probe: reads `/proc`, and hands out a pidfd for what it found so that an end is seen at once.
+//! The process probe: reads `/proc`, and returns a pidfd of each process that it found, so that its end is noticed at once.
 //!
-//! All runs of the same moment share one snapshot. A process that ended since it was taken is told by its pidfd, so a
-//! shared snapshot never reports a dead process as alive.
+//! Runs at the same moment share one snapshot. The pidfd shows a process that has ended since, so a shared snapshot never
+//! reports a dead process as alive.
 
 mod scan;
-mod sight;
+mod visibility;
 
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::User;
 use regex::{Regex, RegexBuilder};
@@ -19,22 +18,23 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use vouchd_config::Grants;
 use vouchd_config::grants::ProcessGrant;
 
-use super::{files, too_many_bytes};
+use super::bounds::too_many_bytes;
+use super::error::of_host;
+use super::files;
 use crate::contract::ProbeError;
 use crate::contract::process::{Info, Query};
-use crate::shortage::lacking;
 use scan::{Entry, look};
 
-/// How long a snapshot may be shared: a process that started since is missed for that long.
+/// How long a snapshot is shared. A process that starts later is missed for that long.
 const SNAPSHOT_AGE: Duration = Duration::from_millis(20);
 
-/// The kernel keeps this much of a process's name.
+/// Bytes of a process's name that the kernel keeps.
 const COMM_LEN: usize = 15;
 
-/// A process in the answer counts for so many of the bytes that a probe may carry.
+/// Bytes that each process in the answer counts for, of those that a probe may carry.
 const BYTES_EACH: usize = 64;
 
-/// Handles that one query returns: each takes a descriptor until the check's next run.
+/// Most pidfds of one answer: each takes a descriptor until the check's next run.
 const MAX_HANDLES: usize = 32;
 
 /// A process that a run found.
@@ -52,16 +52,16 @@ pub(crate) struct Processes {
     latest: Mutex<Option<(Instant, Arc<Snapshot>)>>,
 }
 
-/// What `/proc` showed.
+/// The contents of `/proc`.
 struct Snapshot {
-    /// Without those of this daemon: a check is never about itself.
+    /// Without this daemon's own: a check is never about itself.
     entries: Vec<Entry>,
-    /// Why there may be more.
+    /// Why there may be processes that are not in `entries`.
     blind: Option<String>,
 }
 
 impl Processes {
-    /// Blocks while it reads `/proc`, and the pid file. The answer has at most `bound` bytes, and so has what is read.
+    /// Finds processes. Blocks while it reads `/proc` and the pid file. Reads and returns at most `bound` bytes.
     pub(crate) fn find(
         &self,
         grants: &Grants,
@@ -104,7 +104,7 @@ impl Processes {
                 Alive::Yes(handle) => handles.extend(handle.filter(|_| handles.len() < MAX_HANDLES)),
                 Alive::No => continue,
             }
-            // A count that is cut would be a wrong one.
+            // A cut count would be a wrong one.
             if found.len() >= most {
                 return Err(too_many_bytes(bound));
             }
@@ -116,7 +116,7 @@ impl Processes {
             });
         }
         match &snapshot.blind {
-            // The one that was asked for is there: others don't matter.
+            // The process that was asked for is there: others don't matter.
             Some(_) if pid.is_some() && !found.is_empty() => Ok((found, handles)),
             Some(why) => Err(ProbeError::Unable(why.clone())),
             None => Ok((found, handles)),
@@ -130,9 +130,9 @@ impl Processes {
         {
             return Ok(Arc::clone(snapshot));
         }
-        let seen = scan::scan().map_err(|errno| unable(errno, "reading /proc"))?;
-        let own = sight::own(&seen.entries, std::process::id());
-        let blind = sight::blindness(&seen, &own);
+        let seen = scan::scan().map_err(|errno| of_host(errno, "reading /proc"))?;
+        let own = visibility::own(&seen.entries, std::process::id());
+        let blind = visibility::blindness(&seen, &own);
         let entries = seen.entries.into_iter().filter(|entry| !own.contains(&entry.pid)).collect();
         let snapshot = Arc::new(Snapshot { entries, blind });
         *latest = Some((Instant::now(), Arc::clone(&snapshot)));
@@ -140,12 +140,7 @@ impl Processes {
     }
 }
 
-/// The kernel does not let the checker look.
-fn unable(errno: Errno, doing: &str) -> ProbeError {
-    ProbeError::Unable(lacking(errno, doing).unwrap_or_else(|| format!("this host failed at {doing}: {errno}")))
-}
-
-/// The names among which to look: None is all.
+/// The granted names to search among; `None` for all processes.
 fn visible(grants: &Grants, name: Option<&str>) -> Result<Option<Vec<String>>, ProbeError> {
     let denied = |refusal: vouchd_config::grants::Refusal| ProbeError::Denied(refusal.to_string());
     match (name, &grants.process) {
@@ -155,7 +150,7 @@ fn visible(grants: &Grants, name: Option<&str>) -> Result<Option<Vec<String>>, P
     }
 }
 
-/// Those with the name in `comm`; if there are none, those whose command line begins with a program of that name.
+/// The processes with this `comm`; if none has it, those whose command line begins with a program of that name.
 fn by_name<'a>(entries: &'a [Entry], name: Option<&str>) -> Result<Vec<&'a Entry>, ProbeError> {
     let Some(name) = name else { return Ok(entries.iter().collect()) };
     let exact: Vec<_> = entries.iter().filter(|e| e.comm == name).collect();
@@ -171,7 +166,7 @@ fn by_name<'a>(entries: &'a [Entry], name: Option<&str>) -> Result<Vec<&'a Entry
     Ok(found)
 }
 
-/// All of them where no names are given.
+/// Whether the process has one of the names; always if `names` is `None`.
 fn is_one_of(entry: &Entry, names: Option<&[String]>) -> Result<bool, ProbeError> {
     let Some(names) = names else { return Ok(true) };
     for name in names {
@@ -186,22 +181,22 @@ fn program_is(pid: u32, name: &str) -> Result<bool, ProbeError> {
     Ok(of_process(pid, "cmdline", 4096)?.is_some_and(|line| program(&line) == name))
 }
 
-/// A file of the process in `/proc`; none if it is gone.
+/// Reads a file of the process in `/proc`; `None` if the process is gone.
 fn of_process(pid: u32, file: &str, most: usize) -> Result<Option<Vec<u8>>, ProbeError> {
     let path = format!("/proc/{pid}/{file}");
-    look(&path, most).map_err(|errno| unable(errno, &format!("reading {path}")))
+    look(&path, most).map_err(|errno| of_host(errno, &format!("reading {path}")))
 }
 
 /// The file name of the program in a raw command line.
 fn program(cmdline: &[u8]) -> String {
     let first = cmdline.split(|b| *b == 0).next().unwrap_or_default();
     let first = String::from_utf8_lossy(first);
-    // Programs that retitle themselves put a sentence there: "nginx: master process /usr/sbin/nginx".
+    // Programs that set their title put a sentence there: "nginx: master process /usr/sbin/nginx".
     let word = first.split_whitespace().next().unwrap_or_default().trim_end_matches(':');
     word.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
-/// Its words with single spaces between.
+/// The words of a command line, separated by single spaces; `None` if the process is gone.
 fn command_line(pid: u32, bound: usize) -> Result<Option<String>, ProbeError> {
     let Some(raw) = of_process(pid, "cmdline", bound.saturating_add(1))? else { return Ok(None) };
     if raw.len() > bound {
@@ -232,18 +227,18 @@ fn owner(user: &str) -> Result<u32, ProbeError> {
     match User::from_name(user) {
         Ok(Some(found)) => Ok(found.uid.as_raw()),
         Ok(None) => Err(ProbeError::Invalid(format!("user {user:?}: this machine has no such user"))),
-        Err(errno) => Err(unable(errno, &format!("looking up the user {user:?}"))),
+        Err(errno) => Err(of_host(errno, &format!("looking up the user {user:?}"))),
     }
 }
 
-/// None if there is no such file or no number in it: what it should name does not run.
+/// The pid in a file; `None` if there is no such file or no number in it: the process does not run.
 fn pid_in(grants: &Grants, path: &str, bound: usize) -> Result<Option<u32>, ProbeError> {
     let text = files::read(grants, path, usize::MAX, bound, None)?.unwrap_or_default();
     Ok(String::from_utf8_lossy(&text).split_whitespace().next().and_then(|word| word.parse().ok()))
 }
 
 enum Alive {
-    /// With something to watch it by, if descriptors last.
+    /// With a pidfd, if a descriptor was left.
     Yes(Option<ProcessHandle>),
     No,
 }
@@ -258,7 +253,7 @@ fn watch(pid: u32) -> Alive {
     }
 }
 
-/// A pidfd is readable from the moment its process ends, also while it is a zombie.
+/// Whether the process has ended, be it still a zombie: then its pidfd is readable.
 fn has_ended(fd: &OwnedFd) -> bool {
     let mut fds = [PollFd::new(fd, PollFlags::IN)];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -270,7 +265,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_program_is_the_file_name_in_the_first_word() {
+    fn program_is_the_file_name_in_the_first_word() {
         let table: [(&[u8], &str); 5] = [
             (b"/usr/sbin/nginx\0-g\0daemon off;\0", "nginx"),
             (b"nginx: master process /usr/sbin/nginx\0", "nginx"),
@@ -284,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_name_only_granted_names_are_seen() {
+    fn query_without_a_name_sees_only_granted_names() {
         let mut grants = Grants { process: ProcessGrant::Names(vec!["java".to_owned()]), ..Grants::default() };
         assert_eq!(visible(&grants, None).unwrap(), Some(vec!["java".to_owned()]));
         assert!(matches!(visible(&grants, Some("sshd")), Err(ProbeError::Denied(_))));

@@ -1,4 +1,4 @@
-//! What `/proc` shows of the processes.
+//! Reads the running processes from `/proc`.
 
 use std::fs;
 use std::io::{self, Read};
@@ -7,22 +7,22 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::unistd::{SysconfVar, sysconf};
 
-/// A process that was running.
+/// A running process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) pid: u32,
     pub(super) parent: u32,
     pub(super) comm: String,
-    /// Since boot.
+    /// Time between boot and its start.
     pub(super) started: Duration,
 }
 
-/// All that could be seen.
+/// The processes that were readable.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) entries: Vec<Entry>,
-    /// There are others, which may not be looked at.
-    pub(super) has_closed: bool,
+    /// Whether others may not be read.
+    pub(super) has_hidden: bool,
 }
 
 pub(super) fn scan() -> Result<Seen, Errno> {
@@ -33,16 +33,16 @@ pub(super) fn scan() -> Result<Seen, Errno> {
         let Some(pid) = name.to_str().and_then(|n| n.parse::<u32>().ok()) else { continue };
         match look(&format!("/proc/{pid}/stat"), 4096) {
             Ok(Some(stat)) => seen.entries.extend(parse_stat(pid, &stat, ticks)),
-            // It is gone by now.
+            // It has ended meanwhile.
             Ok(None) => {}
-            Err(Errno::EACCES | Errno::EPERM) => seen.has_closed = true,
+            Err(Errno::EACCES | Errno::EPERM) => seen.has_hidden = true,
             Err(errno) => return Err(errno),
         }
     }
     Ok(seen)
 }
 
-/// The beginning of a file in `/proc`. None: its process is gone.
+/// Reads the beginning of a file in `/proc`; `None` if its process is gone.
 pub(super) fn look(path: &str, most: usize) -> Result<Option<Vec<u8>>, Errno> {
     let mut data = Vec::new();
     let read = fs::File::open(path).and_then(|file| file.take(most as u64).read_to_end(&mut data));
@@ -57,7 +57,7 @@ fn errno(error: &io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 
-/// A running process from its `/proc/PID/stat`; none for a zombie. The name may hold any byte, so it ends at the last `)`.
+/// Parses `/proc/PID/stat`; `None` for a zombie. The name may contain any byte, so it ends at the last `)`.
 fn parse_stat(pid: u32, stat: &[u8], ticks: u64) -> Option<Entry> {
     let open = stat.iter().position(|b| *b == b'(')?;
     let close = stat.iter().rposition(|b| *b == b')')?;
@@ -81,7 +81,7 @@ mod tests {
     const AFTER_STATE: &str = "1 2 2 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4200 1000 10";
 
     #[test]
-    fn a_zombie_does_not_run() {
+    fn zombie_does_not_run() {
         for (state, runs) in [("S", true), ("R", true), ("D", true), ("T", true), ("Z", false), ("X", false)] {
             let stat = format!("7 (nginx) {state} {AFTER_STATE}");
             assert_eq!(parse_stat(7, stat.as_bytes(), 100).is_some(), runs, "{state}");
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_may_hold_parentheses_and_spaces() {
+    fn name_may_contain_parentheses_and_spaces() {
         let stat = format!("7 (a) Z (b) S {AFTER_STATE}");
         let entry = parse_stat(7, stat.as_bytes(), 100).unwrap();
         assert_eq!(entry, Entry { pid: 7, parent: 1, comm: "a) Z (b".to_owned(), started: Duration::from_secs(42) });

@@ -1,4 +1,4 @@
-//! Whether all processes can be seen, and which of them are this daemon's own.
+//! Whether the checker can see all processes, and which of them are this daemon's own.
 
 use std::collections::HashSet;
 use std::fs;
@@ -10,13 +10,13 @@ use super::scan::{Entry, Seen};
 /// Bit of CAP_SYS_PTRACE in `/proc/PID/status`.
 const CAP_SYS_PTRACE: u32 = 19;
 
-/// The processes of this daemon: `me`, and what of the same name is above and below it. A check that found them would pass
-/// for as long as it runs.
+/// The processes of this daemon: `me`, and its ancestors and descendants of the same name. A check that found them would
+/// pass for as long as it runs.
 pub(super) fn own(entries: &[Entry], me: u32) -> HashSet<u32> {
     let entry = |pid: u32| entries.iter().find(|entry| entry.pid == pid);
     let Some(mut top) = entry(me) else { return [me].into() };
-    let name = top.comm.clone();
-    // Its compiler calls itself by the name with a word after it.
+    // The router's name, to which those of the checker and its compiler append a word.
+    let name = top.comm.strip_suffix("-checker").unwrap_or(&top.comm).to_owned();
     let is_ours = |entry: &Entry| {
         entry.comm.strip_prefix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
     };
@@ -38,19 +38,19 @@ pub(super) fn own(entries: &[Entry], me: u32) -> HashSet<u32> {
     }
 }
 
-/// Why there may be processes that are not among those seen.
+/// Why the checker may not see all processes; `None` if it does.
 pub(super) fn blindness(seen: &Seen, own: &HashSet<u32>) -> Option<String> {
     let is_there = |pid: u32| seen.entries.iter().any(|entry| entry.pid == pid);
     if !is_there(std::process::id()) {
         return Some(
-            "/proc does not show this process: it is not mounted, or is that of another PID namespace; give the checker the \
-             /proc of its own"
+            "/proc does not show this process: it is not mounted, or belongs to another PID namespace; mount the /proc of \
+             the checker's own PID namespace"
                 .to_owned(),
         );
     }
     let mounted = mount_options(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default());
-    // The first process is always there.
-    if seen.has_closed || !is_there(1) || hides(&mounted, &groups(), may_trace()) {
+    // Process 1 always exists.
+    if seen.has_hidden || !is_there(1) || hides(&mounted, &groups(), may_trace()) {
         let gid = option(&mounted, "gid");
         let group = gid.map_or_else(
             || "mount it with hidepid=0, or with gid=GROUP and give the service that group (SupplementaryGroups=GROUP)".to_owned(),
@@ -71,7 +71,7 @@ pub(super) fn blindness(seen: &Seen, own: &HashSet<u32>) -> Option<String> {
     None
 }
 
-/// Of what is mounted last on `/proc`.
+/// The options of the last mount on `/proc`.
 fn mount_options(mountinfo: &str) -> String {
     let options = |line: &str| {
         let (mount, kind) = line.split_once(" - ")?;
@@ -84,12 +84,12 @@ fn option<'a>(options: &'a str, name: &str) -> Option<&'a str> {
     options.split(',').find_map(|option| option.strip_prefix(name)?.strip_prefix('='))
 }
 
-/// Whether the mount options hide other users' processes from someone of these groups (proc(5)).
+/// Whether the mount options hide other users' processes from a member of these groups (proc(5)).
 fn hides(options: &str, groups: &[u32], may_trace: bool) -> bool {
     let in_group = groups.contains(&option(options, "gid").and_then(|gid| gid.parse().ok()).unwrap_or(0));
     match option(options, "hidepid") {
         None | Some("0" | "off") => false,
-        // Only what one may trace, whatever the group.
+        // Shows only processes that the reader may trace, whatever its groups.
         Some("4" | "ptraceable") => !may_trace,
         Some(_) => !in_group && !may_trace,
     }
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn the_daemons_own_processes_are_those_of_its_name_around_it() {
+    fn own_processes_are_relatives_of_the_same_name() {
         let all = [
             entry(1, 0, "systemd"),
             entry(10, 1, "vouchd"),
@@ -129,9 +129,14 @@ mod tests {
             entry(20, 1, "vouchd"),
             entry(21, 1, "vouchdog"),
             entry(22, 11, "vouchdog"),
+            entry(30, 1, "vouchd"),
+            entry(31, 30, "vouchd-checker"),
+            entry(32, 31, "vouchd-compile"),
+            entry(33, 31, "nginx"),
         ];
         assert_eq!(own(&all, 11), [10, 11, 12].into());
         assert_eq!(own(&all, 20), [20].into());
+        assert_eq!(own(&all, 31), [30, 31, 32].into());
         assert_eq!(own(&all, 99), [99].into());
     }
 
@@ -159,14 +164,14 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_shown_in_proc_sees_nothing() {
+    fn checker_that_proc_does_not_show_is_blind() {
         let me = std::process::id();
-        let seen = |entries: Vec<Entry>| Seen { entries, has_closed: false };
+        let seen = |entries: Vec<Entry>| Seen { entries, has_hidden: false };
         let words = |seen: &Seen| blindness(seen, &own(&seen.entries, me)).unwrap_or_default();
         assert!(words(&seen(Vec::new())).contains("not mounted"));
         assert!(words(&seen(vec![entry(me, 7, "x")])).contains("hidden from the checker"));
         assert!(
-            words(&Seen { entries: vec![entry(1, 0, "init"), entry(me, 1, "x")], has_closed: true }).contains("hidden")
+            words(&Seen { entries: vec![entry(1, 0, "init"), entry(me, 1, "x")], has_hidden: true }).contains("hidden")
         );
     }
 }

@@ -1,5 +1,8 @@
-//! TLS settings for the probes, built once: reading the system's certificates takes milliseconds.
+//! TLS for the probes. Settings are built once: reading the system's certificates takes milliseconds.
 
+pub(super) mod certificate;
+
+use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -10,39 +13,41 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use tokio::time::Instant;
-
-use super::ProbeError;
 use vouchd_blocking::Blocking;
 
-/// Where they are on most systems.
+use super::error::{Stage, of_connection};
+use crate::contract::ProbeError;
+use crate::shortage;
+
+/// Where most systems keep their CA certificates; named in errors.
 const CERTIFICATES: &str = "/etc/ssl/certs";
 
-/// Reads them once, whoever asks.
+/// The key under which the certificates are read once for all checks.
 const READING: &str = "certificates";
 
-/// What could not be made for lack of something is tried again the next time.
+/// TLS settings that all checks share. Those that could not be built for a shortage are tried again the next time.
 #[derive(Default)]
 pub(crate) struct Tls {
-    /// For reading the certificates of the system.
-    aside: Blocking,
+    /// For reading the system's certificates.
+    blocking: Blocking,
     verified: OnceLock<ClientConfig>,
     unverified: OnceLock<ClientConfig>,
     system: OnceLock<Arc<WebPkiServerVerifier>>,
 }
 
-/// How far a server's certificate is looked at.
+/// How a server's certificate is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Trust {
-    /// Against the system's certificates.
+pub(super) enum Trust {
+    /// Against the system's CA certificates.
     Verified,
-    /// Any certificate will do.
+    /// Any certificate is accepted.
     Unverified,
-    /// There is no TLS.
-    Bare,
+    /// Without TLS.
+    Plain,
 }
 
 impl Tls {
-    pub(crate) async fn config(self: &Arc<Self>, verify: bool, deadline: Instant) -> Result<ClientConfig, ProbeError> {
+    pub(super) async fn config(self: &Arc<Self>, verify: bool, deadline: Instant) -> Result<ClientConfig, ProbeError> {
         let kept = if verify { &self.verified } else { &self.unverified };
         if let Some(config) = kept.get() {
             return Ok(config.clone());
@@ -56,9 +61,9 @@ impl Tls {
         Ok(kept.get_or_init(|| config).clone())
     }
 
-    /// Settings for one handshake, and what will know afterwards what was wrong with the certificate. With `required`
-    /// nothing may be.
-    pub(crate) async fn noting(
+    /// Settings for one handshake, and the verifier that knows the certificate's problem afterwards. `required` makes a
+    /// problem fail the handshake.
+    pub(super) async fn noting(
         self: &Arc<Self>,
         required: bool,
         deadline: Instant,
@@ -75,12 +80,12 @@ impl Tls {
         Ok((config, verifier))
     }
 
-    /// The certificates lie on a file system that is dead.
+    /// Settings whose certificates lie on a dead file system.
     #[cfg(test)]
     pub(super) fn without_an_answer() -> Arc<Self> {
         let tls = Arc::new(Tls::default());
         let time = Duration::from_millis(1);
-        let begun = tls.aside.wait(READING, std::path::Path::new(CERTIFICATES), time, || {
+        let begun = tls.blocking.wait(READING, std::path::Path::new(CERTIFICATES), time, || {
             loop {
                 std::thread::park();
             }
@@ -89,7 +94,7 @@ impl Tls {
         tls
     }
 
-    /// Those of the system, read for the first time on a thread of its own.
+    /// The system's verifier. Reads the certificates the first time, on a thread of its own.
     async fn certificates(
         self: &Arc<Self>,
         deadline: Instant,
@@ -100,23 +105,23 @@ impl Tls {
             }
             let tls = Arc::clone(self);
             let time = deadline.saturating_duration_since(Instant::now());
-            match self.aside.run(READING, CERTIFICATES, time, move || tls.system()).await {
+            match self.blocking.run(READING, CERTIFICATES, time, move || tls.system()).await {
                 Ok(read) => return Ok(read),
                 Err(stuck) if Instant::now() >= deadline => return Err(ProbeError::Unable(stuck.to_string())),
-                // Another check has begun to read them.
+                // Another check is reading them.
                 Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
             }
         }
     }
 
-    /// Blocks while it reads them for the first time.
+    /// Blocks while it reads the certificates for the first time.
     fn system(&self) -> Result<Arc<WebPkiServerVerifier>, String> {
         if let Some(verifier) = self.system.get() {
             return Ok(Arc::clone(verifier));
         }
         let mut roots = RootCertStore::empty();
         let found = rustls_native_certs::load_native_certs();
-        // Some of them would do for some servers, and not for others.
+        // A part of the certificates would verify some servers and not others.
         if let Some(lacking) = found.errors.iter().find_map(lacking) {
             return Err(lacking);
         }
@@ -132,16 +137,27 @@ impl Tls {
     }
 }
 
-/// What the host ran out of while the certificates were read.
+/// The shortage that kept certificates from being read.
 fn lacking(error: &rustls_native_certs::Error) -> Option<String> {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
-        if let Some(errno) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error) {
-            return crate::shortage::lacking(Errno::from_raw(errno), "reading the CA certificates");
+        if let Some(errno) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+            return shortage::lacking(Errno::from_raw(errno), "reading the CA certificates");
         }
         cause = error.source();
     }
     None
+}
+
+/// The failure of a TLS handshake.
+pub(super) fn handshake_failed(error: &io::Error) -> ProbeError {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(tls) => ProbeError::Tls(tls.to_string()),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => {
+            ProbeError::Tls("the peer closed the connection in the handshake".to_owned())
+        }
+        None => of_connection(error, Stage::There, "a TLS handshake"),
+    }
 }
 
 fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, ProbeError> {
@@ -150,9 +166,9 @@ fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier
         .map_err(|e| ProbeError::Unable(e.to_string()))
 }
 
-/// Looks at a certificate and remembers what is wrong with it.
+/// Verifies a certificate and remembers the problem with it.
 #[derive(Debug)]
-pub(crate) struct Noting {
+pub(super) struct Noting {
     required: bool,
     system: Result<Arc<WebPkiServerVerifier>, String>,
     any: AnyCertificate,
@@ -160,8 +176,8 @@ pub(crate) struct Noting {
 }
 
 impl Noting {
-    /// Of the handshake that has been.
-    pub(crate) fn problem(&self) -> Option<String> {
+    /// The problem with the certificate of the last handshake.
+    pub(super) fn problem(&self) -> Option<String> {
         self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -211,7 +227,7 @@ impl ServerCertVerifier for Noting {
     }
 }
 
-/// Takes any certificate, but still only a peer that holds its key.
+/// Accepts any certificate, but only from a peer that holds its key.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 
@@ -248,17 +264,4 @@ impl ServerCertVerifier for AnyCertificate {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
     }
-}
-
-/// The configuration of a server for tests, with a certificate of its own making.
-#[cfg(test)]
-pub(crate) fn self_signed_server(name: &str) -> rustls::ServerConfig {
-    let certified = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
-    rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certified.cert.der().clone()], key)
-        .unwrap()
 }

@@ -1,8 +1,8 @@
-//! What a probe reads from a peer, in portions.
+//! Reading from a peer in portions.
 //!
-//! Parsers and TLS read for as long as there is something, byte by byte some of them. Against a peer that always has more
-//! to send they would never give their thread back. So after each portion the reader has to wait for its next turn, as if
-//! the peer had nothing more for the moment.
+//! Parsers and TLS read for as long as data is there, some of them byte by byte. Against a peer that always has more to
+//! send they would never yield their thread. So after each portion the reader has to wait for its next turn, as if the peer
+//! had nothing more to send at the moment.
 
 use std::io;
 use std::pin::Pin;
@@ -11,31 +11,34 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What is read in one turn at most, and in any case, in bytes.
+/// Bytes that are read in one turn at most.
 const MOST: usize = 1 << 20;
+
+/// Bytes that are read in one turn however long it takes.
 const PORTION: usize = 16 << 10;
 
-/// How long a turn lasts beyond that portion. Most readers take the most within it.
+/// A turn ends after this time, once its portion was read. Most readers reach [`MOST`] within it.
 const TURN: Duration = Duration::from_millis(2);
 
-/// What one read counts for at least: a peer may send single bytes.
+/// Bytes that one read counts for at least: a peer may send single bytes.
 const LEAST: usize = 64;
 
 /// A connection of any kind.
-pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(in crate::probes) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 
 /// A connection that is read in portions.
-pub(crate) struct Portions<S> {
+pub(in crate::probes) struct Portions<S> {
     inner: S,
-    /// Of this turn: what was read, and since when.
+    /// Bytes read in this turn.
     read: usize,
+    /// Start of this turn.
     since: Option<Instant>,
 }
 
 impl<S> Portions<S> {
-    pub(crate) fn new(inner: S) -> Self {
+    pub(in crate::probes) fn new(inner: S) -> Self {
         Portions { inner, read: 0, since: None }
     }
 }
@@ -53,7 +56,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Portions<S> {
         let mut part = ReadBuf::new(&mut space[..room]);
         match Pin::new(&mut self.inner).poll_read(cx, &mut part) {
             Poll::Ready(Ok(())) => {}
-            // Whoever has to wait begins a new portion.
+            // A reader that has to wait begins a new portion.
             Poll::Pending => {
                 (self.read, self.since) = (0, None);
                 return Poll::Pending;
@@ -87,7 +90,7 @@ mod tests {
 
     use super::*;
 
-    /// Always has more, and tells nobody when to stop.
+    /// Always has more.
     struct Endless;
 
     impl AsyncRead for Endless {
@@ -98,7 +101,7 @@ mod tests {
         }
     }
 
-    /// What is read in one turn, with this much asked for each time.
+    /// The bytes read in one turn, with `asked` bytes requested each time.
     fn turn(portions: &mut Portions<Endless>, asked: usize) -> usize {
         let mut context = Context::from_waker(Waker::noop());
         let mut total = 0;
@@ -113,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_always_has_more_is_read_in_turns() {
+    fn peer_that_always_has_more_is_read_in_turns() {
         let mut portions = Portions::new(Endless);
         for (asked, most) in [(1 << 20, MOST), (1 << 20, MOST), (1, MOST / LEAST)] {
             let read = turn(&mut portions, asked);

@@ -1,20 +1,20 @@
-//! What this host says of names: `/etc/hosts` and `/etc/resolv.conf`.
+//! This host's own knowledge of names: `/etc/hosts` and `/etc/resolv.conf`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
-/// As many as the C library asks.
+/// The C library's limit (MAXNS).
 const MAX_SERVERS: usize = 3;
 
 const PORT: u16 = 53;
 
-/// Of `resolv.conf(5)`.
+/// The settings of resolv.conf(5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Settings {
     pub(super) servers: Vec<SocketAddr>,
     search: Vec<String>,
     ndots: usize,
-    /// For one answer.
+    /// The time that one server has for an answer.
     pub(super) timeout: Duration,
     pub(super) attempts: usize,
 }
@@ -32,7 +32,7 @@ impl Settings {
             let mut words = line.split_whitespace();
             match words.next() {
                 Some("nameserver") => settings.servers.extend(words.next().and_then(server)),
-                // The last of these counts.
+                // The last of these lines counts.
                 Some("domain" | "search") => {
                     settings.search = words.map(|name| name.trim_matches('.').to_owned()).collect()
                 }
@@ -48,7 +48,7 @@ impl Settings {
         settings
     }
 
-    /// Of a name server that a check names, without any search list.
+    /// Settings for one name server, without a search list.
     pub(super) fn of_one(server: SocketAddr) -> Self {
         Settings { servers: vec![server], ..Settings::parse("") }
     }
@@ -64,7 +64,7 @@ impl Settings {
         }
     }
 
-    /// The names to ask for, one after the other, as the C library does.
+    /// The names to ask for, in the C library's order.
     pub(super) fn candidates(&self, name: &str) -> Vec<String> {
         if let Some(absolute) = name.strip_suffix('.') {
             return vec![absolute.to_owned()];
@@ -76,13 +76,13 @@ impl Settings {
     }
 }
 
-/// `ADDRESS` or `ADDRESS:PORT`, IPv6 in brackets where there is a port.
+/// Parses `ADDRESS` or `ADDRESS:PORT`, with IPv6 in brackets if a port follows.
 pub(super) fn name_server(text: &str) -> Option<SocketAddr> {
     let address = |text: &str| Some(SocketAddr::new(text.parse().ok()?, PORT));
     text.parse().ok().or_else(|| address(text)).filter(|server: &SocketAddr| server.port() != 0)
 }
 
-/// `fe80::1%eth0` has its scope.
+/// Parses an address that may have a scope (`fe80::1%eth0`).
 fn server(text: &str) -> Option<SocketAddr> {
     if let Some((address, scope)) = text.split_once('%') {
         let scope = scope.parse().ok().or_else(|| nix::net::if_::if_nametoindex(scope).ok())?;
@@ -91,7 +91,7 @@ fn server(text: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(text.parse().ok()?, PORT))
 }
 
-/// The addresses of a name in the text of a file like `/etc/hosts`.
+/// Finds the addresses of a name in the text of a hosts file.
 pub(super) fn in_hosts(text: &str, name: &str) -> Vec<IpAddr> {
     let name = name.trim_end_matches('.');
     let mut found = Vec::new();
@@ -105,7 +105,7 @@ pub(super) fn in_hosts(text: &str, name: &str) -> Vec<IpAddr> {
     found
 }
 
-/// This host by its own name needs no file and no name server (RFC 6761, 6.3).
+/// The addresses of `localhost` and names below it, which need no name server (RFC 6761 section 6.3).
 pub(super) fn localhost(name: &str) -> Vec<IpAddr> {
     let name = name.trim_end_matches('.').to_ascii_lowercase();
     if name == "localhost" || name.ends_with(".localhost") {
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_server_is_an_address_with_or_without_a_port() {
+    fn name_server_is_an_address_with_or_without_a_port() {
         let table = [
             ("10.0.0.2", Some("10.0.0.2:53")),
             ("10.0.0.2:5353", Some("10.0.0.2:5353")),
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_in_hosts_has_all_its_addresses() {
+    fn name_in_hosts_has_all_its_addresses() {
         let text = "127.0.0.1 localhost\n::1 localhost ip6-localhost\n# 10.0.0.9 web\n10.0.0.1 web.example Web # 10.0.0.2 web\n";
         let found = |name| in_hosts(text, name).iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(found("web"), ["10.0.0.1"]);

@@ -1,11 +1,13 @@
-//! Files of the host, opened so that a granted path can't lead elsewhere.
+//! The files probe: files of the host, opened so that a granted path can't lead elsewhere.
 //!
-//! The directory that a grant spells out is the operator's word. What lies below it may be made by others: it is opened
-//! without following symbolic links, and without touching what is opened (`O_PATH`), so that a pipe or a device in the
-//! place of a file neither blocks nor notices.
+//! The directory that a grant spells out is trusted as the operator's choice. What lies below it may belong to others: it is
+//! opened without following symbolic links, and with `O_PATH`, so that a pipe or device in place of a file neither blocks
+//! nor notices.
+
+mod permission;
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::time::SystemTime;
@@ -17,11 +19,11 @@ use nix::sys::statvfs::fstatvfs;
 use vouchd_config::Grants;
 use vouchd_config::grants::{GrantedPath, Refusal};
 
-use super::error::of_file;
-use super::{permission, too_many_bytes};
+use super::bounds::too_many_bytes;
 use crate::contract::ProbeError;
 use crate::contract::files::{Info, Kind, Usage};
 use crate::probes::changes::Changes;
+use crate::shortage;
 
 pub(crate) fn stat(grants: &Grants, path: &str, changes: Option<&Changes>) -> Result<Option<Info>, ProbeError> {
     let Some(fd) = find_watched(grants, path, changes)? else { return Ok(None) };
@@ -35,7 +37,7 @@ pub(crate) fn stat(grants: &Grants, path: &str, changes: Option<&Changes>) -> Re
     Ok(Some(Info { kind, size: meta.size(), age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX) }))
 }
 
-/// The first `most` bytes; an error where they are more than `bound`, and more is there.
+/// Reads the first `most` bytes; `None` if there is no such file. Fails if the file has more than `bound` bytes to read.
 pub(crate) fn read(
     grants: &Grants,
     path: &str,
@@ -49,7 +51,7 @@ pub(crate) fn read(
     if !meta.is_file() {
         return Err(ProbeError::Invalid(format!("{path:?} is not a regular file")));
     }
-    // The very file that was looked at, whatever the path leads to by now.
+    // Reopens the file that was examined, whatever the path leads to by now.
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let fd = open(descriptor_path(&found).as_str(), flags, Mode::empty()).map_err(|e| unreadable(path, &e.into()))?;
     let mut data = Vec::new();
@@ -71,8 +73,8 @@ pub(crate) fn space(grants: &Grants, path: &str) -> Result<Usage, ProbeError> {
     })
 }
 
-/// A path by which the granted socket can be connected to for as long as the descriptor is open.
-pub(crate) fn socket(grants: &Grants, path: &str) -> Result<(OwnedFd, String), ProbeError> {
+/// Finds a granted socket. The returned path leads to it for as long as the descriptor is open.
+pub(super) fn socket(grants: &Grants, path: &str) -> Result<(OwnedFd, String), ProbeError> {
     let fd = find(path, grants.permits_unix(path))?
         .ok_or_else(|| ProbeError::Other(format!("there is no socket {path:?}")))?;
     let found = File::from(fd);
@@ -88,12 +90,12 @@ fn descriptor_path(file: &File) -> String {
     format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
-/// Finds a granted file and has its directory watched from before the look.
+/// Finds a granted file, and watches its directory from before the look.
 fn find_watched(grants: &Grants, path: &str, changes: Option<&Changes>) -> Result<Option<OwnedFd>, ProbeError> {
     let place = place(path, grants.permits_file(path))?;
-    // The kernel tells no changes of its own file systems.
-    let told = !["/proc/", "/sys/"].iter().any(|kernel| path.starts_with(kernel));
-    if let Some(changes) = changes.filter(|_| told) {
+    // The kernel reports no changes of its own file systems.
+    let is_reported = !["/proc/", "/sys/"].iter().any(|kernel| path.starts_with(kernel));
+    if let Some(changes) = changes.filter(|_| is_reported) {
         let (directory, name) = place.rest.rsplit_once('/').unwrap_or(("", &place.rest));
         if !name.is_empty()
             && let Ok(directory) = open_place(&place.trusted, directory)
@@ -104,7 +106,7 @@ fn find_watched(grants: &Grants, path: &str, changes: Option<&Changes>) -> Resul
     look_at(path, &place)
 }
 
-/// A descriptor that stands for what is there, good for looking at it only. None: there is nothing.
+/// An `O_PATH` descriptor of what is at the path; `None` if nothing is.
 fn find(path: &str, granted: Result<GrantedPath, Refusal>) -> Result<Option<OwnedFd>, ProbeError> {
     look_at(path, &place(path, granted)?)
 }
@@ -131,7 +133,7 @@ fn look_at(path: &str, place: &GrantedPath) -> Result<Option<OwnedFd>, ProbeErro
     }
 }
 
-/// What lies at `rest` below the directory that is trusted.
+/// Opens `rest` below the trusted directory.
 fn open_place(trusted: &str, rest: &str) -> nix::Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
     let directory = open(trusted, flags | OFlag::O_DIRECTORY, Mode::empty())?;
@@ -142,8 +144,21 @@ fn open_place(trusted: &str, rest: &str) -> nix::Result<OwnedFd> {
     openat2(&directory, rest, OpenHow::new().flags(flags).resolve(resolve))
 }
 
-fn unreadable(path: &str, error: &std::io::Error) -> ProbeError {
-    of_file(error, path)
+/// The failure of looking at a file of this host.
+pub(super) fn unreadable(path: &str, error: &io::Error) -> ProbeError {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    match errno {
+        Some(Errno::EACCES | Errno::EPERM) => ProbeError::Unable(format!(
+            "{path:?} can't be looked at: the checker's user (uid {}) has no permission{}",
+            nix::unistd::geteuid(),
+            permission::hint(path)
+        )),
+        Some(errno) => match shortage::lacking(errno, &format!("looking at {path:?}")) {
+            Some(text) => ProbeError::Unable(text),
+            None => ProbeError::Invalid(format!("{path:?} can't be read: {}", errno.desc())),
+        },
+        None => ProbeError::Invalid(format!("{path:?} can't be read: {error}")),
+    }
 }
 
 #[cfg(test)]
@@ -185,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_granted_file_is_read_up_to_the_asked_length() {
+    fn granted_file_is_read_up_to_the_requested_length() {
         let (_dir, root) = scene();
         let grants = files(&[format!("{root}/d/*")]);
         assert_eq!(
@@ -225,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_in_what_the_grant_spells_out_is_followed() {
+    fn link_that_the_grant_spells_out_is_followed() {
         let (_dir, root) = scene();
         let grants = files(&[format!("{root}/spelt/*")]);
         assert_eq!(
@@ -239,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_regular_file_is_not_opened() {
+    fn only_regular_files_are_opened() {
         let (_dir, root) = scene();
         let grants = files(&[format!("{root}/d/*"), "/dev/zero".to_owned()]);
         for path in [format!("{root}/d/pipe"), format!("{root}/d/sub"), "/dev/zero".to_owned()] {
@@ -248,13 +263,13 @@ mod tests {
     }
 
     #[test]
-    fn files_of_proc_are_read_though_they_have_no_size() {
+    fn proc_files_are_read_although_their_size_is_zero() {
         let grants = files(&["/proc/*".to_owned()]);
         assert!(!read(&grants, "/proc/loadavg", 100, BOUND, None).unwrap().unwrap().is_empty());
     }
 
     #[test]
-    fn no_more_is_read_than_asked_for() {
+    fn no_more_is_read_than_requested_or_allowed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("big");
         fs::write(&path, vec![0; 2000]).unwrap();
@@ -267,6 +282,21 @@ mod tests {
     }
 
     #[test]
+    fn unreadable_file_is_named_and_blamed_on_the_host_where_it_lacks_something() {
+        for (errno, is_the_hosts) in [
+            (Errno::EMFILE, true),
+            (Errno::ENOMEM, true),
+            (Errno::EACCES, true),
+            (Errno::EPERM, true),
+            (Errno::EIO, false),
+        ] {
+            let error = unreadable("/srv/ready", &errno.into());
+            assert_eq!(error.rules_out_a_verdict().is_some(), is_the_hosts, "{error:?}");
+            assert!(error.words().contains("/srv/ready"), "{}", error.words());
+        }
+    }
+
+    #[test]
     fn space_is_that_of_the_file_system() {
         let found = space(&files(&["/".to_owned()]), "/").unwrap();
         assert!(found.total > 0 && found.available <= found.total, "{found:?}");
@@ -274,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn only_granted_sockets_are_sockets() {
+    fn only_granted_sockets_are_found() {
         let (dir, root) = scene();
         let _listener = UnixListener::bind(dir.path().join("d/s.sock")).unwrap();
         symlink("s.sock", dir.path().join("d/l.sock")).unwrap();

@@ -1,4 +1,4 @@
-//! What keeps the checker from files of the host, and what would let it look at them.
+//! Why the checker can't see a file of the host, and which setting of its unit would let it.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -6,8 +6,8 @@ use std::path::Path;
 
 use nix::unistd::{AccessFlags, Gid, Group, access};
 
-/// Begins with a colon; empty where nothing is known.
-pub(crate) fn hint(path: &str) -> String {
+/// The mode in the way and its cure, to be appended to an error: begins with a colon, empty if nothing is known.
+pub(super) fn hint(path: &str) -> String {
     match first_obstacle(Path::new(path)) {
         Some((obstacle, meta)) => {
             let mode = meta.mode() & 0o7777;
@@ -31,17 +31,17 @@ pub(crate) fn hint(path: &str) -> String {
     }
 }
 
-/// The first directory on the way that can't be entered, else the file itself.
+/// The first directory on the path that can't be entered, else the file itself.
 fn first_obstacle(path: &Path) -> Option<(&Path, fs::Metadata)> {
-    let mut ways: Vec<_> = path.ancestors().skip(1).collect();
-    ways.reverse();
-    let closed = ways.into_iter().find(|directory| access(*directory, AccessFlags::X_OK).is_err());
+    let mut directories: Vec<_> = path.ancestors().skip(1).collect();
+    directories.reverse();
+    let closed = directories.into_iter().find(|directory| access(*directory, AccessFlags::X_OK).is_err());
     let obstacle = closed.unwrap_or(path);
     Some((obstacle, fs::symlink_metadata(obstacle).ok()?))
 }
 
-/// Why a file that the checker does not find may be there for others all the same: its unit gives it a directory of its own.
-pub(crate) fn elsewhere(path: &str) -> Option<String> {
+/// Why a file may exist although the checker does not find it: its unit gives it a private directory in that place.
+pub(super) fn elsewhere(path: &str) -> Option<String> {
     elsewhere_by(path, &fs::read_to_string("/proc/self/mountinfo").ok()?)
 }
 
@@ -83,7 +83,7 @@ mod tests {
         41 28 0:9 /systemd-private-1a-vouchd.service-x/tmp /tmp rw - ext4 /dev/vda rw\n";
 
     #[test]
-    fn a_directory_of_ones_own_is_not_the_hosts() {
+    fn private_directory_is_named_with_the_setting_that_opens_it() {
         for (path, option) in [("/tmp/flag", "PrivateTmp=no"), ("/dev/drbd0", "PrivateDevices=no")] {
             let why = elsewhere_by(path, UNIT).unwrap_or_default();
             assert!(why.contains(option) && why.contains(path), "{path}: {why}");

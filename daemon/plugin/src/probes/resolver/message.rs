@@ -1,25 +1,25 @@
-//! Questions and answers of the DNS (RFC 1035) as they are on the wire.
+//! DNS questions and answers (RFC 1035) on the wire.
 
 use std::net::IpAddr;
 
 use simple_dns::rdata::RData;
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, RCODE, TYPE};
 
-/// Aliases that are followed.
+/// Longest chain of aliases that is followed.
 const MAX_ALIASES: usize = 16;
 
-/// What a name server says of a name.
+/// A name server's answer about a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Said {
-    /// None: the name has no address of this kind, or does not exist.
+    /// Empty: the name has no address of this kind, or does not exist.
     Addresses(Vec<IpAddr>),
-    /// Not all of it: by TCP it is whole.
+    /// Truncated: the whole answer comes over TCP.
     Cut,
-    /// It can't or does not want to say.
+    /// The server can't or won't answer, with its response code.
     Failed(String),
 }
 
-/// None: not a name that could be asked for.
+/// Builds a query; `None` if the name can't be one of the DNS.
 pub(super) fn question(id: u16, name: &str, kind: TYPE) -> Option<Vec<u8>> {
     if name.is_empty() || name.split('.').any(str::is_empty) || name.contains('\\') {
         return None;
@@ -31,7 +31,7 @@ pub(super) fn question(id: u16, name: &str, kind: TYPE) -> Option<Vec<u8>> {
     packet.build_bytes_vec().ok()
 }
 
-/// None where the datagram is not the answer to this question.
+/// Parses a reply; `None` if it does not answer this question.
 pub(super) fn answer(data: &[u8], id: u16, name: &str, kind: TYPE) -> Option<Said> {
     let packet = Packet::parse(data).ok()?;
     if packet.id() != id || !packet.has_flags(PacketFlag::RESPONSE) {
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_has_the_addresses_of_the_name_and_of_its_aliases_only() {
+    fn answer_has_the_addresses_of_the_name_and_its_aliases_only() {
         let alias = |to: &'static str| RData::CNAME(CNAME(Name::new(to).unwrap()));
         let data = reply(
             7,
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_damaged_or_goes_round_in_circles_is_no_answer() {
+    fn damaged_or_circular_message_is_no_answer() {
         let whole = reply(7, &[("web.example", a(1))]);
         for length in 0..whole.len() {
             let said = answer(&whole[..length], 7, "web.example", TYPE::A);

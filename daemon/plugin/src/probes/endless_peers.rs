@@ -1,31 +1,23 @@
-//! Peers that never come to an end, with an always full pipe: none of them keeps the thread.
+//! Peers that send without end as fast as they can: none of them keeps the thread busy.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
-
-use nix::time::{ClockId, clock_gettime};
-use vouchd_config::Grants;
 
 use super::http::Http;
 use crate::contract::ProbeError;
 use crate::contract::http::{Request, Response};
+use nix::time::{ClockId, clock_gettime};
+use vouchd_config::Grants;
+use vouchd_tests::local::{accept_tls, self_signed, serve};
 
 const TIME: Duration = Duration::from_secs(30);
 
-/// A portion takes a millisecond, and a machine may be slow.
+/// The longest time without yielding. A portion takes a millisecond, but the machine may be slow.
 const TURN: Duration = Duration::from_millis(100);
 
-fn serve(talk: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || listener.incoming().for_each(|peer| talk(peer.unwrap())));
-    address
-}
-
-/// Says something, and then something else without end.
+/// Sends `begin`, then `again` without end.
 fn endless(begin: &str, again: &str) -> SocketAddr {
     let (begin, again) = (begin.to_owned(), again.repeat(1 + (64 << 10) / again.len()));
     serve(move |mut peer| {
@@ -35,7 +27,7 @@ fn endless(begin: &str, again: &str) -> SocketAddr {
     })
 }
 
-/// The longest time that the thread computed without giving others a turn, while `work` was done.
+/// The longest time that the thread computed without yielding while `work` was done.
 async fn longest_turn<T>(work: impl Future<Output = T>) -> (T, Duration) {
     let now = || Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap());
     let mut longest = Duration::ZERO;
@@ -73,7 +65,7 @@ async fn fetch(address: SocketAddr) -> Result<Response, ProbeError> {
 }
 
 #[tokio::test]
-async fn no_answer_without_end_keeps_the_thread_or_the_check() {
+async fn endless_http_answer_blocks_neither_thread_nor_check() {
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     let table = [
         ("a chunk size", chunked.to_owned(), "0", "limits.probe_bytes"),
@@ -104,12 +96,12 @@ async fn no_answer_without_end_keeps_the_thread_or_the_check() {
 }
 
 #[tokio::test]
-async fn a_conversation_that_never_comes_to_its_end_does_not_keep_the_thread() {
+async fn endless_conversation_does_not_block_the_thread() {
     let address = endless("", "x");
     let grants = Grants { tcp: vec!["127.0.0.1:*".parse().unwrap()], ..Grants::default() };
     let mut connection = super::stream::connect_tcp(&grants, &address.to_string(), 64 << 20, TIME).await.unwrap();
     connection.send(b"x", TIME).await.unwrap();
-    // What a naive search would compare again at every byte.
+    // A naive search would compare all of it again at every byte.
     let mut until = vec![b'x'; (64 << 10) - 1];
     until.push(b'y');
     let (said, longest) = longest_turn(connection.receive(Some(&until), 4 << 20, TIME)).await;
@@ -121,21 +113,20 @@ async fn a_conversation_that_never_comes_to_its_end_does_not_keep_the_thread() {
 }
 
 #[tokio::test]
-async fn tls_records_of_a_single_byte_do_not_keep_the_thread() {
-    let config = crate::probes::tls::self_signed_server("www.example.com");
-    let config = Arc::new(config);
-    let address = serve(move |mut peer| {
-        let mut session = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
-        while session.is_handshaking() {
-            if session.complete_io(&mut peer).is_err() {
+async fn tls_records_of_a_single_byte_do_not_block_the_thread() {
+    let config = self_signed("www.example.com");
+    let address = serve(move |peer| {
+        let mut stream = accept_tls(&config, peer);
+        while stream.conn.is_handshaking() {
+            if stream.conn.complete_io(&mut stream.sock).is_err() {
                 return;
             }
         }
         loop {
             for _ in 0..1000 {
-                let _ = session.writer().write_all(b"x");
+                let _ = stream.conn.writer().write_all(b"x");
             }
-            if session.write_tls(&mut peer).is_err() {
+            if stream.conn.write_tls(&mut stream.sock).is_err() {
                 return;
             }
         }

@@ -1,4 +1,4 @@
-//! Asks name servers. Whoever waits may stop waiting at any time.
+//! Asks name servers. The caller may drop a look-up at any time.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -13,17 +13,17 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::query::{self, Said};
+use super::message::{self, Said};
 use super::system::Settings;
 
-/// The next server is asked as well when one has said nothing for so long.
+/// Delay before the next server is asked as well.
 const STAGGER: Duration = Duration::from_millis(500);
 
-/// No server had anything to say of the name.
+/// No server gave a usable answer, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct NoAnswer(pub(super) String);
 
-/// Both kinds of addresses of exactly this name; none if it has none.
+/// Asks for the IPv4 and IPv6 addresses of exactly this name.
 pub(super) async fn addresses(settings: &Settings, name: &str) -> Result<Vec<IpAddr>, NoAnswer> {
     let (four, six) = tokio::join!(of_kind(settings, name, TYPE::A), of_kind(settings, name, TYPE::AAAA));
     match (four, six) {
@@ -31,7 +31,7 @@ pub(super) async fn addresses(settings: &Settings, name: &str) -> Result<Vec<IpA
             four.extend(six);
             Ok(four)
         }
-        // Some servers fail at one of the kinds.
+        // Some servers fail at one of the two kinds.
         (Ok(found), Err(_)) | (Err(_), Ok(found)) if !found.is_empty() => Ok(found),
         (Err(why), _) | (_, Err(why)) => Err(why),
     }
@@ -68,25 +68,25 @@ async fn of_kind(settings: &Settings, name: &str, kind: TYPE) -> Result<Vec<IpAd
 }
 
 async fn exchange(server: SocketAddr, name: &str, kind: TYPE) -> io::Result<Said> {
-    // Keyed at random: nobody can know it beforehand.
+    // Hashed with a random key: nobody can predict it.
     let [high, low, ..] = RandomState::new().hash_one(name).to_be_bytes();
     let id = u16::from_be_bytes([high, low]);
-    let Some(question) = query::question(id, name, kind) else { return Ok(Said::Addresses(Vec::new())) };
+    let Some(question) = message::question(id, name, kind) else { return Ok(Said::Addresses(Vec::new())) };
     let socket = UdpSocket::from_std(connected(server)?)?;
     socket.send(&question).await?;
     let mut buffer = [0; 4096];
     loop {
         let length = socket.recv(&mut buffer).await?;
-        match query::answer(&buffer[..length], id, name, kind) {
+        match message::answer(&buffer[..length], id, name, kind) {
             Some(Said::Cut) => return by_tcp(server, &question, id, name, kind).await,
             Some(said) => return Ok(said),
-            // Somebody else's, or damaged.
+            // Not the answer to this question, or damaged.
             None => {}
         }
     }
 }
 
-/// Of a port that the kernel chooses each time, and connected: who does not see the question can't answer it.
+/// A connected socket on a port that the kernel chooses each time, so that only someone who sees the question can answer.
 pub(super) fn connected(peer: SocketAddr) -> io::Result<std::net::UdpSocket> {
     let family = if peer.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
@@ -102,7 +102,8 @@ async fn by_tcp(server: SocketAddr, question: &[u8], id: u16, name: &str, kind: 
     let length = stream.read_u16().await?;
     let mut data = vec![0; usize::from(length)];
     stream.read_exact(&mut data).await?;
-    query::answer(&data, id, name, kind).ok_or_else(|| io::Error::other("its answer by TCP is none to the question"))
+    message::answer(&data, id, name, kind)
+        .ok_or_else(|| io::Error::other("its answer over TCP does not belong to the question"))
 }
 
 #[cfg(test)]
@@ -185,14 +186,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn servers_that_fail_or_are_silent_say_nothing_of_the_name() {
+    async fn failing_or_silent_servers_say_nothing_about_the_name() {
         for how in [How::Fails, How::Silent] {
             assert!(addresses(&settings(vec![server(how)]), "web.example").await.is_err());
         }
     }
 
     #[tokio::test]
-    async fn look_ups_that_nobody_waits_for_any_more_are_in_nobodys_way() {
+    async fn dropped_look_ups_do_not_delay_others() {
         let silent = settings(vec![server(How::Silent)]);
         for _ in 0..500 {
             assert!(timeout(Duration::from_millis(1), addresses(&silent, "web.example")).await.is_err());

@@ -13,7 +13,7 @@ pub fn build(root: &Path) -> anyhow::Result<PathBuf> {
 pub fn try_out(root: &Path, count: u64, seed: u64) -> anyhow::Result<()> {
     let program = build(root)?;
     // Not by nextest, which would end it after three minutes.
-    let mut cargo = super::cargo(["test", "--workspace", "--test", "smith", "--", "--nocapture"]);
+    let mut cargo = super::cargo(["test", "--workspace", "--test", "corpus", "--", "--nocapture", "random::"]);
     cargo.env("VOUCHD_SMITH", program);
     super::run(cargo.env("VOUCHD_SMITH_COUNT", count.to_string()).env("VOUCHD_SMITH_SEED", seed.to_string()))
 }

@@ -2,7 +2,7 @@
 //! pass if it were believed, and each has to end in a known way: see [`End`].
 //!
 //! The files are built here from text and bytes, so that whoever changes the host can see what each one does. Two tests use
-//! them: one hands each file to the host (`daemon/plugin/tests/corpus.rs`), the other drops all of them at once into the
+//! them: one hands each file to the host (`daemon/plugin/tests/corpus/files.rs`), the other drops all of them at once into the
 //! plugin directory of a running router (`tests/tests/heavy/hostile.rs`).
 
 mod components;

@@ -8,9 +8,9 @@ use nix::sys::signal::Signal;
 use vouchd_config::Grants;
 use vouchd_health::Verdict;
 
-use crate::common::{builtin, host, reason, report};
+use crate::common::{Params, assert_report, builtin, host, metric, reason, report};
 use crate::server::{Server, can_run, command, directory, free_port};
-use crate::{Params, assert_report, checked, metric, unix, until_report};
+use crate::{checked, unix, until_report};
 
 const USER: &str = "haproxy";
 const DAEMON: &str = "/usr/sbin/haproxy";
@@ -23,7 +23,7 @@ struct Haproxy {
 }
 
 impl Haproxy {
-    /// With a backend `web` of three servers, of which the third is not checked, and a socket of the lowest level.
+    /// Starts it with a backend `web` of three servers, of which the third is not checked, and a socket of the lowest level.
     fn start(servers: [SocketAddr; 2]) -> Self {
         let directory = directory(USER);
         let socket = directory.path().join("admin.sock").to_str().unwrap().to_owned();
@@ -108,7 +108,7 @@ async fn haproxy_is_judged_by_the_servers_of_its_backends() {
 }
 
 #[tokio::test]
-async fn a_unix_socket_is_judged_by_its_answer() {
+async fn unix_socket_is_judged_by_its_answer() {
     if !can_run(Path::new(DAEMON), "haproxy", USER) {
         return;
     }

@@ -1,5 +1,5 @@
-//! `systemd` by a real D-Bus daemon, against a stand-in for systemd that is written with the library of the reference
-//! implementation: it owns systemd's name, and has its objects and properties.
+//! `systemd` through a real D-Bus daemon, against a stand-in for systemd that is written with the reference implementation's
+//! library: it owns systemd's name, and has its objects and properties.
 
 use std::fs;
 use std::path::Path;
@@ -8,16 +8,16 @@ use nix::sys::signal::Signal;
 use vouchd_config::Grants;
 use vouchd_health::Verdict;
 
-use crate::common::{builtin, host, reason};
+use crate::common::{Params, assert_report, builtin, host, reason};
 use crate::server::{Server, can_run, command, directory};
-use crate::{Params, assert_report, checked, unix};
+use crate::{checked, unix};
 
 const USER: &str = "messagebus";
 const DAEMON: &str = "/usr/bin/dbus-daemon";
 const LIBRARIES: [(&str, &str); 2] =
     [("/usr/lib/python3/dist-packages/dbus", "python3-dbus"), ("/usr/lib/python3/dist-packages/gi", "python3-gi")];
 
-/// As strict as the system's: who may talk is known by the credentials of their socket.
+/// As strict as the system bus: clients are authenticated by the credentials of their socket.
 const CONFIG: &str = r#"<busconfig>
   <type>system</type>
   <listen>unix:path=SOCKET</listen>
@@ -42,7 +42,7 @@ const CONFIG: &str = r#"<busconfig>
 </busconfig>
 "#;
 
-/// Answers from a file with lines of `OBJECT LOAD ACTIVE SUB`, read anew for each question.
+/// Answers from a file with lines of `OBJECT LOAD ACTIVE SUB`, read again for each question.
 const SYSTEMD: &str = r#"
 import sys
 import dbus, dbus.service
@@ -68,7 +68,7 @@ GLib.MainLoop().run()
 "#;
 
 #[tokio::test]
-async fn a_unit_is_judged_by_what_systemd_says_on_the_bus() {
+async fn unit_is_judged_by_its_state_on_the_bus() {
     if !can_run(Path::new(DAEMON), "dbus", USER)
         || !LIBRARIES.iter().all(|(path, package)| can_run(Path::new(path), package, USER))
     {

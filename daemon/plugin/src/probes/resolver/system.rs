@@ -77,7 +77,7 @@ impl Settings {
 }
 
 /// Parses `ADDRESS` or `ADDRESS:PORT`, with IPv6 in brackets if a port follows.
-pub(super) fn name_server(text: &str) -> Option<SocketAddr> {
+pub(in crate::probes) fn name_server(text: &str) -> Option<SocketAddr> {
     let address = |text: &str| Some(SocketAddr::new(text.parse().ok()?, PORT));
     text.parse().ok().or_else(|| address(text)).filter(|server: &SocketAddr| server.port() != 0)
 }

@@ -1,20 +1,11 @@
-//! Of the thousands of plugins that there may be, only those that run keep a descriptor open.
+//! Of possibly thousands of plugins, only those that run keep a descriptor open.
 
-mod common;
-
-use common::{host, report, run};
+use crate::common::{WIT, checker, host, is_alone, report, run, with_metadata};
 use vouchd_config::Grants;
-use vouchd_tests::guest::with_metadata;
 
 fn guest(number: usize) -> Vec<u8> {
-    with_metadata(&format!(
-        r#"(module
-            (memory (export "memory") 2)
-            (data (i32.const 2048) "what the memory begins with, {number}")
-            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4096))
-            (func (export "vouchd:check/checker@0.1.0#check") (param i32 i32 i32 i32 i32) (result i32)
-                (i32.const 1024)))"#
-    ))
+    let data = format!(r#"(data (i32.const 2048) "what the memory begins with, {number}")"#);
+    with_metadata(&checker("0.1.0", &data, ""), WIT)
 }
 
 fn open_descriptors() -> usize {
@@ -22,10 +13,14 @@ fn open_descriptors() -> usize {
 }
 
 #[tokio::test]
-async fn a_plugin_keeps_a_descriptor_from_its_first_run_on_and_none_before_or_after() {
+async fn plugin_keeps_a_descriptor_only_from_its_first_run_until_it_is_dropped() {
     const PLUGINS: usize = 40;
+    // It counts the descriptors of the process.
+    if !is_alone("descriptors::plugin_keeps_a_descriptor_only_from_its_first_run_until_it_is_dropped") {
+        return;
+    }
     let host = host();
-    // What the first one opens once is not counted.
+    // Descriptors that the first plugin opens once for all are not counted.
     let first = host.load(&guest(PLUGINS)).unwrap();
     report(&run(&host, &first, &[], &Grants::default()).await);
     let before = open_descriptors();

@@ -1,16 +1,14 @@
-//! Plugins that misbehave, by mistake or on purpose: contained, never a pass, with a reason in words.
-
-mod common;
+//! Plugins that misbehave, by mistake or on purpose: they are contained, never pass, and get a reason.
 
 use std::time::{Duration, Instant};
 
-use common::{WIT, failing, host, reason, report, reporting, run, run_with, with_metadata};
+use crate::common::{WIT, checker, failing, host, reason, report, reporting, run, run_with, with_metadata};
 use vouchd_config::{Grants, Limits};
 use vouchd_health::{Report, RunResult, Verdict};
 use vouchd_plugin::{CacheKey, CacheSettings, HostSettings, Kind, LogLevel, Origin};
 
 #[tokio::test]
-async fn a_report_arrives_as_it_was_given() {
+async fn report_arrives_unchanged() {
     let host = host();
     let plugin = host.load(&reporting(2, "HTTP 500", "", "")).unwrap();
     assert_eq!(plugin.kind(), Kind::Module);
@@ -21,7 +19,7 @@ async fn a_report_arrives_as_it_was_given() {
 }
 
 #[tokio::test]
-async fn a_plugins_own_error_is_the_reason() {
+async fn error_of_a_plugin_is_the_reason() {
     let host = host();
     let plugin = host.load(&failing("params.url: missing", "", "")).unwrap();
     let outcome = run(&host, &plugin, &[], &Grants::default()).await;
@@ -29,7 +27,7 @@ async fn a_plugins_own_error_is_the_reason() {
 }
 
 #[tokio::test]
-async fn a_crash_is_an_error_that_names_the_trap() {
+async fn crash_is_an_error_that_names_the_trap() {
     let deep = "(func $deep (param i32) (result i32) (i32.add (call $deep (local.get 0)) (i32.const 1)))";
     let table: [(&str, &str, &str); 6] = [
         ("", "unreachable", "panicked or aborted"),
@@ -48,10 +46,10 @@ async fn a_crash_is_an_error_that_names_the_trap() {
 }
 
 #[tokio::test]
-async fn an_endless_loop_ends_at_the_timeout() {
+async fn endless_loop_ends_at_the_timeout() {
     let host = host();
     let plugin = host.load(&reporting(0, "", "", "(loop (br 0))")).unwrap();
-    // Long enough to get some of a processor that many others want, too.
+    // Long enough to get some time of a busy processor.
     let timeout = Duration::from_secs(1);
     let limits = Limits { cpu: Duration::from_secs(60), ..Limits::default() };
     let started = Instant::now();
@@ -62,7 +60,7 @@ async fn an_endless_loop_ends_at_the_timeout() {
 }
 
 #[tokio::test]
-async fn computing_beyond_the_cpu_limit_is_an_error() {
+async fn exceeding_the_cpu_limit_is_an_error() {
     let host = host();
     let plugin = host.load(&reporting(0, "", "", "(loop (br 0))")).unwrap();
     let limits = Limits { cpu: Duration::from_millis(50), ..Limits::default() };
@@ -91,7 +89,7 @@ async fn others_run_while_one_computes() {
 }
 
 #[tokio::test]
-async fn a_run_leaves_nothing_behind_for_the_next() {
+async fn run_leaves_nothing_behind_for_the_next() {
     let host = host();
     let body = "(if (i32.load (i32.const 8)) (then unreachable)) (i32.store (i32.const 8) (i32.const 1))";
     let plugin = host.load(&reporting(0, "fresh", "", body)).unwrap();
@@ -104,7 +102,7 @@ async fn a_run_leaves_nothing_behind_for_the_next() {
 const LOG: &str = r#"(import "vouchd:check/log@0.1.0" "log" (func $log (param i32 i32 i32)))"#;
 
 #[tokio::test]
-async fn a_flood_of_log_lines_is_cut() {
+async fn flood_of_log_lines_is_cut() {
     let host = host();
     let body = "(local $n i32) (loop
         (call $log (i32.const 1) (i32.const 0) (i32.const 100000))
@@ -120,7 +118,7 @@ async fn a_flood_of_log_lines_is_cut() {
 }
 
 #[tokio::test]
-async fn the_last_error_line_explains_a_crash() {
+async fn last_error_line_explains_a_crash() {
     let host = host();
     let top = format!(r#"{LOG} (data (i32.const 2000) "panicked at check.rs:7")"#);
     let body = "(call $log (i32.const 3) (i32.const 2000) (i32.const 22)) unreachable";
@@ -131,7 +129,7 @@ async fn the_last_error_line_explains_a_crash() {
 }
 
 #[tokio::test]
-async fn a_denied_probe_is_an_error_whatever_the_plugin_reports() {
+async fn denied_probe_is_an_error_whatever_the_plugin_reports() {
     let top = r#"(import "vouchd:check/simple@0.1.0" "process-count" (func $count (param i32 i32) (result i32)))
         (data (i32.const 2000) "nginx")"#;
     let body = "(drop (call $count (i32.const 2000) (i32.const 5)))";
@@ -151,7 +149,7 @@ async fn a_denied_probe_is_an_error_whatever_the_plugin_reports() {
 }
 
 #[tokio::test]
-async fn a_run_has_only_so_many_probes() {
+async fn probes_of_a_run_are_limited() {
     let top = r#"(import "vouchd:check/simple@0.1.0" "tcp-connect" (func $connect (param i32 i32 i32) (result i32)))
         (data (i32.const 2000) "127.0.0.1:1")"#;
     let body =
@@ -167,18 +165,17 @@ async fn a_run_has_only_so_many_probes() {
 }
 
 #[test]
-fn what_is_no_plugin_is_refused_in_words() {
+fn unusable_file_is_refused_with_a_reason() {
     let newer = WIT.replace("@0.1.0", "@0.2.0");
     let bytes = reporting(0, "", "", "");
     let core = |text: &str| wat::parse_str(text).unwrap();
-    let newer_guest = String::from_utf8(NEWER.as_bytes().to_vec()).unwrap();
     let table: Vec<(&str, Vec<u8>, &str)> = vec![
         ("a script", b"#!/bin/sh".to_vec(), "not a WebAssembly file"),
         ("nothing", Vec::new(), "an empty file"),
         ("half a module", bytes[..bytes.len() / 2].to_vec(), "damaged or cut off"),
         ("no check", core("(module (func (export \"check\")))"), "it exports `check`"),
         ("an empty component", core("(component)"), "it exports nothing"),
-        ("a newer contract", with_metadata(&newer_guest, &newer), "0.2.0, this daemon offers 0.1.0"),
+        ("a newer contract", with_metadata(&checker("0.2.0", "", ""), &newer), "0.2.0, this daemon offers 0.1.0"),
         (
             "a foreign import",
             core("(component (import \"acme:db/query@1.0.0\" (instance)))"),
@@ -191,22 +188,17 @@ fn what_is_no_plugin_is_refused_in_words() {
         ),
         (
             "too much memory",
-            {
-                let wat = "(module (memory (export \"memory\") 2000) (func (export \"cabi_realloc\") (param i32 i32 i32 i32) (result i32) unreachable)
-                (func (export \"vouchd:check/checker@0.1.0#check\") (param i32 i32 i32 i32 i32) (result i32) unreachable))";
-                with_metadata(wat, WIT)
-            },
+            with_metadata(
+                &checker("0.1.0", "", "")
+                    .replace("(memory (export \"memory\") 8)", "(memory (export \"memory\") 2000)"),
+                WIT,
+            ),
             "too big",
         ),
         ("a start that traps", reporting(0, "", "(func $s unreachable) (start $s)", ""), "could not be started"),
         (
             "a wrong type",
-            {
-                let wit = WIT.replace("adjust: option<s16>", "adjust: option<s32>");
-                let wat = "(module (memory (export \"memory\") 1) (func (export \"cabi_realloc\") (param i32 i32 i32 i32) (result i32) unreachable)
-                (func (export \"vouchd:check/checker@0.1.0#check\") (param i32 i32 i32 i32 i32) (result i32) unreachable))";
-                with_metadata(wat, &wit)
-            },
+            with_metadata(&checker("0.1.0", "", ""), &WIT.replace("adjust: option<s16>", "adjust: option<s32>")),
             "does not fit the contract",
         ),
     ];
@@ -217,12 +209,8 @@ fn what_is_no_plugin_is_refused_in_words() {
     }
 }
 
-const NEWER: &str = r#"(module (memory (export "memory") 1)
-    (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable)
-    (func (export "vouchd:check/checker@0.2.0#check") (param i32 i32 i32 i32 i32) (result i32) unreachable))"#;
-
 #[test]
-fn a_start_function_that_never_ends_is_refused() {
+fn endless_start_function_is_refused() {
     let host = host();
     let endless = reporting(0, "", "(func $s (loop (br 0))) (start $s)", "");
     let error = host.load(&endless).unwrap_err().to_string();
@@ -230,7 +218,7 @@ fn a_start_function_that_never_ends_is_refused() {
 }
 
 #[test]
-fn no_prefix_of_a_plugin_brings_the_host_down() {
+fn prefix_of_a_plugin_never_breaks_the_host() {
     let host = host();
     let bytes = reporting(0, "fine", LOG, "");
     for end in (0..bytes.len()).step_by(37) {
@@ -240,7 +228,7 @@ fn no_prefix_of_a_plugin_brings_the_host_down() {
 }
 
 #[tokio::test]
-async fn a_module_with_wasi_preview_1_runs_and_what_it_prints_is_logged() {
+async fn module_with_wasi_preview_1_runs_and_its_output_is_logged() {
     let host = host();
     let top = r#"(import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
         (import "wasi_snapshot_preview1" "environ_sizes_get" (func $environ (param i32 i32) (result i32)))
@@ -257,7 +245,7 @@ async fn a_module_with_wasi_preview_1_runs_and_what_it_prints_is_logged() {
 }
 
 #[tokio::test]
-async fn a_memo_is_handed_on_unless_the_run_is_an_error() {
+async fn memo_is_kept_unless_the_run_is_an_error() {
     let top = r#"(import "vouchd:check/memo@0.1.0" "set" (func $set (param i32 i32)))"#;
     let table = [
         (reporting(0, "", top, "(call $set (i32.const 0) (i32.const 3))"), Some(3), None),
@@ -278,7 +266,7 @@ async fn a_memo_is_handed_on_unless_the_run_is_an_error() {
 }
 
 #[tokio::test]
-async fn compiled_code_is_cached_and_an_unusable_cache_only_costs_time() {
+async fn compiled_code_is_cached_and_an_unusable_cache_costs_only_time() {
     let dir = tempfile::tempdir().unwrap();
     let with = |directory: &std::path::Path| {
         let cache = CacheSettings { directory: directory.to_owned(), key: CacheKey([1; 32]) };
@@ -304,7 +292,7 @@ async fn compiled_code_is_cached_and_an_unusable_cache_only_costs_time() {
 }
 
 #[tokio::test]
-async fn a_limit_that_was_passed_is_named() {
+async fn exceeded_limit_is_named() {
     let connect = r#"(import "vouchd:check/simple@0.1.0" "tcp-connect" (func $connect (param i32 i32 i32) (result i32)))
         (data (i32.const 3000) "127.0.0.1:1")"#;
     let calls = "(drop (call $connect (i32.const 3000) (i32.const 11) (i32.const 50)))";
@@ -330,7 +318,7 @@ async fn a_limit_that_was_passed_is_named() {
 }
 
 #[tokio::test]
-async fn a_demanding_check_gets_the_room_that_its_limits_grant() {
+async fn demanding_check_gets_what_its_limits_allow() {
     let demanding = Limits { memory: 64 << 20, table_elements: 50_000, ..Limits::default() };
     let bytes = reporting(0, "big", "(table 40000 funcref)", "(drop (memory.grow (i32.const 800)))");
     assert!(host().load(&bytes).unwrap_err().to_string().starts_with("too big"));

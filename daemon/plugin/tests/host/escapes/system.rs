@@ -1,16 +1,16 @@
-//! By the system interface (WASI): of core modules (preview 1), of components (0.2) and of programs.
+//! Attempts through WASI: by core modules (preview 1), components (0.2) and programs.
 
 use std::net::TcpListener;
 
 use vouchd_config::Grants;
 use vouchd_health::{RunResult, Verdict};
 
-use super::common::{WIT, host, module_text, reporting, with_metadata};
 use super::{attempt, said};
+use crate::common::{WIT, host, module_text, program, reporting, with_metadata};
 
-/// A guest passes only if the system interface gave it something.
+/// The guest passes only if WASI gave it something.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_system_interface_gives_nothing() {
+async fn preview_1_gives_a_module_nothing() {
     let table = [
         (
             r#""path_open" (func $f (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32))"#,
@@ -66,7 +66,7 @@ async fn the_system_interface_gives_nothing() {
     }
 }
 
-/// What the attempts use of WASI 0.2.
+/// The part of WASI 0.2 that the attempts use.
 const WASI: &str = r#"
 package wasi:cli@0.2.0 {
     interface environment {
@@ -143,12 +143,12 @@ fn by_component(imports: &str, uses: &[&str], body: &str) -> Vec<u8> {
 const GIVEN: &str = "(then (i32.store8 (i32.const 1028) (i32.const 0)))";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_component_is_given_nothing_by_the_system_interface() {
+async fn wasi_gives_a_component_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port();
     let network = r#"(import "wasi:sockets/instance-network@0.2.0" "instance-network" (func $network (result i32)))"#;
-    // To an IPv4 address: variant, port, four bytes, and what only the other variant has.
+    // An IPv4 address: variant, port, four bytes, and the fields of the other variant.
     let address = |port: u16| {
         format!(
             "(i32.const 0) (i32.const {port}) (i32.const 127) (i32.const 0) (i32.const 0) (i32.const 1)
@@ -163,7 +163,7 @@ async fn a_component_is_given_nothing_by_the_system_interface() {
                 (func $method (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))"#
         )
     };
-    // Refused to make one is as good as refused to use it.
+    // A refusal to create a socket is as good as one to use it.
     let use_socket = |port: u16| {
         format!(
             "(call $create (i32.const 0) (i32.const 60000))
@@ -262,16 +262,16 @@ async fn a_component_is_given_nothing_by_the_system_interface() {
         assert!(matches!(outcome.result, RunResult::Report(_)), "{what}: {:?}", outcome.result);
     }
     assert!(listener.accept().is_err(), "somebody came");
-    // The environment as it is granted does come through: the attempts above would have seen one.
+    // The granted environment is visible: the attempts above would have seen one.
     let env = [("A".to_owned(), "b".to_owned())].into();
     let module =
         by_component(&environment("get-environment"), &["wasi:cli/environment@0.2.0"], &list("get-environment"));
     assert_eq!(said(&attempt(&host, &Grants { env, ..Grants::default() }, &module).await), "GOT IN");
 }
 
-/// A program passes (exit status 0) only if it was given something.
+/// The program passes (exit status 0) only if it was given something.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_program_is_given_no_more_than_its_name() {
+async fn program_is_given_no_more_than_its_name() {
     let table = [
         (
             "a variable of the daemon's environment",
@@ -313,15 +313,12 @@ async fn a_program_is_given_no_more_than_its_name() {
     ];
     let host = host();
     for (what, import, given) in table {
-        let text = format!(
-            r#"(module
-                (import "wasi_snapshot_preview1" {import})
-                (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
-                (memory (export "memory") 1) (data (i32.const 256) "/etc/passwd")
-                (func $given (result i32) {given})
-                (func (export "_start") (call $exit (i32.eqz (call $given)))))"#
+        let top = format!(
+            r#"(import "wasi_snapshot_preview1" {import})
+            (data (i32.const 256) "/etc/passwd") (func $given (result i32) {given})"#
         );
-        let outcome = attempt(&host, &Grants::default(), &wat::parse_str(text).unwrap()).await;
+        let program = program(&top, "(call $exit (i32.eqz (call $given)))");
+        let outcome = attempt(&host, &Grants::default(), &program).await;
         println!("{what}: {:?}", outcome.result);
         match &outcome.result {
             RunResult::Report(report) => assert_eq!(report.verdict, Verdict::Fail, "{what}"),

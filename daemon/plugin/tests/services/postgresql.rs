@@ -12,13 +12,13 @@ use vouchd_config::{ExitCodes, Grants, Limits};
 use vouchd_health::Verdict;
 use vouchd_plugin::{Host, Outcome, Plugin, Run};
 
-use crate::common::{builtin, host, reason, report};
+use crate::common::{Params, assert_report, builtin, host, reason, report};
 use crate::server::{Server, can_run, certificate, command, directory, done, free_port};
-use crate::{PASSWORD, Params, assert_report, checked};
+use crate::{PASSWORD, checked};
 
 const USER: &str = "postgres";
 
-/// Who may log in how.
+/// The users' methods of login.
 const ACCESS: &str = "local all all peer
 host replication copy 127.0.0.1/32 trust
 host all trusted 127.0.0.1/32 trust
@@ -35,7 +35,7 @@ const ACCOUNTS: &str = "CREATE ROLE copy LOGIN REPLICATION;
     SET password_encryption = 'md5';
     CREATE ROLE hashed LOGIN PASSWORD 'zürich''9\\x';";
 
-/// As little as it can do with.
+/// The smallest settings that it runs with.
 const SMALL: &str = "listen_addresses = '127.0.0.1'
 fsync = off
 shared_buffers = 1MB
@@ -46,7 +46,7 @@ wal_level = replica
 wal_retrieve_retry_interval = 500ms
 ";
 
-/// Where Debian has the newest server.
+/// Debian's directory of the newest server.
 fn programs() -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let newest = versions.max_by_key(|entry| entry.file_name().to_string_lossy().parse().unwrap_or(0));
@@ -56,12 +56,12 @@ fn programs() -> PathBuf {
 struct Postgres {
     server: Server,
     port: u16,
-    /// Has the data, the socket and the log.
+    /// With the data, the socket and the log.
     directory: tempfile::TempDir,
 }
 
 impl Postgres {
-    /// Starts a server on files that `make` puts into a directory, and waits until it can be talked to.
+    /// Starts a server on files that `make` puts into a directory, and waits until it accepts connections.
     fn start(settings: &str, make: impl FnOnce(&Path)) -> Self {
         let directory = directory(USER);
         let data = directory.path().join("data");
@@ -121,7 +121,7 @@ struct Checks {
 }
 
 impl Checks {
-    /// None, and said so, where the test can't run.
+    /// `None`, with the test noted as skipped, if it can't run.
     fn new() -> Option<Self> {
         if !can_run(&programs().join("postgres"), "postgresql", USER) {
             return None;
@@ -142,12 +142,12 @@ impl Checks {
         }
     }
 
-    /// Without a login.
+    /// Checks without a login.
     async fn knocked(&self, postgres: &Postgres) -> Outcome {
         checked(&self.host, &self.plugin, &[("address", &postgres.address())], &self.grants(postgres)).await
     }
 
-    /// Over TCP with the password.
+    /// Checks over TCP with the password.
     async fn logged_in(&self, postgres: &Postgres, user: &str, params: Params<'_>) -> Outcome {
         let (address, secret) = (postgres.address(), self.secret.path().to_str().unwrap());
         let all = [&[("address", address.as_str()), ("user", user), ("password_file", secret)], params].concat();
@@ -168,7 +168,7 @@ impl Checks {
 }
 
 #[tokio::test]
-async fn a_postgresql_server_is_judged_by_whether_it_serves_and_in_which_role() {
+async fn postgresql_server_is_judged_by_its_service_and_role() {
     let Some(checks) = Checks::new() else {
         return;
     };
@@ -189,12 +189,12 @@ async fn a_postgresql_server_is_judged_by_whether_it_serves_and_in_which_role() 
     let outcome = checks.logged_in(&postgres, "vouchd", &[("lag.fail", "1s")]).await;
     assert_report(&outcome, Verdict::Pass, ": primary");
 
-    // TLS, whose certificate nobody vouches for.
+    // TLS with a self-signed certificate.
     let encrypted = checks.logged_in(&postgres, "vouchd", &[("tls", "true"), ("tls_verify", "false")]).await;
     assert_report(&encrypted, Verdict::Pass, "primary");
     assert_report(&checks.logged_in(&postgres, "vouchd", &[("tls", "true")]).await, Verdict::Fail, "TLS: ");
 
-    // By the unix socket: as who the process is, without a password.
+    // Over the unix socket: as the user of the process, without a password.
     let socket = postgres.socket();
     let as_root = [("socket", socket.as_str()), ("user", "root")];
     assert_report(&checked(&checks.host, &checks.plugin, &as_root, &grants).await, Verdict::Pass, "primary");
@@ -202,7 +202,7 @@ async fn a_postgresql_server_is_judged_by_whether_it_serves_and_in_which_role() 
     let outcome = checked(&checks.host, &checks.plugin, &stranger, &grants).await;
     assert_report(&outcome, Verdict::Pass, "answers, and rejects an unknown user");
 
-    // Trouble of the check's own.
+    // Problems of the check.
     let outcome = checks.logged_in(&postgres, "clear", &[]).await;
     assert!(reason(&outcome).contains("asks for the password in clear text"), "{}", reason(&outcome));
     let outcome = checks.logged_in(&postgres, "nobody", &[]).await;
@@ -215,7 +215,7 @@ async fn a_postgresql_server_is_judged_by_whether_it_serves_and_in_which_role() 
     let outcome = checked(&checks.host, &checks.plugin, &[("address", &at)], &Grants::default()).await;
     assert!(reason(&outcome).contains(&format!("allow = {{ tcp = [\"{at}\"] }}")), "{}", reason(&outcome));
 
-    // Trouble of the server's.
+    // Problems of the server.
     let crowd: Vec<_> = (0..10).map(|_| begin(&at)).collect();
     let deadline = Instant::now() + Duration::from_secs(10);
     let mut outcome = checks.knocked(&postgres).await;
@@ -236,7 +236,7 @@ async fn a_postgresql_server_is_judged_by_whether_it_serves_and_in_which_role() 
     assert_report(&outcome, Verdict::Fail, "there is no socket");
 }
 
-/// A connection that the server waits for a password on.
+/// A connection on which the server waits for a password.
 fn begin(address: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     let body = b"\0\x03\0\0user\0vouchd\0database\0postgres\0\0";
@@ -246,9 +246,9 @@ fn begin(address: &str) -> TcpStream {
 }
 
 #[tokio::test]
-async fn a_postgresql_server_that_is_starting_fails() {
+async fn starting_postgresql_server_fails() {
     let Some(checks) = Checks::new() else { return };
-    // It waits for its archive, which takes its time.
+    // It waits for its archive, which takes a minute.
     let starting = Postgres::start("restore_command = 'sleep 60'\n", |data| {
         initdb(data);
         fs::write(data.join("recovery.signal"), "").unwrap();
@@ -260,7 +260,7 @@ async fn a_postgresql_server_that_is_starting_fails() {
 }
 
 #[tokio::test]
-async fn a_postgresql_standby_is_judged_by_how_far_it_is_behind() {
+async fn postgresql_standby_is_judged_by_its_lag() {
     let Some(checks) = Checks::new() else { return };
     let primary = Postgres::serve("", initdb);
     primary.sql(ACCOUNTS);
@@ -293,7 +293,7 @@ async fn a_postgresql_standby_is_judged_by_how_far_it_is_behind() {
 }
 
 #[tokio::test]
-async fn a_password_is_hashed_in_thousands_of_rounds_once_and_remembered() {
+async fn password_is_hashed_once_and_its_keys_are_remembered() {
     let Some(checks) = Checks::new() else { return };
     let postgres = Postgres::serve("", initdb);
     postgres.sql(ACCOUNTS);
@@ -320,9 +320,9 @@ async fn a_password_is_hashed_in_thousands_of_rounds_once_and_remembered() {
     let second = login(memo.clone()).await;
     println!("CPU of a login with 4096 rounds: {:?}, with remembered keys: {:?}", first.cpu, second.cpu);
     assert!(second.cpu < first.cpu, "{:?} {:?}", first.cpu, second.cpu);
-    // Far from what a run may take.
+    // Far below what a run may take.
     assert!(first.cpu < limits.cpu / 2, "{:?}", first.cpu);
-    // A new password has another salt: the keys are made anew.
+    // A new password has another salt: the keys are computed again.
     postgres.sql("ALTER ROLE vouchd PASSWORD 'other'");
     fs::write(checks.secret.path(), "other").unwrap();
     let third = login(memo.clone()).await;

@@ -1,32 +1,25 @@
-//! What a check's limit cuts decides nothing: each built-in plugin that reads an answer, against one that is too long.
-
-mod common;
+//! An answer that the check's limit cuts decides nothing: each plugin that reads answers, against one that is too long.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::thread;
 use std::time::Duration;
 
-use common::{builtin, found, host, reason, run, run_with};
+use crate::common::{builtin, found, host, reason, run, run_with};
 use vouchd_config::{Grants, Limits};
 use vouchd_health::Verdict;
+use vouchd_tests::local::serve;
 
-/// Says this to whoever comes, after a question where there is one to wait for. The address.
-fn serve(asked: bool, said: Vec<u8>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            if asked {
-                let _ = stream.read(&mut [0; 4096]);
-            }
-            let _ = stream.write_all(&said);
+/// Sends this to every client, after its request if `asked`. Returns the address.
+fn say(asked: bool, said: Vec<u8>) -> String {
+    let address = serve(move |mut stream| {
+        if asked {
+            let _ = stream.read(&mut [0; 4096]);
         }
+        let _ = stream.write_all(&said);
     });
-    address
+    address.to_string()
 }
 
 fn reaching(address: &str) -> Grants {
@@ -37,7 +30,7 @@ fn reaching(address: &str) -> Grants {
     }
 }
 
-/// HAProxy with a backend of so many servers, of which the last is the one that is up.
+/// HAProxy's answer about a backend with this many servers, of which only the last is up.
 fn haproxy(servers: usize) -> Vec<u8> {
     let mut said =
         "Name: HAProxy\nVersion: 2.6.12\nCurrConns: 7\nStopping: 0\n\n# pxname,svname,status,desc,\n".to_owned();
@@ -49,16 +42,16 @@ fn haproxy(servers: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_large_haproxy_is_read_to_its_end() {
+async fn large_answer_of_haproxy_is_read_to_its_end() {
     let host = host();
     let Some(plugin) = builtin(&host, "haproxy") else { return };
-    // About 700 KiB, and more than a MiB.
-    let large = serve(true, haproxy(3_000));
+    // About 700 KiB, then more than 1 MiB.
+    let large = say(true, haproxy(3_000));
     let params = [("address", large.as_str()), ("backend", "web")];
     let outcome = run(&host, &plugin, &params, &reaching(&large)).await;
     assert_eq!(found(&outcome).0, Verdict::Pass, "{:?}", outcome.result);
 
-    let huge = serve(true, haproxy(6_000));
+    let huge = say(true, haproxy(6_000));
     let params = [("address", huge.as_str()), ("backend", "web")];
     let outcome = run(&host, &plugin, &params, &reaching(&huge)).await;
     assert!(reason(&outcome).contains("limits.probe_bytes"), "{}", reason(&outcome));
@@ -68,17 +61,17 @@ async fn a_large_haproxy_is_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn no_plugin_decides_on_a_cut_answer() {
+async fn cut_answer_decides_nothing() {
     let host = host();
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let limits = Limits { probe_bytes: 4096, ..Limits::default() };
-    // The wanted text is there, but after the limit; or is to be absent.
+    // The expected text comes after the limit, or must be absent.
     let long = [vec![b'x'; 5000], b"needle".to_vec()].concat();
-    let web = serve(true, [b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), long.clone()].concat());
-    let chatty = serve(false, long.clone());
+    let web = say(true, [b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), long.clone()].concat());
+    let chatty = say(false, long.clone());
     let bulk = format!("+PONG\r\n${}\r\nrole:master\r\n{}", long.len() + 13, String::from_utf8_lossy(&long));
-    let redis = serve(true, bulk.into_bytes());
+    let redis = say(true, bulk.into_bytes());
     let (file, socket) = (path("file"), path("socket"));
     std::fs::write(&file, &long).unwrap();
     let listener = UnixListener::bind(&socket).unwrap();

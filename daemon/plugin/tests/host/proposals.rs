@@ -1,40 +1,22 @@
-//! Files that use newer parts of WebAssembly: what is offered runs, within its limits, and what is not is named.
+//! Files that use newer parts of WebAssembly: offered features run within their limits, missing ones are named.
 
-mod common;
-
-use common::{host, reason, report, run};
+use crate::common::{WIT, checker as guest, host, program as guest_program, reason, report, run, with_metadata};
 use vouchd_config::Grants;
 use vouchd_health::Verdict;
 use vouchd_plugin::Host;
-use vouchd_tests::guest::with_metadata;
 
-/// A checker with `top` beside its functions and `body` in its check.
+/// A checker with the fields `top` and a check that executes `body`.
 fn checker(top: &str, body: &str) -> Vec<u8> {
-    with_metadata(&text(top, body))
+    with_metadata(&text(top, body), WIT)
 }
 
 fn text(top: &str, body: &str) -> String {
-    format!(
-        r#"(module
-            {top}
-            (memory (export "memory") 2)
-            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4096))
-            (func (export "vouchd:check/checker@0.1.0#check") (param i32 i32 i32 i32 i32) (result i32)
-                {body}
-                (i32.const 1024)))"#
-    )
+    guest("0.1.0", top, body)
 }
 
-/// A program whose exit status is what `body` leaves.
+/// A program whose exit status is the value of `body`.
 fn program(top: &str, body: &str) -> Vec<u8> {
-    let text = format!(
-        r#"(module
-            (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
-            {top}
-            (memory (export "memory") 1)
-            (func (export "_start") (call $exit {body})))"#
-    );
-    wat::parse_str(text).unwrap()
+    guest_program(top, &format!("(call $exit {body})"))
 }
 
 const BOX: &str = "(type $box (struct (field $value (mut i32))))";
@@ -96,7 +78,7 @@ async fn objects_are_bounded_by_the_memory_of_a_check() {
 }
 
 #[tokio::test]
-async fn an_exception_that_nothing_catches_is_an_error_that_says_so() {
+async fn uncaught_exception_is_an_error_that_says_so() {
     let host = host();
     for bytes in [checker(TAG, "(throw $e (i32.const 1))"), program(TAG, "(throw $e (i32.const 1))")] {
         let plugin = host.load(&bytes).unwrap();
@@ -106,7 +88,7 @@ async fn an_exception_that_nothing_catches_is_an_error_that_says_so() {
 }
 
 #[test]
-fn what_is_not_offered_is_named_whatever_kind_the_file_is() {
+fn missing_feature_is_named_in_every_kind_of_file() {
     let host = host();
     let shared = "(memory $shared 1 1 shared)";
     let legacy = "(func $f try catch_all end)";
@@ -125,7 +107,7 @@ fn what_is_not_offered_is_named_whatever_kind_the_file_is() {
 }
 
 #[test]
-fn too_many_memories_and_tables_are_no_matter_of_limits() {
+fn too_many_memories_or_tables_are_refused() {
     let host = host();
     for top in ["(memory 1)", "(table 1 funcref)"] {
         host.load(&program(&top.repeat(3), "(i32.const 0)")).map(drop).unwrap();
@@ -134,7 +116,7 @@ fn too_many_memories_and_tables_are_no_matter_of_limits() {
     }
 }
 
-/// The bytes with a custom section at their end that is no list of names.
+/// Appends a custom section that is no list of names.
 fn with_bad_names(mut bytes: Vec<u8>, name: &str) -> Vec<u8> {
     let content = [&[u8::try_from(name.len()).unwrap()], name.as_bytes(), &[1, 0xff, 0xff, 0x7f, 0x2a]].concat();
     bytes.extend([0, u8::try_from(content.len()).unwrap()]);
@@ -143,7 +125,7 @@ fn with_bad_names(mut bytes: Vec<u8>, name: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_malformed_name_section_is_ignored() {
+async fn malformed_name_section_is_ignored() {
     let host = host();
     let yielding = r#"(import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))"#;
     for (what, bytes) in [
@@ -157,7 +139,7 @@ async fn a_malformed_name_section_is_ignored() {
 }
 
 #[tokio::test]
-async fn what_objects_can_do_to_a_collector_ends_as_a_result_of_the_run() {
+async fn misuse_of_the_collector_ends_as_a_result_of_the_run() {
     let host = host();
     let list = "(rec (type $list (struct (field (mut (ref null $list))))))
         (type $bytes (array (mut i8))) (type $refs (array (mut (ref null $list))))

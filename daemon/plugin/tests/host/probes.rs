@@ -1,18 +1,16 @@
-//! Files, conversations and the rest as a guest calls them: bounds, records and refusals of whole runs.
-
-mod common;
+//! Probes as a guest calls them: the bounds, records and refusals of whole runs.
 
 use std::os::unix::net::UnixListener;
 use std::thread;
 use std::time::Duration;
 
-use common::{host, reason, reporting, run, run_with};
+use crate::common::{host, reason, reporting, run, run_with};
 use vouchd_config::{Grants, Limits};
 use vouchd_health::RunResult;
 
 const PATH_AT: usize = 2000;
 
-/// A guest with one import that takes a path, and the path.
+/// A guest that imports a function which takes a path, with the path as its data.
 fn calling(import: &str, path: &str, body: &str) -> Vec<u8> {
     let top = format!("{import} (data (i32.const {PATH_AT}) \"{path}\")");
     let body = body.replace("PATH", &format!("(i32.const {PATH_AT}) (i32.const {})", path.len()));
@@ -24,7 +22,7 @@ const CONNECT: &str = r#"(import "vouchd:check/stream@0.1.0" "connect-unix" (fun
     (import "vouchd:check/stream@0.1.0" "[resource-drop]connection" (func $close (param i32)))"#;
 
 #[tokio::test]
-async fn a_file_is_read_as_granted_and_the_run_tells_so() {
+async fn file_is_read_as_granted_and_recorded() {
     let host = host();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("flag").to_str().unwrap().to_owned();
@@ -47,7 +45,7 @@ async fn a_file_is_read_as_granted_and_the_run_tells_so() {
 }
 
 #[tokio::test]
-async fn a_connection_carries_no_more_than_the_checks_limit() {
+async fn connection_carries_no_more_than_the_limit_of_its_check() {
     let host = host();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s.sock").to_str().unwrap().to_owned();
@@ -68,7 +66,7 @@ async fn a_connection_carries_no_more_than_the_checks_limit() {
 }
 
 #[tokio::test]
-async fn only_so_many_connections_are_open_at_a_time() {
+async fn open_connections_are_limited() {
     let host = host();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s.sock").to_str().unwrap().to_owned();
@@ -105,7 +103,7 @@ async fn links_addresses_and_the_clock_need_no_grant() {
 }
 
 #[tokio::test]
-async fn the_granted_environment_is_all_that_a_guest_sees() {
+async fn guest_sees_only_the_granted_environment() {
     let host = host();
     // Traps unless there is exactly one variable of the length of `A=bcd`, with its zero.
     let top = r#"(import "wasi_snapshot_preview1" "environ_sizes_get" (func $sizes (param i32 i32) (result i32)))"#;

@@ -1,32 +1,22 @@
-//! The plugins file, disk, pressure, vip, dns and tls, as compiled, against this host and local servers.
-
-mod common;
+//! The compiled plugins file, disk, pressure, vip, dns and tls, against this host and local servers.
 
 use std::fs::{self, File};
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, SystemTime};
 
-use common::{builtin, found, host, reason, report, run};
+use crate::common::{Params, builtin, found, host, metric, reason, report, run};
 use vouchd_config::Grants;
 use vouchd_config::grants::DnsGrant;
 use vouchd_health::{RunResult, Verdict};
-use vouchd_plugin::Outcome;
-
-type Params<'a> = &'a [(&'a str, &'a str)];
+use vouchd_tests::local::{accept_tls, serve, signed_by_itself};
 
 fn files(patterns: &[&str]) -> Grants {
     Grants { files: patterns.iter().map(|p| p.parse().unwrap()).collect(), ..Grants::default() }
 }
 
-fn metric(outcome: &Outcome, name: &str) -> Option<f64> {
-    report(outcome).metrics.iter().find(|m| m.name == name).map(|m| m.value)
-}
-
 #[tokio::test]
-async fn a_file_is_judged_by_its_presence_age_and_contents() {
+async fn file_is_judged_by_its_presence_age_and_contents() {
     let host = host();
     let Some(plugin) = builtin(&host, "file") else { return };
     let dir = tempfile::tempdir().unwrap();
@@ -62,7 +52,7 @@ async fn a_file_is_judged_by_its_presence_age_and_contents() {
 }
 
 #[tokio::test]
-async fn the_number_in_a_file_is_the_adjustment() {
+async fn number_in_a_file_is_the_adjustment() {
     let host = host();
     let Some(plugin) = builtin(&host, "file") else { return };
     let dir = tempfile::tempdir().unwrap();
@@ -83,7 +73,7 @@ async fn the_number_in_a_file_is_the_adjustment() {
 }
 
 #[tokio::test]
-async fn a_disk_is_judged_by_what_is_left_of_it() {
+async fn disk_is_judged_by_its_free_space() {
     let host = host();
     let Some(plugin) = builtin(&host, "disk") else { return };
     let dir = tempfile::tempdir().unwrap();
@@ -126,7 +116,7 @@ async fn pressure_and_load_are_read_from_the_kernel() {
 }
 
 #[tokio::test]
-async fn an_address_of_this_host_is_held_and_no_other() {
+async fn only_addresses_of_this_host_are_held() {
     let host = host();
     let Some(plugin) = builtin(&host, "vip") else { return };
     let table: [(Params<'_>, Verdict, &str); 5] = [
@@ -143,7 +133,7 @@ async fn an_address_of_this_host_is_held_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_name_is_judged_by_its_addresses() {
+async fn name_is_judged_by_its_addresses() {
     let host = host();
     let Some(plugin) = builtin(&host, "dns") else { return };
     let grants = Grants { dns: DnsGrant::Names(vec!["localhost".parse().unwrap()]), ..Grants::default() };
@@ -161,38 +151,20 @@ async fn a_name_is_judged_by_its_addresses() {
     }
 }
 
-/// A TLS server with a certificate of its own for `www.example.com` that ends with the year.
+/// A TLS server with a self-signed certificate for `www.example.com` that ends with the year.
 fn tls_server(last_year: i32) -> SocketAddr {
-    let key = rcgen::KeyPair::generate().unwrap();
     let mut params = rcgen::CertificateParams::new(["www.example.com".to_owned()]).unwrap();
     params.not_before = rcgen::date_time_ymd(2000, 1, 1);
     params.not_after = rcgen::date_time_ymd(last_year, 12, 31);
-    let certificate = params.self_signed(&key).unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)
-        .unwrap();
-    let config = Arc::new(config);
-    serve(move |mut stream| {
-        let mut connection = rustls::ServerConnection::new(config.clone()).unwrap();
-        while connection.is_handshaking() && connection.complete_io(&mut stream).is_ok_and(|(n, _)| n > 0) {}
+    let config = signed_by_itself(params);
+    serve(move |peer| {
+        let mut stream = accept_tls(&config, peer);
+        while stream.conn.is_handshaking() && stream.conn.complete_io(&mut stream.sock).is_ok_and(|(n, _)| n > 0) {}
     })
 }
 
-/// Ends with the test process.
-fn serve(answer: impl Fn(std::net::TcpStream) + Send + 'static) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || listener.incoming().for_each(|stream| answer(stream.unwrap())));
-    address
-}
-
 #[tokio::test]
-async fn a_certificate_is_judged_by_its_issuer_and_its_end() {
+async fn certificate_is_judged_by_its_issuer_and_end() {
     let host = host();
     let Some(plugin) = builtin(&host, "tls") else { return };
     let (lasting, expired) = (tls_server(2999), tls_server(2001));
@@ -224,7 +196,7 @@ async fn a_certificate_is_judged_by_its_issuer_and_its_end() {
 }
 
 #[tokio::test]
-async fn what_is_not_granted_names_the_line_to_add() {
+async fn refusal_names_the_line_to_add() {
     let host = host();
     let table: [(&str, Params<'_>, &str); 5] = [
         ("file", &[("path", "/etc/hostname")], "allow = { files = [\"/etc/hostname\"] }"),

@@ -1,4 +1,4 @@
-//! By path: files and sockets.
+//! Attempts by path: files and sockets.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -15,10 +15,10 @@ use nix::unistd::mkfifo;
 use vouchd_config::Grants;
 use vouchd_health::{RunResult, Verdict};
 
-use super::common::{host, reporting};
 use super::{UNLESS_OK, attempt, placed, said};
+use crate::common::{host, reporting};
 
-/// A directory `d` that is granted, beside things that are not, with what could lead from one to the other.
+/// A granted directory `d` beside others that are not, with everything that could lead out of it.
 struct Scene {
     _dir: tempfile::TempDir,
     root: PathBuf,
@@ -59,7 +59,7 @@ impl Scene {
         Scene { _dir: dir, root }
     }
 
-    /// `text` with `R` for the directory of all this.
+    /// Replaces `R` with the directory of the scene.
     fn path(&self, text: &str) -> String {
         text.replace('R', self.root.to_str().unwrap())
     }
@@ -75,14 +75,14 @@ impl Scene {
     }
 }
 
-/// Whether the byte at this place is 1: there was something.
+/// Passes if the byte at this address is 1: something was found.
 fn if_there(at: u32) -> String {
     format!(
         "(if (i32.eq (i32.load8_u (i32.const {at})) (i32.const 1)) (then (i32.store8 (i32.const 1028) (i32.const 0))))"
     )
 }
 
-/// Tries all that there is to do with a path; a pass if one of it told something.
+/// Tries every file function on a path, and passes if one returned something.
 fn look(path: &str) -> Vec<u8> {
     let (data, path) = placed(3000, path);
     let top = format!(
@@ -90,7 +90,7 @@ fn look(path: &str) -> Vec<u8> {
         (import "vouchd:check/files@0.1.0" "stat" (func $stat (param i32 i32 i32)))
         (import "vouchd:check/files@0.1.0" "space" (func $space (param i32 i32 i32))) {data}"#
     );
-    // Where nothing was written, 9 is neither an answer nor an error.
+    // 9 is neither an answer nor an error: nothing was written.
     let body = format!(
         "(i32.store8 (i32.const 60000) (i32.const 9)) (i32.store8 (i32.const 60104) (i32.const 9))
         (call $read {path} (i32.const 100) (i32.const 60000)) (call $stat {path} (i32.const 60104))
@@ -104,7 +104,7 @@ fn look(path: &str) -> Vec<u8> {
     reporting(2, "got in", &top, &body)
 }
 
-/// Reads a path many times; a pass if it was ever given what begins with this byte.
+/// Reads a path many times, and passes if the data ever began with this byte.
 fn read_often(path: &str, times: u32, first: u8) -> Vec<u8> {
     let (data, path) = placed(3000, path);
     let top = format!(
@@ -139,11 +139,11 @@ const BAD: &str = "expected an absolute path";
 const ABSENT: &str = "no such file";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_path_leads_to_a_file_that_was_not_granted() {
+async fn path_never_leads_to_a_file_without_a_grant() {
     let scene = Scene::new();
     let deep = format!("R/d/{}", "a/".repeat(3000));
     let long = format!("R/d/{}", "a".repeat(5000));
-    // Grant, path, and what the refusal says; R is the directory of all this.
+    // Grant, path, and the text of the refusal; R is the directory of the scene.
     let table: Vec<(&str, &str, &str)> = vec![
         ("", "R/d/ready", MISSING),
         ("R/d/*", "R/secret", MISSING),
@@ -165,7 +165,7 @@ async fn no_path_leads_to_a_file_that_was_not_granted() {
         ("R/d/*", "/dev/stdin", MISSING),
         ("R/d/*", "/etc/passwd", MISSING),
         ("R/d/*", "R\\d\\ready", MISSING),
-        // Asked for by name, this would be a grant for more than itself.
+        // A grant of this name would cover more than the name.
         ("R/d/*", "R/*", "nothing could grant it"),
         ("R/d/*", "R/d/../secret", BAD),
         ("R/d/**", "R/d/sub/../../secret", BAD),
@@ -179,7 +179,7 @@ async fn no_path_leads_to_a_file_that_was_not_granted() {
         ("R/d/*", "ready", BAD),
         ("R/d/*", "~/secret", BAD),
         ("R/d/*", "file:///etc/passwd", BAD),
-        // Disguises of `..` are names like others.
+        // Disguises of `..` are ordinary names.
         ("R/d/**", "R/d/%2e%2e/secret", ABSENT),
         ("R/d/**", "R/d/..%2fsecret", ABSENT),
         ("R/d/**", "R/d/\u{ff0e}\u{ff0e}/secret", ABSENT),
@@ -227,9 +227,9 @@ async fn no_path_leads_to_a_file_that_was_not_granted() {
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
 
-/// What is granted and is there, but must not be opened: it could block, or do something by being opened.
+/// Things that are granted but must not be opened: that could block, or have an effect.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_no_regular_file_is_never_opened() {
+async fn only_regular_files_are_ever_opened() {
     let scene = Scene::new();
     let socket = scene.root.join("d/s.sock");
     let listener = UnixListener::bind(&socket).unwrap();
@@ -250,14 +250,14 @@ async fn what_is_no_regular_file_is_never_opened() {
     assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
 }
 
-/// Puts something else at a path all the time, for as long as it lives.
+/// Keeps swapping what is at a path, until dropped.
 struct Swapper {
     stop: Arc<AtomicBool>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Swapper {
-    /// Puts now one, now the other in the place of `at` by renaming; both are made anew each time.
+    /// Renames `one` and `other` to `at` in turn, each newly made.
     fn start(at: &Path, one: impl Fn(&Path) + Send + 'static, other: impl Fn(&Path) + Send + 'static) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (end, at) = (Arc::clone(&stop), at.to_owned());
@@ -267,7 +267,7 @@ impl Swapper {
                 for make in [&one as &dyn Fn(&Path), &other] {
                     make(&prepared);
                     if fs::rename(&prepared, &at).is_err() {
-                        // A directory does not give way to a link.
+                        // A link can't be renamed over a directory.
                         fs::remove_dir_all(&at).or_else(|_| fs::remove_file(&at)).unwrap();
                         fs::rename(&prepared, &at).unwrap();
                     }
@@ -285,14 +285,14 @@ impl Drop for Swapper {
     }
 }
 
-/// In one run.
+/// Reads per run.
 const READS: u32 = 60;
 
-/// How long a busy machine may take until both of two things were met.
+/// How long a busy machine may take until a run has met both versions.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_link_put_in_the_place_of_a_file_between_look_and_use_leads_nowhere() {
+async fn link_swapped_in_for_a_file_leads_nowhere() {
     let scene = Scene::new();
     let open = |at: &Path| fs::write(at, "open").unwrap();
     let secret = |at: &Path| symlink("../secret", at).unwrap();
@@ -332,7 +332,7 @@ async fn a_link_put_in_the_place_of_a_file_between_look_and_use_leads_nowhere() 
 const UNGRANTED: &str = "unix = [\"";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_path_leads_to_a_socket_that_was_not_granted() {
+async fn path_never_leads_to_a_socket_without_a_grant() {
     use std::os::linux::net::SocketAddrExt;
 
     let scene = Scene::new();
@@ -361,7 +361,7 @@ async fn no_path_leads_to_a_socket_that_was_not_granted() {
         (scene.unix("R/d/*"), "/proc/self/rootR/secret.sock", UNGRANTED),
         (scene.unix("R/d/*"), "/run/systemd/private", UNGRANTED),
         (scene.unix("R/d/*"), "/dev/log", UNGRANTED),
-        // What may be read may not be talked to, and the other way round.
+        // A grant to read is no grant to connect, and the other way round.
         (scene.files("R/**"), "R/secret.sock", UNGRANTED),
         (scene.unix("R/d/*"), "R/d/../secret.sock", BAD),
         (scene.unix("R/**"), "R/d/../d/s.sock", BAD),
@@ -412,7 +412,7 @@ async fn no_path_leads_to_a_socket_that_was_not_granted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_link_put_in_the_place_of_a_socket_between_look_and_use_leads_nowhere() {
+async fn link_swapped_in_for_a_socket_leads_nowhere() {
     let scene = Scene::new();
     let secret = UnixListener::bind(scene.root.join("secret.sock")).unwrap();
     let open = UnixListener::bind(scene.root.join("open.sock")).unwrap();
@@ -420,7 +420,7 @@ async fn a_link_put_in_the_place_of_a_socket_between_look_and_use_leads_nowhere(
         listener.set_nonblocking(true).unwrap();
     }
     let target = scene.root.join("open.sock");
-    // The socket itself by another name.
+    // A hard link to the granted socket.
     let one = move |at: &Path| fs::hard_link(&target, at).unwrap();
     let _swapper = Swapper::start(&scene.root.join("d/s.sock"), one, |at| symlink("../secret.sock", at).unwrap());
     let host = host();

@@ -1,8 +1,5 @@
-//! Attempts to reach what was not granted, grant by grant. A guest here passes only if it got in; listeners prove that
-//! nothing arrived.
-
-#[path = "../common/mod.rs"]
-mod common;
+//! Attempts to reach something that was not granted, grant by grant. A guest here passes only if it got in; listeners prove
+//! that nothing arrived.
 
 mod addresses;
 mod files;
@@ -15,7 +12,7 @@ mod urls;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use common::run_with;
+use crate::common::run_with;
 use vouchd_config::{Grants, Limits};
 use vouchd_health::{RunResult, Verdict};
 use vouchd_plugin::{Host, Outcome};
@@ -27,10 +24,10 @@ fn escape(text: &str) -> String {
     })
 }
 
-/// A pass only if the call left 0 ("ok") at 60000.
+/// Passes only if the call wrote 0 ("ok") at 60000.
 const UNLESS_OK: &str = "(if (i32.load8_u (i32.const 60000)) (then (i32.store8 (i32.const 1028) (i32.const 2))))";
 
-/// A text as pointer and length of what is placed at `at`.
+/// Data for a text at this address, and its pointer and length.
 fn placed(at: u32, text: &str) -> (String, String) {
     (format!("(data (i32.const {at}) \"{}\")", escape(text)), format!("(i32.const {at}) (i32.const {})", text.len()))
 }
@@ -40,7 +37,7 @@ async fn attempt(host: &Host, grants: &Grants, bytes: &[u8]) -> Outcome {
     run_with(host, &plugin, &[], grants, &Limits::default(), Duration::from_secs(1)).await
 }
 
-/// The reason, or what the first probe answered where the plugin made a verdict of it.
+/// The reason of an error, or the first probe's answer if the plugin reported a verdict.
 fn said(outcome: &Outcome) -> String {
     match &outcome.result {
         RunResult::Error { reason } => reason.clone(),

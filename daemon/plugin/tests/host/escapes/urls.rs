@@ -1,16 +1,15 @@
-//! By HTTP.
+//! Attempts over HTTP.
 
 use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener};
-use std::process::Command;
 
 use vouchd_config::Grants;
 
-use super::common::{host, reporting};
 use super::server::{ok, serve};
 use super::{UNLESS_OK, attempt, placed, said};
+use crate::common::{host, reporting, run_again};
 
-/// What an HTTP attempt asks for beside its URL.
+/// An HTTP request, without its URL.
 #[derive(Default)]
 struct Fetch<'a> {
     method: Option<&'a str>,
@@ -45,23 +44,23 @@ fn fetch(url: &str, with: &Fetch<'_>) -> Vec<u8> {
     reporting(0, "got in", &top, &body)
 }
 
-/// Runs this test again in a process whose environment names a proxy, which must hear nothing.
-fn behind_a_proxy(test: &str) -> bool {
+/// Whether the environment of this process names a proxy. If not, runs the test again in a process where it does, and the
+/// proxy must receive nothing.
+fn has_proxy(test: &str) -> bool {
     if std::env::var_os("http_proxy").is_some_and(|proxy| proxy.to_string_lossy().contains("vouchd-test")) {
         return true;
     }
     let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
     proxy.set_nonblocking(true).unwrap();
     let url = format!("http://vouchd-test:x@{}", proxy.local_addr().unwrap());
-    let mut again = Command::new(std::env::current_exe().unwrap());
-    again.args(["--exact", test, "--nocapture"]);
-    for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
-        again.env(name, &url);
-    }
-    for name in ["no_proxy", "NO_PROXY"] {
-        again.env_remove(name);
-    }
-    assert!(again.status().unwrap().success(), "the attempts behind a proxy");
+    run_again(test, |again| {
+        for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+            again.env(name, &url);
+        }
+        for name in ["no_proxy", "NO_PROXY"] {
+            again.env_remove(name);
+        }
+    });
     assert!(proxy.accept().is_err(), "the proxy of the environment was used");
     false
 }
@@ -71,8 +70,8 @@ const HTTP: &str = "http = [";
 const INVALID: &str = "";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_url_leads_to_what_was_not_granted() {
-    if !behind_a_proxy("urls::no_url_leads_to_what_was_not_granted") {
+async fn url_never_leads_beyond_the_grant() {
+    if !has_proxy("escapes::urls::url_never_leads_beyond_the_grant") {
         return;
     }
     let (secret, at_secret) = serve(TcpListener::bind("127.0.0.1:0").unwrap(), |_| ok());
@@ -96,7 +95,7 @@ async fn no_url_leads_to_what_was_not_granted() {
         };
         format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
     });
-    // The same port at another address, for what confuses the host alone.
+    // The same port at another address, for URLs that obscure the host alone.
     let (neighbour, at_neighbour) =
         serve(TcpListener::bind(SocketAddr::from(([127, 0, 0, 2], open.port()))).unwrap(), |_| ok());
     let o = open.port();
@@ -160,7 +159,7 @@ async fn no_url_leads_to_what_was_not_granted() {
     grants.http.push(granted.parse().unwrap());
     let host = host();
 
-    // The grant works at all, the proxy of the environment or not.
+    // The grant works, with a proxy in the environment or not.
     let outcome = attempt(&host, &grants, &fetch(&format!("http://127.0.0.1:{o}/public/x"), &Fetch::default())).await;
     assert_eq!(said(&outcome), "GOT IN");
     assert_eq!(at_open.take(), ["GET /public/x HTTP/1.1"]);
@@ -203,13 +202,13 @@ async fn no_url_leads_to_what_was_not_granted() {
             complaints.push(format!("redirect to {to}: {said}; arrived: {elsewhere:?}"));
         }
     }
-    // A loop of redirects comes to an end.
+    // A loop of redirects ends.
     let circle = format!("http://127.0.0.1:{o}/public/to/circle");
     attempt(&host, &grants, &fetch(&circle, &Fetch { follow: 255, ..Fetch::default() })).await;
     let circled = at_open.take().len();
     assert!(circled <= 256, "{circled} requests in a circle");
 
-    // Where the granted host is a name, the server name for TLS must not choose the address.
+    // The server name for TLS must not choose the address.
     let mut by_name = Grants::default();
     by_name.http.push(format!("http://127.0.0.1:{o}/*").parse().unwrap());
     let url = format!("http://127.0.0.1:{o}/x");
@@ -233,7 +232,7 @@ async fn no_url_leads_to_what_was_not_granted() {
         }
         at_open.take();
     }
-    // A name that is spelled differently once it is in a URL is still only a name.
+    // A name that a URL spells differently is still only a name.
     let outcome =
         attempt(&host, &by_name, &fetch(&url, &Fetch { sni: Some("B\u{fc}cher.EXAMPLE"), ..Fetch::default() })).await;
     assert_eq!(said(&outcome), "GOT IN", "connected to what the URL names");
@@ -247,7 +246,7 @@ async fn no_url_leads_to_what_was_not_granted() {
         Fetch { header: Some(("x", "y\r\n\r\nGET /secret HTTP/1.1")), ..Fetch::default() },
         Fetch { header: Some(("x\r\ny", "z")), ..Fetch::default() },
         Fetch { header: Some(("x: y\r\nz", "z")), ..Fetch::default() },
-        // Nor by saying where it ends: the rest of it would be another request.
+        // Nor by setting where it ends: the rest would be another request.
         Fetch { method: Some("CONNECT"), ..Fetch::default() },
         Fetch { header: Some(("content-length", "99")), ..Fetch::default() },
         Fetch { header: Some(("Content-Length", "0")), method: Some("POST"), ..Fetch::default() },

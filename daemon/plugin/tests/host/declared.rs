@@ -1,16 +1,14 @@
-//! What the shipped plugins declare about their parameters is what they read: each declared name, type and bound is put to
-//! the compiled plugin, and its answer compared with that of `vouchd config check`.
-
-mod common;
+//! The plugins that ship read the parameters that they declare: each declared name, type and bound is given to the compiled
+//! plugin, and its answer compared with that of `vouchd config check`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::{built, builtin_names, host, reason, run};
+use crate::common::{built, builtin_names, host, reason, run};
 use vouchd_config::{Grants, Param, ParamType};
 use vouchd_health::RunResult;
 use vouchd_plugin::{Host, Plugin, declared_params};
 
-/// What `config check` finds wrong with `params`, in words.
+/// The complaints of `config check` about `params`.
 fn checked(declared: &[Param], params: &[(&str, String)]) -> String {
     let lines: String = params.iter().map(|(name, value)| format!("params.{name} = {value:?}\n")).collect();
     let text = format!("[check.c]\nplugin = \"p\"\n{lines}");
@@ -20,7 +18,7 @@ fn checked(declared: &[Param], params: &[(&str, String)]) -> String {
     errors.problems().iter().map(|problem| problem.headline() + "\n").collect()
 }
 
-/// What the plugin itself says, if it is an error.
+/// The plugin's own error, if it returns one.
 async fn ran(host: &Host, plugin: &Plugin, params: &[(&str, String)]) -> String {
     let params: Vec<_> = params.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let outcome = run(host, plugin, &params, &Grants::default()).await;
@@ -44,7 +42,7 @@ fn misfits(param: &Param) -> Vec<String> {
     }
 }
 
-/// Values that do.
+/// Values that fit.
 fn fits(param: &Param) -> Vec<String> {
     let bounds = [param.min, param.max].into_iter().flatten().map(|number| number.to_string());
     match param.kind {
@@ -57,7 +55,7 @@ fn fits(param: &Param) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_a_plugin_declares_is_what_it_reads() {
+async fn declared_parameters_are_those_that_a_plugin_reads() {
     let host = host();
     assert!(builtin_names().len() >= 9, "{:?}", builtin_names());
     for name in builtin_names() {
@@ -94,7 +92,7 @@ async fn what_a_plugin_declares_is_what_it_reads() {
             for value in fits(param) {
                 let given = [(param.name.as_str(), value)];
                 let (said, found) = (ran(&host, &plugin, &given).await, checked(&declared, &given));
-                // It may make no sense to this plugin, or not beside the others; but its type is right.
+                // The value may be useless to this plugin, or not fit the others; but its type is right.
                 let named = format!("parameter `{}`: expected a ", param.name);
                 assert!(
                     !said.starts_with(&named) || said.contains("less"),
@@ -111,7 +109,7 @@ async fn what_a_plugin_declares_is_what_it_reads() {
 }
 
 #[tokio::test]
-async fn what_a_plugin_declares_as_needed_it_misses() {
+async fn plugin_misses_each_required_parameter() {
     let host = host();
     let mut needed = 0;
     for name in builtin_names() {

@@ -1,23 +1,22 @@
-//! The plugins process, http and tcp, as compiled, against real processes and local servers.
-
-mod common;
+//! The compiled plugins process, http and tcp, against real processes and local servers.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use common::{builtin, found, host, reason, run, run_with};
+use crate::common::{Params, builtin, found, host, reason, run, run_with};
 use vouchd_config::Limits;
 use vouchd_config::grants::{Grants, ProcessGrant};
 use vouchd_health::Verdict;
 use vouchd_plugin::Kind;
+use vouchd_tests::local::{accept_tls, http_answer, self_signed, serve};
 
-type Params<'a> = &'a [(&'a str, &'a str)];
-
-/// A process with a name that no other test has: a copy of `sleep`.
+/// A process with a unique name: a copy of `sleep`.
 struct Sleeper {
     child: Child,
     name: String,
@@ -30,7 +29,7 @@ impl Sleeper {
         let path = dir.path().join(name);
         std::fs::copy("/bin/sleep", &path).unwrap();
         let child = Command::new(&path).arg("60").stdin(Stdio::null()).spawn().unwrap();
-        // Until it has become what it is called.
+        // Until it has executed the copy.
         let cmdline = format!("/proc/{}/cmdline", child.id());
         while !std::fs::read_to_string(&cmdline).unwrap().contains(name) {
             thread::sleep(Duration::from_millis(1));
@@ -52,7 +51,7 @@ fn processes(names: &[&str]) -> Grants {
 }
 
 #[tokio::test]
-async fn a_running_process_passes_and_a_dead_one_fails_at_once_even_unreaped() {
+async fn running_process_passes_and_a_dead_one_fails_even_unreaped() {
     let host = host();
     let Some(plugin) = builtin(&host, "process") else { return };
     assert_eq!(plugin.kind(), Kind::Module);
@@ -70,7 +69,7 @@ async fn a_running_process_passes_and_a_dead_one_fails_at_once_even_unreaped() {
     sleeper.child.kill().unwrap();
     let raw = outcome.watch.processes[0].fd.as_raw_fd();
     wait_readable(raw);
-    // Not reaped: the next look finds a zombie, also within the age of a snapshot.
+    // Not reaped: the next run finds a zombie, even while the snapshot is shared.
     let outcome = run(&host, &plugin, &params, &grants).await;
     assert_eq!(found(&outcome), (Verdict::Fail, "no process named vouchd-t-alive"));
 }
@@ -84,7 +83,7 @@ fn wait_readable(raw: i32) {
 }
 
 #[tokio::test]
-async fn a_process_is_found_by_long_name_command_line_and_pid_file() {
+async fn process_is_found_by_long_name_command_line_and_pid_file() {
     let host = host();
     let Some(plugin) = builtin(&host, "process") else { return };
     let sleeper = Sleeper::start("vouchd-test-with-a-long-name");
@@ -93,7 +92,7 @@ async fn a_process_is_found_by_long_name_command_line_and_pid_file() {
     let pid_file = dir.path().join("pid");
     std::fs::write(&pid_file, format!("{}\n", sleeper.child.id())).unwrap();
     let pid_file = pid_file.to_str().unwrap();
-    // A pid file is a file: it is granted as such.
+    // A pid file needs the grant of a file.
     let denied = run(&host, &plugin, &[("pid_file", pid_file)], &grants).await;
     assert!(reason(&denied).contains(&format!("files = [\"{pid_file}\"]")), "{}", reason(&denied));
     let relative = run(&host, &plugin, &[("pid_file", "run/pid")], &grants).await;
@@ -120,7 +119,7 @@ async fn a_process_is_found_by_long_name_command_line_and_pid_file() {
 }
 
 #[tokio::test]
-async fn what_is_not_granted_names_the_line_to_add() {
+async fn refusal_names_the_line_to_add() {
     let host = host();
     let table: [(&str, Params<'_>, &str); 5] = [
         ("process", &[("name", "sshd")], "allow = { process = [\"sshd\"] }"),
@@ -136,42 +135,31 @@ async fn what_is_not_granted_names_the_line_to_add() {
     }
 }
 
-/// Answers each connection with what `respond` makes of the request; ends with the test process.
-fn serve(respond: impl Fn(&str) -> Option<String> + Send + 'static) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        let mut held = Vec::new();
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut buffer = [0; 4096];
-            let n = stream.read(&mut buffer).unwrap_or(0);
-            match respond(&String::from_utf8_lossy(&buffer[..n])) {
-                Some(response) => drop(stream.write_all(response.as_bytes())),
-                None => held.push(stream),
-            }
+/// Answers each request with the result of `respond`; holds the connection if that is `None`.
+fn answer(respond: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> SocketAddr {
+    serve(move |mut stream| {
+        let mut buffer = [0; 4096];
+        let n = stream.read(&mut buffer).unwrap_or(0);
+        match respond(&String::from_utf8_lossy(&buffer[..n])) {
+            Some(response) => drop(stream.write_all(response.as_bytes())),
+            None => while stream.read(&mut buffer).is_ok_and(|n| n > 0) {},
         }
-    });
-    address
-}
-
-fn http_response(status: &str, headers: &str, body: &str) -> String {
-    format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n{body}", body.len())
+    })
 }
 
 fn http_server() -> SocketAddr {
-    serve(|request| {
+    answer(|request| {
         let path = request.split_whitespace().nth(1).unwrap_or_default();
         let host = request.lines().find_map(|l| l.strip_prefix("host: ")).unwrap_or_default().to_owned();
         match path {
-            "/" => Some(http_response("200 OK", "", &format!("welcome to {host}"))),
-            "/broken" => Some(http_response("500 Internal Server Error", "", "")),
-            "/moved" => Some(http_response("302 Found", "Location: /\r\n", "")),
-            "/away" => Some(http_response("302 Found", "Location: http://127.0.0.2:9/secret\r\n", "")),
-            "/loop" => Some(http_response("302 Found", "Location: /loop\r\n", "")),
+            "/" => Some(http_answer("200 OK", "", &format!("welcome to {host}"))),
+            "/broken" => Some(http_answer("500 Internal Server Error", "", "")),
+            "/moved" => Some(http_answer("302 Found", "Location: /\r\n", "")),
+            "/away" => Some(http_answer("302 Found", "Location: http://127.0.0.2:9/secret\r\n", "")),
+            "/loop" => Some(http_answer("302 Found", "Location: /loop\r\n", "")),
             "/rude" => Some(String::new()),
             "/hang" => None,
-            _ => Some(http_response("404 Not Found", "", "")),
+            _ => Some(http_answer("404 Not Found", "", "")),
         }
     })
 }
@@ -211,7 +199,7 @@ async fn http_answers_decide() {
 }
 
 #[tokio::test]
-async fn a_probe_ends_before_its_run_so_that_the_plugin_can_say_what_it_waited_for() {
+async fn probe_times_out_before_its_run() {
     let host = host();
     let Some(plugin) = builtin(&host, "http") else { return };
     let server = http_server();
@@ -228,7 +216,7 @@ async fn a_probe_ends_before_its_run_so_that_the_plugin_can_say_what_it_waited_f
 async fn tcp_answers_decide() {
     let host = host();
     let Some(plugin) = builtin(&host, "tcp") else { return };
-    let server = serve(|request| (request == "PING\r\n").then(|| "+PONG\r\n".to_owned()));
+    let server = answer(|request| (request == "PING\r\n").then(|| "+PONG\r\n".to_owned()));
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut grants = Grants::default();
     grants.tcp.push("127.0.0.0/8:*".parse().unwrap());
@@ -251,7 +239,7 @@ async fn tcp_answers_decide() {
 }
 
 #[tokio::test]
-async fn a_wrong_parameter_is_an_error_that_names_it() {
+async fn wrong_parameter_is_an_error_that_names_it() {
     let host = host();
     for (name, known) in [("process", "`name`, `cmdline`"), ("http", "`url`, `method`"), ("tcp", "`address`, `send`")] {
         let Some(plugin) = builtin(&host, name) else { return };
@@ -261,38 +249,22 @@ async fn a_wrong_parameter_is_an_error_that_names_it() {
     }
 }
 
-/// A TLS server with a certificate of its own for `name`; the answer's body is the server name that the client sent.
+/// A TLS server with a self-signed certificate for `name`; the answer's body is the server name that the client sent.
 fn tls_server(name: &str) -> SocketAddr {
-    let certified = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certified.cert.der().clone()], key)
-        .unwrap();
-    let config = std::sync::Arc::new(config);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let connection = rustls::ServerConnection::new(config.clone()).unwrap();
-            let mut stream = rustls::StreamOwned::new(connection, stream.unwrap());
-            let mut buffer = [0; 4096];
-            if stream.read(&mut buffer).is_ok() {
-                let name = stream.conn.server_name().unwrap_or("no name").to_owned();
-                let _ = stream.write_all(http_response("200 OK", "", &name).as_bytes());
-                stream.conn.send_close_notify();
-                let _ = stream.flush();
-            }
+    let config = self_signed(name);
+    serve(move |peer| {
+        let mut stream = accept_tls(&config, peer);
+        if stream.read(&mut [0; 4096]).is_ok() {
+            let name = stream.conn.server_name().unwrap_or("no name").to_owned();
+            let _ = stream.write_all(http_answer("200 OK", "", &name).as_bytes());
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
         }
-    });
-    address
+    })
 }
 
 #[tokio::test]
-async fn a_foreign_certificate_fails_unless_verification_is_off() {
+async fn foreign_certificate_fails_unless_verification_is_off() {
     let host = host();
     let Some(plugin) = builtin(&host, "http") else { return };
     let server = tls_server("www.example.com");
@@ -314,23 +286,15 @@ async fn a_foreign_certificate_fails_unless_verification_is_off() {
 }
 
 #[tokio::test]
-async fn a_kept_connection_serves_the_next_run() {
+async fn kept_connection_serves_the_next_run() {
     let host = host();
     let Some(plugin) = builtin(&host, "http") else { return };
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let accepted = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let count = accepted.clone();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-            let mut stream = stream.unwrap();
-            thread::spawn(move || {
-                let mut buffer = [0; 4096];
-                while stream.read(&mut buffer).is_ok_and(|n| n > 0) {
-                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-                }
-            });
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&accepted);
+    let address = serve(move |mut stream| {
+        count.fetch_add(1, Ordering::SeqCst);
+        while stream.read(&mut [0; 4096]).is_ok_and(|n| n > 0) {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
         }
     });
     let url = format!("http://{address}/");
@@ -342,6 +306,6 @@ async fn a_kept_connection_serves_the_next_run() {
             let outcome = run(&host, &plugin, &params, &grants).await;
             assert_eq!(found(&outcome).0, Verdict::Pass, "{:?}", outcome.result);
         }
-        assert_eq!(accepted.load(std::sync::atomic::Ordering::SeqCst), connections, "reuse = {reuse}");
+        assert_eq!(accepted.load(Ordering::SeqCst), connections, "reuse = {reuse}");
     }
 }

@@ -1,4 +1,4 @@
-//! By looking for processes.
+//! Attempts by looking for processes.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -7,10 +7,10 @@ use std::process::{Child, Command, Stdio};
 use vouchd_config::Grants;
 use vouchd_config::grants::ProcessGrant;
 
-use super::common::{host, reporting};
 use super::{UNLESS_OK, attempt, placed, said};
+use crate::common::{host, reporting};
 
-/// A search for processes; a pass only if it found one.
+/// A search for processes that passes only if it found one.
 fn find(name: Option<&str>, cmdline: Option<&str>, pid_file: Option<&str>) -> Vec<u8> {
     let mut data = String::new();
     let mut arguments = String::new();
@@ -26,7 +26,7 @@ fn find(name: Option<&str>, cmdline: Option<&str>, pid_file: Option<&str>) -> Ve
     reporting(0, "got in", &top, &format!("(call $find {arguments} (i32.const 60000)) {none} {UNLESS_OK}"))
 }
 
-/// Ends a process, whatever becomes of the test.
+/// Ends its process when dropped.
 struct Ending(Child);
 
 impl Drop for Ending {
@@ -37,8 +37,8 @@ impl Drop for Ending {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_query_finds_a_process_that_was_not_granted() {
-    // Not the daemon's own, which no query finds.
+async fn query_never_finds_a_process_without_a_grant() {
+    // Not a process of the daemon, which no query finds.
     let target = Ending(Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap());
     let comm = || std::fs::read_to_string(format!("/proc/{}/comm", target.0.id())).unwrap().trim().to_owned();
     while comm() != "sleep" {
@@ -58,7 +58,7 @@ async fn no_query_finds_a_process_that_was_not_granted() {
         process: ProcessGrant::Names(names.iter().map(|n| (*n).to_owned()).collect()),
         ..Grants::default()
     };
-    // A pid file is a file like others.
+    // A pid file needs the grant of any file.
     let here: Vec<vouchd_config::grants::PathPattern> =
         vec![text(&path("*")).parse().unwrap(), "/**".parse().unwrap(), "/".parse().unwrap()];
     let (nothing, bare) = (Grants::default(), names(&["no-such-process"]));
@@ -70,7 +70,7 @@ async fn no_query_finds_a_process_that_was_not_granted() {
     std::fs::write(path("itself"), std::process::id().to_string()).unwrap();
     let itself = said(&attempt(&host, &all, &find(None, None, Some(&text(&path("itself"))))).await);
     assert!(itself.contains("0 found"), "the daemon is no service: {itself}");
-    // Query, and what the refusal says; nothing where the answer is that there is none.
+    // Query, and the text of the refusal; "0 found" where the answer is empty.
     type Query = (Option<String>, Option<String>, Option<String>);
     let some = |text: &str| Some(text.to_owned());
     let table: Vec<(&Grants, Query, &str)> = vec![

@@ -1,10 +1,10 @@
-//! By looking up names.
+//! Attempts by looking up names.
 
 use vouchd_config::Grants;
 use vouchd_config::grants::DnsGrant;
 
-use super::common::{host, reporting};
 use super::{UNLESS_OK, attempt, placed, said};
+use crate::common::{host, reporting};
 
 fn resolve(name: &str) -> Vec<u8> {
     let (data, name) = placed(3000, name);
@@ -27,10 +27,10 @@ const ADDRESS: &str = "is an address";
 const SERVER: &str = "name server \"db.test\": expected an address";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_name_is_looked_up_that_was_not_granted() {
+async fn name_is_never_looked_up_without_a_grant() {
     let labels = format!("{}.db.test", "a.".repeat(130));
     let label = format!("{}.db.test", "a".repeat(64));
-    // All of these names would stay on this machine if they were looked up: nobody has them (RFC 6761).
+    // None of these names would leave this machine if looked up: they are reserved (RFC 6761).
     let table: Vec<(&[&str], &str, &str)> = vec![
         (&[], "localhost", MISSING),
         (&["db.test"], "localhost", MISSING),
@@ -51,13 +51,13 @@ async fn no_name_is_looked_up_that_was_not_granted() {
         (&["db.test"], "db.test\n", NEVER),
         (&["db.test"], "db.test/", NEVER),
         (&["db.test"], "db.test:53", NEVER),
-        // What is behind the @ is a name server's address.
+        // The part after the @ is a name server's address.
         (&["db.test"], "x@db.test", SERVER),
         (&["db.test"], "db.test@127.0.0.1:53", "tcp = ["),
         (&["db.test"], "db.test%00", NEVER),
         (&["db.test"], "db\\.test", NEVER),
         (&["db.test"], "\\100b.test", NEVER),
-        // Other letters that a mapping of names would turn into these.
+        // Letters that a normalization of names would turn into these.
         (&["db.test"], "\u{ff44}\u{ff42}.test", NEVER),
         (&["db.test"], "db\u{3002}test", NEVER),
         (&["db.test"], "d\u{ad}b.test", NEVER),
@@ -76,7 +76,7 @@ async fn no_name_is_looked_up_that_was_not_granted() {
         (&["*.db.test"], "a..db.test", NEVER),
         (&["*.db.test"], &labels, NEVER),
         (&["*.db.test"], &label, NEVER),
-        // Addresses are no names, however they are written.
+        // An address is no name, however it is written.
         (&["db.test"], "127.0.0.1", ADDRESS),
         (&["db.test"], "::1", ADDRESS),
         (&["db.test"], "::ffff:169.254.169.254", ADDRESS),
@@ -107,9 +107,9 @@ async fn no_name_is_looked_up_that_was_not_granted() {
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
 
-/// Where all names are granted, what only looks like one still reaches nothing but the resolver.
+/// Even with all names granted, an address is refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_all_names_granted_an_address_is_still_none() {
+async fn address_is_no_name_even_if_all_names_are_granted() {
     let grants = Grants { dns: DnsGrant::All, ..Grants::default() };
     let host = host();
     for name in ["127.0.0.1", "::1", "169.254.169.254"] {

@@ -1,7 +1,5 @@
 //! Random files of `tests/smith` (`VOUCHD_SMITH` names the program, `VOUCHD_SMITH_COUNT` how many, `VOUCHD_SMITH_SEED` which):
-//! none brings the host down, outlasts its time or harms the next, and what is said about each is one line of words.
-
-mod common;
+//! none breaks the host, outlasts its time or harms the next, and each ends with a reason of one line.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -10,19 +8,19 @@ use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{host, reporting, run, run_with};
+use crate::common::{host, reporting, run, run_with};
 use vouchd_config::{Grants, Limits};
 use vouchd_health::{RunResult, Verdict};
 use vouchd_plugin::{Host, Kind};
 
 const TIMEOUT: Duration = Duration::from_millis(50);
-/// What a busy machine may add.
+/// Extra time on a busy machine.
 const SLACK: Duration = Duration::from_secs(3);
-/// As many files are tried out at the same time.
+/// Files that are tried out at the same time.
 const WORKERS: usize = 2;
-/// The good plugin is run after so many.
+/// The good plugin is run after this many files.
 const BETWEEN: u64 = 50;
-/// This process, which compiles them all itself, may grow by so much.
+/// Allowed growth of this process, which compiles all files itself.
 const GROWTH_KIB: u64 = 256 << 10;
 
 struct File {
@@ -30,11 +28,11 @@ struct File {
     bytes: Vec<u8>,
 }
 
-/// What came of all of them.
+/// The results for all files.
 #[derive(Default)]
 struct Tally {
     files: u64,
-    /// By the kind of refusal or outcome.
+    /// Counts by kind of refusal or outcome.
     ends: BTreeMap<String, u64>,
     longest_load: Duration,
     longest_run: Duration,
@@ -71,7 +69,7 @@ async fn try_out(host: &Host, limits: &Limits, file: &File, tally: &Mutex<Tally>
         Err(error) => {
             let text = error.to_string();
             let is_line = !text.trim().is_empty() && !text.chars().any(char::is_control);
-            // What is said when a parser or the compiler panicked.
+            // The reason after a panic of a parser or the compiler.
             if !is_line || text.contains("gave up on it") {
                 wrong = Some(text.clone());
             }
@@ -90,7 +88,7 @@ async fn try_out(host: &Host, limits: &Limits, file: &File, tally: &Mutex<Tally>
                         Kind::Command => "program that ended by itself",
                         Kind::Component | Kind::Module => "report of zeros",
                     };
-                    // Zeros are a pass without a word; a program that ends says "exit status 0".
+                    // Zeros are a pass without a message; a program that ends reports "exit status 0".
                     let as_told = if plugin.kind() == Kind::Command {
                         report.message == "exit status 0"
                     } else {
@@ -140,7 +138,7 @@ fn work(host: &Host, files: &Mutex<mpsc::Receiver<File>>, tally: &Mutex<Tally>) 
 }
 
 #[test]
-fn no_random_file_brings_the_host_down_or_is_left_without_words() {
+fn random_file_never_breaks_the_host_or_ends_without_a_reason() {
     let Some(program) = std::env::var_os("VOUCHD_SMITH") else {
         return vouchd_skip::skip("no random files: VOUCHD_SMITH is not set", "run `cargo xtask smith`");
     };

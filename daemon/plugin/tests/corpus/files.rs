@@ -1,11 +1,9 @@
-//! Every file of the hostile corpus (`tests/src/corpus`), one after the other: it ends as it has to, in time, within its
-//! memory, and the next plugin is none the worse for it.
-
-mod common;
+//! Every file of the hostile corpus (`tests/src/corpus`), one after the other: it ends as expected, in time, within its
+//! memory, and does not harm the next plugin.
 
 use std::time::{Duration, Instant};
 
-use common::{host, reporting, run, run_with};
+use crate::common::{host, reporting, run, run_with};
 use vouchd_config::{Grants, Limits};
 use vouchd_health::{RunResult, Verdict};
 use vouchd_plugin::Host;
@@ -13,13 +11,12 @@ use vouchd_tests::corpus::peers::Peers;
 use vouchd_tests::corpus::{self, Found, Hostile};
 
 const TIMEOUT: Duration = Duration::from_millis(200);
-/// What a busy machine may add to it.
+/// Extra time on a busy machine.
 const SLACK: Duration = Duration::from_secs(2);
-/// The longest that taking in a file may take here, where nothing ends its compilation.
+/// Longest time to load a file here, where nothing ends its compilation.
 const LOADING: Duration = Duration::from_secs(60);
-/// This process, which compiles them all itself and keeps what the compiler's allocations leave in the arenas of several
-/// threads, may grow by so much over the whole corpus. What the checker takes, which compiles nothing, is measured in the
-/// whole-system test.
+/// Allowed growth of this process over the whole corpus. It compiles all files itself, and the compiler's allocations stay in
+/// the arenas of several threads. The whole-system test measures the checker, which compiles nothing.
 const GROWTH_KIB: u64 = 384 << 10;
 
 /// `VmRSS` and `VmHWM` of this process in KiB.
@@ -32,7 +29,7 @@ fn memory() -> (u64, u64) {
     (field("VmRSS:"), field("VmHWM:"))
 }
 
-/// What came of a file, in words, and what is wrong with that.
+/// A file's end in words, and what is wrong with it.
 async fn try_out(host: &Host, grants: &Grants, hostile: &Hostile) -> (String, Option<String>) {
     let started = Instant::now();
     let plugin = match host.load(&hostile.bytes) {
@@ -76,7 +73,7 @@ fn judged(hostile: &Hostile, found: Found, said: String) -> (String, Option<Stri
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_of_the_hostile_corpus_passes_outlasts_its_time_or_harms_the_next() {
+async fn hostile_file_never_passes_outlasts_its_time_or_harms_the_next() {
     let only = std::env::var("VOUCHD_CORPUS").unwrap_or_default();
     let host = host();
     let good = host.load(&reporting(0, "fine", "", "")).unwrap();

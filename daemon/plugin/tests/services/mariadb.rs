@@ -12,15 +12,15 @@ use vouchd_config::Grants;
 use vouchd_health::Verdict;
 use vouchd_plugin::{Host, Outcome, Plugin};
 
-use crate::common::{builtin, host, reason, report};
+use crate::common::{Params, assert_report, builtin, host, reason, report};
 use crate::server::{Server, can_run, certificate, command, directory, done, free_port};
-use crate::{PASSWORD, Params, assert_report, checked};
+use crate::{PASSWORD, checked};
 
 const USER: &str = "mysql";
 const DAEMON: &str = "/usr/sbin/mariadbd";
 const GALERA: &str = "/usr/lib/galera/libgalera_smm.so";
 
-/// As little on the disk as it can do with.
+/// The smallest files that it runs with.
 const SMALL: [&str; 6] = [
     "--innodb-log-file-size=4M",
     "--innodb-data-file-path=ibdata1:12M:autoextend",
@@ -123,12 +123,12 @@ impl Checks {
         }
     }
 
-    /// By the server's greeting.
+    /// Checks by the server's greeting.
     async fn greeted(&self, database: &MariaDb) -> Outcome {
         checked(&self.host, &self.plugin, &[("address", &database.address())], &self.grants(database)).await
     }
 
-    /// Logged in over TCP with the password.
+    /// Checks over TCP with the password.
     async fn logged_in(&self, database: &MariaDb, params: Params<'_>) -> Outcome {
         let (address, secret) = (database.address(), self.secret.path().to_str().unwrap());
         let all = [&[("address", address.as_str()), ("user", "vouchd"), ("password_file", secret)], params].concat();
@@ -136,7 +136,7 @@ impl Checks {
     }
 }
 
-/// A user that may look.
+/// A user with the privileges that the check needs.
 const ACCOUNTS: &str = "SET sql_log_bin = 0;
      CREATE USER vouchd@'127.0.0.1' IDENTIFIED BY 'zürich''9\\\\x';
      GRANT REPLICA MONITOR, BINLOG MONITOR ON *.* TO vouchd@'127.0.0.1';";
@@ -149,7 +149,7 @@ fn ready() -> Option<(Checks, tempfile::TempDir)> {
 }
 
 #[tokio::test]
-async fn a_mariadb_server_is_judged_by_whether_it_serves_and_in_which_role() {
+async fn mariadb_server_is_judged_by_its_service_and_role() {
     let Some((checks, installed)) = ready() else { return };
     let [certificate, key] = certificate(installed.path(), USER);
     let tls = [format!("--ssl-cert={}", certificate.display()), format!("--ssl-key={}", key.display())];
@@ -173,24 +173,24 @@ async fn a_mariadb_server_is_judged_by_whether_it_serves_and_in_which_role() {
     assert_report(&lag, Verdict::Fail, "has no replication source");
     database.sql("SET GLOBAL read_only = 0");
 
-    // TLS, whose certificate nobody vouches for.
+    // TLS with a self-signed certificate.
     let encrypted = checks.logged_in(&database, &[("tls", "true"), ("tls_verify", "false")]).await;
     assert_report(&encrypted, Verdict::Pass, "writable");
     assert_report(&checks.logged_in(&database, &[("tls", "true")]).await, Verdict::Fail, "TLS: ");
 
-    // By the unix socket: as who the process is, without a password.
+    // Over the unix socket: as the user of the process, without a password.
     let (grants, socket) = (checks.grants(&database), database.socket());
     let as_root = [("socket", socket.as_str()), ("user", "root")];
     assert_report(&checked(&checks.host, &checks.plugin, &as_root, &grants).await, Verdict::Pass, "writable");
 
-    // Trouble of the check's own.
+    // Problems of the check.
     let wrong = [("address", at.as_str()), ("user", "vouchd")];
     let outcome = checked(&checks.host, &checks.plugin, &wrong, &grants).await;
     assert!(reason(&outcome).contains("Access denied for user 'vouchd'"), "{}", reason(&outcome));
     let outcome = checked(&checks.host, &checks.plugin, &wrong, &Grants::default()).await;
     assert!(reason(&outcome).contains(&format!("allow = {{ tcp = [\"{at}\"] }}")), "{}", reason(&outcome));
 
-    // Trouble of the server's.
+    // Problems of the server.
     database.sql("SET GLOBAL max_connections = 10");
     let crowd: Vec<_> = (0..12).map(|_| TcpStream::connect(&at).unwrap()).collect();
     let deadline = Instant::now() + Duration::from_secs(10);
@@ -214,7 +214,7 @@ async fn a_mariadb_server_is_judged_by_whether_it_serves_and_in_which_role() {
 }
 
 #[tokio::test]
-async fn a_mariadb_replica_is_judged_by_how_far_it_is_behind() {
+async fn mariadb_replica_is_judged_by_its_lag() {
     let Some((checks, installed)) = ready() else { return };
     let source = MariaDb::start(installed.path(), &["--server-id=1", "--log-bin=bin"]);
     let replica = MariaDb::start(installed.path(), &["--server-id=2", "--read-only=1"]);
@@ -239,7 +239,7 @@ async fn a_mariadb_replica_is_judged_by_how_far_it_is_behind() {
     replica.sql("START SLAVE SQL_THREAD");
     wait_for(&checks, &replica, bounds, Verdict::Pass).await;
 
-    // The applier waits for a lock, and falls behind.
+    // The applier waits for a lock and falls behind.
     let mut lock = replica.client("LOCK TABLES shop.t READ; SELECT SLEEP(60)").spawn().unwrap();
     thread::sleep(Duration::from_millis(300));
     source.sql("INSERT INTO shop.t VALUES (1)");
@@ -269,7 +269,7 @@ async fn wait_for(checks: &Checks, database: &MariaDb, params: Params<'_>, verdi
 }
 
 #[tokio::test]
-async fn a_galera_node_serves_when_it_is_synced_with_the_majority() {
+async fn galera_node_passes_when_it_is_synced_with_the_majority() {
     let Some((checks, installed)) = ready() else { return };
     if !can_run(Path::new(GALERA), "galera-4", USER) {
         return;
@@ -284,13 +284,13 @@ async fn a_galera_node_serves_when_it_is_synced_with_the_majority() {
     node.sql("SET GLOBAL wsrep_desync = OFF");
     let other = start_node(installed.path(), second, &format!("gcomm://127.0.0.1:{first}"));
     assert_report(&wait_for(&checks, &node, galera, Verdict::Pass).await, Verdict::Pass, "Synced in a cluster of 2");
-    // One of two is no majority; who says goodbye is not counted.
+    // One of two is no majority; a node that leaves in good order is not counted.
     other.server.signal(Signal::SIGKILL);
     let alone = wait_for(&checks, &node, galera, Verdict::Fail).await;
     assert_report(&alone, Verdict::Fail, "which is non-Primary, expected Primary");
 }
 
-/// A node that takes its files for those of the cluster.
+/// A node whose files belong to the cluster.
 fn start_node(installed: &Path, port: u16, cluster: &str) -> MariaDb {
     let settings = format!(
         "--wsrep-provider-options=gmcast.listen_addr=tcp://127.0.0.1:{port};ist.recv_addr=127.0.0.1:{};gcache.size=1M;\

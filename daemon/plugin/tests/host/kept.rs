@@ -1,41 +1,26 @@
-//! Connections that are kept for later give way where descriptors run out. In a process of its own: the limit is the
-//! process's.
-
-mod common;
+//! Kept connections are closed when descriptors run out.
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
-use std::thread;
-use std::time::Duration;
 
-use common::{builtin, found, host, run};
+use crate::common::{builtin, found, host, is_alone, run};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use vouchd_config::grants::Grants;
 use vouchd_health::Verdict;
+use vouchd_tests::local::serve;
 
-/// Answers what it is asked, and keeps its connections.
+/// Answers every request, and keeps its connections.
 fn server() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        loop {
-            let Ok((mut peer, _)) = listener.accept() else {
-                thread::sleep(Duration::from_millis(1));
-                continue;
-            };
-            thread::spawn(move || {
-                while peer.read(&mut [0; 4096]).is_ok_and(|length| length > 0) {
-                    let _ = peer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhere");
-                }
-            });
+    serve(|mut peer| {
+        while peer.read(&mut [0; 4096]).is_ok_and(|length| length > 0) {
+            let _ = peer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhere");
         }
-    });
-    address
+    })
 }
 
-/// No descriptor more than there are, for as long as this lives.
+/// Allows no further descriptor for as long as this lives.
 struct Full(u64, u64);
 
 impl Full {
@@ -55,6 +40,10 @@ impl Drop for Full {
 
 #[tokio::test]
 async fn kept_connections_give_way_to_other_checks() {
+    // The limit is the process's.
+    if !is_alone("kept::kept_connections_give_way_to_other_checks") {
+        return;
+    }
     let host = host();
     let (Some(http), Some(tcp), Some(file)) = (builtin(&host, "http"), builtin(&host, "tcp"), builtin(&host, "file"))
     else {

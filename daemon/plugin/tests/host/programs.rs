@@ -1,39 +1,33 @@
-//! WASI programs as checks, and modules without metadata: any language at all.
-
-mod common;
+//! WASI programs and modules without metadata as checks, which any language can produce.
 
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{WIT, host, reason, run, run_with};
+use crate::common::{WIT, checker, host, program as guest_program, reason, report, run, run_with};
 use vouchd_config::{ExitCodes, Grants, Limits, grants::ProcessGrant};
-use vouchd_health::{Report, RunResult, Verdict};
+use vouchd_health::{RunResult, Verdict};
 use vouchd_plugin::{Host, Kind, Outcome, Plugin, Run};
 
-/// A program of some imports and of what `_start` does.
+const PREVIEW1: &str = r#"
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "args_sizes_get" (func $args_sizes (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "args_get" (func $args (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "environ_sizes_get" (func $env_sizes (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "environ_get" (func $env (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "path_open"
+        (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "sock_send" (func $send (param i32 i32 i32 i32 i32) (result i32)))"#;
+
+const PRINT: &str = "
+    (func $print (param $fd i32) (param $at i32) (param $len i32)
+        (i32.store (i32.const 0) (local.get $at))
+        (i32.store (i32.const 4) (local.get $len))
+        (drop (call $write (local.get $fd) (i32.const 0) (i32.const 1) (i32.const 8))))";
+
+/// A program with the imports of [`PREVIEW1`] and these, and the function `$print`.
 fn program(imports: &str, data: &str, body: &str) -> Vec<u8> {
-    let wat = format!(
-        r#"(module
-            (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
-            (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
-            (import "wasi_snapshot_preview1" "args_sizes_get" (func $args_sizes (param i32 i32) (result i32)))
-            (import "wasi_snapshot_preview1" "args_get" (func $args (param i32 i32) (result i32)))
-            (import "wasi_snapshot_preview1" "environ_sizes_get" (func $env_sizes (param i32 i32) (result i32)))
-            (import "wasi_snapshot_preview1" "environ_get" (func $env (param i32 i32) (result i32)))
-            (import "wasi_snapshot_preview1" "path_open"
-                (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
-            (import "wasi_snapshot_preview1" "sock_send" (func $send (param i32 i32 i32 i32 i32) (result i32)))
-            {imports}
-            (memory (export "memory") 4)
-            {data}
-            (func $print (param $fd i32) (param $at i32) (param $len i32)
-                (i32.store (i32.const 0) (local.get $at))
-                (i32.store (i32.const 4) (local.get $len))
-                (drop (call $write (local.get $fd) (i32.const 0) (i32.const 1) (i32.const 8))))
-            (func (export "_start") {body}))"#
-    );
-    wat::parse_str(wat).expect("the test's WAT")
+    guest_program(&[PREVIEW1, imports, data, PRINT].concat(), body)
 }
 
 /// Prints a text and exits.
@@ -56,15 +50,8 @@ async fn run_coded(host: &Host, plugin: &Plugin, exit_codes: ExitCodes) -> Outco
     .await
 }
 
-fn report(outcome: &Outcome) -> &Report {
-    match &outcome.result {
-        RunResult::Report(report) => report,
-        other => panic!("expected a report, found {other:?}"),
-    }
-}
-
 #[tokio::test]
-async fn the_exit_status_is_the_verdict_whatever_it_is() {
+async fn exit_status_is_the_verdict() {
     let host = host();
     let table = [
         (0, Verdict::Pass, Some(Verdict::Pass)),
@@ -92,7 +79,7 @@ async fn the_exit_status_is_the_verdict_whatever_it_is() {
 }
 
 #[tokio::test]
-async fn a_program_that_returns_has_passed() {
+async fn program_that_returns_passes() {
     let host = host();
     let plugin = host.load(&program("", "", "")).unwrap();
     let outcome = run(&host, &plugin, &[], &Grants::default()).await;
@@ -100,7 +87,7 @@ async fn a_program_that_returns_has_passed() {
 }
 
 #[tokio::test]
-async fn a_json_object_is_the_report() {
+async fn json_object_is_the_report() {
     let host = host();
     let plugin = host.load(&exiting(0, r#"{"verdict": "fault", "message": "split brain"}"#)).unwrap();
     let outcome = run(&host, &plugin, &[], &Grants::default()).await;
@@ -113,7 +100,7 @@ async fn a_json_object_is_the_report() {
 #[tokio::test]
 async fn parameters_are_arguments_and_environment() {
     let host = host();
-    // Both buffers one after the other; blanks instead of the zero bytes between words.
+    // Prints both buffers one after the other, with blanks for the zero bytes between words.
     let body = r"
         (local $len i32) (local $at i32)
         (drop (call $args_sizes (i32.const 16) (i32.const 20)))
@@ -134,7 +121,7 @@ async fn parameters_are_arguments_and_environment() {
 }
 
 #[tokio::test]
-async fn nothing_of_the_host_is_within_reach() {
+async fn program_reaches_nothing_of_the_host() {
     let host = host();
     let body = r#"
         (if (i32.eqz (call $open (i32.const 3) (i32.const 0) (i32.const 1000) (i32.const 6)
@@ -153,7 +140,7 @@ const SIMPLE: &str = r#"
     (import "vouchd:check/log@0.1.0" "log" (func $log (param i32 i32 i32)))"#;
 
 #[tokio::test]
-async fn a_program_probes_as_far_as_it_was_granted() {
+async fn program_probes_only_what_was_granted() {
     let host = host();
     let data = r#"(data (i32.const 1000) "127.0.0.1:1") (data (i32.const 1100) "no-such-process") (data (i32.const 1200) "\ff")"#;
     let body = r#"
@@ -183,7 +170,7 @@ async fn a_program_probes_as_far_as_it_was_granted() {
 }
 
 #[tokio::test]
-async fn a_program_has_the_limits_that_every_plugin_has() {
+async fn program_has_the_limits_of_every_plugin() {
     let host = host();
     let (grants, limits) = (Grants::default(), Limits { cpu: Duration::from_secs(5), ..Limits::default() });
     let timeout = Duration::from_millis(100);
@@ -216,7 +203,7 @@ async fn a_program_has_the_limits_that_every_plugin_has() {
 }
 
 #[test]
-fn what_a_program_can_not_have_is_said_in_words() {
+fn unavailable_import_of_a_program_is_named() {
     let table = [
         (
             r#"(import "vouchd:check/simple@0.2.0" "tcp-connect" (func (param i32 i32 i32) (result i32)))"#,
@@ -244,24 +231,13 @@ fn what_a_program_can_not_have_is_said_in_words() {
     }
 }
 
-/// A `checker` whose answer is all zeros, which is `pass` with an empty message; no metadata.
+/// A checker without metadata whose answer is all zeros: `pass` with an empty message.
 fn bare(version: &str, imports: &str, body: &str) -> Vec<u8> {
-    let wat = format!(
-        r#"(module {imports} (memory (export "memory") 8)
-            (global $free (mut i32) (i32.const 65536))
-            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
-                (local $at i32)
-                (local.set $at (i32.and (i32.add (global.get $free) (i32.const 7)) (i32.const -8)))
-                (global.set $free (i32.add (local.get $at) (local.get 3)))
-                (local.get $at))
-            (func (export "vouchd:check/checker@{version}#check") (param i32 i32 i32 i32 i32) (result i32)
-                {body} (i32.const 1024)))"#
-    );
-    wat::parse_str(wat).expect("the test's WAT")
+    wat::parse_str(checker(version, imports, body)).expect("the test's WAT")
 }
 
 #[tokio::test]
-async fn a_module_without_metadata_is_given_the_hosts() {
+async fn module_without_metadata_gets_that_of_the_host() {
     let preview1 = r#"(import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))"#;
     let draw = "(if (call $random (i32.const 0) (i32.const 8)) (then unreachable))";
     let table = [
@@ -299,7 +275,7 @@ fn component(imports: &str, status: i32) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_component_that_is_a_program_passes_or_fails() {
+async fn component_that_is_a_program_passes_or_fails() {
     let host = host();
     for (imports, status, verdict) in [("", 0, Verdict::Pass), ("", 1, Verdict::Fail)] {
         let plugin = match host.load(&component(imports, status)) {
@@ -324,7 +300,7 @@ int main(int argc, char **argv) {
 "#;
 
 #[tokio::test]
-async fn a_real_c_program_is_a_check() {
+async fn c_program_is_a_check() {
     let have = |path: &str| Path::new(path).exists();
     if !have("/usr/bin/clang-19") || !have("/usr/bin/wasm-ld-19") || !have("/usr/include/wasm32-wasi/stdio.h") {
         return vouchd_skip::skip(

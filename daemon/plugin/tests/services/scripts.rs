@@ -1,7 +1,5 @@
-//! `docs/replacing-scripts.md`: its table counts right, and what it puts in the place of scripts runs: each check fails where
-//! nothing serves, and passes where its service runs.
-
-mod common;
+//! `docs/replacing-scripts.md`: its table counts correctly, and its configurations work: each check fails without its service
+//! and passes with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,26 +11,26 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{builtin, host, run};
+use crate::common::{builtin, host, run};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use vouchd_config::Config;
 use vouchd_health::{RunResult, Verdict};
 use vouchd_plugin::{Host, Plugin};
 
-const PAGE: &str = include_str!("../../../docs/replacing-scripts.md");
+const PAGE: &str = include_str!("../../../../docs/replacing-scripts.md");
 
-/// What is not on this machine: without a network it can't be asked, which says nothing about it.
+/// Checks of other machines: without a network there is no verdict on them.
 const FAR: [&str; 3] = ["gateway", "metadata", "way-out"];
-/// What this test starts no service for. The databases are tried with servers of their own, and a login by the operating
-/// system's user.
+/// Checks whose service this test does not start. Other tests try the databases with real servers, and a login by the
+/// operating system's user.
 const NOT_SERVED: [&str; 3] = ["mysql", "mysql-writable", "postgresql"];
-/// Here is no systemd; its plugin is tried with a bus of its own.
+/// There is no systemd here; another test tries its plugin with a bus of its own.
 const NO_SYSTEMD: &str = "systemd";
-/// All is well with these though nothing runs: a file that must not be there, an address that is elsewhere.
+/// Checks that pass although nothing runs: of a file that must be absent, of an address that is elsewhere.
 const PASS_ALONE: [&str; 2] = ["maintenance", "apiserver-at-the-address"];
 
-/// A row of the table: how many scripts, what stands in their place, and the section's anchor.
+/// The rows of the table: the number of scripts, their replacement, and the anchor of its section.
 fn rows() -> Vec<(u32, String, String)> {
     let mut rows = Vec::new();
     for line in PAGE.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| | ")) {
@@ -44,7 +42,7 @@ fn rows() -> Vec<(u32, String, String)> {
     rows
 }
 
-/// The anchors of the page's headings, and the checks of their blocks.
+/// The page's sections by anchor, with the checks of their blocks.
 fn sections() -> BTreeMap<String, Config> {
     let mut sections = BTreeMap::new();
     for section in PAGE.split("\n## ").skip(1) {
@@ -58,7 +56,7 @@ fn sections() -> BTreeMap<String, Config> {
 }
 
 #[test]
-fn the_table_counts_37_scripts_and_has_configurations_for_at_least_30() {
+fn table_counts_37_scripts_and_replaces_at_least_30() {
     let (rows, sections) = (rows(), sections());
     assert_eq!(rows.iter().map(|(scripts, ..)| scripts).sum::<u32>(), 37);
     let mut replaced = 0;
@@ -79,7 +77,7 @@ fn the_table_counts_37_scripts_and_has_configurations_for_at_least_30() {
     assert!(PAGE.contains(&format!("{replaced} need a plugin that ships")), "{replaced}");
 }
 
-/// A machine of the test's own: another network, another `/run`, other users and hosts.
+/// Moves this thread to a machine of its own: another network, another `/run`, other users and hosts.
 fn enter_own_machine() {
     unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).unwrap();
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
@@ -93,7 +91,7 @@ fn ip(args: &[&str]) {
     assert!(Command::new("ip").args(args).status().unwrap().success(), "ip {args:?}");
 }
 
-/// For this machine only.
+/// Replaces a file, for this machine only.
 fn replace(path: &str, contents: &str) {
     let copy = Path::new("/run").join(path.replace('/', "-"));
     fs::write(&copy, contents).unwrap();
@@ -108,7 +106,7 @@ impl Service {
         Service(command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap())
     }
 
-    /// A process that has this name, and waits.
+    /// A process with this name, which waits.
     fn named(name: &str) -> Self {
         let path = Path::new("/run/programs").join(name);
         fs::create_dir_all("/run/programs").unwrap();
@@ -124,7 +122,7 @@ impl Drop for Service {
     }
 }
 
-/// Answers the first thing that each client says, or greets it.
+/// Greets each client, and answers its first request.
 fn listen(address: &str, greeting: &'static str, answer: &'static str) {
     let listener = TcpListener::bind(address).unwrap();
     thread::spawn(move || {
@@ -139,7 +137,7 @@ fn listen(address: &str, greeting: &'static str, answer: &'static str) {
     });
 }
 
-/// The pages.
+/// Serves the pages that the checks fetch.
 const NGINX: &str = "daemon off; master_process off; pid /run/nginx.pid; error_log stderr;
 events { worker_connections 64; }
 http {
@@ -171,7 +169,7 @@ backend web
     server a 127.0.0.1:80 check inter 100ms
 ";
 
-/// All that the checks look for.
+/// Starts everything that the checks look for.
 fn start_services() -> Vec<Service> {
     for address in ["192.0.2.1/32", "192.0.2.254/32", "198.51.100.7/32", "100.100.100.200/32"] {
         ip(&["address", "add", address, "dev", "lo"]);
@@ -206,13 +204,13 @@ fn start_services() -> Vec<Service> {
     services
 }
 
-/// The plugins that the page uses. None, and said so, where one was not built.
+/// The plugins that the page uses; `None`, with the test noted as skipped, if one was not built.
 fn plugins(host: &Host, config: &Config) -> Option<BTreeMap<String, Plugin>> {
     let names: BTreeSet<_> = config.checks.iter().map(|check| check.plugin.clone()).collect();
     names.into_iter().map(|name| builtin(host, name.as_str()).map(|plugin| (name.to_string(), plugin))).collect()
 }
 
-/// What each check of the page says, with its name; no verdict where it could not be carried out.
+/// Each check's verdict and message by name; no verdict if the check could not be carried out.
 async fn verdicts(
     host: &Host,
     plugins: &BTreeMap<String, Plugin>,
@@ -233,7 +231,7 @@ async fn verdicts(
 }
 
 #[test]
-fn what_replaces_a_script_fails_without_its_service_and_passes_with_it() {
+fn replacement_of_a_script_fails_without_its_service_and_passes_with_it() {
     if !nix::unistd::geteuid().is_root() {
         return vouchd_skip::skip("no root, to have a machine of its own", "run the tests as root");
     }
@@ -244,7 +242,7 @@ fn what_replaces_a_script_fails_without_its_service_and_passes_with_it() {
             return vouchd_skip::skip(&format!("no {program}"), &format!("install the package {package}"));
         }
     }
-    // Threads that are started from now on are on that machine, too.
+    // Threads that start from now on are on that machine, too.
     enter_own_machine();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -255,7 +253,7 @@ fn what_replaces_a_script_fails_without_its_service_and_passes_with_it() {
         let is_process = |name: &str| {
             config.checks.iter().any(|check| check.name.as_str() == name && check.plugin.as_str() == "process")
         };
-        // Processes are this machine's whole: another test may run an nginx.
+        // Processes are not separated: another test may run an nginx.
         for (name, (verdict, message)) in verdicts(&host, &plugins, &config).await {
             let expected = match name.as_str() {
                 alone if PASS_ALONE.contains(&alone) => Some(Verdict::Pass),

@@ -1,4 +1,4 @@
-//! A database server of a test: run as its own user from a small directory of its own, gone with the test.
+//! A real server of a test: runs as its own user in a directory of its own, and ends with the test.
 
 use std::fs;
 use std::net::TcpListener;
@@ -30,7 +30,7 @@ pub fn can_run(command: &Path, package: &str, user: &str) -> bool {
     false
 }
 
-/// A directory that the user owns and everybody can look into.
+/// A directory that the user owns and everyone can read.
 pub fn directory(user: &str) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     let user = nix::unistd::User::from_name(user).unwrap().unwrap();
@@ -39,7 +39,7 @@ pub fn directory(user: &str) -> tempfile::TempDir {
     directory
 }
 
-/// A certificate that nobody vouches for, and its key, as the user's files.
+/// A self-signed certificate and its key, as the user's files.
 pub fn certificate(directory: &Path, user: &str) -> [PathBuf; 2] {
     let [certificate, key] = ["cert.pem", "key.pem"].map(|name| directory.join(name));
     let mut openssl = command(user, Path::new("/usr/bin/openssl"));
@@ -49,7 +49,7 @@ pub fn certificate(directory: &Path, user: &str) -> [PathBuf; 2] {
     [certificate, key]
 }
 
-/// The program as the user; told to end when the test ends, however that does.
+/// The program as the user. The kernel ends it when the test ends, however that happens.
 pub fn command(user: &str, program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--clear-groups", "--pdeathsig=QUIT"]);
@@ -60,7 +60,7 @@ pub fn command(user: &str, program: &Path) -> Command {
 }
 
 /// # Panics
-/// If it does not end well.
+/// If it fails.
 pub fn done(command: &mut Command) -> String {
     let Output { status, stdout, stderr } = command.output().unwrap();
     let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
@@ -86,7 +86,7 @@ impl Server {
         Server { child, log }
     }
 
-    /// Until `what` is so.
+    /// Waits until `what` is so.
     ///
     /// # Panics
     /// If the server ends before, or takes too long.
@@ -102,11 +102,11 @@ impl Server {
     }
 
     pub fn signal(&self, signal: Signal) {
-        // It may have ended by itself.
+        // The server may have ended already.
         let _ = kill(self.pid(), signal);
     }
 
-    /// Stops all of it, and lets nothing through.
+    /// Stops the server: it keeps its connections and answers nothing.
     pub fn freeze(&self) {
         self.signal(Signal::SIGSTOP);
     }
@@ -122,7 +122,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // At first in words, so that it leaves nothing in shared memory.
+        // First a signal that it handles, so that it leaves nothing in shared memory.
         self.thaw();
         self.signal(Signal::SIGQUIT);
         let deadline = Instant::now() + Duration::from_secs(5);

@@ -40,7 +40,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Works with plugins
+    /// Creates, builds, lists, inspects and tests plugins
     #[command(subcommand)]
     Plugin(commands::PluginCommand),
     /// Started by `vouchd run`: runs the checks

@@ -24,19 +24,19 @@ use vouchd_console::output::complain_about;
 const PURPOSE: &str = "\
 VRRP failover with health checks in sandboxed WebAssembly
 
-Two or more machines share a virtual address. vouchd lets a machine hold it only while its checks vouch for the service \
-there, and moves it to the best of the others when they don't.";
+Two or more machines share a virtual address. vouchd lets a machine hold it only while its checks pass, and moves it to \
+the best of the other machines when they do not.";
 
 const HELP: &str = "\
 Examples:
-  vouchd config check            whether /etc/vouchd/vouchd.toml is right
-  vouchd run                     the daemon in the foreground, as systemd starts it
-  vouchd status                  whether all is well, in words and as exit status
-  vouchd explain web             why the instance web is in its state, and who would win
-  vouchd plugin test check.wasm  what a plugin says, run as the daemon would
+  vouchd config check            check /etc/vouchd/vouchd.toml for errors
+  vouchd run                     run the daemon in the foreground, as systemd does
+  vouchd status                  show whether all is well, also as exit status
+  vouchd explain web             explain the state of the instance web, and who would win
+  vouchd plugin test check.wasm  run a plugin as the daemon would, and show its report
 
-Exit status: 0 done, 1 failed, 2 wrong usage or configuration. That of `vouchd status` says how well all is: 0 well,
-1 degraded, 2 a fault, or the daemon can't be asked.";
+Exit status: 0 done, 1 failed, 2 wrong usage or configuration. For `vouchd status`: 0 well, 1 degraded, 2 a fault, or the
+daemon cannot be asked.";
 
 #[derive(Debug, Parser)]
 #[command(name = "vouchd", version, about, long_about = PURPOSE, after_help = HELP, max_term_width = 100)]
@@ -53,21 +53,21 @@ enum Command {
         #[arg(short, long, value_name = "FILE", default_value = DEFAULT_FILE)]
         config: PathBuf,
     },
-    /// Looks at configuration files
+    /// Checks configuration files
     #[command(subcommand)]
     Config(commands::config::ConfigCommand),
-    /// Shows what the running daemon is and does, and whether all is well
+    /// Shows the state of the running daemon, and whether all is well
     ///
     /// Exit status: 0 if all is well; 1 if something is degraded (a check that does not pass, a lowered priority, no
-    /// checker, a configuration on disk that can't be used, …); 2 for a fault (an instance can't take part, two routers are
-    /// active, an address is not where it should be, …) and if the daemon can't be asked. The same with --json.
+    /// checker, a configuration on disk that cannot be used, …); 2 for a fault (an instance cannot take part, two routers are
+    /// active, an address is not where it should be, …) and if the daemon cannot be asked. --json does not change it.
     Status(commands::status::StatusArgs),
-    /// Says why an instance is in its state, its priority term by term, and who would win
+    /// Explains an instance's state and its priority, term by term, and who would win an election
     Explain(commands::status::ExplainArgs),
-    /// Works with plugins: new, build, list, inspect, test
+    /// Creates, builds, lists, inspects and tests plugins
     #[command(disable_help_flag = true)]
     Plugin(commands::plugin::PluginArgs),
-    /// Two routers and a service in namespaces of their own: kills the service and shows the failover
+    /// Shows a failover between two routers in their own network namespaces
     Demo(demo::DemoArgs),
 }
 

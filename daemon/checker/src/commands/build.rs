@@ -17,7 +17,7 @@ use vouchd_console::output::print;
 
 #[derive(Debug, Args)]
 pub struct BuildArgs {
-    /// The project, as `vouchd plugin new` made it
+    /// The project's directory, as created by `vouchd plugin new`
     #[arg(default_value = ".")]
     dir: PathBuf,
 }

@@ -22,10 +22,10 @@ use vouchd_console::table::Table;
 pub struct InspectArgs {
     /// The .wasm file
     file: PathBuf,
-    /// As JSON
+    /// Prints JSON
     #[arg(long)]
     json: bool,
-    /// What it may use, as in the configuration: '{ memory = "32MiB" }' [default: what a check may use by default]
+    /// What the plugin may use, as in the configuration: '{ memory = "32MiB" }' [default: the defaults of a check]
     #[arg(long, value_name = "TOML")]
     limits: Option<String>,
 }
@@ -201,7 +201,7 @@ fn table(params: &[Param]) -> Table<4> {
         let kind = if param.list { format!("{kind}, list") } else { kind.to_owned() };
         let default = match &param.default {
             Some(default) => default.clone(),
-            None if param.required => "needed".to_owned(),
+            None if param.required => "required".to_owned(),
             None => "-".to_owned(),
         };
         table.row([param.name.clone(), kind, default, param.doc.clone()]);
@@ -249,8 +249,8 @@ x.wasm: 3 bytes
             {"name": "status", "type": "integer", "list": true, "default": "200"}]"#;
         let params: Vec<Param> = serde_json::from_str(json).unwrap();
         let expected = "\
-PARAMETER  TYPE           DEFAULT  MEANING
-url        text           needed   Where
+PARAMETER  TYPE           DEFAULT   MEANING
+url        text           required  Where
 status     integer, list  200
 ";
         assert_eq!(table(&params).to_string(), expected);

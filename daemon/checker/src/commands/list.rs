@@ -23,7 +23,7 @@ use vouchd_ipc::status;
 
 #[derive(Debug, Args)]
 pub struct ListArgs {
-    /// As JSON
+    /// Prints JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]

@@ -21,20 +21,21 @@ pub use self::describe::{DescribeArgs, describe};
 
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
-    /// Makes a project: a check that builds and passes its tests as it stands
+    /// Creates a project: a check that builds and passes its tests
     New(new::NewArgs),
-    /// Builds a project: the recipe of its language, then a look at what came of it
+    /// Builds a project with its language's tools, and inspects the result
     Build(build::BuildArgs),
-    /// Shows the plugins: those of the running daemon, or else what the directories hold
+    /// Lists the plugins of the running daemon, or else those in the plugin directories
     List(list::ListArgs),
-    /// Shows what a file is and what it needs, without running it
+    /// Shows what a .wasm file is and needs, without running its check
     ///
-    /// Exit status: 0 if the daemon could use it, 1 if not.
+    /// Exit status: 0 if the daemon could use the file, 1 if not.
     Inspect(inspect::InspectArgs),
-    /// Runs a plugin as the daemon would, and shows what it says and what it used
+    /// Runs a plugin as the daemon would, and shows its report and what it used
     ///
-    /// Exit status: 0 for the verdicts pass and warn; 1 for fail, fault, a run that timed out, and whatever kept the
-    /// plugin from running; 2 for wrong arguments. It runs as you: what it may look at is yours, not the daemon's.
+    /// Exit status: 0 for the verdicts pass and warn; 1 for fail, fault, a run that timed out, and anything that kept the
+    /// plugin from running; 2 for wrong arguments. The plugin runs as you and sees what you may see, which may differ from
+    /// what the daemon may see.
     Test(test::TestArgs),
 }
 

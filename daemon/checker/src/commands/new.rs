@@ -17,12 +17,12 @@ static SDK: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/sdk.rs"));
 
 #[derive(Debug, Args)]
 pub struct NewArgs {
-    /// The plugin's name: small letters, digits, - and _
+    /// The plugin's name: lower-case letters, digits, - and _
     name: String,
-    /// What it is written in
+    /// The language of the check
     #[arg(long, value_enum)]
     lang: Language,
-    /// Where the project is made; must not be there yet [default: the name]
+    /// The directory to create; must not exist yet [default: NAME]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }
@@ -34,7 +34,7 @@ pub fn new(args: &NewArgs) -> anyhow::Result<ExitCode> {
     }
     let dir = args.dir.clone().unwrap_or_else(|| PathBuf::from(&args.name));
     // Whatever is there already is somebody's work.
-    fs::create_dir(&dir).with_context(|| format!("making the directory {}", dir.display()))?;
+    fs::create_dir(&dir).with_context(|| format!("creating the directory {}", dir.display()))?;
     for (path, text) in files(args.lang, &args.name) {
         let file = dir.join(path);
         let parent = file.parent().unwrap_or(&dir);
@@ -44,7 +44,7 @@ pub fn new(args: &NewArgs) -> anyhow::Result<ExitCode> {
     let source = dir.join(args.lang.source());
     let (dir, source) = (dir.display(), source.display());
     print(format!(
-        "made {dir}: a check in {}, {source}. Next, as its README.md has it:\n\n  cd {dir}\n  {}\n  vouchd plugin build\n  \
+        "created {dir}: a check in {}, {source}. Next, as in its README.md:\n\n  cd {dir}\n  {}\n  vouchd plugin build\n  \
          vouchd plugin test\n",
         args.lang,
         args.lang.install(),

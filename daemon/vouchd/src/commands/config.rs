@@ -19,23 +19,23 @@ use vouchd_console::output::{complain, print};
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Says what is wrong with a configuration, with file, line and column
+    /// Reports what is wrong with a configuration, with file, line and column
     Check(CheckArgs),
 }
 
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// The main file, or - for standard input; the drop-ins in conf.d beside it are read too. A drop-in is looked at
-    /// together with the rest of its configuration
+    /// The main file, or - for standard input; the drop-ins in conf.d beside it are read too. A drop-in is checked together
+    /// with the rest of its configuration
     #[arg(default_value = DEFAULT_FILE)]
     file: PathBuf,
-    /// FILE is to become the main file of this directory, whose conf.d goes with it
+    /// Checks FILE as the future main file of this directory, together with its conf.d
     #[arg(long, value_name = "DIR")]
     with_dir: Option<PathBuf>,
-    /// FILE is to become this file of DIR instead, like conf.d/web.toml
+    /// Checks FILE as this other future file of DIR, such as conf.d/web.toml
     #[arg(long = "as", value_name = "NAME", requires = "with_dir")]
     name: Option<PathBuf>,
-    /// Warnings are errors
+    /// Treats warnings as errors
     #[arg(long)]
     strict: bool,
 }

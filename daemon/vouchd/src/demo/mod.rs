@@ -29,18 +29,18 @@ use vouchd_console::arguments::key_value;
 /// Arguments of `vouchd demo`.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// Directory that holds process.wasm [default: `plugins` next to the program or one above it, then
+    /// Directory with process.wasm [default: `plugins` beside the program or one level above it, then
     /// /usr/lib/vouchd/plugins]
     #[arg(long, value_name = "DIR")]
     plugins: Option<PathBuf>,
-    /// A plugin of yours, which then decides the failover instead of process.wasm. The web server on each node listens on
-    /// port 80 and is called demo-web
+    /// Your plugin, which decides the failover instead of process.wasm. The web server on each node listens on port 80 and
+    /// is called demo-web
     #[arg(long, value_name = "FILE.wasm", conflicts_with = "plugins")]
     plugin: Option<PathBuf>,
-    /// A parameter for it, like address=127.0.0.1:80
+    /// A parameter for the plugin, such as address=127.0.0.1:80
     #[arg(short, long = "param", value_name = "KEY=VALUE", value_parser = key_value, requires = "plugin")]
     params: Vec<(String, String)>,
-    /// What it may reach, as in the configuration: '{ tcp = ["127.0.0.1:80"] }' [default: nothing]
+    /// What the plugin may reach, as in the configuration: '{ tcp = ["127.0.0.1:80"] }' [default: nothing]
     #[arg(long, value_name = "TOML", requires = "plugin")]
     allow: Option<String>,
     #[command(subcommand)]

@@ -270,7 +270,7 @@ fn project_builds_and_passes_its_tests(language: &str) {
     assert!(said.contains("4 of 4 runs as expected"), "{said}");
     let (good, said) = in_project(&dir, &["inspect", "my-port.wasm"]);
     assert!(good, "{said}");
-    let declared = said.lines().any(|line| line.split_whitespace().take(3).eq(["address", "text", "needed"]));
+    let declared = said.lines().any(|line| line.split_whitespace().take(3).eq(["address", "text", "required"]));
     assert!(declared, "the parameter is not declared:\n{said}");
 }
 

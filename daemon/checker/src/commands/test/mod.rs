@@ -29,37 +29,37 @@ use vouchd_console::output::{complain, complain_about, print};
 
 #[derive(Debug, Args)]
 pub struct TestArgs {
-    /// The .wasm file; or a project, whose test.toml is the script unless other options say what to run
+    /// The .wasm file, or a project, whose test.toml is the script unless other options say what to run
     #[arg(default_value = ".")]
     file: PathBuf,
-    /// A parameter; `outer.inner=value` for tables, the same key again for lists
+    /// A parameter; `outer.inner=value` for tables, a repeated key for lists
     #[arg(short, long = "param", value_name = "KEY=VALUE", value_parser = key_value)]
     params: Vec<(String, String)>,
-    /// What it may reach, as in the configuration: '{ process = ["nginx"] }' [default: nothing]
+    /// What the plugin may reach, as in the configuration: '{ process = ["nginx"] }' [default: nothing]
     #[arg(long, value_name = "TOML")]
     allow: Option<String>,
-    /// What it may use, as in the configuration: '{ memory = "32MiB" }'
+    /// What the plugin may use, as in the configuration: '{ memory = "32MiB" }' [default: the defaults of a check]
     #[arg(long, value_name = "TOML")]
     limits: Option<String>,
-    /// How often; more than once also shows what a run costs, part by part
+    /// The number of runs; with more than one, shows what each part of a run costs
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     runs: u32,
-    /// Runs from a file, and what is expected of each; exit status 0 only if all are as expected
+    /// A file with runs and their expected results; exit status 0 only if all are as expected
     #[arg(long, value_name = "FILE.toml", conflicts_with_all = ["params", "allow", "limits", "runs", "timeout", "check"])]
     script: Option<PathBuf>,
-    /// Again on each change of the file and of the script, until interrupted
+    /// Repeats the runs after each change of the file or the script, until interrupted
     #[arg(long)]
     watch: bool,
-    /// When the run is ended [default: 1s]
+    /// How long a run may take [default: 1s]
     #[arg(long, value_name = "DURATION")]
     timeout: Option<String>,
-    /// Keep compiled code in this directory, for the next time: a plugin in Python takes long to compile
+    /// Keeps compiled code in this directory for the next time: a plugin in Python takes long to compile
     #[arg(long, value_name = "DIRECTORY")]
     cache: Option<PathBuf>,
-    /// Run it as this check of the configuration; other options come on top
+    /// Runs the plugin as this check of the configuration; other options override it
     #[arg(long, value_name = "NAME")]
     check: Option<String>,
-    /// The configuration that has the check
+    /// The configuration with the check
     #[arg(short, long, value_name = "FILE", default_value = DEFAULT_FILE, requires = "check")]
     config: PathBuf,
 }
@@ -76,7 +76,7 @@ pub fn test(args: &TestArgs) -> anyhow::Result<ExitCode> {
         if let Err(error) = once(args, &subject) {
             complain_about(&error);
         }
-        print(format!("\nwaiting for a change of {}; end with Ctrl-C\n\n", subject.plugin.display()))?;
+        print(format!("\nwaiting for a change of {}; Ctrl-C ends it\n\n", subject.plugin.display()))?;
         seen.wait_for_another(&files);
     }
 }

@@ -22,10 +22,10 @@ use vouchd_ipc::status::Status;
 
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// The whole document as JSON
+    /// Prints the whole status as JSON
     #[arg(long)]
     json: bool,
-    /// Also the plugins that no check uses, and every router that was heard
+    /// Also shows plugins that no check uses, and every router that was heard
     #[arg(long, conflicts_with = "json")]
     all: bool,
     #[command(flatten)]
@@ -34,7 +34,7 @@ pub struct StatusArgs {
 
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// Only this instance
+    /// Explains only this instance
     instance: Option<String>,
     #[command(flatten)]
     target: Target,

@@ -1,9 +1,9 @@
-//! What the living daemons of this network namespace keep, so that none takes anything from another.
+//! What the running daemons of this network namespace hold, so that none takes anything from another.
 //!
-//! Each daemon listens on an abstract socket and tells everybody who connects what it keeps. The kernel has the names of
-//! such sockets per network namespace, as it has interfaces and addresses: daemons in containers that share one see each
-//! other, and those that share a directory and nothing else do not. The socket ends with its daemon, so what answers
-//! lives; what lives and does not answer keeps everything.
+//! Each daemon listens on an abstract socket and tells everybody who connects what it holds. The kernel keeps the names of
+//! such sockets per network namespace, like interfaces and addresses: daemons in containers that share one see each other,
+//! and daemons that share only a directory do not. The socket ends with its daemon, so an answer proves that the daemon
+//! runs. A daemon that runs but does not answer is taken to hold everything.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -131,15 +131,15 @@ impl Others {
                 Other::Answers { kept, .. } => {
                     if let Some(what) = own.clash(kept) {
                         anyhow::bail!(
-                            "{what} is kept by {other}: stop it, or take that out of one of the two configurations"
+                            "{what} is held by {other}: stop it, or remove that from one of the two configurations"
                         );
                     }
                 }
                 Other::Silent { pid } => {
                     let how = pid.map(|pid| format!(" (kill -CONT {pid})")).unwrap_or_default();
                     anyhow::bail!(
-                        "{other} lives and does not answer, so it may keep anything that is wanted here: \
-                         continue it if it is stopped{how}, or end it, and try again"
+                        "{other} is running but does not answer, so it may hold anything that this configuration \
+                         uses: continue it if it is stopped{how}, or end it, then try again"
                     );
                 }
                 Other::Unknown => {}

@@ -43,7 +43,7 @@ fn a_daemon_that_does_not_answer_keeps_everything() {
     let silent = Others(ask_all(BTreeSet::from([name])));
     assert!(silent.keep("eth0", Ipv4Addr::new(192, 0, 2, 1)));
     let refused = silent.leave(&instance("web", "eth0", 7, "192.0.2.100")).unwrap_err().to_string();
-    assert!(refused.contains(&format!("(pid {}) lives and does not answer", std::process::id())), "{refused}");
+    assert!(refused.contains(&format!("(pid {}) is running but does not answer", std::process::id())), "{refused}");
 }
 
 #[test]

@@ -123,7 +123,7 @@ fn daemons_with_different_addresses_share_an_interface_and_a_reload_takes_nothin
             status["config"]["error"].as_str().map(str::to_owned)
         };
         until("the reload to be refused", Duration::from_secs(5), || {
-            error().is_some_and(|error| error.contains("kept by another vouchd"))
+            error().is_some_and(|error| error.contains("held by another vouchd"))
         })?;
         ensure!(held().contains("192.168.175.150/"), "the second one lost its address: {}", held());
         unharmed(site, &first)

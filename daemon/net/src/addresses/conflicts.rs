@@ -8,7 +8,7 @@ use crate::addresses::command::{Claim, InstanceKey, VirtualAddress};
 use crate::addresses::reconciler::Reconciler;
 use crate::addresses::report::HostCopy;
 use crate::addresses::worker::ignores_others;
-use crate::netlink::{OUR_PROTOCOL, Requests};
+use crate::netlink::{OUR_PROTOCOL, RequestSocket};
 
 /// A conflict of a configured virtual address with the addresses of this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct Finding {
 /// # Errors
 /// When links or addresses cannot be read.
 pub fn examine(claims: Vec<Claim>) -> io::Result<Vec<Finding>> {
-    let mut requests = Requests::open()?;
+    let mut requests = RequestSocket::open()?;
     let mut addresses = requests.addresses()?;
     if !keeps_marks() {
         // Without marks, only its lifetime tells an address of a running vouchd from the host's.

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::addresses::command::VirtualAddress;
 use crate::addresses::worker::is_gone;
-use crate::netlink::{AddressRequest, OUR_PROTOCOL, Requests};
+use crate::netlink::{AddressRequest, OUR_PROTOCOL, RequestSocket};
 
 /// Removes every IPv4 address with our mark, on the given interfaces or on all, except those for which `is_kept` says
 /// that another running daemon keeps them. Returns the removed addresses. May wait for the kernel.
@@ -15,7 +15,7 @@ pub fn sweep(
     interfaces: Option<&[&str]>,
     is_kept: impl Fn(&VirtualAddress) -> bool,
 ) -> io::Result<Vec<VirtualAddress>> {
-    let mut requests = Requests::open()?;
+    let mut requests = RequestSocket::open()?;
     let links = requests.links()?;
     let mut removed = Vec::new();
     for held in requests.addresses()? {

@@ -28,7 +28,7 @@ use crate::addresses::reconciler::{Operation, Placement, Reconciler};
 use crate::addresses::report::{AddressError, AddressState, Report};
 use crate::channel::{Notifier, Receiver};
 use crate::clock;
-use crate::netlink::{AddressRequest, News, Notifications, Requests};
+use crate::netlink::{AddressRequest, News, Notifications, RequestSocket};
 use crate::sockets::ArpSocket;
 
 /// Steps from any state to what is wanted: new placements, old ones, what somebody changed in the meantime.
@@ -41,7 +41,7 @@ const ANNOUNCEMENT_PAUSE: Duration = Duration::from_millis(100);
 const RETRY: Duration = Duration::from_millis(100);
 
 pub(super) struct Worker {
-    requests: Requests,
+    requests: RequestSocket,
     notifications: Notifications,
     arp: ArpSocket,
     reconciler: Reconciler,
@@ -57,7 +57,7 @@ impl Worker {
     pub(super) fn new(reports: Notifier<Report>) -> io::Result<Self> {
         let mut worker = Self {
             notifications: Notifications::open()?,
-            requests: Requests::open()?,
+            requests: RequestSocket::open()?,
             arp: ArpSocket::open()?,
             reconciler: Reconciler::default(),
             reports,
@@ -153,7 +153,7 @@ impl Worker {
         if let Err(error) = self.read_all() {
             tracing::warn!(%error, "could not read the addresses");
             thread::sleep(RETRY);
-            if let (Ok(requests), Ok(notifications)) = (Requests::open(), Notifications::open()) {
+            if let (Ok(requests), Ok(notifications)) = (RequestSocket::open(), Notifications::open()) {
                 (self.requests, self.notifications) = (requests, notifications);
                 if let Err(error) = self.read_all() {
                     tracing::error!(%error, "could not read the addresses");
@@ -202,7 +202,7 @@ impl Worker {
             }
             match self.requests.change_address(request) {
                 Ok(()) => self.reconciler.done(clock::now(), operation),
-                Err(error) if Requests::is_broken_by(&error) => {
+                Err(error) if RequestSocket::is_broken_by(&error) => {
                     self.reopen(&error);
                     let error = broken.insert(Arc::new(error));
                     self.reconciler.failed(operation, AddressError::Kernel(Arc::clone(error)));
@@ -347,8 +347,8 @@ impl Worker {
 
     /// Opens another socket if the error broke this one.
     fn reopen(&mut self, error: &io::Error) {
-        if Requests::is_broken_by(error)
-            && let Ok(requests) = Requests::open()
+        if RequestSocket::is_broken_by(error)
+            && let Ok(requests) = RequestSocket::open()
         {
             self.requests = requests;
         }

@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::channel::{Closed, Notifier, Receiver, channel};
 use crate::links::table::LinkTable;
 use crate::links::{LinkEvent, Watched};
-use crate::netlink::{Notifications, Requests};
+use crate::netlink::{Notifications, RequestSocket};
 
 /// How long to wait before a broken netlink socket is opened again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -106,7 +106,7 @@ impl Watcher {
         // The lost notifications are the newest. Those still queued are older and must not be applied after the dump. Those
         // queued from now on are complete, so the last of them agrees with the dump or is newer.
         self.notifications.discard()?;
-        let mut requests = Requests::open()?;
+        let mut requests = RequestSocket::open()?;
         let links = requests.links()?;
         let addresses = requests.addresses()?;
         self.table.replace(links, addresses);

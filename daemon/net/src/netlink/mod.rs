@@ -14,7 +14,8 @@ use std::net::Ipv4Addr;
 
 pub(crate) use kernel_state::KernelState;
 pub(crate) use notifications::{News, Notifications};
-pub(crate) use requests::{AddressRequest, Requests};
+pub(crate) use requests::AddressRequest;
+pub use requests::RequestSocket;
 
 /// The IFA_PROTO value that marks an address as installed by vouchd: 'v'. Linux before 5.18 does not keep it.
 pub const OUR_PROTOCOL: u8 = 0x76;

@@ -18,7 +18,7 @@ use socket2::SockFilter;
 use vouchd_wire::arp::{self, SENDER_ADDRESS};
 
 use crate::channel::{Closed, Notifier, Receiver, channel};
-use crate::netlink::Requests;
+use crate::netlink::RequestSocket;
 use crate::sockets::filter;
 use crate::sockets::packet::LinkSocket;
 
@@ -177,7 +177,7 @@ impl Worker {
         if now < self.macs_until {
             return;
         }
-        match Requests::open().and_then(|mut requests| requests.links()) {
+        match RequestSocket::open().and_then(|mut requests| requests.links()) {
             Ok(links) => {
                 self.macs = links.into_iter().filter_map(|link| link.mac).collect();
                 self.macs_until = now + MACS;

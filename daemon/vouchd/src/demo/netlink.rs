@@ -1,130 +1,101 @@
-//! The few netlink requests that lay out the demo's network. A socket acts on the network namespace in which its thread
-//! was when it was opened.
+//! The demo's network: its links, their addresses, and the addresses that come and go. A socket acts on the network
+//! namespace in which its thread was when it opened the socket.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::pin::pin;
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
-
-const CREATE: u16 = NLM_F_CREATE | NLM_F_EXCL;
+use futures_util::{Stream, StreamExt};
+use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
+use rtnetlink::packet_route::link::{InfoData, InfoVeth};
+use rtnetlink::sys::SocketAddr;
+use rtnetlink::{LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, MulticastGroup, new_multicast_connection};
+use tokio::runtime::{Builder, Runtime};
+use vouchd_net::RequestSocket;
 
 /// Requests to the kernel, one at a time.
-pub struct Netlink {
-    socket: Socket,
-}
+pub struct Network(RequestSocket);
 
-impl Netlink {
+impl Network {
     pub fn open() -> io::Result<Self> {
-        let socket = Socket::new(NETLINK_ROUTE)?;
-        socket.connect(&SocketAddr::new(0, 0))?;
-        Ok(Self { socket })
+        RequestSocket::open().map(Self)
     }
 
-    pub fn add_bridge(&self, name: &str) -> io::Result<()> {
-        let mut link = named(name);
-        link.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]));
-        self.request(RouteNetlinkMessage::NewLink(link), CREATE)
+    pub fn add_bridge(&mut self, name: &str) -> io::Result<()> {
+        self.0.change(|handle| handle.link().add(LinkBridge::new(name).build()).execute())
     }
 
-    /// A pair of interfaces: `name` here, `peer` in the network namespace `elsewhere`.
-    pub fn add_veth(&self, name: &str, peer: &str, elsewhere: BorrowedFd<'_>) -> io::Result<()> {
-        let mut other = named(peer);
-        other.attributes.push(LinkAttribute::NetNsFd(elsewhere.as_raw_fd()));
-        let mut link = named(name);
-        link.attributes.push(LinkAttribute::LinkInfo(vec![
-            LinkInfo::Kind(InfoKind::Veth),
-            LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(other))),
-        ]));
-        self.request(RouteNetlinkMessage::NewLink(link), CREATE)
+    /// Adds a pair of interfaces: `name` here, `peer` in the network namespace `elsewhere`.
+    pub fn add_veth(&mut self, name: &str, peer: &str, elsewhere: BorrowedFd<'_>) -> io::Result<()> {
+        let other = LinkMessageBuilder::<LinkUnspec>::new().name(peer).setns_by_fd(elsewhere.as_raw_fd()).build();
+        let link = LinkVeth::new(name, peer).set_info_data(InfoData::Veth(InfoVeth::Peer(other))).build();
+        self.0.change(|handle| handle.link().add(link).execute())
     }
 
-    pub fn set_up(&self, name: &str) -> io::Result<()> {
-        let mut link = named(name);
-        link.header.flags = LinkFlags::Up;
-        link.header.change_mask = LinkFlags::Up;
-        self.request(RouteNetlinkMessage::SetLink(link), 0)
+    pub fn set_up(&mut self, name: &str) -> io::Result<()> {
+        let link = LinkUnspec::new_with_name(name).up().build();
+        self.0.change(|handle| handle.link().change(link).execute())
     }
 
     /// Plugs an interface into a bridge.
-    pub fn attach(&self, name: &str, bridge: &str) -> io::Result<()> {
-        let mut link = named(name);
-        link.attributes.push(LinkAttribute::Controller(index(bridge)?));
-        self.request(RouteNetlinkMessage::SetLink(link), 0)
+    pub fn attach(&mut self, name: &str, bridge: &str) -> io::Result<()> {
+        let link = LinkUnspec::new_with_name(name).controller(index(bridge)?).build();
+        self.0.change(|handle| handle.link().change(link).execute())
     }
 
-    pub fn add_address(&self, name: &str, address: Ipv4Addr, prefix: u8) -> io::Result<()> {
-        let mut message = AddressMessage::default();
-        message.header.family = AddressFamily::Inet;
-        message.header.prefix_len = prefix;
-        message.header.index = index(name)?;
-        message.attributes = vec![AddressAttribute::Local(address.into()), AddressAttribute::Address(address.into())];
-        self.request(RouteNetlinkMessage::NewAddress(message), CREATE)
-    }
-
-    fn request(&self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
-        let mut request = NetlinkMessage::from(message);
-        request.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
-        request.finalize();
-        let mut bytes = vec![0; request.buffer_len()];
-        request.serialize(&mut bytes);
-        self.socket.send(&bytes, 0)?;
-
-        let (answer, _) = self.socket.recv_from_full()?;
-        match parse(&answer)?.payload {
-            NetlinkPayload::Error(answer) if answer.code.is_none() => Ok(()),
-            NetlinkPayload::Error(answer) => Err(answer.to_io()),
-            other => Err(io::Error::other(format!("expected an acknowledgement, found {other:?}"))),
-        }
+    pub fn add_address(&mut self, name: &str, address: Ipv4Addr, prefix: u8) -> io::Result<()> {
+        let index = index(name)?;
+        self.0.change(|handle| handle.address().add(index, address.into(), prefix).execute())
     }
 }
 
-/// An IPv4 address came to an interface or left it.
+/// An IPv4 address that came to an interface or left it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AddressChange {
     Added(Ipv4Addr),
     Removed(Ipv4Addr),
 }
 
-/// Tells of IPv4 addresses that come and go, whoever changes them.
+/// Notifications about IPv4 addresses that come and go, whoever changes them.
 pub struct AddressWatch {
-    socket: Socket,
+    notifications: Box<dyn Stream<Item = (NetlinkMessage<RouteNetlinkMessage>, SocketAddr)> + Send + Unpin>,
+    runtime: Runtime,
 }
 
 impl AddressWatch {
     pub fn open() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
-        socket.bind_auto()?;
-        socket.add_membership(libc::RTNLGRP_IPV4_IFADDR)?;
-        Ok(Self { socket })
+        let runtime = Builder::new_current_thread().enable_io().build()?;
+        let context = runtime.enter();
+        let (connection, _, notifications) = new_multicast_connection(&[MulticastGroup::Ipv4Ifaddr])?;
+        runtime.spawn(connection);
+        drop(context);
+        Ok(Self { notifications: Box::new(notifications), runtime })
     }
 
-    /// Waits for the next change. Renewing an address is told as `Added` again.
-    pub fn next(&self) -> io::Result<AddressChange> {
-        loop {
-            let (bytes, _) = self.socket.recv_from_full()?;
-            let change = match parse(&bytes)?.payload {
-                NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(message)) => {
-                    local(&message).map(AddressChange::Added)
-                }
-                NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelAddress(message)) => {
-                    local(&message).map(AddressChange::Removed)
-                }
-                _ => None,
-            };
-            if let Some(change) = change {
-                return Ok(change);
-            }
-        }
+    /// Waits for the next change. A renewed address is reported as `Added` again.
+    ///
+    /// # Errors
+    /// When the socket is broken.
+    pub fn next(&mut self) -> io::Result<AddressChange> {
+        let Self { notifications, runtime } = self;
+        let mut changes = pin!(notifications.filter_map(async |(message, _)| change(message.payload)));
+        runtime.block_on(changes.next()).ok_or_else(|| io::ErrorKind::BrokenPipe.into())
     }
 }
 
-fn parse(bytes: &[u8]) -> io::Result<NetlinkMessage<RouteNetlinkMessage>> {
-    NetlinkMessage::deserialize(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+fn change(notification: NetlinkPayload<RouteNetlinkMessage>) -> Option<AddressChange> {
+    match notification {
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(message)) => {
+            local(&message).map(AddressChange::Added)
+        }
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelAddress(message)) => {
+            local(&message).map(AddressChange::Removed)
+        }
+        _ => None,
+    }
 }
 
 fn local(message: &AddressMessage) -> Option<Ipv4Addr> {
@@ -132,12 +103,6 @@ fn local(message: &AddressMessage) -> Option<Ipv4Addr> {
         AddressAttribute::Local(IpAddr::V4(address)) => Some(*address),
         _ => None,
     })
-}
-
-fn named(name: &str) -> LinkMessage {
-    let mut link = LinkMessage::default();
-    link.attributes.push(LinkAttribute::IfName(name.to_owned()));
-    link
 }
 
 fn index(name: &str) -> io::Result<u32> {

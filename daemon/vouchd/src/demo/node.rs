@@ -15,7 +15,7 @@ use nix::sys::signal::Signal;
 
 use super::checked::Checked;
 use super::namespaces;
-use super::netlink::{AddressChange, AddressWatch, Netlink};
+use super::netlink::{AddressChange, AddressWatch, Network};
 use super::node_init::{Order, itself};
 use super::timeline::{Event, Place, What, log_line};
 use super::topology::{BRIDGE, INTERFACE, NodeId, PREFIX, VIRTUAL};
@@ -56,9 +56,9 @@ impl Node {
         });
         let made = made.recv().context("the node's thread ended")?.with_context(|| format!("making {id}"))?;
 
-        let netlink = Netlink::open()?;
-        netlink.attach(id.name(), BRIDGE)?;
-        netlink.set_up(id.name())?;
+        let mut network = Network::open()?;
+        network.attach(id.name(), BRIDGE)?;
+        network.set_up(id.name())?;
         watch_log(id, made.log, events.clone());
         watch_addresses(id, made.addresses, events.clone());
         Ok(Self { orders: made.orders, listener })
@@ -80,11 +80,11 @@ impl Node {
 /// Turns this thread into the node's and starts its first process.
 fn make(id: NodeId, checked: &Checked, lan: &File) -> anyhow::Result<(Made, Child, ChildStdout)> {
     namespaces::separate_node()?;
-    let netlink = Netlink::open()?;
-    netlink.set_up("lo")?;
-    netlink.add_veth(INTERFACE, id.name(), lan.as_fd())?;
-    netlink.add_address(INTERFACE, id.address(), PREFIX)?;
-    netlink.set_up(INTERFACE)?;
+    let mut network = Network::open()?;
+    network.set_up("lo")?;
+    network.add_veth(INTERFACE, id.name(), lan.as_fd())?;
+    network.add_address(INTERFACE, id.address(), PREFIX)?;
+    network.set_up(INTERFACE)?;
     let addresses = AddressWatch::open()?;
 
     let mut command = itself();
@@ -121,7 +121,7 @@ fn watch_log(id: NodeId, log: ChildStderr, events: Sender<Event>) {
     });
 }
 
-fn watch_addresses(id: NodeId, addresses: AddressWatch, events: Sender<Event>) {
+fn watch_addresses(id: NodeId, mut addresses: AddressWatch, events: Sender<Event>) {
     thread::spawn(move || {
         let mut held = false;
         while let Ok(change) = addresses.next() {

@@ -11,7 +11,7 @@ use anyhow::Context;
 use super::checked::Checked;
 use super::client::{self, EVERY, Fetch};
 use super::namespaces;
-use super::netlink::Netlink;
+use super::netlink::Network;
 use super::node::Node;
 use super::node_init::Order;
 use super::timeline::{Event, Place, Span, Timeline, What};
@@ -64,11 +64,10 @@ pub fn play(checked: &Checked) -> anyhow::Result<ExitCode> {
 
 /// A bridge, with the client's address on it; each node adds its own link.
 fn lay_network() -> anyhow::Result<()> {
-    let netlink = Netlink::open()?;
-    netlink.set_up("lo")?;
-    netlink.add_bridge(BRIDGE).context("adding a bridge (kernel module `bridge`)")?;
-    netlink.add_address(BRIDGE, CLIENT, PREFIX)?;
-    Ok(netlink.set_up(BRIDGE)?)
+    let mut network = Network::open()?;
+    network.set_up("lo")?;
+    network.add_bridge(BRIDGE).context("adding a bridge (kernel module `bridge`)")?;
+    Ok(network.add_address(BRIDGE, CLIENT, PREFIX)?)
 }
 
 struct Nodes {

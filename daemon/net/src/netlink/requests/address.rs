@@ -7,7 +7,7 @@ use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressProtocol, CacheInfo};
 use rtnetlink::AddressMessageBuilder;
 
-use super::{Requests, finished};
+use super::{RequestSocket, finished};
 use crate::netlink::{Change, HeldAddress, OUR_PROTOCOL};
 
 /// A change of an address.
@@ -21,11 +21,11 @@ pub(crate) enum AddressRequest {
     Remove { index: u32, address: Ipv4Addr, prefix: u8 },
 }
 
-impl Requests {
+impl RequestSocket {
     /// Carries out one change.
     ///
     /// # Errors
-    /// As [`Requests::send`].
+    /// As [`RequestSocket::send`].
     pub(crate) fn change_address(&mut self, request: AddressRequest) -> io::Result<()> {
         let addresses = self.handle.address();
         match request {
@@ -51,7 +51,7 @@ impl Requests {
     /// Returns all IPv4 addresses of all interfaces.
     ///
     /// # Errors
-    /// As [`Requests::send`].
+    /// As [`RequestSocket::send`].
     pub(crate) fn addresses(&mut self) -> io::Result<Vec<HeldAddress>> {
         let mut request = self.handle.address().get();
         request.message_mut().header.family = AddressFamily::Inet;

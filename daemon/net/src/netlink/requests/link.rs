@@ -7,14 +7,14 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{AfSpecInet, AfSpecUnspec, InetDevConf, LinkAttribute, LinkMessage};
 use nix::errno::Errno;
 
-use super::{Requests, finished};
+use super::{RequestSocket, finished};
 use crate::netlink::{Change, Link};
 
-impl Requests {
+impl RequestSocket {
     /// Returns all links.
     ///
     /// # Errors
-    /// As [`Requests::send`].
+    /// As [`RequestSocket::send`].
     pub(crate) fn links(&mut self) -> io::Result<Vec<Link>> {
         let request = self.handle.link().get();
         let answers = self.read(finished(request.execute()))?;
@@ -24,7 +24,7 @@ impl Requests {
     /// Returns one link.
     ///
     /// # Errors
-    /// `ENODEV` if it is not there; else as [`Requests::send`].
+    /// `ENODEV` if it is not there; else as [`RequestSocket::send`].
     pub(crate) fn link(&mut self, index: u32) -> io::Result<Link> {
         // By hand, since `LinkGetRequest` asks for no acknowledgement and would wait for the answer that we divert.
         let mut request = NetlinkMessage::from(RouteNetlinkMessage::GetLink(message(index)));
@@ -37,7 +37,7 @@ impl Requests {
     /// Sets `promote_secondaries` of a link. Not through /proc/sys, which may be read-only for this process.
     ///
     /// # Errors
-    /// As [`Requests::send`].
+    /// As [`RequestSocket::send`].
     pub(crate) fn promote_secondaries(&mut self, index: u32) -> io::Result<()> {
         let mut settings = InetDevConf::default();
         settings.promote_secondaries = 1;

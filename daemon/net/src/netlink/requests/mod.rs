@@ -30,8 +30,8 @@ const BUFFER: usize = 1 << 20;
 /// How long an answer may take. A request waits for the kernel's rtnl lock while it is sent; the answer is there after it.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A netlink socket for requests, in the network namespace of the thread that opened it.
-pub(crate) struct Requests {
+/// A socket for requests to rtnetlink, in the network namespace of the thread that opened it. Requests block.
+pub struct RequestSocket {
     /// Before the runtime, in which its socket is registered.
     connection: Connection<RouteNetlinkMessage, TolerantSocket>,
     handle: Handle,
@@ -40,12 +40,12 @@ pub(crate) struct Requests {
     runtime: Runtime,
 }
 
-impl Requests {
+impl RequestSocket {
     /// Opens a socket.
     ///
     /// # Errors
     /// Out of descriptors.
-    pub(crate) fn open() -> io::Result<Self> {
+    pub fn open() -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
         let mut socket = {
             let _context = runtime.enter();
@@ -62,10 +62,22 @@ impl Requests {
         self.port
     }
 
-    /// Sends a request and waits until the kernel has carried it out.
+    /// Sends the request that `build` makes, and waits until the kernel has carried it out.
+    ///
+    /// For requests that change something: the request itself receives no answers about links and IPv4 addresses.
     ///
     /// # Errors
-    /// The kernel's error. `TimedOut`, `ENOBUFS` and `BrokenPipe` are those of [`Requests::is_broken_by`].
+    /// The kernel's error. After `TimedOut`, `ENOBUFS` and `BrokenPipe` the request may have been carried out; open another
+    /// socket.
+    pub fn change<F>(&mut self, build: impl FnOnce(&Handle) -> F) -> io::Result<()>
+    where
+        F: Future<Output = Result<(), rtnetlink::Error>>,
+    {
+        let request = build(&self.handle);
+        self.send(request)
+    }
+
+    /// As [`RequestSocket::change`], for a request that is built already.
     fn send<T>(&mut self, request: impl Future<Output = Result<T, rtnetlink::Error>>) -> io::Result<T> {
         let Self { connection, unsolicited, runtime, .. } = self;
         // What a request that timed out left behind.
@@ -82,7 +94,7 @@ impl Requests {
         runtime.block_on(async { timeout(ANSWER_TIMEOUT, answer).await })?
     }
 
-    /// As [`Requests::send`], and returns what the kernel said about links and addresses in its answer.
+    /// As [`RequestSocket::send`], and returns what the kernel said about links and addresses in its answer.
     fn read(&mut self, request: impl Future<Output = Result<(), rtnetlink::Error>>) -> io::Result<Vec<Change>> {
         self.send(request)?;
         Ok(self.connection.socket_mut().take_answers())
@@ -95,9 +107,9 @@ impl Requests {
     }
 }
 
-impl fmt::Debug for Requests {
+impl fmt::Debug for RequestSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Requests").field("port", &self.port).finish_non_exhaustive()
+        f.debug_struct("RequestSocket").field("port", &self.port).finish_non_exhaustive()
     }
 }
 

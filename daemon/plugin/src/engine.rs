@@ -8,47 +8,55 @@ use std::time::Duration;
 
 use wasmtime::{Config, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use crate::host::HostSettings;
-
-/// A plugin that computes yields this often, so that its deadline can be seen.
+/// The interval at which a computing plugin yields, so that its deadline is noticed.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Instances that may exist besides the running ones: one is being tried out by a load.
+/// Instances beyond the running ones: loading a plugin tries it out in one.
 const SPARE_SLOTS: u32 = 2;
 
-/// Builds the engine; the settings bound every plugin it can run.
-pub(crate) fn build(settings: &HostSettings) -> wasmtime::Result<Engine> {
-    let slots = settings.slots + SPARE_SLOTS;
-    let max_memory = whole_pages(settings.max_memory);
+/// Bounds of the pool that instances come from. They hold for every plugin that the engine runs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PoolBounds {
+    /// Instances at the same time.
+    pub(crate) slots: u32,
+    /// Bytes of one linear memory.
+    pub(crate) max_memory: u64,
+    /// Elements of one table.
+    pub(crate) max_table_elements: u32,
+}
+
+/// Builds an engine that runs plugins within `bounds`.
+pub(crate) fn build(bounds: PoolBounds) -> wasmtime::Result<Engine> {
+    let slots = bounds.slots + SPARE_SLOTS;
+    let max_memory = whole_pages(bounds.max_memory);
     // Tight slots: the default reservations (4 GiB a memory) fail on small machines.
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
         .total_core_instances(slots * 16)
-        // A heap of collected objects lies in a memory of its own.
+        // Each garbage-collected heap takes a memory of its own.
         .total_memories(slots * 3)
         .total_gc_heaps(slots)
         .total_tables(slots * 4)
         .total_stacks(slots)
-        .total_gc_heaps(slots)
         .max_core_instances_per_component(128)
         .max_memories_per_module(4)
         .max_tables_per_module(4)
         .max_memories_per_component(8)
         .max_tables_per_component(16)
         .max_memory_size(usize::try_from(max_memory)?)
-        .table_elements(usize::try_from(settings.max_table_elements)?);
+        .table_elements(usize::try_from(bounds.max_table_elements)?);
     let mut config = for_code(max_memory);
     config.async_stack_size(1 << 20).allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Engine::new(&config)
 }
 
-/// An engine that compiles for one with the same `max_memory`, and reserves nothing for running.
+/// Builds an engine that only compiles, for engines with the same `max_memory`. It reserves no pool.
 pub(crate) fn for_compiling(max_memory: u64) -> wasmtime::Result<Engine> {
     Engine::new(&for_code(whole_pages(max_memory)))
 }
 
-/// The settings that show in the code: the same for who compiles it and who runs it. Proposals are those of
-/// [`offered`](crate::load::proposals::offered): on by default, or named here.
+/// The settings that decide what code is generated: equal in the engine that compiles and in the one that runs. The proposals
+/// are on by default or named here; `load::proposals` lists them for messages.
 fn for_code(max_memory: u64) -> Config {
     let mut config = Config::new();
     config
@@ -68,7 +76,7 @@ fn whole_pages(bytes: u64) -> u64 {
     bytes.next_multiple_of(64 << 10)
 }
 
-/// Advances the engine's epoch while runs are in flight, and sleeps when there are none.
+/// A thread that advances the engine's epoch while runs are in flight, and sleeps otherwise.
 pub(crate) struct Ticker {
     in_flight: Arc<AtomicUsize>,
     thread: Thread,
@@ -82,7 +90,7 @@ impl Ticker {
         Ok(Ticker { in_flight, thread: handle.thread().clone() })
     }
 
-    /// The ticker ticks for as long as the guard lives.
+    /// Keeps the ticker awake until the guard is dropped.
     pub(crate) fn guard(&self) -> TickGuard {
         if self.in_flight.fetch_add(1, Ordering::SeqCst) == 0 {
             self.thread.unpark();
@@ -93,7 +101,7 @@ impl Ticker {
 
 impl Drop for Ticker {
     fn drop(&mut self) {
-        // So that it notices that the engine is gone.
+        // Wakes the thread, which ends once the engine is gone.
         self.in_flight.fetch_add(1, Ordering::SeqCst);
         self.thread.unpark();
     }

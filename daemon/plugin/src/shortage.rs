@@ -32,6 +32,16 @@ pub(crate) fn lacking(errno: Errno, doing: &str) -> Option<String> {
     })
 }
 
+/// The error of the kernel behind an error of wasmtime, if there is one.
+pub(crate) fn errno_behind(error: &wasmtime::Error) -> Option<Errno> {
+    error.chain().find_map(|cause| {
+        let of_library = cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+        let errno =
+            of_library.or_else(|| cause.downcast_ref::<rustix::io::Errno>().map(|errno| errno.raw_os_error()))?;
+        Some(Errno::from_raw(errno))
+    })
+}
+
 /// Describes the shortage of this process or host that `error` reports, such as "no file descriptor left"; `doing` names
 /// the work that met it ("reading /etc/x"). `None` if the error reports something else.
 pub fn lacks(error: &io::Error, doing: &str) -> Option<String> {

@@ -1,17 +1,17 @@
-//! Texts that come from plugins, made fit for one line of a log.
+//! Texts of plugins and libraries, shortened and made safe for one line of a log.
 
 use vouchd_printable::printable;
 
-/// An error of a library, which may have several lines, as part of one.
+/// An error of a library as one line: with its causes, white space collapsed, cut to 1000 bytes.
 pub(crate) fn line(error: impl std::fmt::Display) -> String {
     const MOST: usize = 1000;
     let words: Vec<_> = format!("{error:#}").split_whitespace().map(str::to_owned).collect();
     cut(&words.join(" "), MOST)
 }
 
-/// At most `most` bytes, on one line.
+/// `text` on one line, cut to at most `most` bytes.
 pub(crate) fn cut(text: &str, most: usize) -> String {
-    // A character takes a byte at least, so that more of them need not be looked at.
+    // Each character takes at least a byte, so the rest of a huge text need not be read.
     let mut line: String = text.trim_end().chars().take(most.saturating_add(1)).collect();
     line = printable(&line).into_owned();
     if line.len() > most {
@@ -25,9 +25,14 @@ pub(crate) fn cut(text: &str, most: usize) -> String {
     line
 }
 
-/// The name of a metric, which stands between quotes and braces where metrics are read.
+/// `name` without the quotes and braces that surround it in the metrics output, cut to at most `most` bytes.
 pub(crate) fn metric_name(name: &str, most: usize) -> String {
     cut(name, most).replace(['"', '\'', '`', '{', '}', '\\'], "_")
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -35,19 +40,19 @@ mod tests {
     use super::{cut, line, metric_name};
 
     #[test]
-    fn a_metric_can_not_close_the_quotes_and_braces_around_its_name() {
+    fn metric_name_cannot_close_the_quotes_and_braces_around_it() {
         assert_eq!(metric_name("a\"} 1\nevil{x=\"\\", 64), "a__ 1 evil_x=__");
         assert_eq!(metric_name("response time", 64), "response time");
     }
 
     #[test]
-    fn an_error_of_several_lines_becomes_one() {
+    fn error_of_several_lines_becomes_one_line() {
         assert_eq!(line("expected=[\n    0x0,\n] actual=[\u{7}]"), "expected=[ 0x0, ] actual=[ ]");
         assert_eq!(line("x".repeat(5000)).len(), 1000);
     }
 
     #[test]
-    fn a_text_becomes_one_short_line() {
+    fn text_becomes_one_short_line() {
         let table = [
             ("fine", 10, "fine"),
             ("two\nlines\n", 20, "two lines"),

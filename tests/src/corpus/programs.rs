@@ -282,13 +282,13 @@ fn texts() -> Vec<Hostile> {
         ),
         program(
             "program that logs 4 GiB",
-            End::Broken(&["outside of the program's memory", "panicked"]),
+            End::Broken(&["outside of the command's memory", "panicked"]),
             LOG,
             "(call $log (i32.const 1) (i32.const 1048000) (i32.const -1)) unreachable",
         ),
         program(
             "program that logs out of bounds",
-            End::Broken(&["outside of the program's memory"]),
+            End::Broken(&["outside of the command's memory"]),
             LOG,
             "(call $log (i32.const 1) (i32.const -1) (i32.const 9))",
         ),

@@ -99,7 +99,7 @@ impl<P: Send + 'static> Job<P> {
 
 /// The thread that loads has ended without a word.
 fn crashed<P>() -> Result<P, LoadError> {
-    Err(LoadError::Compiler("the loader crashed on it (please report)".to_owned()))
+    Err(LoadError::Panic)
 }
 
 impl Loader<Plugin> {
@@ -261,7 +261,7 @@ mod tests {
                 thread::sleep(Duration::from_millis(1));
             }
             match text.as_str() {
-                "bomb" => Err(LoadError::TooSlow { seconds: 1, what: String::new() }),
+                "bomb" => Err(LoadError::TooSlow { seconds: 1, cpu_time: false }),
                 "killed" => Err(LoadError::Hindered("the compiler was killed by SIGKILL".to_owned())),
                 _ => Ok(Loaded { plugin: text, kind: "module".to_owned(), compiled_in: None }),
             }

@@ -1,12 +1,12 @@
-//! Compiled plugins on disk, so that a start does not compile what an earlier one did.
+//! Compiled plugins on disk, so that a start does not compile again what an earlier one compiled.
 //!
-//! What is in there is executed as native code. Each entry therefore carries a keyed digest (HMAC-SHA256) over what it is
-//! for and what it holds: without the key, which only the daemon has, nobody can make an entry that counts, whoever may
-//! write to the directory. An entry is read whole and checked before anything of it is used. What is damaged, cut off or
-//! of another daemon is as good as not there: it is compiled again, and replaced.
+//! Entries are executed as native code. Each begins with a digest (HMAC-SHA256) of its content, under a key that depends on
+//! the daemon's secret and the entry's name: without the secret nobody can make an entry that is used, whoever may write to
+//! the directory. An entry is read whole and verified before anything in it is used. One that is damaged, cut off or another
+//! daemon's is compiled again and replaced.
 //!
-//! An entry is written beside its place, flushed, and moved there, so that a crash leaves an old entry, or a whole one. Its
-//! name says all that the code depends on, so nothing ever has to be invalidated; what was not used for longest makes room.
+//! An entry is written to a temporary file, flushed and renamed, so that a crash leaves the old entry or the new one. Its name
+//! depends on everything that the code depends on, so entries never become invalid; the least recently used are evicted.
 
 use std::fs::{self, File, OpenOptions};
 use std::hash::{Hash, Hasher};
@@ -16,33 +16,37 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use ring::hmac;
 use sha2::{Digest, Sha256};
 pub use vouchd_ipc::cache::{CacheKey, CacheSettings};
 use wasmtime::Engine;
 
+use super::Artefact;
 use crate::contract;
-use crate::load::compile::Artefact;
+use crate::text::hex;
 
-/// Bytes that all entries may take together.
-const ROOM: u64 = 1 << 30;
+/// Bytes of all entries together.
+const CAPACITY: u64 = 1 << 30;
 
-/// What a crash may leave behind is removed after this long.
+/// Age at which a temporary file is one that a crash left.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
+/// Extensions of entries and of temporary files.
 const ENTRY: &str = "aot";
 const UNFINISHED: &str = "new";
 
+/// Length of the digest that an entry begins with.
 const DIGEST: usize = 32;
 
 /// The cache of one engine.
 pub(crate) struct Cache {
     settings: CacheSettings,
-    room: u64,
-    /// Of all that the code depends on beside the plugin.
+    capacity: u64,
+    /// Digest of everything besides the plugin that the code depends on.
     engine: String,
 }
 
-/// Hashes what implements `Hash` with SHA-256: the same in every process.
+/// A [`Hasher`] with SHA-256, which unlike those of the standard library is the same in every process.
 struct Stable(Sha256);
 
 impl Hasher for Stable {
@@ -51,7 +55,7 @@ impl Hasher for Stable {
     }
 
     fn finish(&self) -> u64 {
-        // Nobody asks for it; the whole digest is what counts.
+        // Never called: the whole digest is taken instead.
         0
     }
 }
@@ -61,17 +65,17 @@ impl Cache {
         let mut hasher = Stable(Sha256::new());
         engine.precompile_compatibility_hash().hash(&mut hasher);
         hasher.0.update(env!("CARGO_PKG_VERSION"));
-        // What a module is made into depends on it.
+        // Modules are made into components with the contract.
         hasher.0.update(contract::VERSION.0.to_le_bytes());
         hasher.0.update(include_bytes!("../../../../sdk/wit/check.wit"));
-        Cache { settings, room: ROOM, engine: hex(&hasher.0.finalize()) }
+        Cache { settings, capacity: CAPACITY, engine: hex(&hasher.0.finalize()) }
     }
 
     pub(crate) fn directory(&self) -> &Path {
         &self.settings.directory
     }
 
-    /// The artefact of the plugin with this digest, if there is a sound one.
+    /// Reads the artefact of the plugin with this digest. `None` if there is no valid entry.
     pub(crate) fn get(&self, sha256: &str) -> Option<Artefact> {
         let name = self.name(sha256);
         let path = self.path(&name, ENTRY);
@@ -79,38 +83,39 @@ impl Cache {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
-                tracing::warn!("{} is not used: {error}; compiling again", path.display());
+                tracing::warn!("cannot read {}: {error}; compiling again", path.display());
                 return None;
             }
         };
-        let sound = bytes
+        let is_valid = bytes
             .split_first_chunk::<DIGEST>()
-            .is_some_and(|(digest, rest)| is_same(digest, &self.digest(&name, rest)));
-        if !sound {
-            tracing::warn!("{} is damaged, or not of this daemon; compiling again", path.display());
+            // Takes the same time wherever the digests differ.
+            .is_some_and(|(digest, rest)| hmac::verify(&self.entry_key(&name), rest, digest).is_ok());
+        if !is_valid {
+            tracing::warn!("{} is damaged, or another daemon's; compiling again", path.display());
             return None;
         }
         let mut bytes = bytes;
         bytes.drain(..DIGEST);
-        // Used now, so that it is not the first to make room. Kept by somebody else it may be: then that is that.
+        // The time of its last use. Fails if another user owns the file: then it is evicted earlier.
         let _ = File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
         Artefact::decode(bytes).ok()?.ok()
     }
 
-    /// Keeps an artefact. Without the cache everything works, only slower to start: so trouble with it is a warning.
+    /// Keeps an artefact. Failing to is only a warning: without the cache, plugins are compiled at each start.
     pub(crate) fn put(&self, sha256: &str, artefact: &Artefact) {
         if let Err(error) = self.write(&self.name(sha256), artefact.bytes()) {
-            tracing::warn!("a compiled plugin can't be kept in {}: {error}", self.settings.directory.display());
+            tracing::warn!("cannot keep a compiled plugin in {}: {error}", self.settings.directory.display());
         }
     }
 
-    /// An entry that turned out to be of no use.
+    /// Removes an entry that the engine rejects.
     pub(crate) fn remove(&self, sha256: &str) {
-        // One that can't be removed is replaced instead.
+        // If that fails, the entry is replaced after compiling.
         let _ = fs::remove_file(self.path(&self.name(sha256), ENTRY));
     }
 
-    /// What the code depends on.
+    /// The name of an entry: a digest of everything that the code depends on.
     fn name(&self, sha256: &str) -> String {
         hex(&Sha256::digest(format!("{sha256} {}", self.engine)))
     }
@@ -119,48 +124,49 @@ impl Cache {
         self.settings.directory.join(format!("{name}.{extension}"))
     }
 
-    fn digest(&self, name: &str, bytes: &[u8]) -> [u8; DIGEST] {
-        hmac(&self.settings.key.0, &[name.as_bytes(), bytes])
+    /// The key of an entry, so that it is valid under its own name only.
+    fn entry_key(&self, name: &str) -> hmac::Key {
+        key(hmac::sign(&key(&self.settings.key.0), name.as_bytes()).as_ref())
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        // Neither a link nor a pipe makes it read what is not an entry, or wait.
+        // Follows no link out of the directory, and does not wait for the writer of a pipe.
         let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
         let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
         let data = file.metadata()?;
-        if !data.is_file() || data.size() > self.room {
-            return Err(io::Error::other("it is not a file that could be an entry"));
+        if !data.is_file() || data.size() > self.capacity {
+            return Err(io::Error::other("not a regular file, or larger than the cache"));
         }
         let mut bytes = Vec::with_capacity(usize::try_from(data.size()).unwrap_or(0));
-        Read::by_ref(&mut file).take(self.room).read_to_end(&mut bytes)?;
+        Read::by_ref(&mut file).take(self.capacity).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let size = (bytes.len() + DIGEST) as u64;
-        if size > self.room {
+        if size > self.capacity {
             return Ok(());
         }
-        self.make_room(size)?;
+        self.evict(size)?;
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let unfinished = self.path(&format!("{name}-{}-{count}", std::process::id()), UNFINISHED);
-        // A name that is taken belongs to a crash long ago, or to somebody who means no good.
+        // A file of this name was left by a crash, or planted: never written to.
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
         let written = file
-            .write_all(&self.digest(name, bytes))
+            .write_all(hmac::sign(&self.entry_key(name), bytes).as_ref())
             .and_then(|()| file.write_all(bytes))
             .and_then(|()| file.sync_all())
             .and_then(|()| fs::rename(&unfinished, self.path(name, ENTRY)));
         if written.is_err() {
-            // Something is wrong already, and that is told.
+            // The first error is the one to report.
             let _ = fs::remove_file(&unfinished);
         }
         written
     }
 
-    /// Removes what a crash left, and entries until `size` bytes more fit, those first that were not used for longest.
-    fn make_room(&self, size: u64) -> io::Result<()> {
+    /// Removes temporary files that a crash left, and the least recently used entries until `size` more bytes fit.
+    fn evict(&self, size: u64) -> io::Result<()> {
         let mut entries = Vec::new();
         for entry in fs::read_dir(&self.settings.directory)? {
             let path = entry?.path();
@@ -174,7 +180,7 @@ impl Cache {
         }
         let mut taken: u64 = entries.iter().map(|(_, size, _)| size).sum();
         entries.sort();
-        while taken + size > self.room
+        while taken + size > self.capacity
             && let Some((_, size, path)) = entries.pop()
         {
             if fs::remove_file(&path).is_ok() {
@@ -185,28 +191,8 @@ impl Cache {
     }
 }
 
-/// HMAC-SHA256 of RFC 2104 over the parts one after the other.
-fn hmac(key: &[u8; 32], parts: &[&[u8]]) -> [u8; DIGEST] {
-    const BLOCK: usize = 64;
-    let pad = |byte: u8| {
-        let mut block = [byte; BLOCK];
-        block.iter_mut().zip(key).for_each(|(block, key)| *block ^= key);
-        block
-    };
-    let mut inner = Sha256::new_with_prefix(pad(0x36));
-    for part in parts {
-        inner.update(part);
-    }
-    Sha256::new_with_prefix(pad(0x5c)).chain_update(inner.finalize()).finalize().into()
-}
-
-/// Takes the same time wherever they differ.
-fn is_same(one: &[u8; DIGEST], other: &[u8; DIGEST]) -> bool {
-    one.iter().zip(other).fold(0, |difference, (one, other)| difference | (one ^ other)) == 0
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+fn key(secret: &[u8]) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, secret)
 }
 
 #[cfg(test)]
@@ -232,16 +218,16 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_is_that_of_rfc_4231() {
+    fn digest_is_that_of_rfc_4231() {
         // Test case 2, whose key of 4 bytes is padded with zeros.
-        let mut key = [0; 32];
-        key[..4].copy_from_slice(b"Jefe");
-        let digest = hmac(&key, &[b"what do ya want ", b"for nothing?"]);
-        assert_eq!(hex(&digest), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+        let mut secret = [0; 32];
+        secret[..4].copy_from_slice(b"Jefe");
+        let digest = hmac::sign(&key(&secret), b"what do ya want for nothing?");
+        assert_eq!(hex(digest.as_ref()), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
     }
 
     #[test]
-    fn what_was_kept_comes_back_for_the_same_plugin_key_and_engine_only() {
+    fn entry_is_used_for_the_same_plugin_key_and_engine_only() {
         let dir = tempfile::tempdir().unwrap();
         let artefact = artefact();
         cache(dir.path(), 1).put("one", &artefact);
@@ -254,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_was_changed_in_any_byte_cut_off_or_renamed_does_not_count() {
+    fn changed_cut_off_or_renamed_entry_is_not_used() {
         let dir = tempfile::tempdir().unwrap();
         let cache = cache(dir.path(), 1);
         cache.put("one", &artefact());
@@ -277,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_a_link_nor_a_pipe_is_read() {
+    fn link_and_pipe_are_not_read() {
         let dir = tempfile::tempdir().unwrap();
         let elsewhere = tempfile::tempdir().unwrap();
         let cache = cache(dir.path(), 1);
@@ -293,11 +279,11 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_unused_entries_make_room_and_what_a_crash_left_is_removed() {
+    fn least_recently_used_entries_and_leftovers_of_a_crash_are_removed() {
         let dir = tempfile::tempdir().unwrap();
         let artefact = artefact();
         let size = (artefact.bytes().len() + DIGEST) as u64;
-        let cache = Cache { room: size * 2, ..cache(dir.path(), 1) };
+        let cache = Cache { capacity: size * 2, ..cache(dir.path(), 1) };
         let age = |path: &Path, hours: u64| {
             let at = SystemTime::now() - Duration::from_secs(hours * 3600);
             File::options().write(true).open(path).unwrap().set_modified(at).unwrap();
@@ -309,7 +295,7 @@ mod tests {
         let left = dir.path().join(format!("half.{UNFINISHED}"));
         fs::write(&left, "half").unwrap();
         age(&left, 2);
-        assert!(cache.get("one").is_some(), "which makes it the one used last");
+        assert!(cache.get("one").is_some(), "now the most recently used");
         cache.put("three", &artefact);
         assert!(cache.get("one").is_some() && cache.get("three").is_some());
         assert!(cache.get("two").is_none());

@@ -1,21 +1,21 @@
-//! Which proposals of WebAssembly a plugin may use, and the words for those that it may not.
+//! Which proposals of WebAssembly a plugin may use, and how messages name the others.
 //!
-//! Offered is what wasmtime supports at its first two tiers, as far as the limits of a run hold for it. That is WebAssembly 3.0
-//! without threads, since wasmtime does not bound shared memories, and without 64-bit memories, since what a plugin hands over
-//! and is handed lies at 32-bit addresses.
+//! The host offers what wasmtime supports at its first two tiers and a run's limits can bound. That is WebAssembly 3.0
+//! without threads, since wasmtime does not bound shared memories, and without 64-bit memories, since the contract passes
+//! 32-bit addresses.
 
 use wasmparser::{Validator, WasmFeatures};
 
-/// What the engine takes; see [`crate::engine`].
-pub(crate) fn offered() -> WasmFeatures {
+/// The proposals that the engine accepts. Must agree with [`crate::engine`].
+pub(super) fn offered() -> WasmFeatures {
     WasmFeatures::WASM3.difference(WasmFeatures::THREADS | WasmFeatures::MEMORY64)
         | WasmFeatures::CUSTOM_PAGE_SIZES
         | WasmFeatures::WIDE_ARITHMETIC
         | WasmFeatures::COMPONENT_MODEL
 }
 
-/// The proposals that the file uses and that are not offered, in words. None: it uses no such, or is damaged.
-pub(crate) fn not_offered(bytes: &[u8]) -> Option<String> {
+/// Names the proposals that the file uses and the host does not offer. `None` if there are none, or the file is damaged.
+pub(super) fn not_offered(bytes: &[u8]) -> Option<String> {
     let is_valid = |features| Validator::new_with_features(features).validate_all(bytes).is_ok();
     if is_valid(offered()) || !is_valid(WasmFeatures::all()) {
         return None;
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_offered_is_named_and_nothing_else() {
+    fn only_proposals_that_are_not_offered_are_named() {
         let table = [
             ("(module (memory 1 1 shared))", Some("threads (shared memory and atomic operations)")),
             ("(module (type $f (func)) (type (cont $f)))", Some("the proposal stack-switching")),
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_uses_no_proposal() {
+    fn damaged_file_uses_no_proposal() {
         let mut bytes = wat::parse_str("(module (memory 1 1 shared))").unwrap();
         bytes.pop();
         assert_eq!(not_offered(&bytes), None);

@@ -1,36 +1,38 @@
 //! The memory of all runs together.
 //!
-//! Each run may have what its check's limits allow, and any number of runs may wait. Where that comes to more than there
-//! is, the run that has the most is ended: the greedy one pays, not who happens to ask.
+//! Each run may use what its check's limits allow, and any number of runs may wait. When all together exceed the budget, the
+//! run with the most memory is ended, whichever run asked for more.
 
 use std::collections::HashMap;
 use std::fs;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::run::turns::Bell;
+use super::waker::RunWaker;
 
-/// At least this much, for all plugins together.
+/// Bounds of the budget in bytes, whatever memory the machine has.
 const LEAST: u64 = 128 << 20;
 const MOST: u64 = 1 << 30;
 
 /// Shared by the runs of a host.
 #[derive(Debug)]
-pub(crate) struct Budget {
+pub(super) struct Budget {
     total: u64,
     shares: Mutex<Shares>,
 }
 
 #[derive(Debug, Default)]
 struct Shares {
+    /// The key of the next run.
     next: u64,
-    /// Of all runs that were not ended for others.
+    /// Sum of `runs`.
     taken: u64,
+    /// All runs that were not ended.
     runs: HashMap<u64, Part>,
 }
 
 struct Part {
     bytes: u64,
-    bell: Arc<Bell>,
+    waker: Arc<RunWaker>,
 }
 
 impl std::fmt::Debug for Part {
@@ -39,41 +41,43 @@ impl std::fmt::Debug for Part {
     }
 }
 
-/// What one run has of it, until it is dropped.
+/// The part of one run, which returns to the budget when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Share {
+pub(super) struct Share {
     budget: Arc<Budget>,
     run: u64,
 }
 
-/// All together want more than there is, and this run has the most.
+/// The budget is exceeded, and this run has the most memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Exhausted {
-    pub(crate) total: u64,
-    pub(crate) runs: usize,
+pub(super) struct Exhausted {
+    /// The budget in bytes.
+    pub(super) total: u64,
+    /// The number of runs that share it.
+    pub(super) runs: usize,
 }
 
 impl Budget {
-    pub(crate) fn new(total: u64) -> Arc<Self> {
+    pub(super) fn new(total: u64) -> Arc<Self> {
         Arc::new(Budget { total, shares: Mutex::default() })
     }
 
-    /// An eighth of the memory that this process can have, within bounds; but enough for any one run.
-    pub(crate) fn of_this_machine(largest_run: u64) -> Arc<Self> {
+    /// An eighth of the memory that this process can have, within bounds, but at least enough for two runs like the largest.
+    pub(super) fn of_this_machine(largest_run: u64) -> Arc<Self> {
         let available = machine_memory().unwrap_or(MOST);
         Self::new((available / 8).clamp(LEAST, MOST).max(largest_run.saturating_mul(2)))
     }
 
-    pub(crate) fn total(&self) -> u64 {
+    pub(super) fn total(&self) -> u64 {
         self.total
     }
 
-    /// For a run that hears of its end by the bell.
-    pub(crate) fn share(self: &Arc<Self>, bell: &Arc<Bell>) -> Share {
+    /// Adds a run, which `waker` can stop.
+    pub(super) fn share(self: &Arc<Self>, waker: &Arc<RunWaker>) -> Share {
         let mut shares = self.shares();
         let run = shares.next;
         shares.next += 1;
-        shares.runs.insert(run, Part { bytes: 0, bell: Arc::clone(bell) });
+        shares.runs.insert(run, Part { bytes: 0, waker: Arc::clone(waker) });
         Share { budget: Arc::clone(self), run }
     }
 
@@ -83,15 +87,15 @@ impl Budget {
 }
 
 impl Share {
-    /// The run grows by so many bytes. Where that is too much for all together, those with the most are ended.
+    /// Adds `bytes` to the run. While the budget is exceeded, ends the run with the most memory.
     ///
     /// # Errors
-    /// If the one with the most is this one.
-    pub(crate) fn grow(&self, bytes: u64) -> Result<(), Exhausted> {
+    /// If that run is this one.
+    pub(super) fn grow(&self, bytes: u64) -> Result<(), Exhausted> {
         let mut shares = self.budget.shares();
         let runs = shares.runs.len();
         let Some(part) = shares.runs.get_mut(&self.run) else {
-            // Ended for others, and about to notice.
+            // It was ended and has not noticed yet.
             return Err(Exhausted { total: self.budget.total, runs });
         };
         part.bytes += bytes;
@@ -104,7 +108,7 @@ impl Share {
             if largest == self.run {
                 return Err(Exhausted { total: self.budget.total, runs });
             }
-            part.bell.stop();
+            part.waker.stop();
         }
         Ok(())
     }
@@ -119,7 +123,7 @@ impl Drop for Share {
     }
 }
 
-/// Of the machine or of the control group that this process is in, whichever is less.
+/// Memory in bytes: the machine's, or what the control group of this process allows if that is less.
 fn machine_memory() -> Option<u64> {
     let info = fs::read_to_string("/proc/meminfo").ok()?;
     let line = info.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
@@ -136,21 +140,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_one_that_has_the_most_is_ended() {
+    fn run_with_the_most_memory_is_ended() {
         let budget = Budget::new(100);
-        let bells: Vec<Arc<Bell>> = (0..3).map(|_| Arc::default()).collect();
-        let shares: Vec<_> = bells.iter().map(|bell| budget.share(bell)).collect();
+        let wakers: Vec<Arc<RunWaker>> = (0..3).map(|_| Arc::default()).collect();
+        let shares: Vec<_> = wakers.iter().map(|waker| budget.share(waker)).collect();
         assert_eq!(shares[0].grow(60), Ok(()));
         assert_eq!(shares[1].grow(30), Ok(()));
-        assert_eq!(shares[2].grow(20), Ok(()), "it is not the one that has too much");
-        let stopped: Vec<_> = bells.iter().map(|bell| bell.is_stopped()).collect();
+        assert_eq!(shares[2].grow(20), Ok(()), "another run has more");
+        let stopped: Vec<_> = wakers.iter().map(|waker| waker.is_stopped()).collect();
         assert_eq!(stopped, [true, false, false]);
         assert_eq!(shares[0].grow(1), Err(Exhausted { total: 100, runs: 2 }));
-        // Together 50; the second wants to have the most, and more than there is.
+        // 50 in all; the second run asks for more than is left, and would have the most.
         assert_eq!(shares[1].grow(51), Err(Exhausted { total: 100, runs: 2 }));
-        assert_eq!(shares[2].grow(80), Ok(()), "what was given back is there again");
+        assert_eq!(shares[2].grow(80), Ok(()), "memory of ended runs is available again");
         drop(shares);
-        let last = budget.share(&bells[0]);
+        let last = budget.share(&wakers[0]);
         assert_eq!(last.grow(100), Ok(()));
         assert_eq!(last.grow(1), Err(Exhausted { total: 100, runs: 1 }));
     }

@@ -1,28 +1,28 @@
-//! Why a run was cut short, in words that an operator understands.
+//! Why a run failed, in an operator's words.
 
-use std::io;
-
-use nix::errno::Errno;
 use vouchd_config::Limits;
 use wasmtime::{PoolConcurrencyLimitError, ThrownException, Trap};
 use wasmtime_wasi::I32Exit;
 
-use crate::run::limiter::LimitHit;
-use crate::shortage::lacking;
+use super::limiter::LimitHit;
+use crate::shortage::{errno_behind, lacking};
 use crate::text::cut;
 
-/// Longest reason in bytes; room for a whole `allow` line.
-pub(crate) const MAX_REASON: usize = 2048;
+/// Longest reason in bytes: enough for a whole `allow` line.
+pub(super) const MAX_REASON: usize = 2048;
 
-/// The reason of a failed instantiation or call. `last_words`: the last error that the plugin logged, such as a panic.
-pub(crate) fn describe(error: &wasmtime::Error, limit_hit: Option<&LimitHit>, last_words: Option<&str>) -> String {
+/// The reason of a run that got no instance.
+pub(super) const OVERLOADED: &str = "overloaded: too many checks run at the same time; make their intervals longer";
+
+/// Describes a failed instantiation or call. `last_words`: the last error that the plugin logged, such as a panic message.
+pub(super) fn describe(error: &wasmtime::Error, limit_hit: Option<&LimitHit>, last_words: Option<&str>) -> String {
     if let Some(hit) = error.downcast_ref::<LimitHit>() {
         return hit.to_string();
     }
     if let Some(words) = hindrance(error, "running the plugin") {
         return words;
     }
-    // Not being able to grow is no end where garbage could be collected instead: a trap that follows has its own reason.
+    // A plugin may survive a failure to grow by collecting garbage. A trap that follows has a reason of its own.
     if let (Some(hit), None) = (limit_hit, error.downcast_ref::<Trap>()) {
         return hit.to_string();
     }
@@ -30,7 +30,7 @@ pub(crate) fn describe(error: &wasmtime::Error, limit_hit: Option<&LimitHit>, la
         return "the plugin threw an exception that nothing in it catches".to_owned();
     }
     if error.is::<PoolConcurrencyLimitError>() {
-        return "overloaded: too many checks run at the same time; make their intervals longer".to_owned();
+        return OVERLOADED.to_owned();
     }
     if let Some(I32Exit(status)) = error.downcast_ref::<I32Exit>() {
         return format!("the plugin exited with status {status} instead of reporting");
@@ -47,19 +47,15 @@ pub(crate) fn describe(error: &wasmtime::Error, limit_hit: Option<&LimitHit>, la
     }
 }
 
-/// What this host could not do, if that is behind the error: it says nothing about the plugin. Instances are made of
+/// Describes the error of this host behind `error`, if there is one: it says nothing about the plugin. Instances need
 /// descriptors, mappings and memory, any of which may be used up.
-pub(crate) fn hindrance(error: &wasmtime::Error, doing: &str) -> Option<String> {
-    let errno = error.chain().find_map(|cause| {
-        let of_system = cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
-        of_system.or_else(|| cause.downcast_ref::<rustix::io::Errno>().map(|errno| errno.raw_os_error()))
-    })?;
-    let errno = Errno::from_raw(errno);
+pub(super) fn hindrance(error: &wasmtime::Error, doing: &str) -> Option<String> {
+    let errno = errno_behind(error)?;
     Some(lacking(errno, doing).unwrap_or_else(|| format!("this host failed at {doing}: {}", errno.desc())))
 }
 
-/// Whether an instance could not be made because its types are not those of the contract: nothing of it has run.
-pub(crate) fn is_mismatch(error: &wasmtime::Error) -> bool {
+/// Whether instantiating failed because types don't match the contract's. Nothing of the plugin has run then.
+pub(super) fn is_mismatch(error: &wasmtime::Error) -> bool {
     !(error.is::<LimitHit>()
         || error.is::<PoolConcurrencyLimitError>()
         || error.is::<I32Exit>()
@@ -67,18 +63,18 @@ pub(crate) fn is_mismatch(error: &wasmtime::Error) -> bool {
         || error.is::<ThrownException>())
 }
 
-/// The reason of a run that was ended for the others' sake.
-pub(crate) fn out_of_room(total: u64, had: u64) -> String {
+/// The reason of a run that was ended because the memory of all runs together was used up.
+pub(super) fn out_of_budget(total: u64, had: u64) -> String {
     format!(
-        "out of memory: all plugins together wanted more than {} MiB, and this run had the most of it, {} MiB; let fewer such \
+        "out of memory: all plugins together wanted more than {} MiB, and this run had the most, {} MiB; let fewer such \
          checks run at the same time, or lower their limits.memory",
         total >> 20,
         had >> 20
     )
 }
 
-/// The reason of a run that computed for longer than its limit.
-pub(crate) fn cpu_exceeded(limits: &Limits) -> String {
+/// The reason of a run that used more CPU time than its limit.
+pub(super) fn cpu_exceeded(limits: &Limits) -> String {
     format!(
         "the plugin computed for longer than limits.cpu = {} ms allows; raise limits.cpu of this check, or fix the plugin",
         limits.cpu.as_millis()
@@ -87,10 +83,14 @@ pub(crate) fn cpu_exceeded(limits: &Limits) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
+    use nix::errno::Errno;
+
     use super::*;
 
     #[test]
-    fn what_the_host_lacks_is_no_breach_of_the_contract() {
+    fn shortage_of_the_host_is_not_a_breach_of_the_contract() {
         let of_library = wasmtime::Error::from(io::Error::from_raw_os_error(Errno::EMFILE as i32));
         let of_kernel = wasmtime::Error::from(rustix::io::Errno::MFILE);
         for error in [of_library.context("making a memory"), of_kernel.context("mapping it")] {

@@ -1,18 +1,18 @@
-//! What an instance may grow to. Going beyond is an error that names the limit, not a failed allocation that the plugin
-//! would report as a bug of its own.
+//! The bounds of an instance's memories and tables. Exceeding one is an error that names the limit, not a failed allocation
+//! that the plugin would report as a bug of its own.
 
 use wasmtime::ResourceLimiter;
 
-use crate::run::budget::{Exhausted, Share};
+use super::budget::{Exhausted, Share};
 
-/// Components of some languages consist of many modules.
+/// Core instances: components of some languages consist of many modules.
 const MAX_INSTANCES: usize = 128;
 const MAX_TABLES: usize = 16;
 const MAX_MEMORIES: usize = 8;
 
-/// A limit of the check that the plugin ran into.
+/// A limit that the plugin exceeded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum LimitHit {
+pub(super) enum LimitHit {
     #[error(
         "out of memory: the plugin wanted {} where limits.memory allows {}; raise limits.memory of this check, or fix \
          the plugin", size(*.wanted), size(*.allowed)
@@ -24,15 +24,15 @@ pub(crate) enum LimitHit {
     )]
     Table { wanted: u64, allowed: u64 },
     #[error(
-        "out of memory: the {runs} plugins that run now want more than {} together, and this one has the most of it: let fewer \
-         such checks run at the same time, or lower their limits.memory", size(*.total)
+        "out of memory: the {runs} plugins that run now want more than {} together, and this one has the most; let fewer such \
+         checks run at the same time, or lower their limits.memory", size(*.total)
     )]
-    Shared { total: u64, runs: usize },
+    Budget { total: u64, runs: usize },
 }
 
-/// Limits of one run, over all memories and tables of the plugin together.
+/// The limits of one run. Each holds for all memories, or tables, of the plugin together.
 #[derive(Debug)]
-pub(crate) struct Limiter {
+pub(super) struct Limiter {
     memory_limit: u64,
     memory: u64,
     table_limit: u64,
@@ -42,16 +42,17 @@ pub(crate) struct Limiter {
 }
 
 impl Limiter {
-    pub(crate) fn new(memory_limit: u64, table_limit: u64, share: Share) -> Self {
+    pub(super) fn new(memory_limit: u64, table_limit: u64, share: Share) -> Self {
         Limiter { memory_limit, memory: 0, table_limit, elements: 0, hit: None, share }
     }
 
-    /// Peak of all memories in bytes: memories never shrink.
-    pub(crate) fn memory(&self) -> u64 {
+    /// Bytes of all memories together. Memories never shrink, so this is the peak.
+    pub(super) fn memory(&self) -> u64 {
         self.memory
     }
 
-    pub(crate) fn hit(&self) -> Option<&LimitHit> {
+    /// The limit that was exceeded last, which the plugin may have survived.
+    pub(super) fn hit(&self) -> Option<&LimitHit> {
         self.hit.as_ref()
     }
 
@@ -68,7 +69,7 @@ impl ResourceLimiter for Limiter {
             return Err(self.refuse(LimitHit::Memory { wanted, allowed: self.memory_limit }));
         }
         if let Err(Exhausted { total, runs }) = self.share.grow(wanted - self.memory) {
-            return Err(self.refuse(LimitHit::Shared { total, runs }));
+            return Err(self.refuse(LimitHit::Budget { total, runs }));
         }
         self.memory = wanted;
         Ok(true)
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn all_memories_together_stay_within_the_limit() {
+    fn limit_holds_for_all_memories_together() {
         let mut limiter = Limiter::new(2 << 20, 10, share());
         assert!(limiter.memory_growing(0, 1 << 20, None).is_ok());
         assert!(limiter.memory_growing(0, 1 << 20, None).is_ok());
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn all_tables_together_stay_within_the_limit() {
+    fn limit_holds_for_all_tables_together() {
         let mut limiter = Limiter::new(0, 10, share());
         assert!(limiter.table_growing(0, 6, None).is_ok());
         assert!(limiter.table_growing(0, 5, None).is_err());

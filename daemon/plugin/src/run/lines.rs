@@ -1,17 +1,17 @@
-//! Where a run's log lines and printed output go: a few lines are kept, the rest is only counted.
+//! The log lines of a run, printed output included. Lines beyond a limit are only counted.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::run::outcome::{LogLevel, LogLine};
-use crate::run::output::Keep;
+use super::outcome::{LogLevel, LogLine};
+use super::output::Sink;
 use crate::text::cut;
 
 /// Longest line in bytes.
 const MAX_LINE: usize = 1024;
 
-/// The lines of a run, shared by everything that writes them.
+/// The lines of a run. Clones share them.
 #[derive(Clone)]
-pub(crate) struct Lines(Arc<Mutex<Kept>>);
+pub(super) struct Lines(Arc<Mutex<Kept>>);
 
 struct Kept {
     lines: Vec<LogLine>,
@@ -21,11 +21,12 @@ struct Kept {
 }
 
 impl Lines {
-    pub(crate) fn new(lines: usize, bytes: usize) -> Self {
+    /// Keeps up to this many lines, and bytes of all lines together.
+    pub(super) fn new(lines: usize, bytes: usize) -> Self {
         Lines(Arc::new(Mutex::new(Kept { lines: Vec::new(), lines_left: lines, bytes_left: bytes, dropped: 0 })))
     }
 
-    pub(crate) fn push(&self, level: LogLevel, message: &str) {
+    pub(super) fn push(&self, level: LogLevel, message: &str) {
         let mut kept = self.lock();
         let message = cut(message, MAX_LINE);
         if kept.lines_left == 0 || message.len() > kept.bytes_left {
@@ -37,8 +38,8 @@ impl Lines {
         kept.lines.push(LogLine { level, message });
     }
 
-    /// The lines so far, and a last one that says how many there were besides.
-    pub(crate) fn take(&self) -> Vec<LogLine> {
+    /// Takes the kept lines, followed by one with the number of dropped lines, if any.
+    pub(super) fn take(&self) -> Vec<LogLine> {
         let mut kept = self.lock();
         let mut lines = std::mem::take(&mut kept.lines);
         if kept.dropped > 0 {
@@ -53,16 +54,16 @@ impl Lines {
     }
 }
 
-/// Standard output or error of a plugin, as log lines.
-pub(crate) struct Printout {
+/// A [`Sink`] that turns a plugin's standard output or error into log lines.
+pub(super) struct Printout {
     lines: Lines,
     level: LogLevel,
-    /// A line whose end has not come.
+    /// The beginning of a line that has not ended.
     partial: Mutex<Vec<u8>>,
 }
 
 impl Printout {
-    pub(crate) fn new(lines: Lines, level: LogLevel) -> Self {
+    pub(super) fn new(lines: Lines, level: LogLevel) -> Self {
         Printout { lines, level, partial: Mutex::default() }
     }
 
@@ -76,8 +77,8 @@ impl Printout {
     }
 }
 
-impl Keep for Printout {
-    fn keep(&self, data: &[u8]) {
+impl Sink for Printout {
+    fn write(&self, data: &[u8]) {
         let mut partial = self.partial();
         for piece in data.split_inclusive(|b| *b == b'\n') {
             let room = MAX_LINE.saturating_sub(partial.len());
@@ -90,7 +91,7 @@ impl Keep for Printout {
 }
 
 impl Drop for Printout {
-    /// The last line may lack its end.
+    /// The last line may have no newline.
     fn drop(&mut self) {
         let mut partial = std::mem::take(&mut *self.partial());
         if !partial.is_empty() {
@@ -104,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_beyond_the_limit_are_counted_not_kept() {
+    fn lines_beyond_the_limit_are_only_counted() {
         let lines = Lines::new(2, 1000);
         for n in 0..5 {
             lines.push(LogLevel::Info, &format!("line {n}"));
@@ -114,22 +115,22 @@ mod tests {
     }
 
     #[test]
-    fn printed_output_becomes_lines_also_the_last_one() {
+    fn printed_output_becomes_lines() {
         let lines = Lines::new(10, 1000);
         let printout = Printout::new(lines.clone(), LogLevel::Warn);
-        printout.keep(b"one\ntw");
-        printout.keep(b"o\nthree");
+        printout.write(b"one\ntw");
+        printout.write(b"o\nthree");
         drop(printout);
         let kept: Vec<_> = lines.take().into_iter().map(|l| l.message).collect();
         assert_eq!(kept, ["one", "two", "three"]);
     }
 
     #[test]
-    fn a_line_without_end_takes_no_memory() {
+    fn endless_line_is_bounded() {
         let lines = Lines::new(10, 1 << 20);
         let printout = Printout::new(lines.clone(), LogLevel::Info);
         for _ in 0..100 {
-            printout.keep(&[b'x'; 4096]);
+            printout.write(&[b'x'; 4096]);
         }
         assert_eq!(printout.partial.lock().unwrap().len(), MAX_LINE);
     }

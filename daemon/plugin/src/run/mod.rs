@@ -1,15 +1,24 @@
-//! Running plugins: an instance for each run, the limits and turns of runs, the functions that a plugin may call, and what
-//! comes out of a run.
+//! Runs: an instance for each, the limits and turns that bound it, the functions that a plugin may call, and the outcome.
 
-pub(crate) mod budget;
+mod budget;
 mod calls;
-pub(crate) mod command;
-pub(crate) mod failure;
+mod command;
+mod failure;
+mod instances;
 mod limiter;
 mod lines;
-pub(crate) mod meter;
-pub(crate) mod outcome;
+mod link;
+mod meter;
+mod outcome;
 mod output;
-pub(crate) mod ready;
-pub(crate) mod state;
-pub(crate) mod turns;
+mod ready;
+mod result;
+mod state;
+mod turns;
+mod waker;
+
+pub(crate) use instances::Instances;
+pub(crate) use link::{Linked, Linkers};
+pub(crate) use ready::Ready;
+
+pub use outcome::{LogLevel, LogLine, Outcome, Probe, Run, Watch};

@@ -8,40 +8,44 @@ pub use vouchd_health::{LogLevel, LogLine};
 
 use crate::probes::process::ProcessHandle;
 
-/// One run to be carried out.
+/// A run to carry out.
 pub struct Run<'a> {
     /// Name of the check in the configuration.
     pub check: &'a str,
-    /// Flattened parameters in file order.
+    /// Parameters as the plugin gets them: names with the tables they lie in, values as text, in the order of the file.
     pub params: &'a [(String, String)],
+    /// What the plugin may probe.
     pub grants: &'a Grants,
+    /// What the plugin may use.
     pub limits: &'a Limits,
-    /// Wall clock, for starting the plugin and everything it does.
+    /// Wall-clock time for starting the plugin and everything it does.
     pub timeout: Duration,
-    /// What the check's last run kept; empty at first.
+    /// The memo that the check's last run kept; empty at first.
     pub memo: Vec<u8>,
-    /// For a program.
+    /// What the exit status means, for a WASI command.
     pub exit_codes: ExitCodes,
 }
 
-/// How a run ended, what it used, and what it looked at.
+/// The result of a run, what it used, and what it looked at.
 #[derive(Debug)]
 pub struct Outcome {
+    /// The plugin's report, or why there is none.
     pub result: RunResult,
-    /// Wall clock, without waiting for a turn to compute.
+    /// Wall-clock time, without waiting for a turn to compute.
     pub duration: Duration,
-    /// Of the run's duration, until the plugin's instance was there to be called.
+    /// The part of `duration` before the plugin was called.
     pub instantiation: Duration,
     /// CPU time spent in the plugin's code and in the host on its behalf.
     pub cpu: Duration,
     /// Peak of the plugin's linear memories in bytes.
     pub memory: u64,
-    /// What the plugin logged or printed, capped by the check's limits.
+    /// What the plugin logged or printed, within the check's limits.
     pub log: Vec<LogLine>,
-    /// To hand to the next run. None: keep what there is.
+    /// The memo for the next run. `None`: the earlier one stays.
     pub memo: Option<Vec<u8>>,
-    /// In the order they were made.
+    /// The probes that the plugin made, in order.
     pub probes: Vec<Probe>,
+    /// What to watch until the next run.
     pub watch: Watch,
 }
 
@@ -52,11 +56,13 @@ pub struct Probe {
     pub what: String,
     /// `2 found`, `connected`, `200`, or what went wrong.
     pub answer: String,
+    /// Wall-clock time, of all calls if it is a connection.
     pub took: Duration,
 }
 
-/// What a run looked at: when one of these changes, the check should run again at once.
+/// What a run looked at. When one of these changes, the check should run again at once.
 #[derive(Debug, Default)]
 pub struct Watch {
+    /// Processes that it found.
     pub processes: Vec<ProcessHandle>,
 }

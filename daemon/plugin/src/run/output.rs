@@ -1,5 +1,5 @@
-//! Standard output and error of a plugin: a stream that takes everything at once and never makes the plugin wait. What is
-//! kept of it is up to a [`Keep`].
+//! Standard output and error of a plugin: a stream that accepts everything at once and never makes the plugin wait. A
+//! [`Sink`] decides what is kept.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,36 +11,36 @@ use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-/// How much a plugin may hand over at once, in bytes; it may do so again at once.
+/// Bytes that the stream announces room for. The plugin may write again at once.
 const MAX_WRITE: usize = 64 << 10;
 
-/// What becomes of printed output. Bounds what it keeps, whatever comes.
-pub(crate) trait Keep: Send + Sync + 'static {
-    fn keep(&self, data: &[u8]);
+/// Takes printed output. What it keeps is bounded, however much is printed.
+pub(super) trait Sink: Send + Sync + 'static {
+    fn write(&self, data: &[u8]);
 }
 
-/// The plugin's side of a [`Keep`].
-pub(crate) struct Output<K>(Arc<K>);
+/// The stream that the plugin writes to.
+pub(super) struct Output<S>(Arc<S>);
 
-impl<K> Output<K> {
-    pub(crate) fn to(keep: Arc<K>) -> Self {
-        Output(keep)
+impl<S> Output<S> {
+    pub(super) fn to(sink: Arc<S>) -> Self {
+        Output(sink)
     }
 }
 
-impl<K> Clone for Output<K> {
+impl<S> Clone for Output<S> {
     fn clone(&self) -> Self {
         Output(Arc::clone(&self.0))
     }
 }
 
-impl<K: Keep> IsTerminal for Output<K> {
+impl<S: Sink> IsTerminal for Output<S> {
     fn is_terminal(&self) -> bool {
         false
     }
 }
 
-impl<K: Keep> StdoutStream for Output<K> {
+impl<S: Sink> StdoutStream for Output<S> {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
         Box::new(self.clone())
     }
@@ -51,13 +51,13 @@ impl<K: Keep> StdoutStream for Output<K> {
 }
 
 #[async_trait]
-impl<K: Keep> Pollable for Output<K> {
+impl<S: Sink> Pollable for Output<S> {
     async fn ready(&mut self) {}
 }
 
-impl<K: Keep> OutputStream for Output<K> {
+impl<S: Sink> OutputStream for Output<S> {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.0.keep(&bytes);
+        self.0.write(&bytes);
         Ok(())
     }
 
@@ -70,9 +70,9 @@ impl<K: Keep> OutputStream for Output<K> {
     }
 }
 
-impl<K: Keep> AsyncWrite for Output<K> {
+impl<S: Sink> AsyncWrite for Output<S> {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, data: &[u8]) -> Poll<std::io::Result<usize>> {
-        self.0.keep(data);
+        self.0.write(data);
         Poll::Ready(Ok(data.len()))
     }
 

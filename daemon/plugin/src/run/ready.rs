@@ -1,4 +1,4 @@
-//! A plugin of whatever kind, ready to be instantiated and called.
+//! A linked plugin of any kind: instantiating and calling it.
 
 use std::time::{Duration, Instant};
 
@@ -7,41 +7,41 @@ use wasmtime::{InstancePre, Store};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p2::bindings::CommandPre;
 
+use super::command::{Command, report};
+use super::state::RunState;
 use crate::contract::{Context, PluginPre, types};
-use crate::run::command::report as program;
-use crate::run::state::{Program, RunState};
 
-/// What a run calls.
+/// What a run instantiates and calls.
 pub(crate) enum Ready {
-    /// `vouchd:check/checker` of a component.
+    /// A component: its `vouchd:check/checker`.
     Checker(PluginPre<RunState>),
-    /// `wasi:cli/run` of a component.
-    Component(CommandPre<RunState>),
-    /// `_start` of a core module.
-    Core(InstancePre<RunState>),
+    /// A WASI command that is a component: its `wasi:cli/run`.
+    Command(CommandPre<RunState>),
+    /// A WASI command that is a core module: its `_start`.
+    CommandModule(InstancePre<RunState>),
 }
 
 impl Ready {
-    /// What its state needs besides, where the plugin is a program.
-    pub(crate) fn program<'a>(&self, params: &'a [(String, String)]) -> Option<Program<'a>> {
+    /// What the run's state needs to know if the plugin is a WASI command.
+    pub(super) fn command<'a>(&self, params: &'a [(String, String)]) -> Option<Command<'a>> {
         match self {
             Ready::Checker(_) => None,
-            Ready::Component(_) => Some(Program { params, core: false }),
-            Ready::Core(_) => Some(Program { params, core: true }),
+            Ready::Command(_) => Some(Command { params, is_module: false }),
+            Ready::CommandModule(_) => Some(Command { params, is_module: true }),
         }
     }
 
-    /// One throw-away instance.
-    pub(crate) async fn try_start(&self, store: &mut Store<RunState>) -> wasmtime::Result<()> {
+    /// Makes an instance and drops it.
+    pub(super) async fn try_start(&self, store: &mut Store<RunState>) -> wasmtime::Result<()> {
         match self {
             Ready::Checker(pre) => pre.instantiate_async(store).await.map(drop),
-            Ready::Component(pre) => pre.instantiate_async(store).await.map(drop),
-            Ready::Core(pre) => pre.instantiate_async(store).await.map(drop),
+            Ready::Command(pre) => pre.instantiate_async(store).await.map(drop),
+            Ready::CommandModule(pre) => pre.instantiate_async(store).await.map(drop),
         }
     }
 
-    /// One run. `instantiation` is set to the time it took until the instance was there.
-    pub(crate) async fn call(
+    /// Makes an instance and calls it. Sets `instantiation` to the time that making it took.
+    pub(super) async fn call(
         &self,
         store: &mut Store<RunState>,
         context: &Context,
@@ -49,25 +49,25 @@ impl Ready {
         instantiation: &mut Duration,
     ) -> wasmtime::Result<Result<types::Report, String>> {
         let started = Instant::now();
-        let ended = match self {
+        let exited = match self {
             Ready::Checker(pre) => {
                 let instance = pre.instantiate_async(&mut *store).await?;
                 *instantiation = started.elapsed();
                 return instance.vouchd_check_checker().call_check(store, context).await;
             }
-            Ready::Component(pre) => {
+            Ready::Command(pre) => {
                 let instance = pre.instantiate_async(&mut *store).await?;
                 *instantiation = started.elapsed();
-                instance.wasi_cli_run().call_run(&mut *store).await.map(|ended| i32::from(ended.is_err()))
+                instance.wasi_cli_run().call_run(&mut *store).await.map(|result| i32::from(result.is_err()))
             }
-            Ready::Core(pre) => {
+            Ready::CommandModule(pre) => {
                 let instance = pre.instantiate_async(&mut *store).await?;
                 *instantiation = started.elapsed();
                 let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
                 start.call_async(&mut *store, ()).await.map(|()| 0)
             }
         };
-        let status = match ended {
+        let status = match exited {
             Ok(status) => status,
             Err(error) => match error.downcast_ref::<I32Exit>() {
                 Some(I32Exit(status)) => *status,
@@ -75,10 +75,10 @@ impl Ready {
             },
         };
         Ok(match store.data().printed.text() {
-            Ok(printed) => program::answer(status, codes, &printed),
+            Ok(printed) => report::answer(status, codes, &printed),
             Err(limit) => Err(format!(
-                "the program printed more than limits.output = {limit} bytes allows; raise limits.output of this check, \
-                 or fix the program"
+                "the command printed more than limits.output = {limit} bytes allows; raise limits.output of this check, \
+                 or fix the command"
             )),
         })
     }

@@ -1,38 +1,40 @@
-//! Who may compute when.
+//! Which runs may compute at a time.
 //!
-//! A run that waits, for the network or a file, costs nothing but its memory. One that computes gives way each tick; but
-//! many of them together would have everybody wait in a long row. So only a few compute at a time, and the others wait for
-//! their turn. A run that needs next to nothing waits for none: it is through before anybody would notice.
+//! A run that waits, for the network or a file, takes nothing but memory. One that computes yields at each tick; but if many
+//! compute together, each of them takes long. So only a few compute at a time, and the others wait for their turn. A run that
+//! computes very little needs no turn: it is done before anyone would notice.
 
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-/// What a run may compute without a turn.
+use super::meter::Meter;
+use super::waker::RunWaker;
+
+/// CPU time that a run may use without a turn.
 const FREE: Duration = Duration::from_millis(10);
 
-/// A turn ends after this much computing: the next waits.
+/// CPU time after which a turn ends and the run waits for the next.
 const TURN: Duration = Duration::from_millis(500);
 
-/// Turns at the same time, of each kind of check.
+/// Turns at the same time, for each [`Kind`] of check.
 const AT_ONCE: usize = 2;
 
-/// More checks than this are forgotten together, and are known again after a run each.
+/// Checks whose kind is remembered. Beyond, all are forgotten, and are known again after their next run.
 const MAX_KNOWN: usize = 10_000;
 
-/// The turns of all checks. Those that compute and come to no answer have turns of their own, so that the others need not
-/// wait for them.
-pub(crate) struct Turns {
+/// The turns of all checks. Checks that compute without coming to an answer have turns of their own, so that the others
+/// don't wait for them.
+pub(super) struct Turns {
     modest: Semaphore,
     greedy: Semaphore,
-    /// Checks that took turns in their last run.
+    /// Checks that needed turns in their last run.
     known: Mutex<HashMap<String, Kind>>,
 }
 
@@ -40,104 +42,63 @@ pub(crate) struct Turns {
 enum Kind {
     /// Its last run came to an answer.
     Modest,
+    /// Its last run did not.
     Greedy,
 }
 
-/// How a paced run ended, beside by itself.
+/// Why a run was ended before it came to an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cut {
-    /// It took longer than it may, not counting what it waited for turns.
+pub(super) enum Interruption {
+    /// It reached its timeout, not counting the time that it waited for turns.
     TimedOut,
-    /// It waited for turns for as long as a run may take.
+    /// It waited for turns for the length of its timeout.
     NoTurn,
-    /// It was put an end to from outside.
+    /// It was stopped by [`RunWaker::stop`].
     Stopped,
 }
 
-/// Rings when a run has something to do, or is to be stopped.
-#[derive(Default)]
-pub(crate) struct Bell {
-    rung: AtomicBool,
-    stopped: AtomicBool,
-    task: Mutex<Option<Waker>>,
-}
-
-impl Bell {
-    /// Ends the run at its next poll.
-    pub(crate) fn stop(self: &Arc<Self>) {
-        self.stopped.store(true, Ordering::SeqCst);
-        self.wake_by_ref();
-    }
-
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::SeqCst)
-    }
-
-    /// Returns once it has rung since the last poll of the run.
-    async fn rings(&self) {
-        poll_fn(|cx| {
-            self.listen(cx);
-            if self.rung.load(Ordering::SeqCst) { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
-    }
-
-    fn listen(&self, context: &Context<'_>) {
-        let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
-        if !task.as_ref().is_some_and(|task| task.will_wake(context.waker())) {
-            *task = Some(context.waker().clone());
-        }
-    }
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.rung.store(true, Ordering::SeqCst);
-        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
-        task.into_iter().for_each(Waker::wake);
-    }
-}
-
-/// What a poll of a run has led to.
+/// What to do after polling a run.
 enum Step<T> {
     Done(T),
-    /// It has something to do, and is to take turns from now on or has had one for long enough.
+    /// It has more to compute, and needs its first turn or has used its turn up.
     NextTurn,
     /// It waits for something.
     Waits,
 }
 
 impl Turns {
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Turns { modest: Semaphore::new(AT_ONCE), greedy: Semaphore::new(AT_ONCE), known: Mutex::default() }
     }
 
-    /// Runs `run` of a check, which adds what it computes to the meter, to its end. Waiting for turns says nothing about
-    /// what is checked and does not count as the run's time, but is not longer than that either.
-    pub(crate) async fn pace<T>(
+    /// Runs `run` of a check to its end. `run` adds its CPU time to `meter`. Waiting for turns says nothing about the
+    /// service, so it does not count towards the run's timeout, but takes at most as long again.
+    pub(super) async fn pace<T>(
         &self,
         check: &str,
         meter: &Meter,
-        bell: &Arc<Bell>,
+        waker: &Arc<RunWaker>,
         run: impl Future<Output = T>,
         is_answer: impl FnOnce(&T) -> bool,
-    ) -> Result<T, Cut> {
+    ) -> Result<T, Interruption> {
         let kind = self.known().get(check).copied();
-        let ended = self.in_turns(kind, meter, bell, run).await;
+        let ended = self.in_turns(kind, meter, waker, run).await;
         let mut known = self.known();
         if known.len() >= MAX_KNOWN {
             known.clear();
         }
         match &ended {
-            // One that found no turn is what it was.
-            Err(Cut::NoTurn) => {}
-            _ if meter.used() <= FREE => drop(known.remove(check)),
-            Ok(answer) if is_answer(answer) => drop(known.insert(check.to_owned(), Kind::Modest)),
-            Ok(_) | Err(Cut::TimedOut | Cut::Stopped) => drop(known.insert(check.to_owned(), Kind::Greedy)),
+            // Says nothing about the check: its kind stays.
+            Err(Interruption::NoTurn) => {}
+            _ if meter.used() <= FREE => {
+                known.remove(check);
+            }
+            Ok(answer) if is_answer(answer) => {
+                known.insert(check.to_owned(), Kind::Modest);
+            }
+            Ok(_) | Err(Interruption::TimedOut | Interruption::Stopped) => {
+                known.insert(check.to_owned(), Kind::Greedy);
+            }
         }
         ended
     }
@@ -150,9 +111,9 @@ impl Turns {
         &self,
         kind: Option<Kind>,
         meter: &Meter,
-        bell: &Arc<Bell>,
+        waker: &Arc<RunWaker>,
         run: impl Future<Output = T>,
-    ) -> Result<T, Cut> {
+    ) -> Result<T, Interruption> {
         let mut run = pin!(run);
         let turns = if kind == Some(Kind::Greedy) { &self.greedy } else { &self.modest };
         let mut takes_turns = kind.is_some();
@@ -160,23 +121,23 @@ impl Turns {
         loop {
             if takes_turns && turn.is_none() {
                 let asked = Instant::now();
-                let permit = tokio::time::timeout(meter.timeout.saturating_sub(meter.waited()), turns.acquire()).await;
-                meter.wait(asked.elapsed());
-                let Ok(Ok(permit)) = permit else { return Err(Cut::NoTurn) };
+                let permit = tokio::time::timeout(meter.patience(), turns.acquire()).await;
+                meter.add_waited(asked.elapsed());
+                let Ok(Ok(permit)) = permit else { return Err(Interruption::NoTurn) };
                 turn = Some(Turn { _permit: permit, began: meter.used() });
             }
             let deadline = Instant::from_std(meter.deadline());
             let began = turn.as_ref().map(|turn| turn.began);
-            let step = poll_fn(|cx| step(run.as_mut(), bell, began, meter, cx));
+            let step = poll_fn(|cx| step(run.as_mut(), waker, began, meter, cx));
             match tokio::time::timeout_at(deadline, step).await {
-                Err(_) => return Err(Cut::TimedOut),
-                Ok(None) => return Err(Cut::Stopped),
+                Err(_) => return Err(Interruption::TimedOut),
+                Ok(None) => return Err(Interruption::Stopped),
                 Ok(Some(Step::Done(done))) => return Ok(done),
                 Ok(Some(Step::NextTurn)) => (takes_turns, turn) = (true, None),
                 Ok(Some(Step::Waits)) => {
                     turn = None;
-                    if tokio::time::timeout_at(deadline, bell.rings()).await.is_err() {
-                        return Err(Cut::TimedOut);
+                    if tokio::time::timeout_at(deadline, waker.woken()).await.is_err() {
+                        return Err(Interruption::TimedOut);
                     }
                 }
             }
@@ -184,33 +145,33 @@ impl Turns {
     }
 }
 
-/// Whose holder may compute.
+/// The permission to compute.
 struct Turn<'a> {
     _permit: SemaphorePermit<'a>,
-    /// What the run had computed before.
+    /// The run's CPU time when the turn began.
     began: Duration,
 }
 
-/// One poll of a run; none if it was stopped.
+/// Polls a run once. `None` if it was stopped.
 fn step<T>(
     run: Pin<&mut impl Future<Output = T>>,
-    bell: &Arc<Bell>,
+    waker: &Arc<RunWaker>,
     turn_began: Option<Duration>,
     meter: &Meter,
     cx: &Context<'_>,
 ) -> Poll<Option<Step<T>>> {
-    bell.listen(cx);
-    if bell.is_stopped() {
+    waker.register(cx);
+    if waker.is_stopped() {
         return Poll::Ready(None);
     }
-    bell.rung.store(false, Ordering::SeqCst);
-    let waker = Waker::from(Arc::clone(bell));
-    if let Poll::Ready(done) = run.poll(&mut Context::from_waker(&waker)) {
+    waker.rest();
+    let task = Waker::from(Arc::clone(waker));
+    if let Poll::Ready(done) = run.poll(&mut Context::from_waker(&task)) {
         return Poll::Ready(Some(Step::Done(done)));
     }
-    // The bell may have used it up.
-    bell.listen(cx);
-    let has_more = bell.rung.load(Ordering::SeqCst);
+    // A wake-up during the poll has used the registration up.
+    waker.register(cx);
+    let has_more = waker.is_woken();
     match turn_began {
         Some(_) if !has_more => Poll::Ready(Some(Step::Waits)),
         Some(began) if meter.used() - began > TURN => Poll::Ready(Some(Step::NextTurn)),
@@ -224,55 +185,6 @@ fn step<T>(
     }
 }
 
-/// The time of a run.
-#[derive(Debug)]
-pub(crate) struct Meter {
-    started: std::time::Instant,
-    timeout: Duration,
-    /// In nanoseconds: computed, and waited for turns.
-    used: AtomicU64,
-    waited: AtomicU64,
-}
-
-impl Meter {
-    /// Of a run that begins now.
-    pub(crate) fn new(timeout: Duration) -> Arc<Self> {
-        let started = std::time::Instant::now();
-        Arc::new(Meter { started, timeout, used: AtomicU64::new(0), waited: AtomicU64::new(0) })
-    }
-
-    /// What the run has computed so far.
-    pub(crate) fn used(&self) -> Duration {
-        Duration::from_nanos(self.used.load(Ordering::Relaxed))
-    }
-
-    pub(crate) fn add(&self, computed: Duration) {
-        self.used.fetch_add(nanos(computed), Ordering::Relaxed);
-    }
-
-    fn waited(&self) -> Duration {
-        Duration::from_nanos(self.waited.load(Ordering::Relaxed))
-    }
-
-    fn wait(&self, waited: Duration) {
-        self.waited.fetch_add(nanos(waited), Ordering::Relaxed);
-    }
-
-    /// When the run has to end.
-    pub(crate) fn deadline(&self) -> std::time::Instant {
-        self.started + self.timeout + self.waited()
-    }
-
-    /// How long the run has taken, without its waiting for turns.
-    pub(crate) fn took(&self) -> Duration {
-        self.started.elapsed().saturating_sub(self.waited())
-    }
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -280,7 +192,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(20);
     const SHORT: Duration = Duration::from_millis(50);
 
-    /// Computes without end, a little at each poll, as far as its own count says.
+    /// Adds 5 ms of CPU time to the meter at each poll, up to `total`.
     async fn compute(meter: &Meter, total: Duration) {
         while meter.used() < total {
             meter.add(Duration::from_millis(5));
@@ -288,13 +200,19 @@ mod tests {
         }
     }
 
-    async fn run(turns: &Turns, check: &str, timeout: Duration, total: Duration, answers: bool) -> Result<(), Cut> {
+    async fn run(
+        turns: &Turns,
+        check: &str,
+        timeout: Duration,
+        total: Duration,
+        answers: bool,
+    ) -> Result<(), Interruption> {
         let meter = Meter::new(timeout);
         turns.pace(check, &meter, &Arc::default(), compute(&meter, total), |()| answers).await
     }
 
     #[tokio::test]
-    async fn any_number_of_runs_waits_at_once_and_delays_no_other() {
+    async fn waiting_runs_delay_no_other() {
         let turns = Arc::new(Turns::new());
         let mut waiting = tokio::task::JoinSet::new();
         for number in 0..1000 {
@@ -302,7 +220,7 @@ mod tests {
             waiting.spawn(async move {
                 let meter = Meter::new(LONG);
                 let wait = async {
-                    // A computing one, too.
+                    // Every second one computes first.
                     compute(&meter, if number % 2 == 0 { FREE * 2 } else { Duration::ZERO }).await;
                     std::future::pending::<()>().await;
                 };
@@ -313,25 +231,25 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert_eq!(run(&turns, "quick", LONG, FREE / 2, true).await, Ok(()));
-        assert_eq!(run(&turns, "computing", LONG, FREE * 20, true).await, Ok(()), "those that wait hold no turns");
+        assert_eq!(run(&turns, "computing", LONG, FREE * 20, true).await, Ok(()), "waiting runs hold no turns");
     }
 
     #[tokio::test]
-    async fn those_that_come_to_no_answer_keep_only_each_other_waiting() {
+    async fn checks_without_an_answer_delay_only_each_other() {
         let turns = Turns::new();
         for name in ["a", "b", "c"] {
             assert_eq!(run(&turns, name, LONG, FREE * 2, false).await, Ok(()));
         }
         assert_eq!(run(&turns, "modest", LONG, FREE * 2, true).await, Ok(()));
         let _held = turns.greedy.acquire_many(u32::try_from(AT_ONCE).unwrap()).await.unwrap();
-        assert_eq!(run(&turns, "a", SHORT, FREE * 2, false).await, Err(Cut::NoTurn));
+        assert_eq!(run(&turns, "a", SHORT, FREE * 2, false).await, Err(Interruption::NoTurn));
         assert_eq!(run(&turns, "modest", LONG, FREE * 2, true).await, Ok(()));
         assert_eq!(run(&turns, "unknown", LONG, FREE * 2, true).await, Ok(()));
         assert_eq!(run(&turns, "quick", LONG, FREE / 2, true).await, Ok(()));
     }
 
     #[tokio::test]
-    async fn a_greedy_one_that_answers_again_is_greedy_no_more() {
+    async fn greedy_check_that_answers_again_is_modest() {
         let turns = Turns::new();
         assert_eq!(run(&turns, "a", LONG, FREE * 2, false).await, Ok(()));
         assert_eq!(run(&turns, "a", LONG, FREE * 2, true).await, Ok(()));
@@ -340,7 +258,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn time_without_a_turn_is_not_the_runs() {
+    async fn waiting_for_a_turn_does_not_count_towards_the_timeout() {
         let turns = Turns::new();
         assert_eq!(run(&turns, "a", LONG, FREE * 2, true).await, Ok(()));
         let held = turns.modest.acquire_many(u32::try_from(AT_ONCE).unwrap()).await.unwrap();
@@ -352,24 +270,24 @@ mod tests {
         assert_eq!(tokio::join!(waits, frees).0, Ok(()));
         let never = std::future::pending::<()>();
         let meter = Meter::new(SHORT);
-        assert_eq!(turns.pace("b", &meter, &Arc::default(), never, |()| true).await, Err(Cut::TimedOut));
+        assert_eq!(turns.pace("b", &meter, &Arc::default(), never, |()| true).await, Err(Interruption::TimedOut));
     }
 
     #[tokio::test]
-    async fn a_run_is_stopped_while_it_waits_and_while_it_computes() {
+    async fn run_can_be_stopped_while_it_waits_and_while_it_computes() {
         let turns = Turns::new();
         for total in [Duration::ZERO, LONG * 1000] {
-            let (meter, bell) = (Meter::new(LONG), Arc::new(Bell::default()));
+            let (meter, waker) = (Meter::new(LONG), Arc::new(RunWaker::default()));
             let work = async {
                 compute(&meter, total).await;
                 std::future::pending::<()>().await;
             };
             let stop = async {
                 tokio::time::sleep(SHORT).await;
-                bell.stop();
+                waker.stop();
             };
-            let paced = turns.pace("a", &meter, &bell, work, |()| true);
-            assert_eq!(tokio::join!(paced, stop).0, Err(Cut::Stopped), "{total:?}");
+            let paced = turns.pace("a", &meter, &waker, work, |()| true);
+            assert_eq!(tokio::join!(paced, stop).0, Err(Interruption::Stopped), "{total:?}");
         }
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::common::{host, reporting, run, run_with};
 use vouchd_config::{Grants, Limits};
 use vouchd_health::{RunResult, Verdict};
-use vouchd_plugin::{Host, Kind};
+use vouchd_plugin::{Host, Kind, LoadError};
 
 const TIMEOUT: Duration = Duration::from_millis(50);
 /// Extra time on a busy machine.
@@ -69,8 +69,7 @@ async fn try_out(host: &Host, limits: &Limits, file: &File, tally: &Mutex<Tally>
         Err(error) => {
             let text = error.to_string();
             let is_line = !text.trim().is_empty() && !text.chars().any(char::is_control);
-            // The reason after a panic of a parser or the compiler.
-            if !is_line || text.contains("gave up on it") {
+            if !is_line || error == LoadError::Panic {
                 wrong = Some(text.clone());
             }
             format!("refused: {}", sort(&text))

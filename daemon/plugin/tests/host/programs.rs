@@ -165,7 +165,7 @@ async fn program_probes_only_what_was_granted() {
         let body = format!("(drop (call $connect (i32.const {at}) (i32.const {len}) (i32.const 5)))");
         let plugin = host.load(&program(SIMPLE, data, &body)).unwrap();
         let outcome = run(&host, &plugin, &[], &grants).await;
-        assert!(reason(&outcome).contains("outside of the program's memory"), "{}", reason(&outcome));
+        assert!(reason(&outcome).contains("outside of the command's memory"), "{}", reason(&outcome));
     }
 }
 

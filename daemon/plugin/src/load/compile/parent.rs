@@ -1,5 +1,4 @@
-//! The parent's side: starts a child for one plugin, waits for it no longer than it may take, and says in words how it
-//! failed.
+//! The parent's side: starts a child for one plugin, waits for it within its time, and describes how it failed.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -14,21 +13,20 @@ use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::child::{MAX_OUTPUT, OUT_OF_MEMORY, seconds};
-use super::{Artefact, CompileLimits};
-use crate::load::LoadError;
+use super::job::{CompileLimits, MAX_OUTPUT, OUT_OF_MEMORY, seconds};
+use crate::load::{Artefact, CompilerFault, LoadError};
 use crate::shortage::lacks;
 use crate::text::cut;
 
-/// What is read of a child's last words.
+/// Bytes that are read of a child's standard error.
 const MAX_WORDS: u64 = 4096;
 
-/// How often to look whether the result is still wanted.
-const LOOK: Duration = Duration::from_millis(100);
+/// The interval at which `abandon` is checked.
+const CHECK: Duration = Duration::from_millis(100);
 
-/// How a child came to its end.
-enum Ended {
-    ByItself(ExitStatus),
+/// The end of waiting for a child.
+enum Wait {
+    Exited(ExitStatus),
     TimedOut,
     Abandoned,
 }
@@ -49,26 +47,26 @@ pub(super) fn compile(
     let words = memory_file(b"").map_err(failed)?;
     let mut child = start(program, limits, max_memory, [&input, &output, &words]).map_err(failed)?;
     let ended = wait(&mut child, limits.wall, abandon);
-    if !matches!(ended, Ok(Ended::ByItself(_))) {
-        // Fails only when it has just ended.
+    if !matches!(ended, Ok(Wait::Exited(_))) {
+        // Fails only if it has just exited.
         let _ = child.kill();
         let _ = child.wait();
     }
     match ended.map_err(failed)? {
-        Ended::ByItself(status) if status.success() => {
+        Wait::Exited(status) if status.success() => {
             let answer = read(&output, MAX_OUTPUT + 1).map_err(failed)?;
-            Artefact::decode(answer).map_err(|e| LoadError::Compiler(format!("its answer can't be read: {e}")))?
+            Artefact::decode(answer).map_err(CompilerFault::Answer)?
         }
-        Ended::ByItself(status) => {
+        Wait::Exited(status) => {
             let words = read(&words, MAX_WORDS).unwrap_or_default();
             Err(describe(status, &String::from_utf8_lossy(&words), limits))
         }
-        Ended::TimedOut => Err(LoadError::TooSlow { seconds: limits.wall.as_secs(), what: String::new() }),
-        Ended::Abandoned => Err(LoadError::Abandoned),
+        Wait::TimedOut => Err(LoadError::TooSlow { seconds: limits.wall.as_secs(), cpu_time: false }),
+        Wait::Abandoned => Err(LoadError::Abandoned),
     }
 }
 
-/// Through files in memory nobody has to read while somebody else writes.
+/// A file in memory. Unlike with pipes, neither side has to read while the other writes.
 fn memory_file(bytes: &[u8]) -> io::Result<File> {
     let mut file = File::from(memfd_create(c"vouchd-compile", MFdFlags::MFD_CLOEXEC)?);
     file.write_all(bytes)?;
@@ -100,18 +98,18 @@ fn start(program: &Path, limits: CompileLimits, max_memory: u64, files: [&File; 
         .spawn()
 }
 
-fn wait(child: &mut Child, limit: Duration, abandon: &AtomicBool) -> io::Result<Ended> {
+fn wait(child: &mut Child, limit: Duration, abandon: &AtomicBool) -> io::Result<Wait> {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(|| io::Error::other("no such pid"))?;
     let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
     let until = Instant::now() + limit;
     loop {
         let left = until.saturating_duration_since(Instant::now());
-        let timeout = Timespec::try_from(left.min(LOOK)).map_err(|_| io::Error::other("a time out of range"))?;
+        let timeout = Timespec::try_from(left.min(CHECK)).map_err(|_| io::Error::other("a time out of range"))?;
         match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout)) {
-            Ok(0) if abandon.load(Ordering::Relaxed) => return Ok(Ended::Abandoned),
-            Ok(0) if left.is_zero() => return Ok(Ended::TimedOut),
+            Ok(0) if abandon.load(Ordering::Relaxed) => return Ok(Wait::Abandoned),
+            Ok(0) if left.is_zero() => return Ok(Wait::TimedOut),
             Ok(0) | Err(rustix::io::Errno::INTR) => {}
-            Ok(_) => return Ok(Ended::ByItself(child.wait()?)),
+            Ok(_) => return Ok(Wait::Exited(child.wait()?)),
             Err(error) => return Err(error.into()),
         }
     }
@@ -119,22 +117,18 @@ fn wait(child: &mut Child, limit: Duration, abandon: &AtomicBool) -> io::Result<
 
 fn describe(status: ExitStatus, words: &str, limits: CompileLimits) -> LoadError {
     let signal = status.signal().and_then(|number| Signal::try_from(number).ok());
-    // What the standard library says before it aborts.
+    // The standard library aborts on these with a message and SIGABRT; there is no exit status to tell them by.
     let out_of_memory = words.contains("memory allocation of");
     match (status.code(), signal) {
         (Some(code), _) if code == i32::from(OUT_OF_MEMORY) => LoadError::TooHungry { mib: limits.memory >> 20 },
         (None, Some(Signal::SIGABRT)) if out_of_memory => LoadError::TooHungry { mib: limits.memory >> 20 },
-        // Also what the standard library says. What reads a description of interfaces follows what needs itself without end.
+        // The parser of interface descriptions follows a cyclic dependency without end.
         (None, Some(Signal::SIGABRT)) if words.contains("has overflowed its stack") => LoadError::Invalid(
-            "reading it takes more stack than there is: what it describes needs itself, or nests too deeply".to_owned(),
+            "reading it overflows the stack: what it describes needs itself, or nests too deeply".to_owned(),
         ),
-        (None, Some(Signal::SIGXCPU)) => {
-            LoadError::TooSlow { seconds: seconds(limits.cpu), what: " of CPU time".to_owned() }
-        }
-        (None, Some(Signal::SIGXFSZ)) => {
-            LoadError::Compiler(format!("its code takes more than {} MiB", MAX_OUTPUT >> 20))
-        }
-        // Nothing that a file makes the compiler do ends like this.
+        (None, Some(Signal::SIGXCPU)) => LoadError::TooSlow { seconds: seconds(limits.cpu), cpu_time: true },
+        (None, Some(Signal::SIGXFSZ)) => CompilerFault::TooMuchCode { mib: MAX_OUTPUT >> 20 }.into(),
+        // No file makes the compiler end like this.
         (None, Some(Signal::SIGKILL)) => LoadError::Hindered(
             "the compiler was killed by SIGKILL, as the kernel does when memory runs out".to_owned(),
         ),
@@ -143,7 +137,7 @@ fn describe(status: ExitStatus, words: &str, limits: CompileLimits) -> LoadError
         }
         _ => {
             let words = words.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
-            LoadError::Compiler(cut(&format!("it ended with {status}: {words}"), 300))
+            CompilerFault::Died { status: status.to_string(), words: cut(words, 200) }.into()
         }
     }
 }

@@ -1,14 +1,14 @@
-//! What a program that serves as a check says: its exit status and what it printed, as an answer like a plugin's.
+//! The report of a WASI command, from its exit status and standard output.
 //!
-//! A message that stands alone is the first line of the output; Nagios performance data after a `|` become metrics; a JSON
-//! object is a whole report.
+//! Output that begins with `{` is a report as a JSON object. Of other output the first line is the message, with Nagios
+//! performance data after a `|` as metrics.
 
 use serde::Deserialize;
 use vouchd_config::ExitCodes;
 
 use crate::contract::types::{Metric, Report, Verdict};
 
-/// A report as a JSON object. What is left out comes from the exit status.
+/// A report as a JSON object. The verdict defaults to that of the exit status.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct JsonReport {
@@ -36,8 +36,8 @@ struct JsonMetric {
     unit: String,
 }
 
-/// The answer of a program that ended by itself.
-pub(crate) fn answer(status: i32, codes: ExitCodes, printed: &str) -> Result<Report, String> {
+/// The answer of a command that exited: a report, or why the check could not be carried out.
+pub(in crate::run) fn answer(status: i32, codes: ExitCodes, printed: &str) -> Result<Report, String> {
     let printed = printed.trim();
     let report = if printed.starts_with('{') { json(printed)? } else { plain(printed) };
     let message = if report.message.is_empty() { format!("exit status {status}") } else { report.message };
@@ -46,7 +46,7 @@ pub(crate) fn answer(status: i32, codes: ExitCodes, printed: &str) -> Result<Rep
         (None, by_status) => by_status,
         (Some(JsonVerdict::Pass), Verdict::Pass) => Verdict::Pass,
         (Some(JsonVerdict::Pass), _) => {
-            return Err(format!("the program reports pass and ends with exit status {status}; one of them is wrong"));
+            return Err(format!("the command reports pass but ends with exit status {status}; one of them is wrong"));
         }
         (Some(JsonVerdict::Warn), _) => Verdict::Warn,
         (Some(JsonVerdict::Fail), _) => Verdict::Fail,
@@ -57,7 +57,7 @@ pub(crate) fn answer(status: i32, codes: ExitCodes, printed: &str) -> Result<Rep
     Ok(Report { verdict, message, adjust: report.adjust, metrics })
 }
 
-/// None: the check could not be carried out.
+/// The verdict of an exit status. `None`: the check could not be carried out.
 fn verdict(status: i32, codes: ExitCodes) -> Option<Verdict> {
     match (codes, status) {
         (_, 0) => Some(Verdict::Pass),
@@ -70,8 +70,8 @@ fn verdict(status: i32, codes: ExitCodes) -> Option<Verdict> {
 fn json(printed: &str) -> Result<JsonReport, String> {
     serde_json::from_str(printed).map_err(|error| {
         format!(
-            "what the program printed begins like a report in JSON and is none: {error}; expected \
-             {{\"verdict\": \"pass\", \"message\": \"…\"}}, with `adjust` and `metrics` where there are any"
+            "what the command printed begins like a report in JSON, but can't be read as one: {error}; expected \
+             {{\"verdict\": \"pass\", \"message\": \"…\"}}, and optionally `adjust` and `metrics`"
         )
     })
 }
@@ -82,7 +82,7 @@ fn plain(printed: &str) -> JsonReport {
     JsonReport { message: message.trim().to_owned(), metrics: performance_data(data), ..JsonReport::default() }
 }
 
-/// `'label'=value[unit];[warn];[crit];[min];[max]`, separated by blanks. What is not of that form is left out.
+/// Reads `'label'=value[unit];[warn];[crit];[min];[max]`, separated by blanks. Skips what is not of that form.
 fn performance_data(mut data: &str) -> Vec<JsonMetric> {
     let mut metrics = Vec::new();
     loop {
@@ -95,14 +95,14 @@ fn performance_data(mut data: &str) -> Vec<JsonMetric> {
         data = rest;
         let number = field.split(';').next().unwrap_or_default();
         let digits = number.trim_end_matches(|c: char| c.is_alphabetic() || c == '%');
-        // `U` stands for a value that is not known.
+        // Not a number: `U` stands for an unknown value.
         let Ok(value) = digits.parse::<f64>() else { continue };
         let (factor, unit) = unit(&number[digits.len()..]);
         metrics.push(JsonMetric { name, value: value * factor, unit: unit.to_owned() });
     }
 }
 
-/// The label before a `=`, and what follows it.
+/// Splits off the label before a `=`.
 fn label(data: &str) -> Option<(String, &str)> {
     let Some(mut quoted) = data.strip_prefix('\'') else {
         return data.split_once('=').map(|(name, rest)| (name.to_owned(), rest));
@@ -122,7 +122,7 @@ fn label(data: &str) -> Option<(String, &str)> {
     }
 }
 
-/// Seconds and bytes, whatever multiple of them was printed.
+/// Converts multiples of seconds and bytes to the base unit: the factor and the unit.
 fn unit(printed: &str) -> (f64, &str) {
     const KIB: f64 = 1024.0;
     match printed {
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_exit_status_is_the_verdict() {
+    fn exit_status_is_the_verdict() {
         use ExitCodes::{Nagios, Plain};
         let table = [
             (Plain, 0, Some(Verdict::Pass)),
@@ -169,12 +169,12 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_program_still_has_a_message() {
+    fn silent_command_has_its_exit_status_as_message() {
         assert_eq!(answer(7, ExitCodes::Plain, " \n").unwrap().message, "exit status 7");
     }
 
     #[test]
-    fn performance_data_are_metrics_in_base_units() {
+    fn performance_data_become_metrics_in_base_units() {
         type Metrics<'a> = &'a [(&'a str, f64, &'a str)];
         let table: [(&str, Metrics); 8] = [
             ("OK - fine", &[]),
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_json_object_is_a_whole_report() {
+    fn json_object_is_a_whole_report() {
         let printed = r#"{"verdict": "warn", "message": "slow", "adjust": -7, "metrics": [{"name": "t", "value": 1}]}"#;
         let report = answer(0, ExitCodes::Plain, printed).unwrap();
         assert_eq!((report.verdict, report.message.as_str(), report.adjust), (Verdict::Warn, "slow", Some(-7)));
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_that_makes_no_sense_is_an_error_and_never_a_pass() {
+    fn contradictory_report_is_an_error() {
         let table = [
             (0, r#"{"verdict": "great"}"#, "begins like a report in JSON"),
             (0, r#"{"verdict": "pass""#, "begins like a report in JSON"),

@@ -2,17 +2,16 @@
 
 use thiserror::Error;
 use vouchd_config::Param;
-use wasmparser::{Parser, Payload, Validator, WasmFeatures};
+use wasmparser::{Parser, Payload};
 
-use crate::load::proposals::offered;
 use crate::text::line;
 
 const SECTION: &str = "vouchd:params";
 
-/// A longer declaration is none that anybody would read.
+/// Longest declaration, in bytes.
 const MAX_SIZE: usize = 64 << 10;
 
-/// A plugin's declaration can't be read.
+/// A declaration that can't be read. The text says why, and what is expected.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
     "the custom section `{SECTION}` can't be read: expected a JSON list like \
@@ -20,38 +19,21 @@ const MAX_SIZE: usize = 64 << 10;
 )]
 pub struct DeclarationError(String);
 
-/// The parameters that the plugin in `bytes` declares; none if it declares nothing, or is not WebAssembly.
+/// Reads the parameters that the plugin in `bytes` declares. `None` if it declares nothing, or is not WebAssembly.
 ///
 /// # Errors
-/// If there is a declaration that makes no sense.
+/// If the declaration is too long, or not a list of parameters.
 pub fn declared_params(bytes: &[u8]) -> Result<Option<Vec<Param>>, DeclarationError> {
     let mut sections = Parser::new(0).parse_all(bytes).map_while(Result::ok).filter_map(|payload| match payload {
         Payload::CustomSection(section) if section.name() == SECTION => Some(section.data()),
         _ => None,
     });
-    // One in a component's own sections comes before, or instead of, those of its modules: the first is meant.
+    // A component's own sections come before those of its modules, and count before them.
     let Some(json) = sections.next() else { return Ok(None) };
     if json.len() > MAX_SIZE {
         return Err(DeclarationError(format!("it has {} bytes; expected at most {MAX_SIZE}", json.len())));
     }
     serde_json::from_slice(json).map(Some).map_err(|e| DeclarationError(line(e)))
-}
-
-/// Why the bytes can't be a plugin: no WebAssembly, cut off, or damaged. Whatever WebAssembly has is allowed here: what this
-/// daemon does not support, and what else keeps a file from being used, is found by loading it.
-pub fn damage(bytes: &[u8]) -> Option<String> {
-    if !bytes.starts_with(b"\0asm") {
-        return Some(if bytes.is_empty() { "it is empty" } else { "it is not a WebAssembly file" }.to_owned());
-    }
-    broken(bytes).map(|words| format!("damaged or cut off: {words}"))
-}
-
-/// What is not as WebAssembly has it, whatever proposals are allowed; and where.
-pub(crate) fn broken(bytes: &[u8]) -> Option<String> {
-    let validate = |features| Validator::new_with_features(features).validate_all(bytes).err();
-    validate(offered())?;
-    let broken = validate(WasmFeatures::all())?;
-    Some(format!("{} (at offset {:#x})", line(broken.message()), broken.offset()))
 }
 
 #[cfg(test)]
@@ -78,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn no_declaration_and_a_bad_one_are_told_apart() {
+    fn missing_declaration_is_none_and_a_bad_one_is_an_error() {
         assert_eq!(declared_params(b"\0asm\x01\0\0\0"), Ok(None));
         assert_eq!(declared_params(b"#!/bin/sh"), Ok(None));
         let error = declared_params(&module(r#"{"name": 1}"#)).unwrap_err();

@@ -35,6 +35,8 @@
 //!
 //! This crate does not decide when a check runs, and does not count runs.
 
+#![warn(missing_docs, unreachable_pub)]
+
 mod contract;
 mod engine;
 mod host;

@@ -50,7 +50,7 @@ async fn unreadable_ca_certificates_are_not_blamed_on_the_server() {
             let wanted = Request { reuse_connection, ..request("https://127.0.0.1:9/", None) };
             let fetched = http.fetch("test", &grants, wanted, 1 << 20, Duration::from_millis(50)).await;
             assert!(
-                matches!(&fetched, Err(ProbeError::Unable(why)) if why.contains("does not answer")),
+                matches!(&fetched, Err(ProbeError::Unable(why)) if why.contains("has not answered")),
                 "run {run}: {fetched:?}"
             );
         }

@@ -128,7 +128,7 @@ async fn unreadable_ca_certificates_are_not_blamed_on_the_peer() {
             let time = Duration::from_millis(50);
             let refused = connection.start_tls(&tls, "www.example.com", verify, time).await;
             assert!(
-                matches!(&refused, Err(ProbeError::Unable(why)) if why.contains("does not answer")),
+                matches!(&refused, Err(ProbeError::Unable(why)) if why.contains("has not answered")),
                 "run {run}: {refused:?}"
             );
             // What was meant to be encrypted is not sent in plain text.

@@ -243,7 +243,9 @@ impl<L: Load> Shelf<L> {
                 wait(again_at);
                 continue;
             }
-            if entry.tried.as_ref() == Some(candidate) {
+            // If it was something else meanwhile, what was known of it has been dropped: it is tried again.
+            let is_known = entry.underway.is_some() || entry.pending.is_none();
+            if is_known && entry.tried.as_ref() == Some(candidate) {
                 if let Some(sha256) = entry.underway.clone() {
                     if self.load.is_due(&sha256) { settled.push(name.clone()) } else { wait(now + ASK_AGAIN) }
                 }

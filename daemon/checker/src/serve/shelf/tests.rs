@@ -56,3 +56,34 @@ fn a_file_that_the_host_could_not_read_is_read_again_though_it_has_not_changed()
     assert!(awaited.is_some() && awaited < failed, "{said:?}");
     assert_eq!(TRIES.load(Ordering::SeqCst), 7);
 }
+
+#[test]
+fn file_that_is_back_to_what_was_tried_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("p.wasm");
+    let sources = Sources { plugins: dir.path().to_owned(), builtins: dir.path().join("none"), keys: None };
+    let mut shelf = Shelf::new(sources, BTreeSet::new(), load, Instant::now());
+    let mut wait_for = |wanted: &str| {
+        let until = Instant::now() + Duration::from_secs(30);
+        let mut found = None;
+        while found.as_deref() != Some(wanted) && Instant::now() < until {
+            shelf.scan(&mut |event| {
+                let state = event.state().cloned();
+                if let Some(PluginState { error, pending, .. }) = state {
+                    found = pending.map(|pending| pending.what).or(error);
+                }
+            });
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(found.as_deref(), Some(wanted));
+    };
+    // A directory always looks the same, whenever it was made.
+    std::fs::create_dir(&place).unwrap();
+    wait_for("it is a directory, not a file");
+    std::fs::remove_dir(&place).unwrap();
+    std::fs::write(&place, "").unwrap();
+    wait_for("is still empty");
+    std::fs::remove_file(&place).unwrap();
+    std::fs::create_dir(&place).unwrap();
+    wait_for("it is a directory, not a file");
+}

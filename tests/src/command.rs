@@ -63,8 +63,6 @@ pub fn vouchd<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> anyhow
 pub fn install_into(dir: &Path) -> anyhow::Result<PathBuf> {
     let copy = dir.join("vouchd");
     fs::copy(binary(), &copy)?;
-    if checker_binary().exists() {
-        fs::copy(checker_binary(), dir.join("vouchd-checker"))?;
-    }
+    fs::copy(checker_binary(), dir.join("vouchd-checker"))?;
     Ok(copy)
 }

@@ -120,9 +120,11 @@ pub fn not_built(needs: &[Need]) -> Option<String> {
     if !needs.contains(&Need::Vouchd) {
         return None;
     }
-    let (binary, plugin) = (crate::vouchd::binary(), crate::vouchd::builtin_plugins().join("process.wasm"));
-    if !binary.exists() {
-        return Some(format!("no daemon at {}: run `cargo xtask build`, or set VOUCHD_BIN", binary.display()));
+    let plugin = crate::vouchd::builtin_plugins().join("process.wasm");
+    for executable in [crate::vouchd::binary(), crate::vouchd::checker_binary()] {
+        if !executable.exists() {
+            return Some(format!("no {}: run `cargo xtask build`, or set VOUCHD_BIN", executable.display()));
+        }
     }
     (!plugin.exists()).then(|| format!("no {}: run `cargo xtask build`, or set VOUCHD_PLUGINS", plugin.display()))
 }

@@ -10,12 +10,14 @@
 //! | `checks` | checks of real services, and checks whose host or backend fails |
 //! | `plugins` | plugin files that arrive, change, compile slowly or misbehave |
 //! | `commands` | the commands of an operator and of a plugin author |
+//! | `executables` | the two executables, and that they belong together |
 //! | `service` | vouchd as a systemd service |
 
 mod addresses;
 mod checks;
 mod commands;
 mod configuration;
+mod executables;
 mod failover;
 mod fixture;
 mod peers;

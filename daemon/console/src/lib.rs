@@ -10,6 +10,7 @@
 #![cfg_attr(test, allow(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod arguments;
+pub mod capture;
 pub mod logging;
 pub mod output;
 mod plugin_table;

@@ -1,62 +1,128 @@
-//! Logs: to standard error, by a thread of their own, so that a full pipe never holds up a protocol.
+//! Logs: to standard error, written by a separate thread, so that a full pipe never delays the protocol.
 //!
-//! `VOUCHD_LOG` filters (`info`, `debug`, `vouchd::router=debug,warn`, …), `VOUCHD_LOG_FORMAT=json` makes JSON lines, `text` or nothing
-//! makes text. Whatever a
-//! plugin, a peer, a configuration or a file's name puts into a line, it stays one line of plain text.
+//! `VOUCHD_LOG` filters (`info`, `debug`, `vouchd_router=debug,warn`, …). `VOUCHD_LOG_FORMAT=json` selects JSON lines; `text`
+//! or nothing selects text. Whatever a plugin, a peer, a configuration or a file name puts into a line, it stays one line of
+//! plain text.
 
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Level, Subscriber};
 use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::RecordFields;
-use tracing_subscriber::fmt::format::{DefaultFields, Writer};
-use tracing_subscriber::fmt::{FormatFields, MakeWriter};
+use tracing_subscriber::fmt::format::{DefaultFields, Format, Json, JsonFields, Writer};
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter, SubscriberBuilder};
+use tracing_subscriber::registry::LookupSpan;
 use vouchd_printable::printable;
 
 use crate::output::escaped;
 
-/// Even at `debug`, nobody wants to read how plugins are compiled. And what WASI warns of is a plugin's doing, as often as it
-/// likes: that would be a way to write past its limits.
-const LIBRARIES: &str =
-    "cranelift_codegen=info,regalloc2=info,wasmtime=info,wasmtime_internal_cranelift=info,wasmtime_wasi=error";
+/// The target of spans that say what their lines are about. Such a span has one field, and a person reads it before the line:
+/// the field `instance = web` as `instance web: `. JSON lines have it in `span`.
+pub const SUBJECTS: &str = "vouchd_subject";
 
-/// Starts logging. What is queued is written when the guard is dropped.
+/// Filters that hold whatever `VOUCHD_LOG` says. Nobody wants to read how plugins are compiled. WASI warns about what plugins
+/// do, without a limit, so a plugin could flood the log. Without its subject no line can be read alone.
+const FIXED: &str = "cranelift_codegen=info,regalloc2=info,wasmtime=info,wasmtime_internal_cranelift=info,\
+                     wasmtime_wasi=error,vouchd_subject=error";
+
+/// Starts logging. Dropping the guard writes what is queued.
 pub fn start() -> WorkerGuard {
-    // Lossy: when nobody reads the logs, lines are dropped, not advertisements.
+    // Lossy: if nobody reads the logs, lines are dropped, not advertisements.
     let (writer, guard) = tracing_appender::non_blocking(io::stderr());
     let wanted = std::env::var("VOUCHD_LOG").unwrap_or_else(|_| "info".to_owned());
-    // A mistake in it must not keep the daemon from starting.
-    let filter = EnvFilter::builder().parse_lossy(format!("{LIBRARIES},{wanted}"));
-    let format = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    // A mistake in it does not keep the daemon from starting.
+    let filter = EnvFilter::builder().parse_lossy(format!("{FIXED},{wanted}"));
     let wanted = std::env::var_os("VOUCHD_LOG_FORMAT").unwrap_or_default();
     if wanted == "json" {
-        format.json().with_writer(JsonLines(writer)).init();
+        json_lines(EscapedLines(writer)).with_env_filter(filter).init();
         return guard;
     }
-    let format = format.with_writer(writer).fmt_fields(PlainFields);
-    if std::env::var_os("JOURNAL_STREAM").is_some() {
-        // journald has its own time stamps.
-        format.without_time().with_ansi(false).init();
-    } else {
-        format.with_ansi(io::stderr().is_terminal()).init();
-    }
+    // journald adds the time itself.
+    let is_journal = std::env::var_os("JOURNAL_STREAM").is_some();
+    let time = (!is_journal).then_some(SystemTime);
+    text_lines(writer, time, !is_journal && io::stderr().is_terminal()).with_env_filter(filter).init();
     if let Some(problem) = format_problem(&wanted) {
         tracing::warn!("{problem}");
     }
     guard
 }
 
-/// A mistake in it does not keep the daemon from starting either.
+/// Describes a mistake in `VOUCHD_LOG_FORMAT`. It does not keep the daemon from starting either.
 fn format_problem(wanted: &OsStr) -> Option<String> {
     let is_known = wanted.is_empty() || wanted == "json" || wanted == "text";
-    (!is_known).then(|| format!("VOUCHD_LOG_FORMAT={}: expected json or text; this is text", wanted.display()))
+    (!is_known).then(|| format!("VOUCHD_LOG_FORMAT={}: expected json or text; logging as text", wanted.display()))
 }
 
-/// A line's text and fields, without anything that a terminal or a reader of lines would obey. The time and the level, which
-/// are ours, may have colours.
-struct PlainFields;
+pub(crate) fn json_lines<W>(writer: W) -> SubscriberBuilder<JsonFields, Format<Json>, LevelFilter, W>
+where
+    W: for<'w> MakeWriter<'w> + 'static,
+{
+    tracing_subscriber::fmt().json().with_target(false).with_span_list(false).with_writer(writer)
+}
+
+pub(crate) fn text_lines<W>(
+    writer: W,
+    time: Option<SystemTime>,
+    has_colours: bool,
+) -> SubscriberBuilder<PlainFields, TextLine, LevelFilter, W>
+where
+    W: for<'w> MakeWriter<'w> + 'static,
+{
+    let lines = tracing_subscriber::fmt().with_ansi(has_colours).fmt_fields(PlainFields);
+    lines.event_format(TextLine { time }).with_writer(writer)
+}
+
+/// A line for a person: time, level, subjects, message, fields.
+pub(crate) struct TextLine {
+    time: Option<SystemTime>,
+}
+
+impl<S, N> FormatEvent<S, N> for TextLine
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let has_colours = writer.has_ansi_escapes();
+        let (dim, plain) = if has_colours { ("\x1b[2m", "\x1b[0m") } else { ("", "") };
+        if let Some(time) = &self.time {
+            writer.write_str(dim)?;
+            time.format_time(&mut writer)?;
+            write!(writer, "{plain} ")?;
+        }
+        let level = *event.metadata().level();
+        let colour = if has_colours { colour(level) } else { "" };
+        write!(writer, "{colour}{level:>5}{plain} ")?;
+        for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
+            let extensions = span.extensions();
+            let fields = extensions.get::<FormattedFields<N>>().filter(|_| span.metadata().target() == SUBJECTS);
+            if let Some(fields) = fields {
+                write!(writer, "{}: ", fields.fields.replacen('=', " ", 1))?;
+            }
+        }
+        context.format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
+    }
+}
+
+fn colour(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "\x1b[31m",
+        Level::WARN => "\x1b[33m",
+        Level::INFO => "\x1b[32m",
+        Level::DEBUG => "\x1b[34m",
+        Level::TRACE => "\x1b[35m",
+    }
+}
+
+/// A line's message and fields, without characters that a terminal or a reader of lines obeys. Only the time and the level
+/// have colours.
+pub(crate) struct PlainFields;
 
 impl<'w> FormatFields<'w> for PlainFields {
     fn format_fields<R: RecordFields>(&self, mut writer: Writer<'w>, fields: R) -> fmt::Result {
@@ -66,21 +132,21 @@ impl<'w> FormatFields<'w> for PlainFields {
     }
 }
 
-/// JSON escapes control characters by itself; what else would be obeyed is escaped here.
-struct JsonLines(NonBlocking);
+/// The JSON formatter escapes control characters; this escapes the other characters that a terminal obeys.
+struct EscapedLines(NonBlocking);
 
-impl<'w> MakeWriter<'w> for JsonLines {
-    type Writer = JsonLine;
+impl<'w> MakeWriter<'w> for EscapedLines {
+    type Writer = EscapedLine;
 
-    fn make_writer(&'w self) -> JsonLine {
-        JsonLine(self.0.clone())
+    fn make_writer(&'w self) -> EscapedLine {
+        EscapedLine(self.0.clone())
     }
 }
 
-struct JsonLine(NonBlocking);
+struct EscapedLine(NonBlocking);
 
-impl Write for JsonLine {
-    /// Is called once for each line.
+impl Write for EscapedLine {
+    /// Called once for each line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match std::str::from_utf8(line) {
             Ok(text) => self.0.write_all(escaped(text).as_bytes())?,
@@ -96,45 +162,43 @@ impl Write for JsonLine {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Buffer(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Buffer {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::capture::captured;
 
     #[test]
-    fn an_unknown_format_is_told() {
-        for (wanted, told) in [("", false), ("json", false), ("text", false), ("xml", true), ("JSON", true)] {
+    fn unknown_format_is_reported() {
+        for (wanted, reported) in [("", false), ("json", false), ("text", false), ("xml", true), ("JSON", true)] {
             let problem = format_problem(OsStr::new(wanted));
-            assert_eq!(problem.is_some_and(|it| it.starts_with("VOUCHD_LOG_FORMAT=")), told, "{wanted}");
+            assert_eq!(problem.is_some_and(|it| it.starts_with("VOUCHD_LOG_FORMAT=")), reported, "{wanted}");
         }
     }
 
     #[test]
-    fn a_line_stays_a_line_whatever_is_in_it() {
-        let buffer = Buffer::default();
-        let writer = buffer.clone();
-        let format = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_target(false).without_time();
-        tracing::subscriber::with_default(format.with_ansi(true).fmt_fields(PlainFields).finish(), || {
-            let hostile = "a\nINFO forged\u{1b}[2J\u{202e}b\u{2028}c";
-            tracing::warn!(plugin = hostile, "plugin {hostile} is gone");
-        });
-        let bytes = buffer.0.lock().unwrap().clone();
-        let text = String::from_utf8(bytes).unwrap();
-        assert_eq!(text.lines().count(), 1, "{text:?}");
-        let line = text.split_once("plugin a").unwrap().1.trim_end();
+    fn line_stays_one_line_whatever_is_in_it() {
+        let hostile = "a\nINFO forged\u{1b}[2J\u{202e}b\u{2028}c";
+        let log = || {
+            let span = tracing::error_span!(target: SUBJECTS, "check", check = %hostile);
+            span.in_scope(|| tracing::warn!(plugin = hostile, "plugin {hostile} is gone"));
+        };
+        let lines = captured(log, |buffer| text_lines(move || buffer.clone(), Some(SystemTime), true).finish());
+        let [line] = lines.as_slice() else { panic!("{lines:?}") };
+        let line = line.split_once("check a").unwrap().1;
         assert!(!line.contains(vouchd_printable::is_unprintable), "{line:?}");
-        assert!(line.contains("INFO forged"), "nothing is left out: {line:?}");
+        assert_eq!(line.matches("INFO forged").count(), 3, "nothing is left out: {line:?}");
+    }
+
+    #[test]
+    fn subject_is_shown_whatever_the_filter() {
+        for filter in ["warn", "vouchd_console=warn", "vouchd_console::logging=error,off"] {
+            let filter = EnvFilter::builder().parse_lossy(format!("{FIXED},{filter}"));
+            let lines = captured(
+                || {
+                    let span = tracing::error_span!(target: SUBJECTS, "instance", instance = %"web");
+                    span.in_scope(|| tracing::error!("text"));
+                },
+                |buffer| text_lines(move || buffer.clone(), None, false).with_env_filter(filter).finish(),
+            );
+            assert_eq!(lines, ["ERROR instance web: text"]);
+        }
     }
 }

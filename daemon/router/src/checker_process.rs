@@ -1,4 +1,4 @@
-//! The checker as the router sees it: a child process and the socket to it.
+//! The checker process as the router's child, and the socket to it.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -15,22 +15,22 @@ use nix::unistd::{Pid, User};
 use crate::checker_program::CheckerProgram;
 use vouchd_ipc::pipe::{FromChecker, MAX_MESSAGE, ToChecker};
 
-/// Longest time that a message to the checker may wait for room in its socket: then it hangs.
+/// The time that a message may wait for room in the checker's socket; after that the checker hangs.
 const SEND_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Which user the checker becomes.
+/// The user that the checker runs as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Identity {
-    pub uid: u32,
-    pub gid: u32,
+pub(crate) struct Identity {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
 }
 
 impl Identity {
-    /// The user of that name; without a name `vouchd`, else `nobody`.
+    /// Finds the user of this name. Without a name: `vouchd`, or if there is none, `nobody`.
     ///
     /// # Errors
-    /// When there is no such user, or when it is root: the checker runs other people's code.
-    pub fn find(name: Option<&str>) -> anyhow::Result<Self> {
+    /// If there is no such user, or it is root: the checker runs other people's code.
+    pub(crate) fn find(name: Option<&str>) -> anyhow::Result<Self> {
         let candidates = match name {
             Some(name) => vec![name],
             None => vec!["vouchd", "nobody"],
@@ -49,25 +49,25 @@ impl Identity {
     }
 }
 
-/// What came over the socket.
-pub enum Received {
+/// The result of an attempt to receive.
+pub(crate) enum Received {
     Message(FromChecker),
-    /// Nothing more for now.
-    Nothing,
+    /// There is no message now.
+    WouldBlock,
     /// The other end is closed.
     Closed,
 }
 
 /// A running checker. Dropping it kills it.
-pub struct CheckerProcess {
+pub(crate) struct CheckerProcess {
     child: Child,
     socket: OwnedFd,
     buffer: Vec<u8>,
 }
 
 impl CheckerProcess {
-    /// Starts the checker, which gives up every privilege before it does anything else.
-    pub fn spawn(program: &CheckerProgram, identity: Identity) -> anyhow::Result<Self> {
+    /// Starts the checker, which drops all privileges first of all.
+    pub(crate) fn spawn(program: &CheckerProgram, identity: Identity) -> anyhow::Result<Self> {
         let (ours, theirs) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).context("socketpair")?;
         let timeout = TimeVal::milliseconds(SEND_TIMEOUT.as_millis() as i64);
@@ -87,25 +87,25 @@ impl CheckerProcess {
         Ok(CheckerProcess { child, socket: ours, buffer: vec![0; MAX_MESSAGE] })
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Sends one message.
+    /// Sends a message.
     ///
     /// # Errors
-    /// When the checker is gone, or has not taken its messages for two seconds.
-    pub fn send(&self, message: &ToChecker) -> io::Result<()> {
+    /// If the checker has ended, or takes no message for two seconds.
+    pub(crate) fn send(&self, message: &ToChecker) -> io::Result<()> {
         let bytes = serde_json::to_vec(message)?;
         sendmsg::<()>(self.socket.as_raw_fd(), &[IoSlice::new(&bytes)], &[], MsgFlags::MSG_NOSIGNAL, None)?;
         Ok(())
     }
 
-    /// The next message, without waiting.
+    /// Receives the next message without waiting.
     ///
     /// # Errors
-    /// When what came is not a message: the checker can't be trusted any more.
-    pub fn receive(&mut self) -> io::Result<Received> {
+    /// If the checker sent something else. It can't be trusted any more.
+    pub(crate) fn receive(&mut self) -> io::Result<Received> {
         let fd = self.socket.as_raw_fd();
         match recv(fd, &mut self.buffer, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC) {
             Ok(0) | Err(Errno::ECONNRESET) => Ok(Received::Closed),
@@ -115,14 +115,14 @@ impl CheckerProcess {
                 })?;
                 Ok(Received::Message(serde_json::from_slice(bytes)?))
             }
-            Err(Errno::EAGAIN | Errno::EINTR) => Ok(Received::Nothing),
+            Err(Errno::EAGAIN | Errno::EINTR) => Ok(Received::WouldBlock),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// How it ended, in words; kills it first if it has not.
-    pub fn end(mut self) -> String {
-        // Its socket is closed, so it is about to end if it has not been killed; a moment tells how.
+    /// Describes how the checker ended. Kills it if it is still running.
+    pub(crate) fn end(mut self) -> String {
+        // It has closed its socket, so it is about to end.
         for _ in 0..20 {
             match self.child.try_wait() {
                 Ok(Some(status)) => return status.to_string(),
@@ -130,7 +130,7 @@ impl CheckerProcess {
                 Err(error) => return error.to_string(),
             }
         }
-        "did not end by itself; killed".to_owned()
+        "closed its socket but kept running; killed".to_owned()
     }
 }
 
@@ -142,7 +142,7 @@ impl AsFd for CheckerProcess {
 
 impl Drop for CheckerProcess {
     fn drop(&mut self) {
-        // Failures mean that it is gone already.
+        // An error means that it has ended already.
         let _ = self.child.kill();
         for _ in 0..20 {
             match self.child.try_wait() {
@@ -150,15 +150,15 @@ impl Drop for CheckerProcess {
                 Ok(Some(_)) | Err(_) => return,
             }
         }
-        // A thread of it may wait in the kernel for a file system that never answers: nothing ends that, and nobody here
-        // has the time.
+        // A thread of it may be blocked in the kernel by a file system that never answers. Nothing can end that, so a thread
+        // waits for it.
         let pid = Pid::from_raw(self.child.id().cast_signed());
-        let bury = move || {
-            // However it ends.
+        let reap = move || {
+            // How it ends does not matter.
             let _ = waitpid(pid, None);
         };
-        if let Err(error) = std::thread::Builder::new().name("undertaker".to_owned()).spawn(bury) {
-            tracing::warn!(%pid, "a checker that does not end is left behind: {error}");
+        if let Err(error) = std::thread::Builder::new().name("reaper".to_owned()).spawn(reap) {
+            tracing::warn!(%pid, "could not wait for the killed checker to end: {error}");
         }
     }
 }

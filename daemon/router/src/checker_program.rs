@@ -1,4 +1,4 @@
-//! The executable `vouchd-checker`: where it is, and that it belongs to this `vouchd`.
+//! Finds the executable `vouchd-checker` and checks its version.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -18,10 +18,10 @@ const LIBEXEC: &str = "/usr/libexec/vouchd";
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The time that the program has to print its version; enough to read it from a slow disk.
+/// The time that the program has to print its version. Enough to load it from a slow disk.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The checker's executable, open: what is started later is this file, also after an upgrade has replaced it on disk.
+/// The checker's executable, opened. This file is started even after an upgrade has replaced it on disk.
 #[derive(Debug)]
 pub struct CheckerProgram {
     path: PathBuf,
@@ -29,12 +29,12 @@ pub struct CheckerProgram {
 }
 
 impl CheckerProgram {
-    /// Opens the executable beside the one that runs, or else the one in /usr/libexec/vouchd.
+    /// Opens the executable beside this one, or else in `/usr/libexec/vouchd`.
     ///
     /// # Errors
-    /// When there is none in either place, or it can't be opened.
+    /// If it is in neither place, or can't be opened.
     pub fn find() -> anyhow::Result<Self> {
-        let own = std::env::current_exe().context("cannot tell where this program is")?;
+        let own = std::env::current_exe().context("could not find this program's own path")?;
         let beside = own.parent().unwrap_or(Path::new("/"));
         Self::find_in(&[beside, Path::new(LIBEXEC)])
     }
@@ -55,24 +55,24 @@ impl CheckerProgram {
         )
     }
 
-    /// Checks that the executable is of the same version as this one.
+    /// Checks that the executable has the version of this one.
     ///
     /// # Errors
-    /// When it is not, can't be started, or does not answer.
+    /// If it has not, can't be started, or does not answer in time.
     pub fn check_version(&self) -> anyhow::Result<()> {
-        // By its path: a script in its place could not be read through a descriptor that is closed when it starts. Whoever
-        // replaces the file right now is found out when the checker is given this version.
+        // By its path: a script in its place can't be read through a descriptor that is closed when it starts. If the file is
+        // replaced right now, the checker itself notices, since the router passes its version.
         let mut command = Command::new(&self.path);
         command.arg("--version").stdin(Stdio::null()).stderr(Stdio::null());
         let answer = Blocking::default().wait(NAME, &self.path, PATIENCE, move || command.output());
         let answer = answer?.with_context(|| format!("starting {}", self.path.display()))?;
-        let said = String::from_utf8_lossy(&answer.stdout);
-        let said = vouchd_printable::printable(said.trim());
+        let found = String::from_utf8_lossy(&answer.stdout);
+        let found = vouchd_printable::printable(found.trim());
         ensure!(
-            answer.status.success() && said == format!("{NAME} {VERSION}"),
-            "{}: expected {NAME} {VERSION}, as this vouchd is, found {}; install both executables of one version",
+            answer.status.success() && found == format!("{NAME} {VERSION}"),
+            "{}: expected {NAME} {VERSION}, the version of this vouchd, found {}; install both executables of one version",
             self.path.display(),
-            if said.is_empty() { "no version" } else { &*said }
+            if found.is_empty() { "no version" } else { &*found }
         );
         Ok(())
     }
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     fn script(directory: &Path, text: &str) {
-        // Moved into its place, so that no other test's child holds it open for writing.
+        // Moved into place, so that no other test's child has it open for writing.
         let (new, path) = (directory.join("new"), directory.join(NAME));
         fs::write(&new, format!("#!/bin/sh\n{text}\n")).unwrap();
         fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();

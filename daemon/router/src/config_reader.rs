@@ -1,4 +1,4 @@
-//! Reads the configuration's files, each as something that may block for ever.
+//! Reads the files of the configuration. Reading any of them may block forever.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,40 +7,41 @@ use std::time::{Duration, Instant};
 use vouchd_blocking::Blocking;
 use vouchd_config::{DropIns, FileText, Files, list_drop_ins, read_drop_in, read_main};
 
-use super::config_trail::Trail;
+use crate::config_trail::Trail;
 
-/// How long a file system may take. On a local one it is microseconds; a server that was restarted takes seconds.
+/// The time that a file system has to answer. A local one takes microseconds, a server that restarts takes seconds.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The same after the first that did not answer, so that ten dead links don't take ten times as long.
+/// The same once one file has had no answer, so that ten dead links do not take ten times as long.
 const SHORT_PATIENCE: Duration = Duration::from_millis(200);
 
-/// What was read.
+/// The result of one reading.
 #[derive(Debug)]
-pub struct Reading {
-    /// With what the files said last where a file system does not answer.
-    pub files: Files,
-    pub trail: Trail,
-    /// The first path that got no answer, and since when.
-    pub no_answer: Option<(PathBuf, Instant)>,
+pub(crate) struct Reading {
+    /// The files. Where a file system does not answer, as they were read last.
+    pub(crate) files: Files,
+    /// Where to look for changes.
+    pub(crate) trail: Trail,
+    /// The first path whose file system does not answer, and since when.
+    pub(crate) no_answer: Option<(PathBuf, Instant)>,
 }
 
 /// The files of one configuration.
 #[derive(Debug)]
-pub struct Reader {
+pub(crate) struct Reader {
     main: FileText,
-    /// A pipe says what it says only once.
+    /// False for a pipe, which can be read only once.
     main_is_a_file: bool,
     directory: PathBuf,
     blocking: Blocking,
     list: DropIns,
-    /// What the drop-ins said last.
+    /// The drop-ins as read last.
     drop_ins: BTreeMap<PathBuf, FileText>,
 }
 
 impl Reader {
-    /// Waits for the main file, however long that takes.
-    pub fn new(main: &Path) -> Self {
+    /// Reads the main file, without a limit of time.
+    pub(crate) fn new(main: &Path) -> Self {
         let text = read_main(main);
         Reader {
             main_is_a_file: text.access.is_some() || text.text.is_err(),
@@ -52,22 +53,23 @@ impl Reader {
         }
     }
 
-    pub fn read(&mut self) -> Reading {
+    /// Reads all files.
+    pub(crate) fn read(&mut self) -> Reading {
         let mut attempt = Attempt { blocking: self.blocking.clone(), trail: Trail::default(), no_answer: None };
         if self.main_is_a_file {
             let path = self.main.path.clone();
-            let read = attempt.ask(&path, |path| (read_main(path), Trail::to_file(path)));
+            let read = attempt.try_read(&path, |path| (read_main(path), Trail::to_file(path)));
             if let Some(text) = read {
                 self.main = text;
             }
         }
-        let listed = attempt.ask(&self.directory, |dir| (list_drop_ins(dir), Trail::to_drop_ins(dir)));
+        let listed = attempt.try_read(&self.directory, |dir| (list_drop_ins(dir), Trail::to_drop_ins(dir)));
         if let Some(list) = listed {
             self.list = list;
         }
         self.drop_ins.retain(|path, _| self.list.used.contains(path));
         for path in &self.list.used {
-            if let Some(text) = attempt.ask(path, |path| (read_drop_in(path), Trail::to_file(path))) {
+            if let Some(text) = attempt.try_read(path, |path| (read_drop_in(path), Trail::to_file(path))) {
                 self.drop_ins.insert(path.clone(), text);
             }
         }
@@ -88,7 +90,8 @@ struct Attempt {
 }
 
 impl Attempt {
-    fn ask<T: Send + 'static>(&mut self, path: &Path, read: fn(&Path) -> (T, Trail)) -> Option<T> {
+    /// Reads one file or directory; `None` if its file system does not answer.
+    fn try_read<T: Send + 'static>(&mut self, path: &Path, read: fn(&Path) -> (T, Trail)) -> Option<T> {
         let patience = if self.no_answer.is_some() { SHORT_PATIENCE } else { PATIENCE };
         let owned = path.to_owned();
         match self.blocking.wait(&path.to_string_lossy(), path, patience, move || read(&owned)) {

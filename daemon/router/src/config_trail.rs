@@ -1,4 +1,4 @@
-//! Where the kernel has to be asked for news so that no change of a file is missed, however many links lead to it.
+//! The directories to watch so that no change of a file is missed, however many links lead to it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
@@ -6,34 +6,34 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-/// As many as the kernel follows (path_resolution(7)).
-const MOST_LINKS: usize = 40;
+/// The maximum number of symbolic links that the kernel follows (path_resolution(7)).
+const MAX_LINKS: usize = 40;
 
-/// Directories and the names in them that were looked up on the way to some files.
+/// The directories on the way to some files, and the names looked up in each.
 ///
-/// All of them, from `/` on: each may be a link that is swapped, or a directory that is replaced.
+/// They start at `/`, since any of them may be a link that is swapped or a directory that is replaced.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Trail {
+pub(crate) struct Trail {
     directories: BTreeMap<PathBuf, Names>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Names {
-    /// The directory's device and inode, since another one may take its name.
+    /// The directory's device and inode, because another directory may take its name.
     identity: (u64, u64),
     names: BTreeSet<OsString>,
-    /// Every drop-in, also those to come.
+    /// Whether all drop-ins in it count, also new ones.
     drop_ins: bool,
 }
 
 impl Trail {
-    /// The way to a file, whether or not it is there.
-    pub fn to_file(path: &Path) -> Self {
+    /// The trail of a file, which need not exist.
+    pub(crate) fn to_file(path: &Path) -> Self {
         Trail::follow(path).0
     }
 
-    /// The way to the directory of drop-ins, and what appears in it.
-    pub fn to_drop_ins(dir: &Path) -> Self {
+    /// The trail of the directory of drop-ins, and of all drop-ins in it.
+    pub(crate) fn to_drop_ins(dir: &Path) -> Self {
         let (mut trail, resolved) = Trail::follow(dir);
         if let Some(directory) = trail.directory(&resolved) {
             directory.drop_ins = true;
@@ -41,7 +41,8 @@ impl Trail {
         trail
     }
 
-    pub fn merge(&mut self, other: Trail) {
+    /// Adds another trail.
+    pub(crate) fn merge(&mut self, other: Trail) {
         for (path, names) in other.directories {
             let ours = self.directories.entry(path).or_default();
             ours.identity = names.identity;
@@ -50,12 +51,13 @@ impl Trail {
         }
     }
 
-    pub fn directories(&self) -> impl Iterator<Item = &Path> {
+    /// The directories to watch.
+    pub(crate) fn directories(&self) -> impl Iterator<Item = &Path> {
         self.directories.keys().map(PathBuf::as_path)
     }
 
-    /// Whether a change of this entry of a directory, or of the directory itself, concerns one of the files.
-    pub fn concerns(&self, path: &Path) -> bool {
+    /// Whether a change of this path, a directory or an entry of one, concerns the files.
+    pub(crate) fn concerns(&self, path: &Path) -> bool {
         let inside = path.parent().and_then(|parent| self.directories.get(parent)).zip(path.file_name());
         self.directories.contains_key(path)
             || inside.is_some_and(|(directory, name)| {
@@ -70,13 +72,13 @@ impl Trail {
         Some(directory)
     }
 
-    /// The trail, and where the path leads in the end.
+    /// The trail of a path, and the path that it resolves to.
     fn follow(path: &Path) -> (Self, PathBuf) {
         let mut trail = Trail::default();
         let mut at = if path.is_absolute() {
             PathBuf::from("/")
         } else {
-            // Gone, if this fails: then the files are, too.
+            // If the working directory is gone, so are the files.
             std::env::current_dir().unwrap_or_default()
         };
         let mut ahead = components(path);
@@ -93,13 +95,13 @@ impl Trail {
                     }
                     let next = at.join(&name);
                     match fs::read_link(&next) {
-                        Ok(target) if links < MOST_LINKS => {
+                        Ok(target) if links < MAX_LINKS => {
                             links += 1;
                             let mut steps = components(&target);
                             steps.append(&mut ahead);
                             ahead = steps;
                         }
-                        // No link, or not there.
+                        // Not a link, or missing.
                         Ok(_) | Err(_) => at = next,
                     }
                 }
@@ -157,11 +159,11 @@ mod tests {
         fs::remove_dir_all(root.join("conf.d")).unwrap();
         fs::create_dir(root.join("kept-inode")).unwrap();
         fs::create_dir(root.join("conf.d")).unwrap();
-        assert_ne!(Trail::to_drop_ins(&root.join("current")), before, "another directory has taken the name");
+        assert_ne!(Trail::to_drop_ins(&root.join("current")), before, "another directory has the name");
     }
 
     #[test]
-    fn links_in_a_circle_end() {
+    fn circular_links_end() {
         let dir = tempfile::tempdir().unwrap();
         symlink("b", dir.path().join("a")).unwrap();
         symlink("a", dir.path().join("b")).unwrap();

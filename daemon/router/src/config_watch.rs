@@ -1,7 +1,8 @@
-//! Hands the files of the configuration to the main thread whenever what they say has changed.
+//! Sends the files of the configuration to the main thread whenever their contents have changed.
 //!
-//! The kernel's news say when to look; a look now and then finds what they don't tell of (network file systems, a mount over
-//! a directory). Only what the files say counts: touched, copied over or linked elsewhere, the same words are no change.
+//! Notifications of the kernel say when to read them. Reading them every few seconds as well finds changes without a
+//! notification (network file systems, a mount over a directory). Only contents count: a file that is touched, copied or
+//! linked elsewhere with the same contents is unchanged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -16,58 +17,58 @@ use tracing::{info, warn};
 use vouchd_blocking::Blocking;
 use vouchd_config::Files;
 
-use super::config_reader::{Reader, Reading};
-use super::config_trail::Trail;
-use super::wakeup::Wakeup;
+use crate::config_reader::{Reader, Reading};
+use crate::config_trail::Trail;
+use crate::wakeup::Wakeup;
 use vouchd_ipc::status;
 
-/// Between two looks without any news.
+/// The interval between two readings without a notification.
 const POLL: Duration = Duration::from_secs(5);
 
 /// The same while a file system does not answer.
 const POLL_STUCK: Duration = Duration::from_secs(1);
 
-/// Editors and installers write in several steps; this long after the last one, files count as written.
+/// The quiet time after which files count as written. Editors and installers write in several steps.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// A file that somebody has written to and not closed is not looked at before this.
+/// The time for which a file that a program has written to and not closed delays reading.
 const LONGEST_WRITE: Duration = Duration::from_secs(5);
 
-/// How long making the watches may take, on a file system that has just answered.
+/// The time to set up the watches, on file systems that have just answered.
 const WATCH_PATIENCE: Duration = Duration::from_secs(2);
 
-/// The messages that the thread takes.
+/// A message to the thread.
 enum Note {
     Changed(PathBuf, Change),
-    /// An error of the watcher, which may hide a change.
+    /// An error of the watcher, which may have hidden a change.
     Uncertain,
-    /// Load now, whatever was there before.
-    Asked,
+    /// SIGHUP: load the files now, changed or not.
+    LoadNow,
 }
 
 #[derive(Clone, Copy, PartialEq)]
 enum Change {
-    /// Somebody writes to it, and will close it.
+    /// A program has written to it and will close it.
     Write,
-    /// Whoever wrote has closed it, or the name has gone or stands for something else.
+    /// The writer has closed it, or the name is gone or means another file.
     Done,
 }
 
-/// For the main thread.
-pub struct ConfigWatch {
+/// The main thread's handle.
+pub(crate) struct ConfigWatch {
     notes: Sender<Note>,
 }
 
 impl ConfigWatch {
-    /// Asks for the files as they are now.
-    pub fn load_now(&self) {
+    /// Requests the files as they are now.
+    pub(crate) fn load_now(&self) {
         // The thread lives as long as the main thread.
-        let _ = self.notes.send(Note::Asked);
+        let _ = self.notes.send(Note::LoadNow);
     }
 }
 
-/// Watches for as long as somebody listens to `events`. `first` is what the main thread has already.
-pub fn start(
+/// Starts to watch, until nobody receives `events`. `first` is the reading that the main thread has already.
+pub(crate) fn start(
     reader: Reader,
     first: Reading,
     events: Sender<Wakeup>,
@@ -77,7 +78,7 @@ pub fn start(
     let watch = Watch {
         reader,
         had_text: with_text(&first.files),
-        said: first.files,
+        sent: first.files,
         watched: Trail::default(),
         watcher: None,
         blocking: Blocking::default(),
@@ -94,27 +95,27 @@ pub fn start(
 
 struct Watch {
     reader: Reader,
-    /// What the main thread has.
-    said: Files,
-    /// Files that were not empty when they were handed over.
+    /// The files that the main thread has.
+    sent: Files,
+    /// Files that were not empty when they were sent.
     had_text: BTreeSet<PathBuf>,
     watched: Trail,
     watcher: Option<RecommendedWatcher>,
     blocking: Blocking,
     to_thread: Sender<Note>,
     notes: Receiver<Note>,
-    /// Files that somebody writes to, since when.
+    /// Files that are being written, since when.
     written: BTreeMap<PathBuf, Instant>,
     events: Sender<Wakeup>,
     shown: Arc<Mutex<status::ConfigState>>,
     is_stuck: bool,
 }
 
-/// Why to look.
+/// Why the files are read.
 #[derive(PartialEq)]
-enum Look {
-    Asked,
-    News,
+enum Cause {
+    LoadNow,
+    Change,
 }
 
 impl Watch {
@@ -122,17 +123,17 @@ impl Watch {
         self.show_answers(no_answer);
         loop {
             let found = self.read();
-            if found != self.said {
-                let Some((found, look)) = self.settled(found) else { return };
-                if !self.hand_over(found, &look) {
+            if found != self.sent {
+                let Some((found, cause)) = self.settled(found) else { return };
+                if !self.send(found, &cause) {
                     return;
                 }
             }
             match self.wait(if self.is_stuck { POLL_STUCK } else { POLL }) {
-                Some(Look::News) => {}
-                Some(Look::Asked) => {
+                Some(Cause::Change) => {}
+                Some(Cause::LoadNow) => {
                     let found = self.read();
-                    if !self.hand_over(found, &Look::Asked) {
+                    if !self.send(found, &Cause::LoadNow) {
                         return;
                     }
                 }
@@ -141,21 +142,21 @@ impl Watch {
         }
     }
 
-    /// Reads until two readings are the same. None: the daemon ends.
-    fn settled(&mut self, mut found: Files) -> Option<(Files, Look)> {
+    /// Reads until two readings are the same. `None` if the daemon ends.
+    fn settled(&mut self, mut found: Files) -> Option<(Files, Cause)> {
         let started = Instant::now();
         loop {
-            let look = self.wait(SETTLE)?;
+            let cause = self.wait(SETTLE)?;
             let again = self.read();
-            if again == found || look == Look::Asked || started.elapsed() > 2 * LONGEST_WRITE {
-                return Some((again, look));
+            if again == found || cause == Cause::LoadNow || started.elapsed() > 2 * LONGEST_WRITE {
+                return Some((again, cause));
             }
             found = again;
         }
     }
 
-    /// Until asked, or until there was news and then quiet, or for `longest` without news. None: the daemon ends.
-    fn wait(&mut self, longest: Duration) -> Option<Look> {
+    /// Waits for a request, for a change and then quiet, or for `longest` without a change. `None` if the daemon ends.
+    fn wait(&mut self, longest: Duration) -> Option<Cause> {
         let mut until = Instant::now() + longest;
         let mut latest = None;
         loop {
@@ -163,11 +164,11 @@ impl Watch {
             self.written.retain(|_, since| now.duration_since(*since) < LONGEST_WRITE);
             let wait = match (until.saturating_duration_since(now), self.written.values().min()) {
                 (Duration::ZERO, Some(oldest)) => LONGEST_WRITE.saturating_sub(now.duration_since(*oldest)),
-                (Duration::ZERO, None) => return Some(Look::News),
+                (Duration::ZERO, None) => return Some(Cause::Change),
                 (left, _) => left,
             };
             match self.notes.recv_timeout(wait.max(Duration::from_millis(1))) {
-                Ok(Note::Asked) => return Some(Look::Asked),
+                Ok(Note::LoadNow) => return Some(Cause::LoadNow),
                 Ok(Note::Uncertain) => until = now + SETTLE,
                 Ok(Note::Changed(path, change)) => {
                     let latest = *latest.get_or_insert(now + LONGEST_WRITE);
@@ -187,10 +188,10 @@ impl Watch {
         }
     }
 
-    /// Reads the files and watches the way to each, again where that has changed.
+    /// Reads the files, and watches the directories on the way to them if those have changed.
     fn read(&mut self) -> Files {
         let mut reading = self.reader.read();
-        // What was not watched yet may have changed since it was read.
+        // A file that was not watched yet may have changed since it was read.
         for _ in 0..3 {
             if reading.trail == self.watched || !self.watch(&reading.trail) {
                 break;
@@ -201,7 +202,7 @@ impl Watch {
         reading.files
     }
 
-    /// False: there can be no watches now, and a look now and then has to do.
+    /// Returns false if there can be no watches now, so that reading every few seconds has to do.
     fn watch(&mut self, trail: &Trail) -> bool {
         let (to_thread, trail) = (self.to_thread.clone(), trail.clone());
         let wanted = trail.clone();
@@ -214,7 +215,7 @@ impl Watch {
             Ok(Err(error)) => {
                 if self.watcher.take().is_some() || self.watched == Trail::default() {
                     let every = POLL.as_secs();
-                    warn!("the configuration's files can't be watched, and are looked at every {every} s: {error}");
+                    warn!("could not watch the configuration files; reading them every {every} s instead: {error}");
                 }
                 self.watched = wanted;
                 false
@@ -223,18 +224,18 @@ impl Watch {
         }
     }
 
-    /// False: nobody listens any more.
-    fn hand_over(&mut self, found: Files, look: &Look) -> bool {
-        let (why, mut files) = match look {
-            Look::Asked => ("SIGHUP".to_owned(), found.clone()),
-            Look::News => (format!("changed: {}", changed(&self.said, &found).join(", ")), found.clone()),
+    /// Sends the files to the main thread. Returns false if the daemon ends.
+    fn send(&mut self, found: Files, cause: &Cause) -> bool {
+        let (why, mut files) = match cause {
+            Cause::LoadNow => ("SIGHUP".to_owned(), found.clone()),
+            Cause::Change => (format!("changed: {}", changed(&self.sent, &found).join(", ")), found.clone()),
         };
-        if *look == Look::Asked {
+        if *cause == Cause::LoadNow {
             self.had_text.clear();
         }
-        refuse_emptied(&mut files, &self.had_text);
+        reject_emptied(&mut files, &self.had_text);
         self.had_text.extend(with_text(&found));
-        self.said = found;
+        self.sent = found;
         self.events.send(Wakeup::Configuration(Box::new(files), why)).is_ok()
     }
 
@@ -242,9 +243,9 @@ impl Watch {
         match (&no_answer, self.is_stuck) {
             (Some((path, _)), false) => {
                 let path = path.display();
-                warn!("the file system under {path} does not answer; what the configuration said before stays");
+                warn!("the file system of {path} does not answer; keeping its previous contents");
             }
-            (None, true) => info!("the file systems of the configuration answer again"),
+            (None, true) => info!("the file systems of all configuration files answer again"),
             (Some(_), true) | (None, false) => {}
         }
         self.is_stuck = no_answer.is_some();
@@ -266,7 +267,7 @@ fn watcher(to_thread: Sender<Note>, trail: Trail) -> notify::Result<RecommendedW
     for directory in directories {
         match watcher.watch(&directory, RecursiveMode::NonRecursive) {
             Err(error) if matches!(error.kind, notify::ErrorKind::MaxFilesWatch) => return Err(error),
-            // One that may not be read, or is gone again.
+            // A directory that may not be read, or is gone again.
             Ok(()) | Err(_) => {}
         }
     }
@@ -294,17 +295,18 @@ fn with_text(files: &Files) -> BTreeSet<PathBuf> {
     all.filter(|file| !file.is_empty()).map(|file| file.path.clone()).collect()
 }
 
-/// A disk that is full leaves an empty file where one was to be saved: no reason to give up what the file had.
-fn refuse_emptied(files: &mut Files, had_text: &BTreeSet<PathBuf>) {
+/// Turns a file that has become empty into an error. Saving a file on a full disk leaves it empty.
+fn reject_emptied(files: &mut Files, had_text: &BTreeSet<PathBuf>) {
     for file in std::iter::once(&mut files.main).chain(&mut files.drop_ins) {
         if file.is_empty() && had_text.contains(&file.path) {
-            let why = "it is empty, and was not before; expected what it said, or no file. SIGHUP takes it as it is";
+            let why =
+                "it is empty, and was not before; expected contents, or no file. To load it as it is, send SIGHUP";
             file.text = Err(why.to_owned());
         }
     }
 }
 
-/// The files that are new, gone or different.
+/// The files that are new, gone or changed.
 fn changed(before: &Files, now: &Files) -> Vec<String> {
     let by_path = |files: &Files| -> BTreeMap<PathBuf, Result<Vec<u8>, String>> {
         let all = std::iter::once(&files.main).chain(&files.drop_ins);

@@ -1,4 +1,4 @@
-//! What this machine has, for `config check`.
+//! The interfaces, addresses and users of this machine, for `vouchd config check`.
 
 use std::ffi::CString;
 use std::net::IpAddr;
@@ -8,11 +8,11 @@ use nix::sys::socket::SockaddrStorage;
 use nix::unistd::{User, getgrouplist};
 use vouchd_config::host::{Account, Host, HostAddress, HostInterface};
 
-/// None where it can't be asked.
+/// Examines this machine. `None` if the kernel does not list the interfaces.
 pub fn this_host() -> Option<Host> {
     let mut interfaces: Vec<HostInterface> = Vec::new();
     for entry in getifaddrs().ok()? {
-        // An address with a label (`eth0:web`) is listed by that.
+        // An address with a label is listed under the label (`eth0:web`).
         let name = entry.interface_name.split(':').next().unwrap_or_default();
         let at = interfaces.iter().position(|interface| interface.name == name).unwrap_or_else(|| {
             interfaces.push(HostInterface { name: name.to_owned(), addresses: Vec::new() });
@@ -29,7 +29,7 @@ pub fn this_host() -> Option<Host> {
     Some(Host { interfaces, daemon: daemon() })
 }
 
-/// The user of the unit in `packaging/`.
+/// The user of the unit in `packaging/`, if it exists.
 fn daemon() -> Option<Account> {
     let user = User::from_name("vouchd").ok()??;
     let name = CString::new(user.name.as_str()).ok()?;

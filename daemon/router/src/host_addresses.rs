@@ -1,4 +1,4 @@
-//! What this host has of the virtual addresses already, for `config check`.
+//! Virtual addresses that this host has already, for `vouchd config check`.
 
 use std::net::IpAddr;
 
@@ -9,10 +9,11 @@ use vouchd_wire::Priority;
 
 use crate::virtual_addresses;
 
-/// Errors and warnings about addresses that are there already; nothing where the host can't be asked.
+/// Reports errors and warnings about virtual addresses that are already on the host. Empty if the kernel does not list the
+/// addresses.
 pub fn check(config: &Config) -> Findings {
     let mut findings = Findings::default();
-    // An owner's addresses have to be there.
+    // The addresses of an owner are its own.
     let others = config.instances.iter().filter(|instance| instance.priority != Priority::OWNER);
     for Finding { instance, address, copies, endangers } in
         examine(others.map(virtual_addresses::claim).collect()).unwrap_or_default()
@@ -34,9 +35,9 @@ pub fn check(config: &Config) -> Findings {
         }
         if let Some(endangered) = endangers {
             findings.warnings.push(problem(format!(
-                "net.ipv4.conf.{interface}.promote_secondaries is 0: should the kernel count this as the primary address of \
-                 its subnet, {host}/{prefix} would go together with it. vouchd sets it to 1; do so yourself, or leave the \
-                 prefix length out",
+                "net.ipv4.conf.{interface}.promote_secondaries is 0: if the kernel made this the primary address of its \
+                 subnet, {host}/{prefix} would be removed together with it. vouchd sets it to 1; set it yourself, or leave \
+                 out the prefix length",
                 interface = endangered.interface,
                 host = endangered.address,
                 prefix = endangered.prefix,

@@ -1,14 +1,16 @@
-//! The router process: the protocol thread and what serves it.
+//! The router process: the protocol thread and the threads that serve it.
 //!
-//! | thread | does | may wait for |
+//! | thread | task | may wait for |
 //! |---|---|---|
-//! | protocol | [`protocol`]: VRRP. Sockets in, [`engine`], sockets out | nothing |
-//! | keeper, watcher, arp | `vouchd_net`: addresses, links, who else has them | the kernel |
-//! | health | [`supervisor`]: the checker, [`checks`], effective priorities | the checker |
-//! | control | [`control`]: answers `vouchd status` | nothing |
-//! | kept | [`kept`]: tells other daemons of this network namespace what is kept | its client |
-//! | config-watch | [`config_watch`]: reads the configuration's files, watches them | files, not for ever |
-//! | main | [`run`]: signals, systemd, the configuration | other daemons, for a second |
+//! | protocol | `protocol`: VRRP, from the sockets through `engine` to the sockets | nothing |
+//! | keeper, watcher, arp | `vouchd_net`: addresses, links, other machines' claims | the kernel |
+//! | health | `supervisor`: the checker, `checks`, effective priorities | the checker |
+//! | control | `control`: answers `vouchd status` | nothing |
+//! | holdings | `holdings`: serves what this daemon holds to other daemons of the network namespace | its client |
+//! | config-watch | `config_watch`: reads and watches the configuration files | files, for a bounded time |
+//! | main | `run`: signals, systemd, the configuration | other daemons, for seconds |
+
+#![warn(missing_docs, unreachable_pub)]
 
 mod address_log;
 mod checker_process;
@@ -19,13 +21,12 @@ mod config_trail;
 mod config_watch;
 mod control;
 mod engine;
+mod heartbeat;
+mod holdings;
 pub mod host;
 pub mod host_addresses;
-mod kept;
 mod lock;
 mod log;
-mod neighbours;
-mod peers;
 mod plugin_files;
 mod privileges;
 mod protocol;

@@ -1,7 +1,7 @@
-//! The lock that a daemon holds for as long as it lives: one daemon for each control socket.
+//! The lock that a daemon holds while it runs: one daemon for each control socket.
 //!
-//! It is a lock on a file beside the socket (flock). The kernel gives it up when the daemon ends, however that happens,
-//! so a file that was left behind means nothing. The file stays: removing it could hand the same lock to two daemons.
+//! It is a lock on a file beside the socket (flock(2)). The kernel releases it when the daemon ends, however that happens, so a
+//! file that was left behind means nothing. The file stays: if it were removed, two daemons could hold the lock.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -12,21 +12,21 @@ use anyhow::Context;
 
 /// Held until dropped.
 #[derive(Debug)]
-pub struct Lock {
+pub(crate) struct Lock {
     _file: File,
 }
 
 impl Lock {
-    /// Takes the lock that belongs to this control socket, and makes the socket's directory if there is none.
+    /// Takes the lock of this control socket, and creates the socket's directory if it is missing.
     ///
     /// # Errors
-    /// When another daemon holds it: the error names its process and says what to do.
-    pub fn take(control: &Path) -> anyhow::Result<Self> {
+    /// If another daemon holds it: the error names its process and says what to do.
+    pub(crate) fn take(control: &Path) -> anyhow::Result<Self> {
         if let Some(parent) = control.parent() {
             fs::create_dir_all(parent).with_context(|| format!("creating {}", parent.display()))?;
         }
         let path = path(control);
-        // Neither through a link that somebody put there, nor waiting for the other end of a pipe.
+        // Does not follow a planted link, and does not wait for the other end of a pipe.
         let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
         let mut file = OpenOptions::new()
             .read(true)
@@ -64,10 +64,10 @@ fn path(control: &Path) -> PathBuf {
     path.into()
 }
 
-/// ", pid 123", as far as the file says so.
+/// ` (pid 123)`, or nothing if the file has no pid.
 fn holder(file: &mut File) -> String {
     let mut text = String::new();
-    // Whatever else is in there, a short number is all that is wanted.
+    // The file may contain anything; only a short number counts.
     let _ = file.take(16).read_to_string(&mut text);
     match text.trim().parse::<u32>() {
         Ok(pid) if Path::new(&format!("/proc/{pid}")).exists() => format!(" (pid {pid})"),
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_lock_is_refused_with_the_holders_pid_and_a_file_left_behind_is_no_obstacle() {
+    fn second_lock_is_refused_with_the_holders_pid_and_a_stale_file_is_no_obstacle() {
         let dir = tempfile::tempdir().unwrap();
         let control = dir.path().join("run/control.sock");
         let first = Lock::take(&control).unwrap();
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_in_the_place_of_the_lock_file_is_not_followed() {
+    fn link_in_place_of_the_lock_file_is_not_followed() {
         let dir = tempfile::tempdir().unwrap();
         let victim = dir.path().join("victim");
         fs::write(&victim, "precious").unwrap();

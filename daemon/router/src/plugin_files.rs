@@ -1,4 +1,4 @@
-//! The names of the plugins in the plugin directories. Their bytes are the checker's business.
+//! The names of the plugins in the plugin directories. Only the checker reads the files.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use vouchd_blocking::Blocking;
 use vouchd_config::{Config, plugin_name_of};
 
-/// The time that a plugin directory has to be listed.
+/// The time to list a plugin directory.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The plugins in the configuration's directories, by name. A directory that can't be read holds none that could be used.
+/// The names of the plugins in the configuration's directories. A directory that can't be read counts as empty.
 pub fn available_plugins(config: &Config) -> Vec<String> {
     let list = |directory: &PathBuf| -> Vec<String> {
         let entries = std::fs::read_dir(directory).into_iter().flatten();
@@ -22,6 +22,8 @@ pub fn available_plugins(config: &Config) -> Vec<String> {
     });
     found
         .into_iter()
-        .flat_map(|found| found.inspect_err(|stuck| tracing::warn!("plugin directory: {stuck}")).unwrap_or_default())
+        .flat_map(|found| {
+            found.inspect_err(|stuck| tracing::warn!("could not list a plugin directory: {stuck}")).unwrap_or_default()
+        })
         .collect()
 }

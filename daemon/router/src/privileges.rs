@@ -1,14 +1,17 @@
-//! What the router keeps of the privileges that it was started with.
+//! Drops the privileges that the router does not need.
 
 use anyhow::Context;
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::sys::prctl;
 
-/// Keeps in the router what it needs, of what it has: the network's two capabilities, and, only when it was started as
-/// root, what it takes to start a checker under another user and to kill it.
+/// Drops all capabilities but those that the router needs: the two for the network, real-time priority and locked memory, and
+/// if it was started as root, those to start a checker under another user and to kill it.
 ///
-/// Capabilities belong to threads: to be called before there is a second one.
-pub fn limit_router() -> anyhow::Result<()> {
+/// Capabilities belong to threads, so call this before there is a second thread.
+///
+/// # Errors
+/// If one of the network's two capabilities is missing.
+pub(crate) fn limit_router() -> anyhow::Result<()> {
     use Capability::{CAP_KILL, CAP_NET_ADMIN, CAP_NET_RAW, CAP_SETGID, CAP_SETPCAP, CAP_SETUID, CAP_SYS_NICE};
     let wanted = [
         CAP_NET_ADMIN,
@@ -24,7 +27,7 @@ pub fn limit_router() -> anyhow::Result<()> {
     for needed in [CAP_NET_ADMIN, CAP_NET_RAW] {
         anyhow::ensure!(
             has.contains(&needed),
-            "{needed} is missing: start vouchd as root, or as the systemd unit does, with AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW"
+            "{needed} is missing: start vouchd as root, or like the systemd unit with AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW"
         );
     }
     let keep: CapsHashSet = wanted.into_iter().filter(|capability| has.contains(capability)).collect();

@@ -1,12 +1,11 @@
-//! The protocol thread: waits for packets, news and deadlines, and hands them to the [`Engine`].
+//! The protocol thread: waits for packets, commands, reports and deadlines, and passes them to the [`Engine`].
 //!
-//! It waits in one place only (`ppoll`) and never for anybody: no file, no lock, no answer. Sockets are drained before
-//! timers fire, so that after a stall what the others said meanwhile is known first.
+//! It waits in one place only, `ppoll`, and for no file, lock or answer. Sockets are drained before timers fire, so that after
+//! a stall the packets received meanwhile count first.
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -20,65 +19,45 @@ use vouchd_net::{
 };
 use vouchd_vrrp::{Health, Time};
 
-use super::engine::Engine;
-use super::kept::Others;
-use super::log::{Line, Log, Subject};
+use crate::engine::Engine;
+use crate::heartbeat::Heartbeat;
+use crate::holdings::OtherDaemons;
+use crate::log::{Line, Log, Subject};
 use vouchd_ipc::status;
 
-/// What the protocol thread can be told.
-pub enum Command {
+/// A command to the protocol thread.
+pub(crate) enum Command {
     Health {
         instance: String,
         health: Health,
     },
     Configure {
         instances: Vec<Instance>,
-        /// What the checks say of each under this configuration.
+        /// The health of each instance under this configuration.
         health: BTreeMap<String, Health>,
     },
     Snapshot(Notifier<Snapshot>),
-    /// Priority 0, addresses gone, end of the thread.
+    /// Resign, remove the addresses, end the thread.
     Shutdown,
 }
 
-/// Its part of `status`.
-pub struct Snapshot {
-    pub instances: Vec<status::Instance>,
-    pub interfaces: Vec<status::Interface>,
+/// Its part of the status.
+pub(crate) struct Snapshot {
+    pub(crate) instances: Vec<status::Instance>,
+    pub(crate) interfaces: Vec<status::Interface>,
 }
 
-/// Tells the main thread that the protocol thread is alive.
-#[derive(Default)]
-pub struct Pulse {
-    beats: AtomicU64,
-    seen: AtomicU64,
-}
+/// Its priority under SCHED_RR: above all ordinary threads, below those of the kernel.
+pub(crate) const PRIORITY: u8 = 10;
 
-impl Pulse {
-    /// The longest time between two beats.
-    const PERIOD: Duration = Duration::from_secs(1);
-
-    fn beat(&self) {
-        self.beats.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Whether there was a beat since the last call.
-    pub fn is_beating(&self) -> bool {
-        let beats = self.beats.load(Ordering::Relaxed);
-        self.seen.swap(beats, Ordering::Relaxed) != beats
-    }
-}
-
-/// Of SCHED_RR: before everything ordinary, behind the kernel's own threads.
-pub const PRIORITY: u8 = 10;
-
-/// Packets taken from one socket before timers are looked at again; far more than a queue holds without a flood.
+/// Packets taken from one socket before the timers run again; far more than a queue holds without a flood.
 const DRAIN: usize = 4096;
 
-/// How long the addresses may take to go when stopping.
+/// The time that the kernel has to remove the addresses at a stop.
 const FINISH: Duration = Duration::from_secs(2);
 
-pub struct Protocol {
+/// The protocol thread's state.
+pub(crate) struct Protocol {
     engine: Engine<Kernel>,
     commands: Receiver<Command>,
     reports: Receiver<Report>,
@@ -86,27 +65,27 @@ pub struct Protocol {
     watcher: LinkWatcher,
     arp: ArpWatcher,
     claims: Receiver<ArpClaim>,
-    /// By interface: the index with which its socket was opened.
+    /// The interfaces with a socket, and the index of each when its socket was opened.
     opened: BTreeMap<String, u32>,
-    pulse: Arc<Pulse>,
+    heartbeat: Arc<Heartbeat>,
     buffer: Vec<u8>,
     log: Log,
 }
 
 impl Protocol {
-    /// Removes what an earlier run left on the interfaces, as far as no other daemon keeps it, and starts the threads
-    /// that serve the protocol.
-    pub fn new(
+    /// Removes the addresses that an earlier run left behind and no other daemon holds, and starts the threads that serve the
+    /// protocol.
+    pub(crate) fn new(
         config: &Config,
-        others: &Others,
+        others: &OtherDaemons,
         commands: Receiver<Command>,
-        pulse: Arc<Pulse>,
+        heartbeat: Arc<Heartbeat>,
     ) -> anyhow::Result<Self> {
         let interfaces: Vec<_> = config.instances.iter().map(|instance| instance.interface.as_str()).collect();
-        for address in sweep(Some(&interfaces), |found| others.keep(&found.interface, found.address))? {
+        for address in sweep(Some(&interfaces), |found| others.hold(&found.interface, found.address))? {
             info!("removed {address}, which an earlier run left behind");
         }
-        // As much in time as the protocol thread: an address whose lease is not renewed is gone.
+        // In real time like the protocol thread, since an address whose lease is not renewed in time is lost.
         let (keeper, reports) =
             if config.daemon.realtime { AddressKeeper::start_real_time(PRIORITY)? } else { AddressKeeper::start()? };
         let mut engine = Engine::new(Kernel::new(keeper));
@@ -122,20 +101,20 @@ impl Protocol {
             arp,
             claims,
             opened: Default::default(),
-            pulse,
+            heartbeat,
             buffer: vec![0; MAX_PACKET],
             log: Log::default(),
         })
     }
 
-    /// Until told to shut down.
-    pub fn run(mut self) {
-        // What the health thread has said already comes before the first link.
-        while self.obey() {
+    /// Runs until the command to shut down.
+    pub(crate) fn run(mut self) {
+        // The health sent before the start counts before the first link does.
+        while self.take_commands() {
             let now = vouchd_net::now();
             self.engine.timers(now);
-            self.log.overdue(now);
-            self.pulse.beat();
+            self.log.write_overdue(now);
+            self.heartbeat.beat();
             self.wait();
             self.take_links();
             self.take_packets();
@@ -144,14 +123,14 @@ impl Protocol {
         }
         self.engine.shutdown(vouchd_net::now());
         if !self.engine.into_network().finish(FINISH) {
-            error!("the kernel did not remove the addresses within {FINISH:?}; their leases end them");
+            error!("the kernel did not remove the addresses within {FINISH:?}; they are removed when their leases end");
         }
     }
 
     fn wait(&mut self) {
         let now = vouchd_net::now();
-        let timeout = self.engine.deadline().map_or(Pulse::PERIOD, |deadline| deadline.since(now));
-        let timeout = TimeSpec::from(timeout.min(Pulse::PERIOD));
+        let timeout = self.engine.deadline().map_or(Heartbeat::PERIOD, |deadline| deadline.since(now));
+        let timeout = TimeSpec::from(timeout.min(Heartbeat::PERIOD));
         let mut fds = vec![
             PollFd::new(self.commands.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.reports.as_fd(), PollFlags::POLLIN),
@@ -168,7 +147,7 @@ impl Protocol {
     }
 
     fn take_links(&mut self) {
-        // A watcher that is gone has said why; what is known of the links stands.
+        // A watcher that has ended has logged why. The known states remain.
         let events = self.links.drain().unwrap_or_default();
         let changed = !events.is_empty();
         for LinkEvent { interface, state } in events {
@@ -178,14 +157,13 @@ impl Protocol {
                 LinkState::Down { .. } => "down",
                 LinkState::Missing => "missing",
             };
-            let line = Line::info(Subject::Interface(interface.clone()), format!("interface {interface}: {state}"));
-            self.log.say_state(vouchd_net::now(), "state", kind, line);
+            let subject = Subject::interface(&interface);
+            self.log.state(vouchd_net::now(), "state", kind, Line::info(&subject, state.to_string()));
             let opened = self.open_socket(&interface, &state);
             self.engine.link(vouchd_net::now(), &interface, state);
             if let Err(error) = opened {
-                let reason = format!("no socket on {interface}: {error}");
-                let line = Line::error(Subject::Interface(interface.clone()), reason.clone());
-                self.log.say(vouchd_net::now(), "socket", line);
+                self.log.event(vouchd_net::now(), "socket", Line::error(&subject, no_socket(&error)));
+                let reason = format!("{interface}: {}", no_socket(&error));
                 self.engine.link_unusable(vouchd_net::now(), &interface, &reason);
             }
         }
@@ -194,7 +172,7 @@ impl Protocol {
         }
     }
 
-    /// Listens for others who have our addresses, on the interfaces as they are now.
+    /// Listens on the interfaces, as they are now, for other machines that claim the addresses.
     fn watch_arp(&self) {
         let watched = self.engine.watched();
         let on = |(interface, state): (String, LinkState)| {
@@ -210,14 +188,14 @@ impl Protocol {
         self.arp.watch(self.engine.known_links().into_iter().filter_map(on).collect());
     }
 
-    /// After the packets: an advertisement says more than an announcement that came with it.
+    /// Called after the packets: an advertisement can explain an announcement that came with it.
     fn take_claims(&mut self) {
         for claim in self.claims.drain().unwrap_or_default() {
             self.engine.claimed(vouchd_net::now(), &claim);
         }
     }
 
-    /// A socket lives as long as its interface: another index is another interface.
+    /// Opens or closes the interface's socket. A socket belongs to an index: a new index is a new interface.
     fn open_socket(&mut self, interface: &str, state: &LinkState) -> std::io::Result<()> {
         match state {
             LinkState::Up { index, .. } | LinkState::NoAddress { index, .. } | LinkState::Down { index, .. } => {
@@ -225,8 +203,7 @@ impl Protocol {
                     return Ok(());
                 }
                 self.opened.remove(interface);
-                // A router that uses unicast listens to the group too: another one that speaks to it for the same addresses
-                // is worth knowing.
+                // With unicast too, so that a router that advertises the same addresses to the group is noticed.
                 self.engine.network().open(interface, Groups::Vrrp)?;
                 self.opened.insert(interface.to_owned(), *index);
             }
@@ -245,11 +222,9 @@ impl Protocol {
                 match socket.receive(&mut self.buffer) {
                     Ok(Some(received)) => self.engine.packet(vouchd_net::now(), interface, &received, &self.buffer),
                     Ok(None) => break,
-                    // Told by the link watcher too, in better words.
                     Err(error) => {
-                        let subject = Subject::Interface(interface.clone());
-                        let line = Line::warn(subject, format!("receiving on {interface}: {error}"));
-                        self.log.say(vouchd_net::now(), "receive", line);
+                        let line = Line::warn(&Subject::interface(interface), format!("could not receive: {error}"));
+                        self.log.event(vouchd_net::now(), "receive", line);
                         break;
                     }
                 }
@@ -263,9 +238,9 @@ impl Protocol {
         }
     }
 
-    /// False: shut down.
-    fn obey(&mut self) -> bool {
-        // When everybody else is gone, so is the daemon.
+    /// Runs the commands sent so far. Returns false to shut down.
+    fn take_commands(&mut self) -> bool {
+        // All other threads have ended, so the daemon ends.
         let Ok(commands) = self.commands.drain() else { return false };
         for command in commands {
             let now = vouchd_net::now();
@@ -274,7 +249,7 @@ impl Protocol {
                 Command::Configure { instances, health } => self.configure(now, &instances, health),
                 Command::Snapshot(reply) => {
                     let (instances, interfaces) = self.engine.snapshot(now);
-                    // Whoever asked may have given up.
+                    // The thread that asked may have given up.
                     let _ = reply.send(Snapshot { instances, interfaces });
                 }
                 Command::Shutdown => return false,
@@ -293,15 +268,18 @@ impl Protocol {
             }
             used
         });
-        // An interface that is watched already is not told again, so its socket is opened anew here.
+        // The watcher does not report the state of a known interface again, so its socket is opened here.
         for (interface, state) in self.engine.known_links() {
             if let Err(error) = self.open_socket(&interface, &state) {
-                let subject = Subject::Interface(interface.clone());
-                let line = Line::error(subject, format!("no socket on {interface}: {error}"));
-                self.log.say(vouchd_net::now(), "socket", line);
+                let line = Line::error(&Subject::interface(&interface), no_socket(&error));
+                self.log.event(vouchd_net::now(), "socket", line);
             }
         }
         self.watcher.watch(watched);
         self.watch_arp();
     }
+}
+
+fn no_socket(error: &std::io::Error) -> String {
+    format!("could not open a socket: {error}")
 }

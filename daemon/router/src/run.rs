@@ -1,4 +1,4 @@
-//! `vouchd run`: starts the router's threads, tells systemd, waits for signals and for changed configuration files.
+//! `vouchd run`: starts the router's threads, notifies systemd, waits for signals and for changed configuration files.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -15,32 +15,33 @@ use vouchd_blocking::Blocking;
 use vouchd_config::{Config, Files};
 use vouchd_net::{Notifier, channel, realtime};
 
-use super::checker_process::Identity;
-use super::checker_program::CheckerProgram;
-use super::config_reader::{Reader, Reading};
-use super::config_watch::{self, ConfigWatch};
-use super::control::{Control, Daemon};
-use super::kept::{Kept, Registry};
-use super::lock::Lock;
-use super::plugin_files::available_plugins;
-use super::protocol::{self, Protocol, Pulse};
-use super::supervisor::{self, Supervisor};
-use super::wakeup::Wakeup;
 use vouchd_console::{logging, output::complain};
 use vouchd_ipc::{cache, status};
 
-use super::privileges;
+use crate::checker_process::Identity;
+use crate::checker_program::CheckerProgram;
+use crate::config_reader::{Reader, Reading};
+use crate::config_watch::{self, ConfigWatch};
+use crate::control::{Control, Daemon};
+use crate::heartbeat::Heartbeat;
+use crate::holdings::{Holdings, HoldingsServer};
+use crate::lock::Lock;
+use crate::plugin_files::available_plugins;
+use crate::privileges;
+use crate::protocol::{self, Protocol};
+use crate::supervisor::{self, Supervisor};
+use crate::wakeup::Wakeup;
 
-/// Longest time to give up all addresses when stopping.
+/// The time that the threads have to end at a stop.
 const STOP: Duration = Duration::from_secs(3);
 
-/// The cache's directory gets this long to be prepared.
+/// The time to prepare the cache directory.
 const CACHE_TIME: Duration = Duration::from_secs(1);
 
-/// Runs until SIGTERM or SIGINT. Exit status 0 then; an error if it can't start.
+/// Runs the router until SIGTERM or SIGINT, and returns the exit status: 0, or 2 if the configuration cannot be used.
 ///
 /// # Errors
-/// When the configuration can't be used, or the machine does not give what is needed.
+/// If the router can't start: the checker is missing, another daemon holds an address, a privilege is missing, ….
 pub fn run(config_file: &Path) -> anyhow::Result<ExitCode> {
     let mut reader = Reader::new(config_file);
     let reading = reader.read();
@@ -53,17 +54,17 @@ pub fn run(config_file: &Path) -> anyhow::Result<ExitCode> {
     };
     let checker = CheckerProgram::find()?;
     checker.check_version()?;
-    // Before anything is changed that a running daemon may use.
+    // Before any change to what a running daemon may use.
     let _lock = Lock::take(&config.daemon.control)?;
     let identity = Identity::find(config.daemon.user.as_deref())?;
     let cache = config.daemon.cache_dir.clone().map(|directory| {
         let path = directory.clone();
         let prepare = move || cache::prepare(&path, identity.uid, identity.gid);
-        // On a thread that keeps the privileges of the start until it has done this, and does nothing else.
+        // On its own thread, which keeps the privileges of the start and ends with this.
         let prepared = Blocking::default().wait("cache_dir", &directory, CACHE_TIME, prepare);
         prepared.map_err(anyhow::Error::from).flatten()
     });
-    // Capabilities belong to threads, so before the first one is started.
+    // Capabilities belong to threads, so this comes before the first thread.
     privileges::limit_router()?;
     let _log = logging::start();
     let cache = cache.and_then(|prepared| {
@@ -71,12 +72,12 @@ pub fn run(config_file: &Path) -> anyhow::Result<ExitCode> {
     });
     warn_about(&config);
     let name = config.daemon.name.clone().unwrap_or_else(host_name);
-    info!("vouchd {} starts as {name} with {}", env!("CARGO_PKG_VERSION"), config_file.display());
+    info!("vouchd {} starting as {name} with {}", env!("CARGO_PKG_VERSION"), config_file.display());
 
-    let kept = Kept::of(&config);
-    let registry = Registry::start(kept.clone())?;
-    let others = registry.others();
-    others.leave(&kept)?;
+    let holdings = Holdings::of(&config);
+    let server = HoldingsServer::start(holdings.clone())?;
+    let others = server.other_daemons();
+    others.ensure_none_hold(&holdings)?;
     let mut control = Control::bind(&config.daemon.control)?;
 
     let (events, wakeups) = mpsc::channel();
@@ -84,10 +85,10 @@ pub fn run(config_file: &Path) -> anyhow::Result<ExitCode> {
     let shown = Arc::new(Mutex::new(config_state(&config)));
     let watch = config_watch::start(reader, reading, events.clone(), Arc::clone(&shown))?;
 
-    let pulse = Arc::new(Pulse::default());
+    let heartbeat = Arc::new(Heartbeat::default());
     let (to_protocol, protocol_commands) = channel()?;
     let (to_health, health_commands) = channel()?;
-    let protocol = Protocol::new(&config, &others, protocol_commands, Arc::clone(&pulse))?;
+    let protocol = Protocol::new(&config, &others, protocol_commands, Arc::clone(&heartbeat))?;
     let supervisor = Supervisor::new(&config, checker, identity, cache, health_commands, to_protocol.clone());
     let protocol = spawn_protocol(protocol, config.daemon.realtime, events)?;
     let health = thread::Builder::new().name("health".to_owned()).spawn(move || supervisor.run())?;
@@ -96,21 +97,21 @@ pub fn run(config_file: &Path) -> anyhow::Result<ExitCode> {
     control.serve(daemon, to_protocol.clone(), to_health.clone())?;
 
     notify(&[NotifyState::Ready]);
-    let mut main = Main { config, watch, registry, shown, to_protocol, to_health };
-    let code = main.wait(&wakeups, &pulse);
+    let mut main = Main { config, watch, holdings: server, shown, to_protocol, to_health };
+    let code = main.wait(&wakeups, &heartbeat);
     drop(control);
     main.stop(protocol, health);
     info!("vouchd has stopped");
     Ok(code)
 }
 
-/// The exit status. What is missing because a file system does not answer may be there at the next try, for which systemd
-/// waits unless the status is 2.
+/// The exit status for a configuration that cannot be used. If a file system does not answer, the next try may succeed, so
+/// systemd has to try again: it does unless the status is 2.
 fn cannot_start(reading: &Reading) -> ExitCode {
     match &reading.no_answer {
         Some((path, _)) => {
             complain(format_args!(
-                "the file system under {} does not answer: what is there is missing",
+                "the file system of {} does not answer, so what is configured there is missing",
                 path.display()
             ));
             ExitCode::FAILURE
@@ -122,15 +123,15 @@ fn cannot_start(reading: &Reading) -> ExitCode {
 struct Main {
     config: Config,
     watch: ConfigWatch,
-    registry: Registry,
+    holdings: HoldingsServer,
     shown: Arc<Mutex<status::ConfigState>>,
     to_protocol: Notifier<protocol::Command>,
     to_health: Notifier<supervisor::Command>,
 }
 
 impl Main {
-    /// Until a signal says stop, or the protocol thread has ended.
-    fn wait(&mut self, wakeups: &mpsc::Receiver<Wakeup>, pulse: &Pulse) -> ExitCode {
+    /// Serves wakeups until a signal to stop, or until the protocol thread has ended.
+    fn wait(&mut self, wakeups: &mpsc::Receiver<Wakeup>, heartbeat: &Heartbeat) -> ExitCode {
         let watchdog = sd_notify::watchdog_enabled().map(|interval| interval / 3);
         loop {
             let event = match watchdog {
@@ -147,44 +148,44 @@ impl Main {
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
             }
-            // Only the protocol thread's life counts: systemd is to restart a router that does not advertise.
-            if watchdog.is_some() && pulse.is_beating() {
+            // Only the protocol thread counts: systemd shall restart a router that does not advertise.
+            if watchdog.is_some() && heartbeat.is_beating() {
                 notify(&[NotifyState::Watchdog]);
             }
         }
     }
 
-    /// Takes over a changed configuration, or leaves everything as it is.
+    /// Applies a changed configuration, or changes nothing if it cannot be used.
     fn reload(&mut self, files: Files, why: &str) {
         let config = match files.resolve() {
             Ok(config) => config,
             Err(errors) => {
-                error!("the configuration can't be used ({why}); what runs goes on:");
-                // A line of the log each: one that holds line breaks is one that others can forge.
+                error!("cannot use the new configuration ({why}); keeping the one that runs:");
+                // One log line each: with line breaks in a line, others could forge lines.
                 errors.to_string().lines().for_each(|line| error!("{line}"));
                 self.show(|shown| shown.error = Some(errors.to_string()));
                 return;
             }
         };
-        if let Err(error) = self.registry.change(Kept::of(&config)) {
-            error!("the configuration can't be used ({why}); what runs goes on: {error:#}");
+        if let Err(error) = self.holdings.replace(Holdings::of(&config)) {
+            error!("cannot use the new configuration ({why}); keeping the one that runs: {error:#}");
             self.show(|shown| shown.error = Some(format!("{error:#}")));
             return;
         }
         let same = config.checks == self.config.checks && config.instances == self.config.instances;
         if config.daemon != self.config.daemon {
-            warn!("[daemon] has changed: that takes effect at the next start");
+            warn!("changes in [daemon] are not applied until vouchd restarts");
         }
         let state = config_state(&config);
         self.show(|shown| *shown = status::ConfigState { no_answer: shown.no_answer.take(), ..state });
         if same {
             return;
         }
-        info!("configuration loaded again ({why})");
+        info!("configuration reloaded ({why})");
         warn_about(&config);
-        // The health thread hands it on to the protocol, with what the checks say under it.
+        // The health thread passes it on to the protocol thread, with the health under it.
         if self.to_health.send(supervisor::Command::Configure(Box::new(config.clone()))).is_err() {
-            error!("a thread has ended; the configuration is not taken over");
+            error!("the health thread has ended; the configuration is not applied");
         }
         self.config = config;
     }
@@ -196,10 +197,10 @@ impl Main {
         }
     }
 
-    /// Priority 0, addresses gone, then the threads.
+    /// Resigns, removes the addresses, and waits for the threads.
     fn stop(self, protocol: JoinHandle<()>, health: JoinHandle<()>) {
         notify(&[NotifyState::Stopping]);
-        // A thread that can't be told has ended already.
+        // Fails only if the thread has ended already.
         let _ = self.to_protocol.send(protocol::Command::Shutdown);
         let _ = self.to_health.send(supervisor::Command::Shutdown);
         let deadline = Instant::now() + STOP;
@@ -208,7 +209,7 @@ impl Main {
                 thread::sleep(Duration::from_millis(2));
             }
             if !thread.is_finished() {
-                warn!("the {name} thread does not end; left behind");
+                warn!("the {name} thread did not end within {STOP:?}; exiting without it");
             } else if thread.join().is_err() {
                 error!("the {name} thread has panicked");
             }
@@ -219,9 +220,9 @@ impl Main {
 fn spawn_protocol(protocol: Protocol, realtime: bool, events: mpsc::Sender<Wakeup>) -> anyhow::Result<JoinHandle<()>> {
     let thread = thread::Builder::new().name("protocol".to_owned()).spawn(move || {
         if realtime {
-            be_on_time();
+            set_real_time();
         }
-        // Also when it panics.
+        // Dropped after a panic too.
         let _ended = Ended(events);
         protocol.run();
     })?;
@@ -232,13 +233,13 @@ struct Ended(mpsc::Sender<Wakeup>);
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        // Nobody listens any more when the daemon stops.
+        // Fails only while the daemon stops.
         let _ = self.0.send(Wakeup::ProtocolEnded);
     }
 }
 
-/// Real-time scheduling for this thread, locked memory for the process; a warning where it is not permitted.
-fn be_on_time() {
+/// Sets real-time scheduling for this thread and locks the process's memory. Warns if that is not permitted.
+fn set_real_time() {
     for refused in
         [realtime::lock_memory(), realtime::real_time(protocol::PRIORITY)].into_iter().filter_map(Result::err)
     {
@@ -258,10 +259,10 @@ fn watch_signals(events: mpsc::Sender<Wakeup>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// To systemd; does nothing where nobody listens.
+/// Notifies systemd. Does nothing without it.
 fn notify(states: &[NotifyState]) {
     if let Err(error) = sd_notify::notify(states) {
-        warn!("telling systemd: {error}");
+        warn!("could not notify systemd: {error}");
     }
 }
 
@@ -269,7 +270,7 @@ fn warn_about(config: &Config) {
     for warning in &config.warnings {
         warn!("{}", warning.headline());
     }
-    // The file may come later, and until then the check is an error that is handled: no reason not to start.
+    // Not an error: the file may appear later, and until then its checks are errors.
     if let Err(missing) = config.check_plugins(&available_plugins(config)) {
         missing.to_string().lines().for_each(|line| warn!("{line}"));
     }

@@ -1,4 +1,4 @@
-//! The health thread: keeps a checker running, counts what it reports, tells the protocol thread what changed.
+//! The health thread: keeps a checker running, counts its reports, and reports changes to the protocol thread.
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
@@ -10,41 +10,43 @@ use vouchd_config::Config;
 use vouchd_health::Term;
 use vouchd_net::{Closed, Notifier, Receiver};
 
-use super::checker_process::{CheckerProcess, Identity, Received};
-use super::checker_program::CheckerProgram;
-use super::checks::Checks;
-use super::log::{Line, Log, Subject};
-use super::protocol;
+use crate::checker_process::{CheckerProcess, Identity, Received};
+use crate::checker_program::CheckerProgram;
+use crate::checks::Checks;
+use crate::log::{Line, Log, Subject};
+use crate::protocol;
 use vouchd_ipc::cache::CacheSettings;
 use vouchd_ipc::pipe::{FromChecker, HEARTBEAT, Init, ToChecker};
 use vouchd_ipc::status;
 
-/// A checker that says nothing for so long hangs, and is killed.
+/// A checker that sends nothing for this time is killed.
 const SILENCE: Duration = Duration::from_millis(HEARTBEAT.as_millis() as u64 * 8);
 
-/// Between two starts of a checker, at least.
+/// Minimum gap between two starts of a checker.
 const BETWEEN_STARTS: Duration = Duration::from_millis(100);
 
-/// A checker that ended before any run had ended is started again only after a delay, doubled each time.
+/// The first delay before the next start if a checker ended without completing a run. It doubles each time.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
+/// The longest such delay.
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
 
-/// What the health thread can be told.
-pub enum Command {
+/// A command to the health thread.
+pub(crate) enum Command {
     Configure(Box<Config>),
     Snapshot(Notifier<Snapshot>),
     Shutdown,
 }
 
-/// Its part of `status`.
-pub struct Snapshot {
-    pub checker: status::Checker,
-    pub checks: Vec<status::Check>,
-    pub plugins: Vec<status::Plugin>,
-    pub terms: BTreeMap<String, Vec<Term>>,
+/// Its part of the status.
+pub(crate) struct Snapshot {
+    pub(crate) checker: status::Checker,
+    pub(crate) checks: Vec<status::Check>,
+    pub(crate) plugins: Vec<status::Plugin>,
+    pub(crate) terms: BTreeMap<String, Vec<Term>>,
 }
 
-pub struct Supervisor {
+/// The health thread's state.
+pub(crate) struct Supervisor {
     program: CheckerProgram,
     identity: Identity,
     init: Init,
@@ -53,29 +55,29 @@ pub struct Supervisor {
     commands: Receiver<Command>,
     protocol: Notifier<protocol::Command>,
     checker: CheckerState,
-    /// Since when no run has ended because checkers were lost; a checker that dies again and again does not reset it.
-    missing: Option<Missing>,
+    /// Set from the loss of a checker until a run completes. A checker that dies before that does not end it.
+    outage: Option<Outage>,
     restarts: u64,
     last_error: Option<String>,
     lost_at: Option<SystemTime>,
-    /// The next start's delay if the checker dies young.
+    /// The delay before the next start if the checker dies without completing a run.
     delay: Duration,
     log: Log,
 }
 
 enum CheckerState {
-    Running { process: CheckerProcess, started: Instant, heard: Instant, useful: bool },
+    Running { process: CheckerProcess, started: Instant, heard: Instant, has_completed_a_run: bool },
     Gone { start_at: Instant },
 }
 
-struct Missing {
+struct Outage {
     since: Instant,
-    /// The grace is over and the checks have been told.
-    told: bool,
+    /// Whether the grace is over, so that the checks have been set to error.
+    is_reported: bool,
 }
 
 impl Supervisor {
-    pub fn new(
+    pub(crate) fn new(
         config: &Config,
         program: CheckerProgram,
         identity: Identity,
@@ -100,7 +102,7 @@ impl Supervisor {
             commands,
             protocol,
             checker: CheckerState::Gone { start_at: now },
-            missing: None,
+            outage: None,
             restarts: 0,
             last_error: None,
             lost_at: None,
@@ -108,27 +110,27 @@ impl Supervisor {
             log: Log::default(),
         };
         // Before the protocol starts, so that it knows from the beginning which instances have to wait.
-        supervisor.tell_protocol();
+        supervisor.report_health();
         supervisor
     }
 
-    /// Until told to shut down, or until the daemon's other threads are gone.
-    pub fn run(mut self) {
+    /// Runs until the command to shut down, or until all other threads have ended.
+    pub(crate) fn run(mut self) {
         loop {
-            self.tell_protocol();
+            self.report_health();
             self.wait();
-            match self.obey() {
+            match self.take_commands() {
                 Ok(true) => {}
                 Ok(false) | Err(Closed) => return,
             }
-            self.listen();
-            self.look_after();
+            self.take_messages();
+            self.supervise();
         }
     }
 
-    fn tell_protocol(&mut self) {
-        for (instance, health) in self.checks.news() {
-            // A protocol thread that is gone ends the daemon; nothing to do here.
+    fn report_health(&mut self) {
+        for (instance, health) in self.checks.changes() {
+            // If the protocol thread has ended, so does the daemon.
             let _ = self.protocol.send(protocol::Command::Health { instance, health });
         }
     }
@@ -139,10 +141,10 @@ impl Supervisor {
             CheckerState::Running { heard, .. } => *heard + SILENCE,
             CheckerState::Gone { start_at } => *start_at,
         };
-        if let Some(Missing { since, told: false }) = &self.missing {
+        if let Some(Outage { since, is_reported: false }) = &self.outage {
             until = until.min(*since + self.error_grace);
         }
-        // At least once a second, to notice checks that are overdue.
+        // At least once a second, to notice overdue checks.
         let timeout = until.saturating_duration_since(now).min(Duration::from_secs(1)) + Duration::from_millis(1);
         let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
         let mut fds = vec![PollFd::new(self.commands.as_fd(), PollFlags::POLLIN)];
@@ -155,22 +157,22 @@ impl Supervisor {
         }
     }
 
-    /// False: shut down.
-    fn obey(&mut self) -> Result<bool, Closed> {
+    /// Runs the commands sent so far. Returns false to shut down.
+    fn take_commands(&mut self) -> Result<bool, Closed> {
         for command in self.commands.drain()? {
             match command {
                 Command::Configure(config) => {
                     let messages = self.checks.configure(&config);
-                    // Together with what the checks say under it: neither alone gives the right priority.
+                    // Together with the health under it: neither alone gives the right priority.
                     let (instances, health) = (config.instances.clone(), self.checks.health());
-                    // A protocol thread that is gone ends the daemon; nothing to do here.
+                    // If the protocol thread has ended, so does the daemon.
                     let _ = self.protocol.send(protocol::Command::Configure { instances, health });
                     for message in messages {
                         self.send(&message);
                     }
                 }
                 Command::Snapshot(reply) => {
-                    // Whoever asked may have given up.
+                    // The thread that asked may have given up.
                     let _ = reply.send(self.snapshot());
                 }
                 Command::Shutdown => return Ok(false),
@@ -179,78 +181,79 @@ impl Supervisor {
         Ok(true)
     }
 
-    fn listen(&mut self) {
+    fn take_messages(&mut self) {
         loop {
-            let CheckerState::Running { process, heard, useful, .. } = &mut self.checker else { return };
+            let CheckerState::Running { process, heard, has_completed_a_run, .. } = &mut self.checker else { return };
             let message = match process.receive() {
-                Ok(Received::Nothing) => return,
-                Ok(Received::Closed) => return self.gone(None),
+                Ok(Received::WouldBlock) => return,
+                Ok(Received::Closed) => return self.lose_checker(None),
                 Ok(Received::Message(message)) => message,
-                Err(error) => return self.gone(Some(format!("sent something that is not a message: {error}"))),
+                Err(error) => return self.lose_checker(Some(format!("sent an invalid message: {error}"))),
             };
             *heard = Instant::now();
             match message {
                 FromChecker::Heartbeat => {}
                 FromChecker::Run(done) => {
-                    *useful = true;
-                    self.missing = None;
+                    *has_completed_a_run = true;
+                    self.outage = None;
                     if let Some(pace) = self.checks.record(done) {
                         self.send(&pace);
                     }
-                    self.tell_protocol();
+                    self.report_health();
                 }
                 FromChecker::Plugin(state) => self.checks.plugin(state),
             }
         }
     }
 
-    fn look_after(&mut self) {
+    /// Starts a checker that is due, kills one that hangs, and gives up checks that get no results.
+    fn supervise(&mut self) {
         let now = Instant::now();
-        self.log.overdue(vouchd_net::now());
-        self.checks.overdue();
+        self.log.write_overdue(vouchd_net::now());
+        self.checks.write_overdue();
         match &mut self.checker {
             CheckerState::Running { heard, .. } if now.duration_since(*heard) > SILENCE => {
                 let silent = now.duration_since(*heard).as_secs_f64();
-                self.gone(Some(format!("said nothing for {silent:.1} s; killed")));
+                self.lose_checker(Some(format!("sent nothing for {silent:.1} s; killed")));
             }
-            CheckerState::Running { .. } => self.checks.lose_overdue(now, self.error_grace),
+            CheckerState::Running { .. } => self.checks.give_up_overdue(now, self.error_grace),
             CheckerState::Gone { start_at } => {
                 if now >= *start_at {
                     self.start(now);
                 }
             }
         }
-        if let Some(Missing { since, told: told @ false }) = &mut self.missing
+        if let Some(Outage { since, is_reported: is_reported @ false }) = &mut self.outage
             && now.duration_since(*since) > self.error_grace
         {
-            *told = true;
+            *is_reported = true;
             let reason = self.last_error.as_deref().unwrap_or_default();
             let silent = now.duration_since(*since).as_secs_f64();
-            self.checks.lost_all(&format!("no checker for {silent:.1} s: {reason}"));
+            self.checks.give_up_all(&format!("no checker for {silent:.1} s: {reason}"));
         }
     }
 
     fn start(&mut self, now: Instant) {
         let started = CheckerProcess::spawn(&self.program, self.identity).and_then(|process| {
             process.send(&ToChecker::Init(self.init.clone()))?;
-            for message in self.checks.all() {
+            for message in self.checks.messages_at_start() {
                 process.send(&message)?;
             }
             Ok(process)
         });
         match started {
             Ok(process) => {
-                let line = Line::info(Subject::Daemon, format!("checker started: pid {}", process.pid()));
-                self.log.say_state(vouchd_net::now(), "checker", "started", line);
+                let line = Line::info(&Subject::daemon(), format!("checker started: pid {}", process.pid()));
+                self.log.state(vouchd_net::now(), "checker", "started", line);
                 self.checks.expect_from(now);
-                self.checker = CheckerState::Running { process, started: now, heard: now, useful: false };
+                self.checker = CheckerState::Running { process, started: now, heard: now, has_completed_a_run: false };
             }
             Err(error) => {
-                let line = Line::error(Subject::Daemon, format!("the checker can't be started: {error:#}"));
-                self.log.say_state(vouchd_net::now(), "checker", "not started", line);
+                let line = Line::error(&Subject::daemon(), format!("could not start the checker: {error:#}"));
+                self.log.state(vouchd_net::now(), "checker", "not started", line);
                 self.last_error = Some(format!("{error:#}"));
                 self.lost_at = Some(SystemTime::now());
-                self.missing.get_or_insert(Missing { since: now, told: false });
+                self.outage.get_or_insert(Outage { since: now, is_reported: false });
                 if let CheckerState::Gone { start_at } = &mut self.checker {
                     *start_at = now + self.delay;
                 }
@@ -263,30 +266,32 @@ impl Supervisor {
         if let CheckerState::Running { process, .. } = &self.checker
             && let Err(error) = process.send(message)
         {
-            self.gone(Some(format!("does not take messages: {error}")));
+            self.lose_checker(Some(format!("could not send it a message: {error}")));
         }
     }
 
-    /// The checker is lost, or given up for the reason told. Its checks stand until the grace is over.
-    fn gone(&mut self, reason: Option<String>) {
+    /// Drops a checker that has ended, or kills it for `reason`. Its checks keep their results during the grace.
+    fn lose_checker(&mut self, reason: Option<String>) {
         let now = Instant::now();
         let gone = CheckerState::Gone { start_at: now };
-        let CheckerState::Running { process, started, useful, .. } = std::mem::replace(&mut self.checker, gone) else {
+        let CheckerState::Running { process, started, has_completed_a_run, .. } =
+            std::mem::replace(&mut self.checker, gone)
+        else {
             return;
         };
-        self.checks.checker_gone();
+        self.checks.forget_pending();
         let pid = process.pid();
         let reason = match reason {
             Some(reason) => reason,
             None => process.end(),
         };
-        let line = Line::warn(Subject::Daemon, format!("checker lost: {reason}; starting another (it was pid {pid})"));
-        self.log.say_state(vouchd_net::now(), "checker", "lost", line);
+        let line = Line::warn(&Subject::daemon(), format!("checker (pid {pid}) lost: {reason}; starting another"));
+        self.log.state(vouchd_net::now(), "checker", "lost", line);
         self.last_error = Some(reason);
         self.lost_at = Some(SystemTime::now());
         self.restarts += 1;
-        self.missing.get_or_insert(Missing { since: now, told: false });
-        let start_at = if useful {
+        self.outage.get_or_insert(Outage { since: now, is_reported: false });
+        let start_at = if has_completed_a_run {
             self.delay = FIRST_DELAY;
             now.max(started + BETWEEN_STARTS)
         } else {

@@ -1,4 +1,4 @@
-//! An instance's addresses, from the configuration's terms into those of the network.
+//! An instance's addresses in the terms of `vouchd_net`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,8 +7,8 @@ use vouchd_config::Instance;
 use vouchd_net::{Claim, InstanceKey, VirtualAddress};
 use vouchd_wire::Priority;
 
-/// What an instance that is not active wants on its interface.
-pub fn claim(instance: &Instance) -> Claim {
+/// The claim of an instance that is not active.
+pub(crate) fn claim(instance: &Instance) -> Claim {
     Claim {
         instance: InstanceKey::from(instance.name.as_str()),
         addresses: of(instance),
@@ -18,8 +18,8 @@ pub fn claim(instance: &Instance) -> Claim {
     }
 }
 
-/// The configuration has only IPv4 addresses so far.
-pub fn of(instance: &Instance) -> Arc<[VirtualAddress]> {
+/// The addresses of an instance. The configuration has only IPv4 addresses so far.
+pub(crate) fn of(instance: &Instance) -> Arc<[VirtualAddress]> {
     let interface: Arc<str> = instance.interface.as_str().into();
     let v4 = instance.addresses.iter().filter_map(|address| match address.ip {
         IpAddr::V4(ip) => {

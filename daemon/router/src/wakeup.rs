@@ -1,12 +1,13 @@
-//! What wakes the main thread.
+//! The events of the main thread.
 
 use vouchd_config::Files;
 
-/// What wakes the main thread.
-pub enum Wakeup {
+/// An event that wakes the main thread.
+pub(crate) enum Wakeup {
+    /// A signal, by number.
     Signal(i32),
-    /// What the configuration's files say, and why it is to be loaded.
+    /// The configuration files to load, and why.
     Configuration(Box<Files>, String),
-    /// The protocol thread has ended without being told to.
+    /// The protocol thread has ended, perhaps without a command.
     ProtocolEnded,
 }

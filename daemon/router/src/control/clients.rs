@@ -1,7 +1,7 @@
-//! Those who are connected to the control socket: each writes a line, waits for its answer, and reads it.
+//! The clients of the control socket: each writes a line, waits for its answer, and reads it.
 //!
-//! Whoever does nothing must not keep others out. A user has so many places; when they are taken, the one goes who has
-//! been idle for longest. Nobody is waited for.
+//! Idle clients must not keep others out, so the number of clients of each user is limited, and a new one replaces the one
+//! that has been idle for longest. Nothing here waits for a client.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -12,27 +12,28 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::socket::{getsockopt, sockopt};
 
-/// Clients that one user may have at the same time.
-pub const PER_USER: usize = 32;
+/// Maximum number of clients of one user.
+pub(crate) const PER_USER: usize = 32;
 
-/// Clients of all users together.
+/// Maximum number of clients of all users together.
 const ALL: usize = 128;
 
-/// How long a client may take to write its line, and to read its answer.
+/// The time that a client has to write its line, and again to read its answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The longest line that is read.
+/// Maximum length of a line in bytes.
 const LINE: usize = 256;
 
-/// Names a client as long as it is there.
+/// Identifies a client while it is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Id(u64);
+pub(crate) struct Id(u64);
 
 /// A client's line.
-pub type Request = String;
+pub(crate) type Request = String;
 
+/// All connected clients.
 #[derive(Debug, Default)]
-pub struct Clients {
+pub(crate) struct Clients {
     /// The oldest first.
     clients: Vec<Client>,
     next: u64,
@@ -48,23 +49,17 @@ struct Client {
 
 #[derive(Debug)]
 enum State {
-    /// It has not written its line yet.
-    Idle {
-        until: Instant,
-        line: Vec<u8>,
-    },
-    /// It has, and nobody has been asked for the answer.
+    /// The client has not written its line yet.
+    Idle { until: Instant, line: Vec<u8> },
+    /// The client has written its line; the answer has not been requested from the threads yet.
     Asking,
-    /// Somebody has been asked.
+    /// The answer has been requested.
     Waiting,
-    Reading {
-        until: Instant,
-        document: Arc<[u8]>,
-        at: usize,
-    },
+    /// The client reads its answer.
+    Reading { until: Instant, document: Arc<[u8]>, at: usize },
 }
 
-/// What became of a client that was looked at.
+/// The result of serving a client.
 enum Progress {
     Stays,
     Asks(Request),
@@ -72,19 +67,19 @@ enum Progress {
 }
 
 impl Clients {
-    /// A new client. When there are too many it takes the place of another.
-    pub fn add(&mut self, now: Instant, stream: UnixStream) {
-        // Who can't be known has gone already.
+    /// Adds a client. If there are too many, it replaces another.
+    pub(crate) fn add(&mut self, now: Instant, stream: UnixStream) {
+        // Fails only if the client has gone already.
         let Ok(peer) = getsockopt(&stream, sockopt::PeerCredentials) else { return };
         if stream.set_nonblocking(true).is_err() {
             return;
         }
         let user = peer.uid();
-        if self.of(user) >= PER_USER {
+        if self.count_of(user) >= PER_USER {
             self.make_room(user);
         } else if self.clients.len() >= ALL {
             let users = self.clients.iter().map(|client| client.user);
-            if let Some(greediest) = users.max_by_key(|user| self.of(*user)) {
+            if let Some(greediest) = users.max_by_key(|user| self.count_of(*user)) {
                 self.make_room(greediest);
             }
         }
@@ -94,35 +89,35 @@ impl Clients {
         self.clients.push(Client { id, stream, user, state });
     }
 
-    fn of(&self, user: u32) -> usize {
+    fn count_of(&self, user: u32) -> usize {
         self.clients.iter().filter(|client| client.user == user).count()
     }
 
-    /// The user's oldest idle client goes; if none is idle, its oldest.
+    /// Drops the user's oldest idle client, or if none is idle, its oldest.
     fn make_room(&mut self, user: u32) {
         let idle = self.clients.iter().position(|client| client.user == user && client.is_idle());
         let goes = idle.or_else(|| self.clients.iter().position(|client| client.user == user));
         goes.map(|at| self.clients.remove(at));
     }
 
-    /// The oldest idle client goes. False if there is none.
-    pub fn drop_idle(&mut self) -> bool {
+    /// Drops the oldest idle client. Returns false if there is none.
+    pub(crate) fn drop_idle(&mut self) -> bool {
         let idle = self.clients.iter().position(Client::is_idle);
         idle.map(|at| self.clients.remove(at)).is_some()
     }
 
     /// What to poll.
-    pub fn descriptors(&self) -> impl Iterator<Item = PollFd<'_>> {
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = PollFd<'_>> {
         self.clients.iter().map(|client| PollFd::new(client.stream.as_fd(), client.waits_for()))
     }
 
-    /// When the next one's patience ends.
-    pub fn deadline(&self) -> Option<Instant> {
+    /// When the next client times out.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         self.clients.iter().filter_map(Client::until).min()
     }
 
-    /// Reads and writes what there is, and drops those that have ended or taken too long. Returns what was asked.
-    pub fn serve(&mut self, now: Instant) -> Vec<(Id, Request)> {
+    /// Reads and writes without waiting, and drops clients that have ended or timed out. Returns the new requests.
+    pub(crate) fn serve(&mut self, now: Instant) -> Vec<(Id, Request)> {
         let mut requests = Vec::new();
         self.clients.retain_mut(|client| match client.advance() {
             Progress::Ends => false,
@@ -136,27 +131,27 @@ impl Clients {
         requests
     }
 
-    /// Whether somebody asks whose answer nobody has been asked for.
-    pub fn are_asking(&self) -> bool {
+    /// Whether there are clients whose answer has not been requested yet.
+    pub(crate) fn are_asking(&self) -> bool {
         self.clients.iter().any(|client| matches!(client.state, State::Asking))
     }
 
-    /// All who ask wait for the answer that is being asked for.
-    pub fn wait(&mut self) {
+    /// Marks the answer of all of these as requested.
+    pub(crate) fn mark_waiting(&mut self) {
         for client in self.clients.iter_mut().filter(|client| matches!(client.state, State::Asking)) {
             client.state = State::Waiting;
         }
     }
 
-    /// This document is the answer to all who wait.
-    pub fn answer_waiting(&mut self, now: Instant, document: &Arc<[u8]>) {
+    /// Sends the answer to all clients that wait.
+    pub(crate) fn answer_waiting(&mut self, now: Instant, document: &Arc<[u8]>) {
         for client in self.clients.iter_mut().filter(|client| matches!(client.state, State::Waiting)) {
             client.answer(now, document);
         }
     }
 
-    /// This document is the answer to one.
-    pub fn answer(&mut self, now: Instant, id: Id, document: &Arc<[u8]>) {
+    /// Sends an answer to one client.
+    pub(crate) fn answer(&mut self, now: Instant, id: Id, document: &Arc<[u8]>) {
         self.clients.iter_mut().filter(|client| client.id == id).for_each(|client| client.answer(now, document));
     }
 }
@@ -169,7 +164,7 @@ impl Client {
     fn until(&self) -> Option<Instant> {
         match self.state {
             State::Idle { until, .. } | State::Reading { until, .. } => Some(until),
-            // Whoever was asked has a deadline.
+            // The request to the threads has a deadline.
             State::Asking | State::Waiting => None,
         }
     }
@@ -177,7 +172,7 @@ impl Client {
     fn waits_for(&self) -> PollFlags {
         match self.state {
             State::Idle { .. } => PollFlags::POLLIN,
-            // Only for the client's end.
+            // Only the client's end wakes.
             State::Asking | State::Waiting => PollFlags::empty(),
             State::Reading { .. } => PollFlags::POLLOUT,
         }
@@ -224,7 +219,7 @@ fn write_rest(mut stream: &UnixStream, document: &[u8], at: &mut usize) -> io::R
     }
 }
 
-/// Whether the other end is closed, both ways: one that only stopped writing still reads.
+/// Whether the other end is closed both ways. A client that only stopped writing still reads.
 fn is_gone(stream: &UnixStream) -> bool {
     let mut fds = [PollFd::new(stream.as_fd(), PollFlags::empty())];
     let polled = nix::poll::poll(&mut fds, nix::poll::PollTimeout::ZERO);
@@ -245,7 +240,7 @@ mod tests {
             Bench { clients: Clients::default(), start: Instant::now() }
         }
 
-        /// Our end of a new client.
+        /// The client's end of a new connection.
         fn connect(&mut self) -> UnixStream {
             let (ours, theirs) = UnixStream::pair().unwrap();
             self.clients.add(self.start, theirs);
@@ -258,29 +253,29 @@ mod tests {
         }
     }
 
-    fn said(mut stream: UnixStream) -> String {
+    fn answer_to(mut stream: UnixStream) -> String {
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
         text
     }
 
     #[test]
-    fn idle_clients_make_room_for_one_that_asks() {
+    fn idle_clients_do_not_displace_one_that_waits() {
         let mut bench = Bench::new();
         let mut asking = bench.connect();
         asking.write_all(b"status\n").unwrap();
         assert_eq!(bench.requests(), ["status"]);
         let idle: Vec<_> = (0..1_500).map(|_| bench.connect()).collect();
         assert_eq!(bench.clients.clients.len(), PER_USER);
-        bench.clients.wait();
+        bench.clients.mark_waiting();
         bench.clients.answer_waiting(bench.start, &b"{}\n".as_slice().into());
         assert_eq!(bench.requests(), [""; 0]);
-        assert_eq!(said(asking), "{}\n");
+        assert_eq!(answer_to(asking), "{}\n");
         drop(idle);
     }
 
     #[test]
-    fn a_line_may_come_in_pieces_and_a_long_one_ends_the_client() {
+    fn line_may_arrive_in_pieces_and_a_long_one_ends_the_client() {
         let mut bench = Bench::new();
         let (mut slow, mut long) = (bench.connect(), bench.connect());
         slow.write_all(b"sta").unwrap();
@@ -292,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_does_nothing_is_dropped_in_the_end_and_one_that_has_gone_at_once() {
+    fn idle_client_times_out_and_one_that_has_gone_is_dropped_at_once() {
         let mut bench = Bench::new();
         let (_idle, mut gone) = (bench.connect(), bench.connect());
         gone.write_all(b"status\n").unwrap();
@@ -307,14 +302,14 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_larger_than_the_sockets_buffer_goes_out_as_it_is_read() {
+    fn answer_larger_than_the_socket_buffer_is_sent_as_the_client_reads() {
         let mut bench = Bench::new();
         let mut client = bench.connect();
         client.write_all(b"status\n").unwrap();
         let [(id, _)] = bench.clients.serve(bench.start).try_into().unwrap();
         let document: Arc<[u8]> = vec![b'x'; 4 << 20].into();
         bench.clients.answer(bench.start, id, &document);
-        let reader = std::thread::spawn(move || said(client).len());
+        let reader = std::thread::spawn(move || answer_to(client).len());
         while !bench.clients.clients.is_empty() {
             bench.requests();
         }

@@ -3,10 +3,11 @@
 //! | document | means |
 //! |---|---|
 //! | a [`status::Status`] | the answer |
-//! | `{"error": "…"}` | there is none, and why |
+//! | `{"error": "…"}` | the reason why there is no answer |
 //!
-//! One thread serves all clients ([`clients`]) and waits for none of them. It asks the threads that know (a [`Round`])
-//! once for everybody who waits, and gives them less time than a client has patience: a router that hangs is reported as such.
+//! One thread serves all clients ([`clients`]) and waits for none of them. It asks the threads that have the answer once for
+//! all clients that wait (a [`Round`]), and gives them less time than a client waits, so that a client learns which thread
+//! hangs.
 
 mod clients;
 mod round;
@@ -31,44 +32,44 @@ use vouchd_net::Notifier;
 
 use self::clients::Clients;
 use self::round::Round;
-use super::{protocol, supervisor};
+use crate::{protocol, supervisor};
+use vouchd_ipc::control::STATUS;
 use vouchd_ipc::status;
 
-/// The only request there is so far.
-pub const STATUS: &str = "status";
-
-/// Clients taken from the queue before those that are there already are looked at again. Fewer than one user may have,
-/// so that each has its turn before it can be the oldest.
+/// Clients accepted before the present ones are served again. Fewer than one user may have, so that each is served before it
+/// can be the oldest.
 const ACCEPT: usize = clients::PER_USER / 2;
 
-/// How long to leave new clients alone when there is no descriptor for one.
+/// The pause before the next client is accepted when there is no descriptor for one.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
-/// What `status` says beside what the protocol and the health thread know.
-pub struct Daemon {
-    pub name: String,
-    pub since: String,
+/// The parts of the status that neither the protocol thread nor the health thread has.
+pub(crate) struct Daemon {
+    /// The router's name.
+    pub(crate) name: String,
+    /// When the daemon started.
+    pub(crate) since: String,
     /// Set by the main thread when it loads a configuration.
-    pub config: Arc<Mutex<status::ConfigState>>,
+    pub(crate) config: Arc<Mutex<status::ConfigState>>,
 }
 
-/// The socket; its file is removed when this is dropped. The daemon's [`Lock`](super::lock::Lock) outlives it.
-pub struct Control {
+/// The control socket. Dropping it removes the file, so the daemon's lock has to outlive it.
+pub(crate) struct Control {
     path: PathBuf,
     listener: Option<UnixListener>,
 }
 
 impl Control {
-    /// Binds the socket. Clients may connect, and are answered after [`Control::serve`]. A socket file left by a daemon
-    /// that is gone is replaced.
+    /// Binds the socket, and replaces a file that a dead daemon has left. Clients may connect; they are answered after
+    /// [`Control::serve`].
     ///
     /// # Errors
-    /// When somebody listens there, or the path can't be bound.
-    pub fn bind(path: &Path) -> anyhow::Result<Self> {
-        // A daemon of an earlier version has no lock.
+    /// If another process listens there, or the path can't be bound.
+    pub(crate) fn bind(path: &Path) -> anyhow::Result<Self> {
+        // A daemon of an earlier version holds no lock.
         anyhow::ensure!(
             !is_served(path),
-            "{}: another vouchd answers there; stop it, or set daemon.control",
+            "{}: another vouchd answers there; stop it, or set daemon.control to another path",
             path.display()
         );
         match fs::remove_file(path) {
@@ -80,7 +81,7 @@ impl Control {
         let listener = UnixListener::bind(path).with_context(|| format!("binding {}", path.display()))?;
         listener.set_nonblocking(true)?;
         let control = Control { path: path.to_owned(), listener: Some(listener) };
-        // Reading the status needs no root, but is not for everybody either: the group may.
+        // The group may read the status; others may not.
         fs::set_permissions(path, fs::Permissions::from_mode(0o660)).context("permissions of the control socket")?;
         Ok(control)
     }
@@ -88,8 +89,8 @@ impl Control {
     /// Starts the thread that answers.
     ///
     /// # Errors
-    /// When there is no thread left.
-    pub fn serve(
+    /// If the thread can't be started.
+    pub(crate) fn serve(
         &mut self,
         daemon: Daemon,
         protocol: Notifier<protocol::Command>,
@@ -109,12 +110,12 @@ impl Control {
 
 impl Drop for Control {
     fn drop(&mut self) {
-        // The file of a socket that nobody listens on harms nobody.
+        // If the file stays, the next daemon replaces it.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// Whether somebody listens there. Without waiting for a place in a queue that is full.
+/// Whether a process listens there. A full queue counts without waiting for a place.
 fn is_served(path: &Path) -> bool {
     let connected = Socket::new(Domain::UNIX, Type::STREAM, None).and_then(|socket| {
         socket.set_nonblocking(true)?;
@@ -138,7 +139,7 @@ struct Server {
 }
 
 impl Server {
-    /// Waits until there is something to do, and does it.
+    /// Waits for something to do, and does it.
     fn turn(&mut self) {
         let now = Instant::now();
         let accepts = now >= self.accept_at;
@@ -152,7 +153,7 @@ impl Server {
         fds.extend(self.round.descriptors().map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN)));
         fds.extend(self.clients.descriptors());
         let timeout = deadlines.into_iter().flatten().min().map_or(PollTimeout::NONE, |deadline| {
-            // Not a moment too early, for nothing.
+            // Rounded up, so as not to wake before the deadline.
             let left = deadline.saturating_duration_since(now) + Duration::from_millis(1);
             PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
         });
@@ -175,7 +176,7 @@ impl Server {
                 self.clients.answer(now, client, &document(&json!({ "error": error })));
             }
         }
-        self.work(now);
+        self.answer_waiting(now);
     }
 
     fn accept(&mut self, now: Instant) {
@@ -184,7 +185,7 @@ impl Server {
                 Ok((client, _)) => self.clients.add(now, client),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => {
-                    debug!("control: a client could not be accepted: {error}");
+                    debug!("control: could not accept a client: {error}");
                     if !self.clients.drop_idle() {
                         self.accept_at = now + EXHAUSTED;
                     }
@@ -194,10 +195,10 @@ impl Server {
         }
     }
 
-    /// Asks the other threads for those who wait, and answers them.
-    fn work(&mut self, now: Instant) {
+    /// Asks the other threads for the clients that wait, and answers those.
+    fn answer_waiting(&mut self, now: Instant) {
         if self.clients.are_asking() && self.round.may_start(now) {
-            self.clients.wait();
+            self.clients.mark_waiting();
             self.round.start(now, &self.protocol, &self.health);
         }
         if let Some(answer) = self.round.take(now) {
@@ -231,7 +232,7 @@ impl Server {
 
 fn document(value: &impl serde::Serialize) -> Arc<[u8]> {
     let mut bytes = serde_json::to_vec(value).unwrap_or_else(|error| {
-        // A report has no keys that JSON does not know.
+        // No document has keys that JSON can't have.
         json!({ "error": error.to_string() }).to_string().into_bytes()
     });
     bytes.push(b'\n');

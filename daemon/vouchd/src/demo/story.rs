@@ -343,7 +343,7 @@ mod tests {
         let mut world = World::default();
         assert_eq!(world.objection().as_deref(), Some(""));
         world.update(&says(NodeId::A, "check web: waiting -> pass: port 80 accepts"));
-        world.update(&says(NodeId::B, "plugin port loaded from /run/vouchd/plugins/port.wasm"));
+        world.update(&says(NodeId::B, "plugin port: loaded from /run/vouchd/plugins/port.wasm"));
         assert_eq!(world.objection().as_deref(), Some(""), "node-b's has not run");
         world.update(&says(NodeId::B, "warning: check web: waiting -> error: not granted"));
         world.update(&says(NodeId::B, "instance demo: holds 192.0.2.100"));

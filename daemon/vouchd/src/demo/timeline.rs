@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::topology::{INTERFACE, NodeId, VIRTUAL};
 
@@ -137,7 +137,14 @@ pub fn log_line(line: &str) -> Option<String> {
         _ => "",
     };
     let message = record.get("fields")?.get("message")?.as_str()?;
-    Some(format!("{level}{message}"))
+    Some(format!("{level}{}{message}", subject(&record).unwrap_or_default()))
+}
+
+/// What the line is about, `check web: `: the field of its span that has the span's name.
+fn subject(record: &Map<String, Value>) -> Option<String> {
+    let span = record.get("span")?;
+    let kind = span.get("name")?.as_str()?;
+    Some(format!("{kind} {}: ", span.get(kind)?.as_str()?))
 }
 
 #[cfg(test)]
@@ -174,6 +181,10 @@ mod tests {
             (r#"{"level":"INFO","fields":{"message":"active","instance":"demo"}}"#, Some("active")),
             (r#"{"level":"WARN","fields":{"message":"no memory lock","code":1}}"#, Some("warning: no memory lock")),
             (r#"{"level":"DEBUG","fields":{"message":"sent"}}"#, None),
+            (
+                r#"{"level":"INFO","fields":{"message":"pass"},"span":{"check":"web","name":"check"}}"#,
+                Some("check web: pass"),
+            ),
             ("thread panicked", Some("thread panicked")),
         ];
         for (line, expected) in cases {

@@ -1,4 +1,4 @@
-//! What a reload does to the fitness of an instance: computed anew, from what is believed of its checks.
+//! The health of an instance after a reload.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -36,11 +36,11 @@ fn ran(verdict: Verdict) -> RunDone {
     }
 }
 
-/// What the protocol is given with a reload to `config`.
+/// The health that the protocol gets with a reload to `config`.
 fn reloaded(checks: &mut Checks, config: &Config) -> Health {
     checks.configure(config);
     let health = checks.health().remove("web").unwrap();
-    assert!(checks.news().is_empty(), "it counts as told");
+    assert!(checks.changes().is_empty(), "it counts as reported");
     health
 }
 
@@ -55,12 +55,12 @@ fn failing(influence: &str) -> Checks {
     let mut checks = Checks::new();
     checks.configure(&config(100, "", influence));
     checks.record(ran(Verdict::Fail));
-    checks.news();
+    checks.changes();
     checks
 }
 
 #[test]
-fn the_base_the_weights_and_the_list_of_checks_change_and_the_failure_stays_what_it_is() {
+fn reload_recomputes_the_priority_from_the_new_base_weights_and_checks() {
     let mut checks = failing("weight = -200");
     for (config, expected) in [
         (config(150, "", "weight = -200"), Some(1)),
@@ -78,28 +78,28 @@ fn the_base_the_weights_and_the_list_of_checks_change_and_the_failure_stays_what
 }
 
 #[test]
-fn a_failing_check_that_is_changed_is_no_recovery() {
+fn changed_check_that_fails_is_no_recovery() {
     let mut checks = failing("weight = -40\nrise = 3");
     let changed = config(100, "other", "weight = -40\nrise = 3");
     assert_eq!(priority(&reloaded(&mut checks, &changed)), Some(60));
     // Its first result under the new parameters decides at once.
     checks.record(ran(Verdict::Pass));
-    let news = checks.news();
-    assert_eq!(priority(&news[0].1), Some(100));
+    let changes = checks.changes();
+    assert_eq!(priority(&changes[0].1), Some(100));
 }
 
 #[test]
-fn a_passing_check_that_is_changed_is_no_new_check() {
+fn changed_check_that_passes_keeps_the_instance_fit() {
     let mut checks = Checks::new();
     checks.configure(&config(100, "", ""));
     checks.record(ran(Verdict::Pass));
-    checks.news();
+    checks.changes();
     let health = reloaded(&mut checks, &config(100, "other", ""));
     assert!(matches!(health, Health::Fit { .. }), "{health:?}");
 }
 
 #[test]
-fn one_that_has_no_result_yet_keeps_the_instance_waiting_with_the_priority_that_the_others_make() {
+fn new_check_without_a_result_keeps_the_instance_waiting_with_the_priority_of_the_others() {
     let mut checks = failing("weight = -40");
     let mut both = config(150, "", "weight = -40");
     let mut second = both.instances[0].checks[0].clone();
@@ -112,7 +112,7 @@ fn one_that_has_no_result_yet_keeps_the_instance_waiting_with_the_priority_that_
 }
 
 #[test]
-fn a_failing_check_under_another_name_is_no_recovery_while_it_is_not_known() {
+fn renamed_check_that_fails_is_no_recovery_before_its_first_result() {
     let mut checks = failing("weight = -200");
     let mut renamed = config(150, "", "weight = -200");
     renamed.instances[0].name = "web2".to_owned();
@@ -123,7 +123,7 @@ fn a_failing_check_under_another_name_is_no_recovery_while_it_is_not_known() {
     let Health::Fit { reason, .. } = &health else { panic!("{health:?}") };
     assert!(reason.contains("until the first result of other"), "{reason}");
     checks.record(RunDone { check: "other".to_owned(), ..ran(Verdict::Pass) });
-    assert_eq!(priority(&checks.news()[0].1), Some(150), "it is known now");
+    assert_eq!(priority(&checks.changes()[0].1), Some(150), "it is known now");
     // Nothing is held back where everything is known, nor from an owner.
     assert_eq!(priority(&reloaded(&mut failing("weight = -40"), &config(255, "", "weight = -40"))), Some(255));
 }

@@ -1,11 +1,12 @@
-//! Who else answers for the addresses of a virtual router, judged by what was heard of ARP and of advertisements.
+//! Detects other machines that answer for the addresses of a virtual router, from ARP packets and advertisements.
 //!
-//! While this router is active, nobody else may: another machine that says so is a conflict (RFC 5227 section 2.4). It is
-//! counted, reported, and the addresses are announced again, but never so often that two machines drive each other. While
-//! it is not active, the active router answers for them, and its MAC address is learned; another one is worth a word.
+//! While this router is active, a claim of another machine is a conflict (RFC 5227 section 2.4). It is counted, reported, and
+//! answered with an announcement, but at most once in [`DEFEND_INTERVAL`], so that two machines do not drive each other.
+//! While this router is not active, the active router answers for the addresses: its MAC address is learned, and an answer
+//! from another one is reported.
 //!
-//! A hand-over is neither. The new active router announces the addresses about when its first advertisement arrives, so
-//! nothing is judged before a moment has passed, and what a router says that advertises is settled by the protocol.
+//! A hand-over is neither. The new active router announces the addresses at about the time its first advertisement arrives,
+//! so a claim is judged only after [`JUDGE_AFTER`], and claims of a router that advertises are left to the protocol.
 //! Pure: time comes in, findings go out.
 
 use std::collections::BTreeMap;
@@ -15,36 +16,36 @@ use std::time::Duration;
 
 use vouchd_vrrp::Time;
 
-/// How long to wait for the advertisement that explains an announcement.
+/// The time that a claim waits for the advertisement that explains it.
 const JUDGE_AFTER: Duration = Duration::from_millis(250);
 
-/// The shortest time for which a router that has advertised is known as one.
+/// Minimum time for which the sender of an advertisement counts as a router.
 const KNOWN: Duration = Duration::from_secs(1);
 
-/// Between two announcements against others (DEFEND_INTERVAL of RFC 5227 section 1.1).
+/// Minimum gap between two announcements that answer a conflict (DEFEND_INTERVAL of RFC 5227 section 1.1).
 const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How long after it became active this router asks who else has the addresses: what the one before it holds under a lease
-/// has gone by then.
+/// The delay of the first ARP request after this router became active. By then, addresses that its predecessor held under a
+/// lease have expired.
 const ASK_AFTER: Duration = Duration::from_secs(2);
 
-/// Between two requests. Whoever announces an address once, and answers for it from then on, is heard by them alone.
+/// The interval between ARP requests. Only they reveal a machine that announced an address once and answers for it since.
 const ASK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The same while somebody else does.
-const ASK_AGAIN: Duration = Duration::from_secs(5);
+/// The interval between ARP requests during a conflict.
+const ASK_INTERVAL_CONFLICT: Duration = Duration::from_secs(5);
 
-/// A conflict of which nothing was heard for so long is over. Longer than both pauses, so that it does not come and go, and
+/// A conflict ends after this time without another claim. Longer than both intervals, so that it does not come and go, and
 /// one answer may get lost.
 const OVER: Duration = Duration::from_secs(12);
 
-/// Routers that are known at the same time, and claims that wait to be judged: more than any link has, and no more than
-/// a flood may cost.
+/// Maximum number of known routers, and of claims that wait to be judged. More than any link has; bounds the memory that a
+/// flood takes.
 const CAPACITY: usize = 32;
 
 /// A MAC address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Mac(pub [u8; 6]);
+pub(super) struct Mac(pub(super) [u8; 6]);
 
 impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -53,32 +54,32 @@ impl fmt::Display for Mac {
     }
 }
 
-/// What the judgement depends on.
+/// The state of this router that a judgement depends on.
 #[derive(Debug, Clone, Copy)]
-pub struct Situation {
-    pub active: bool,
+pub(super) struct Situation {
+    pub(super) active: bool,
     /// The silence after which an active router is believed to be gone.
-    pub down_interval: Duration,
+    pub(super) down_interval: Duration,
 }
 
-/// What is worth a word, or an announcement.
+/// A result of the detector: something to report, or something to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Finding {
+pub(super) enum Finding {
     /// This router is active, and another machine answers for the address.
     Conflict { address: Ipv4Addr, mac: Mac },
-    /// The addresses are to be announced again.
+    /// Announce the addresses again.
     Defend,
-    /// It is time to ask who else answers for the addresses.
+    /// Send ARP requests for the addresses.
     Ask,
-    /// This router is not active, and another machine answers for the address than the active router, or than before.
+    /// This router is not active, and a machine that does not advertise answers for the address.
     Moved { address: Ipv4Addr, from: Option<Mac>, to: Mac },
-    /// The active router advertises from another MAC address than before.
+    /// The active router advertises from a new MAC address.
     RouterMoved { router: Ipv4Addr, from: Mac, to: Mac },
 }
 
 impl Finding {
-    /// Its name in the log, and what it says. `None` for what is only to be done.
-    pub fn words(&self, interface: &str) -> Option<(&'static str, String)> {
+    /// The name of the problem and the text of its log line. `None` for [`Defend`](Self::Defend) and [`Ask`](Self::Ask).
+    pub(super) fn log_text(&self, interface: &str) -> Option<(&'static str, String)> {
         match self {
             Self::Defend | Self::Ask => None,
             Self::Conflict { address, mac } => Some((
@@ -89,46 +90,50 @@ impl Finding {
                 ),
             )),
             Self::Moved { address, from, to } => {
-                let from = from.map_or_else(String::new, |from| format!(", before it was {from}"));
-                let text = format!("{to} on {interface} answers for {address}{from}; it sends no advertisements");
+                let from = from.map_or_else(String::new, |from| format!("; before, {from} answered"));
+                let text = format!("{to} on {interface} answers for {address} but sends no advertisements{from}");
                 Some(("arp_moved", text))
             }
             Self::RouterMoved { router, from, to } => Some((
                 "router_moved",
                 format!(
-                    "the active router {router} on {interface} sends from {to}, before from {from}: another network \
-                     card, or two machines with that address"
+                    "the active router {router} on {interface} now sends from {to} instead of {from}: it has a new network \
+                     card, or two machines have its address"
                 ),
             )),
         }
     }
 }
 
-/// A conflict, for status.
+/// A conflict about one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Conflict {
-    pub mac: Mac,
-    pub count: u64,
-    pub last: Time,
-    /// When it began; `None` when it is over.
-    pub since: Option<Time>,
+pub(super) struct Conflict {
+    pub(super) mac: Mac,
+    /// Claims since the router was started.
+    pub(super) count: u64,
+    /// When the last claim was received.
+    pub(super) last: Time,
+    /// When it began; `None` once it is over.
+    pub(super) since: Option<Time>,
 }
 
+/// What is known of the machines that answer for one virtual router's addresses.
 #[derive(Debug, Default)]
-pub struct Neighbours {
-    /// Senders of advertisements that counted, and when the last one came.
+pub(super) struct ConflictDetector {
+    /// The senders of accepted advertisements, and when the last one was received.
     routers: BTreeMap<Mac, Time>,
-    /// The active router, and from where it advertises.
+    /// The active router, and the MAC address that it advertises from.
     active: Option<(Ipv4Addr, Mac)>,
-    /// Heard, and not judged yet.
+    /// Claims not judged yet.
     claims: Vec<Claim>,
-    /// Who answers for them while this router is not active.
+    /// The machines that answer for the addresses while this router is not active.
     holders: BTreeMap<Ipv4Addr, Mac>,
     conflicts: BTreeMap<Ipv4Addr, Conflict>,
+    /// When the addresses were last announced against a conflict.
     defended: Option<Time>,
-    /// There was a conflict since.
+    /// Whether there was a claim since.
     defend_again: bool,
-    /// When to ask next; `None` while this router is not active.
+    /// When to send the next ARP requests; `None` while this router is not active.
     ask_at: Option<Time>,
 }
 
@@ -140,15 +145,21 @@ struct Claim {
     count: u64,
 }
 
-impl Neighbours {
-    /// An advertisement that counted came from `router` through `mac`; `followed`: it is the active router.
-    pub fn advertised(&mut self, now: Time, router: Ipv4Addr, mac: Mac, followed: bool) -> Option<Finding> {
+impl ConflictDetector {
+    /// Records an accepted advertisement of `router` from `mac`. `is_active` says whether that is the active router.
+    pub(super) fn record_advertisement(
+        &mut self,
+        now: Time,
+        router: Ipv4Addr,
+        mac: Mac,
+        is_active: bool,
+    ) -> Option<Finding> {
         if self.routers.len() >= CAPACITY && !self.routers.contains_key(&mac) {
             let oldest = self.routers.iter().min_by_key(|(_, at)| **at).map(|(mac, _)| *mac);
             oldest.map(|oldest| self.routers.remove(&oldest));
         }
         self.routers.insert(mac, now);
-        if !followed {
+        if !is_active {
             return None;
         }
         match self.active.replace((router, mac)) {
@@ -159,20 +170,20 @@ impl Neighbours {
         }
     }
 
-    /// Another machine says that it has an address.
-    pub fn claimed(&mut self, now: Time, address: Ipv4Addr, mac: Mac, count: u64) {
+    /// Records `count` ARP packets in which another machine claims the address.
+    pub(super) fn record_claim(&mut self, now: Time, address: Ipv4Addr, mac: Mac, count: u64) {
         let is_full = self.claims.len() >= CAPACITY;
         let known = |claim: &&mut Claim| claim.address == address && claim.mac == mac;
         match self.claims.iter_mut().find(known) {
             Some(claim) => claim.count += count,
-            // It is one of very many, which are counted as one.
+            // In a flood, all further claims count as the last one.
             None if is_full => self.claims.iter_mut().next_back().into_iter().for_each(|claim| claim.count += count),
             None => self.claims.push(Claim { at: now, address, mac, count }),
         }
     }
 
-    /// This router became active, or is it no longer: another machine answers from now on.
-    pub fn changed(&mut self, now: Time, active: bool) {
+    /// Starts anew after a transition: from now on another machine is expected to answer.
+    pub(super) fn record_transition(&mut self, now: Time, active: bool) {
         self.active = None;
         self.holders.clear();
         self.ask_at = active.then(|| now + ASK_AFTER);
@@ -180,30 +191,30 @@ impl Neighbours {
         self.defend_again = false;
     }
 
-    /// After a reload.
-    pub fn keep(&mut self, addresses: &[Ipv4Addr]) {
+    /// Forgets all other addresses, after a reload.
+    pub(super) fn retain(&mut self, addresses: &[Ipv4Addr]) {
         self.claims.retain(|claim| addresses.contains(&claim.address));
         self.holders.retain(|address, _| addresses.contains(address));
         self.conflicts.retain(|address, _| addresses.contains(address));
     }
 
-    /// When to call [`Neighbours::judge`].
-    pub fn deadline(&self) -> Option<Time> {
+    /// When to call [`judge`](Self::judge) next.
+    pub(super) fn deadline(&self) -> Option<Time> {
         let claim = self.claims.iter().map(|claim| claim.at + JUDGE_AFTER).min();
         let defence = self.defended.filter(|_| self.defend_again).map(|at| at + DEFEND_INTERVAL);
         claim.into_iter().chain(defence).chain(self.ask_at).min()
     }
 
-    /// Judges what has waited long enough.
-    pub fn judge(&mut self, now: Time, situation: Situation) -> Vec<Finding> {
+    /// Judges the claims that have waited long enough.
+    pub(super) fn judge(&mut self, now: Time, situation: Situation) -> Vec<Finding> {
         let mut findings = Vec::new();
         let known = situation.down_interval.max(KNOWN);
-        // From a moment before the claim on: who was a router then is one, however late this is looked at.
         let (due, waiting) =
             std::mem::take(&mut self.claims).into_iter().partition(|claim| now >= claim.at + JUDGE_AFTER);
         self.claims = waiting;
         let due: Vec<Claim> = due;
         for Claim { at, address, mac, count } in due {
+            // Relative to the claim, not to now: a late judgement must not change the result.
             let advertises = self.routers.get(&mac).is_some_and(|last| at.since(*last) <= known);
             match (situation.active, advertises) {
                 (true, true) => {}
@@ -213,7 +224,7 @@ impl Neighbours {
                     let count = before.map_or(0, |conflict| conflict.count) + count;
                     self.conflicts.insert(address, Conflict { mac, count, last: now, since });
                     self.defend_again = true;
-                    self.ask_at = self.ask_at.map(|at| at.min(now + ASK_AGAIN));
+                    self.ask_at = self.ask_at.map(|at| at.min(now + ASK_INTERVAL_CONFLICT));
                     findings.push(Finding::Conflict { address, mac });
                 }
                 (false, advertises) => {
@@ -230,37 +241,37 @@ impl Neighbours {
             findings.push(Finding::Defend);
         }
         if self.ask_at.is_some_and(|at| now >= at) {
-            let interval = if self.contested(now).is_some() { ASK_AGAIN } else { ASK_INTERVAL };
+            let interval = if self.ongoing(now).is_some() { ASK_INTERVAL_CONFLICT } else { ASK_INTERVAL };
             self.ask_at = Some(now + interval);
             findings.push(Finding::Ask);
         }
         findings
     }
 
-    /// From where the active router advertises, as far as known.
-    pub fn active_mac(&self) -> Option<Mac> {
+    /// The MAC address that the active router advertises from, if known.
+    pub(super) fn active_mac(&self) -> Option<Mac> {
         self.active.map(|(_, mac)| mac)
     }
 
-    /// Who answers for the address while this router is not active, as far as heard.
-    pub fn holder(&self, address: Ipv4Addr) -> Option<Mac> {
+    /// The machine that answers for the address while this router is not active, if heard.
+    pub(super) fn holder(&self, address: Ipv4Addr) -> Option<Mac> {
         self.holders.get(&address).copied()
     }
 
-    /// The conflicts about the address since this router was started.
-    pub fn conflict(&self, now: Time, address: Ipv4Addr) -> Option<Conflict> {
+    /// The conflict about the address, if there was one since this router was started.
+    pub(super) fn conflict(&self, now: Time, address: Ipv4Addr) -> Option<Conflict> {
         let conflict = *self.conflicts.get(&address)?;
         let since = conflict.since.filter(|_| now.since(conflict.last) <= OVER);
         Some(Conflict { since, ..conflict })
     }
 
-    /// A conflict that goes on.
-    pub fn contested(&self, now: Time) -> Option<(Ipv4Addr, Mac)> {
+    /// An address in conflict now, and the machine that claims it.
+    pub(super) fn ongoing(&self, now: Time) -> Option<(Ipv4Addr, Mac)> {
         let mut conflicts = self.conflicts.keys().filter_map(|address| Some((*address, self.conflict(now, *address)?)));
         conflicts.find(|(_, conflict)| conflict.since.is_some()).map(|(address, conflict)| (address, conflict.mac))
     }
 }
 
 #[cfg(test)]
-#[path = "neighbours_tests.rs"]
+#[path = "conflict_detector_tests.rs"]
 mod tests;

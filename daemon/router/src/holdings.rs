@@ -1,6 +1,6 @@
 //! What the running daemons of this network namespace hold, so that none takes anything from another.
 //!
-//! Each daemon listens on an abstract socket and tells everybody who connects what it holds. The kernel keeps the names of
+//! Each daemon listens on an abstract socket and sends what it holds to every client. The kernel keeps the names of
 //! such sockets per network namespace, like interfaces and addresses: daemons in containers that share one see each other,
 //! and daemons that share only a directory do not. The socket ends with its daemon, so an answer proves that the daemon
 //! runs. A daemon that runs but does not answer is taken to hold everything.
@@ -25,24 +25,24 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use tracing::{debug, warn};
 use vouchd_config::Config;
 
-/// How the names of the abstract sockets begin.
+/// How the names of the abstract sockets begin. It must stay the same, so that daemons of different versions see each other.
 const PREFIX: &str = "vouchd.kept.";
 
-/// How long another daemon may take to answer, and a client to read.
+/// The time that another daemon has to answer, and that a client has to read.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long one that does not answer is asked again.
+/// How long a daemon that does not answer is asked again.
 const ATTEMPTS: Duration = Duration::from_secs(3);
 
-/// How long one attempt waits for a place in another daemon's queue of clients.
+/// How long one attempt waits for a place in another daemon's accept queue.
 const QUEUE: Duration = Duration::from_millis(100);
 
-/// More than the longest answer that a configuration can make.
+/// Longest answer in bytes; no configuration makes a longer one.
 const LONGEST: u64 = 16 << 20;
 
-/// What one daemon keeps.
+/// The virtual routers and addresses of one daemon's configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
+pub(crate) struct Holdings {
     /// Its control socket.
     control: PathBuf,
     /// Interface and virtual router id.
@@ -51,8 +51,8 @@ pub struct Kept {
     addresses: BTreeSet<(String, Ipv4Addr)>,
 }
 
-impl Kept {
-    pub fn of(config: &Config) -> Self {
+impl Holdings {
+    pub(crate) fn of(config: &Config) -> Self {
         let instances = || config.instances.iter();
         let v4 = |ip| match ip {
             IpAddr::V4(ip) => Some(ip),
@@ -61,15 +61,15 @@ impl Kept {
         let addresses = instances().flat_map(|instance| {
             instance.addresses.iter().filter_map(move |it| Some((instance.interface.clone(), v4(it.ip)?)))
         });
-        Kept {
+        Holdings {
             control: config.daemon.control.clone(),
             routers: instances().map(|instance| (instance.interface.clone(), instance.vrid.get())).collect(),
             addresses: addresses.collect(),
         }
     }
 
-    /// What both want, in words.
-    fn clash(&self, other: &Kept) -> Option<String> {
+    /// Describes something that both hold.
+    fn overlap(&self, other: &Holdings) -> Option<String> {
         let router = self.routers.intersection(&other.routers).next();
         let router = router.map(|(interface, vrid)| format!("virtual router {vrid} on {interface}"));
         router.or_else(|| {
@@ -79,160 +79,164 @@ impl Kept {
     }
 }
 
-/// Another daemon that lives; its pid is `None` where its process can't be seen from here.
+/// Another running daemon. Its pid is `None` if its process is in another pid namespace.
 #[derive(Debug)]
-enum Other {
+enum OtherDaemon {
     Answers {
         pid: Option<i32>,
-        kept: Kept,
+        holdings: Holdings,
     },
     Silent {
         pid: Option<i32>,
     },
-    /// It can't be asked, nor is it known whose it is: any user can have such a name and a full queue of clients. So
-    /// nobody is kept from starting by it.
+    /// The connection failed, so its owner is unknown. Any user can bind such a name and fill its queue, so it does not keep
+    /// this daemon from starting.
     Unknown,
 }
 
 /// As the subject of a sentence.
-impl fmt::Display for Other {
+impl fmt::Display for OtherDaemon {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("another vouchd")?;
         match self {
-            Other::Answers { pid: Some(pid), kept } => {
-                write!(f, " (pid {pid}, control socket {})", kept.control.display())
+            OtherDaemon::Answers { pid: Some(pid), holdings } => {
+                write!(f, " (pid {pid}, control socket {})", holdings.control.display())
             }
-            Other::Answers { pid: None, kept } => write!(f, " (control socket {})", kept.control.display()),
-            Other::Silent { pid: Some(pid) } => write!(f, " (pid {pid})"),
-            Other::Silent { pid: None } | Other::Unknown => Ok(()),
+            OtherDaemon::Answers { pid: None, holdings } => {
+                write!(f, " (control socket {})", holdings.control.display())
+            }
+            OtherDaemon::Silent { pid: Some(pid) } => write!(f, " (pid {pid})"),
+            OtherDaemon::Silent { pid: None } | OtherDaemon::Unknown => Ok(()),
         }
     }
 }
 
-/// The other daemons, as they were when asked.
+/// The other daemons in this network namespace, as they were when asked.
 #[derive(Debug)]
-pub struct Others(Vec<Other>);
+pub(crate) struct OtherDaemons(Vec<OtherDaemon>);
 
-impl Others {
-    /// Whether one of them keeps the address on the interface, as far as is known.
-    pub fn keep(&self, interface: &str, address: Ipv4Addr) -> bool {
+impl OtherDaemons {
+    /// Whether one of them holds, or may hold, the address on the interface.
+    pub(crate) fn hold(&self, interface: &str, address: Ipv4Addr) -> bool {
         let wanted = (interface.to_owned(), address);
         self.0.iter().any(|other| match other {
-            Other::Answers { kept, .. } => kept.addresses.contains(&wanted),
-            Other::Silent { .. } | Other::Unknown => true,
+            OtherDaemon::Answers { holdings, .. } => holdings.addresses.contains(&wanted),
+            OtherDaemon::Silent { .. } | OtherDaemon::Unknown => true,
         })
     }
 
+    /// Checks that none of them holds anything in `own`.
+    ///
     /// # Errors
-    /// When one of them keeps what `own` wants, or may do so.
-    pub fn leave(&self, own: &Kept) -> anyhow::Result<()> {
+    /// If one of them does, or may do so because it does not answer.
+    pub(crate) fn ensure_none_hold(&self, own: &Holdings) -> anyhow::Result<()> {
         for other in &self.0 {
             match other {
-                Other::Answers { kept, .. } => {
-                    if let Some(what) = own.clash(kept) {
+                OtherDaemon::Answers { holdings, .. } => {
+                    if let Some(what) = own.overlap(holdings) {
                         anyhow::bail!(
                             "{what} is held by {other}: stop it, or remove that from one of the two configurations"
                         );
                     }
                 }
-                Other::Silent { pid } => {
+                OtherDaemon::Silent { pid } => {
                     let how = pid.map(|pid| format!(" (kill -CONT {pid})")).unwrap_or_default();
                     anyhow::bail!(
                         "{other} is running but does not answer, so it may hold anything that this configuration \
                          uses: continue it if it is stopped{how}, or end it, then try again"
                     );
                 }
-                Other::Unknown => {}
+                OtherDaemon::Unknown => {}
             }
         }
         Ok(())
     }
 
     fn warn_of_unknown(&self) {
-        if self.0.iter().any(|other| matches!(other, Other::Unknown)) {
+        if self.0.iter().any(|other| matches!(other, OtherDaemon::Unknown)) {
             warn!(
-                "there may be another vouchd that can't be asked what it keeps: no address that an earlier run left \
-                 behind is removed"
+                "could not ask a process that may be another vouchd which addresses it holds: keeping all addresses \
+                 that an earlier run left behind"
             );
         }
     }
 }
 
-/// This daemon among the others.
+/// Serves this daemon's holdings to the other daemons, and asks for theirs.
 #[derive(Debug)]
-pub struct Registry {
+pub(crate) struct HoldingsServer {
     name: String,
-    kept: Arc<Mutex<Kept>>,
+    holdings: Arc<Mutex<Holdings>>,
 }
 
-impl Registry {
-    /// Tells everybody from now on what this daemon keeps.
+impl HoldingsServer {
+    /// Starts to serve them.
     ///
     /// # Errors
-    /// When there is no descriptor or thread left.
-    pub fn start(kept: Kept) -> anyhow::Result<Self> {
+    /// If there is no descriptor or thread left.
+    pub(crate) fn start(holdings: Holdings) -> anyhow::Result<Self> {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
-        // In each pid namespace there may be one of this pid.
+        // A daemon in another pid namespace may have the same pid.
         let name = format!("{PREFIX}{}.{since:x}", std::process::id());
         let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)
             .with_context(|| format!("binding the abstract socket {name}"))?;
-        let kept = Arc::new(Mutex::new(kept));
-        let told = Arc::clone(&kept);
-        thread::Builder::new().name("kept".to_owned()).spawn(move || serve(&listener, &told))?;
-        Ok(Registry { name, kept })
+        let holdings = Arc::new(Mutex::new(holdings));
+        let served = Arc::clone(&holdings);
+        thread::Builder::new().name("holdings".to_owned()).spawn(move || serve(&listener, &served))?;
+        Ok(HoldingsServer { name, holdings })
     }
 
-    /// Asks the others, first of all telling them what this daemon wants: of two that start at the same time, at least
-    /// one sees the other.
-    pub fn others(&self) -> Others {
+    /// Asks the other daemons. This daemon's own holdings are served by now, so of two daemons that start at the same time
+    /// at least one sees the other.
+    pub(crate) fn other_daemons(&self) -> OtherDaemons {
         let mut names = match names() {
             Ok(names) => names,
             Err(error) => {
-                warn!("other vouchd daemons can't be seen: /proc/net/unix: {error}");
-                return Others(Vec::new());
+                warn!("could not look for other vouchd daemons: /proc/net/unix: {error}");
+                return OtherDaemons(Vec::new());
             }
         };
         names.remove(&self.name);
-        let others = Others(ask_all(names));
+        let others = OtherDaemons(ask_all(names));
         others.warn_of_unknown();
         others
     }
 
-    /// After a reload.
+    /// Replaces the holdings after a reload.
     ///
     /// # Errors
-    /// When another daemon keeps what the new configuration wants; then nothing is changed.
-    pub fn change(&self, kept: Kept) -> anyhow::Result<()> {
-        let before = std::mem::replace(&mut *self.lock(), kept.clone());
-        self.others().leave(&kept).inspect_err(|_| *self.lock() = before)
+    /// If another daemon holds some of the new ones; the old ones are then served as before.
+    pub(crate) fn replace(&self, holdings: Holdings) -> anyhow::Result<()> {
+        let before = std::mem::replace(&mut *self.lock(), holdings.clone());
+        self.other_daemons().ensure_none_hold(&holdings).inspect_err(|_| *self.lock() = before)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Holdings> {
+        self.holdings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn serve(listener: &UnixListener, kept: &Mutex<Kept>) {
+fn serve(listener: &UnixListener, holdings: &Mutex<Holdings>) {
     for client in listener.incoming() {
         let mut client = match client {
             Ok(client) => client,
             Err(error) => {
-                debug!("another vouchd can't be told what this one keeps: {error}");
-                // Out of descriptors it would be asked again at once.
+                debug!("could not accept another vouchd that asks for this one's holdings: {error}");
+                // Without a descriptor to accept it, the client stays in the queue.
                 thread::sleep(Duration::from_millis(20));
                 continue;
             }
         };
-        // Any user can connect and close at once, as often as he likes: no pause, which would let the queue fill.
-        let kept = kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let told = client.set_write_timeout(Some(PATIENCE));
-        if let Err(error) = told.and_then(|()| client.write_all(&serde_json::to_vec(&kept)?)) {
-            debug!("telling another vouchd what this one keeps: {error}");
+        // No pause here: any user can connect and close in a loop, and a pause would let the queue fill.
+        let holdings = holdings.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let sent = client.set_write_timeout(Some(PATIENCE));
+        if let Err(error) = sent.and_then(|()| client.write_all(&serde_json::to_vec(&holdings)?)) {
+            debug!("could not send this daemon's holdings to another vouchd: {error}");
         }
     }
 }
 
-/// The names of all daemons' sockets, without the zero byte at their beginning.
+/// The names of all daemons' sockets, without the leading zero byte.
 fn names() -> io::Result<BTreeSet<String>> {
     let table = fs::read("/proc/net/unix")?;
     let table = String::from_utf8_lossy(&table);
@@ -240,15 +244,15 @@ fn names() -> io::Result<BTreeSet<String>> {
     Ok(names.filter(|name| name.starts_with(PREFIX)).map(str::to_owned).collect())
 }
 
-/// Those that live. One that does not answer at once may be stopped for a moment only.
-fn ask_all(mut names: BTreeSet<String>) -> Vec<Other> {
+/// Asks the daemons with these names. One that does not answer at once is asked again: it may be stopped for a moment.
+fn ask_all(mut names: BTreeSet<String>) -> Vec<OtherDaemon> {
     let until = Instant::now() + ATTEMPTS;
     let mut others = Vec::new();
     loop {
         let is_last = Instant::now() >= until;
-        names.retain(|name| match ask(name, until).unwrap_or(Some(Other::Unknown)) {
+        names.retain(|name| match ask(name, until).unwrap_or(Some(OtherDaemon::Unknown)) {
             None => false,
-            Some(Other::Silent { .. } | Other::Unknown) if !is_last => true,
+            Some(OtherDaemon::Silent { .. } | OtherDaemon::Unknown) if !is_last => true,
             Some(other) => {
                 others.push(other);
                 false
@@ -261,10 +265,10 @@ fn ask_all(mut names: BTreeSet<String>) -> Vec<Other> {
     }
 }
 
-/// `None` for what is no daemon: it has ended, or it is somebody who only took such a name.
-fn ask(name: &str, until: Instant) -> io::Result<Option<Other>> {
+/// Asks one daemon. `None` if it has ended, or if the process behind the name has no right to hold addresses.
+fn ask(name: &str, until: Instant) -> io::Result<Option<OtherDaemon>> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // Nobody else's full queue may hold us up for long. Who waits gets a place before those who come later.
+    // Bounds the connection too. A client that waits gets a place before later ones, so waiting beats trying again.
     let wait = until.saturating_duration_since(Instant::now()).min(QUEUE);
     socket.set_write_timeout(Some(wait.max(Duration::from_millis(1))))?;
     if let Err(error) = socket.connect(&SockAddr::unix(format!("\0{name}"))?) {
@@ -275,25 +279,26 @@ fn ask(name: &str, until: Instant) -> io::Result<Option<Other>> {
     }
     let peer = getsockopt(&socket, sockopt::PeerCredentials)?;
     let pid = (peer.pid() > 0).then_some(peer.pid());
-    if !may_keep_addresses(Uid::from_raw(peer.uid()), pid) {
+    if !may_hold_addresses(Uid::from_raw(peer.uid()), pid) {
         return Ok(None);
     }
     socket.set_read_timeout(Some(PATIENCE))?;
     let mut answer = Vec::new();
     let read = UnixStream::from(socket).take(LONGEST).read_to_end(&mut answer);
-    let kept = read.ok().and_then(|_| serde_json::from_slice(&answer).ok());
-    Ok(Some(match kept {
-        Some(kept) => Other::Answers { pid, kept },
-        None => Other::Silent { pid },
+    let holdings = read.ok().and_then(|_| serde_json::from_slice(&answer).ok());
+    Ok(Some(match holdings {
+        Some(holdings) => OtherDaemon::Answers { pid, holdings },
+        None => OtherDaemon::Silent { pid },
     }))
 }
 
-/// Any user may bind any name. One that may not change addresses keeps none, and must not keep us from ours.
-fn may_keep_addresses(uid: Uid, pid: Option<i32>) -> bool {
+/// Any user can bind any name. A process that may not change addresses holds none, and must not keep this daemon from its
+/// own.
+fn may_hold_addresses(uid: Uid, pid: Option<i32>) -> bool {
     uid.is_root() || uid == Uid::effective() || pid.is_some_and(|pid| is_network_admin(pid).unwrap_or(false))
 }
 
-/// Whether the process has CAP_NET_ADMIN in our own user namespace.
+/// Whether the process has CAP_NET_ADMIN in this process's user namespace.
 fn is_network_admin(pid: i32) -> Option<bool> {
     const CAP_NET_ADMIN: u32 = 12;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -305,5 +310,5 @@ fn is_network_admin(pid: i32) -> Option<bool> {
 }
 
 #[cfg(test)]
-#[path = "kept_tests.rs"]
+#[path = "holdings_tests.rs"]
 mod tests;

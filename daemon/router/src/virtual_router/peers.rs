@@ -1,4 +1,4 @@
-//! The other routers of a virtual router, as `status` shows them.
+//! The other routers of a virtual router in `vouchd status`.
 
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -7,8 +7,8 @@ use vouchd_vrrp::{DiscardReason, RivalReason, Router, Source, Time};
 
 use vouchd_ipc::status::{self, Peer};
 
-/// Everybody who was heard and every configured peer, by address.
-pub fn peers(router: &Router, now: Time) -> Vec<Peer> {
+/// Every router heard, and every configured peer not heard, by address.
+pub(super) fn peers(router: &Router, now: Time) -> Vec<Peer> {
     let configured = router.config().peers.as_deref().unwrap_or_default();
     let mut sources: Vec<_> = router.sources().iter().collect();
     sources.sort_by_key(|source| (source.address, source.vrid));

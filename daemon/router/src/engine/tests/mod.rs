@@ -1,4 +1,6 @@
-//! The engine with a recording network: what goes out, in which order, for what comes in.
+//! The engine with a recording network: which calls, in which order, follow from which input.
+
+mod reload;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -15,7 +17,7 @@ use vouchd_vrrp::{Health, Time};
 use vouchd_wire::Priority;
 
 use super::Engine;
-use crate::log::tests::logged;
+use vouchd_console::capture;
 
 const SOURCE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
@@ -42,7 +44,7 @@ fn fit(priority: u8) -> Health {
     Health::Fit { priority: Priority::new(priority), reason: String::new() }
 }
 
-/// What the checks say in a reload.
+/// The health at a reload.
 fn healthy(priority: u8) -> BTreeMap<String, Health> {
     BTreeMap::from([("web".to_owned(), fit(priority))])
 }
@@ -55,7 +57,7 @@ fn started(config: &Config) -> Engine<Recorder> {
     engine
 }
 
-/// `started`, and the kernel has taken the addresses that it was asked to take before the first advertisement.
+/// `started`, active, and the kernel has installed the addresses. Nothing was recorded before that.
 fn becoming_active(config: &Config, now: Time) -> Engine<Recorder> {
     let mut engine = started(config);
     engine.network().take();
@@ -65,7 +67,7 @@ fn becoming_active(config: &Config, now: Time) -> Engine<Recorder> {
     engine
 }
 
-/// Active since 3.7 s, and nothing recorded yet.
+/// Active since 3.7 s, with nothing recorded yet.
 fn active(config: &Config) -> Engine<Recorder> {
     let mut engine = becoming_active(config, at(3_700));
     assert_eq!(state(&engine), "active");
@@ -77,7 +79,7 @@ fn state(engine: &Engine<Recorder>) -> String {
     engine.snapshot(at(60_000)).0[0].state.clone()
 }
 
-/// Each call in a word: the priority of an advertisement, or the order.
+/// Describes each call: the priority of an advertisement, or the order.
 fn words(calls: &[Call]) -> Vec<String> {
     calls
         .iter()
@@ -92,7 +94,7 @@ fn words(calls: &[Call]) -> Vec<String> {
         .collect()
 }
 
-/// ` web: 192.0.2.100/32` and what it may have of it now.
+/// ` web: 192.0.2.100/32`, and ` active` if it may hold them now.
 fn claim_in_words(claim: &Claim) -> String {
     let addresses: Vec<_> = claim.addresses.iter().map(|it| format!("{}/{}", it.address, it.prefix)).collect();
     let owner = if claim.owner { " owned" } else { "" };
@@ -100,14 +102,14 @@ fn claim_in_words(claim: &Claim) -> String {
     format!(" {}: {}{owner}{active}", claim.instance, addresses.join(" "))
 }
 
-/// What the keeper reports of an address of `web`.
+/// The keeper's report about the address of `web`.
 fn reported(active: bool, presence: Presence, error: Option<AddressError>, copies: Vec<HostCopy>) -> Report {
     let address = VirtualAddress { interface: "eth0".into(), address: VIP, prefix: 32 };
     let states = vec![AddressState { address, presence, error, copies }];
     Report::Addresses { instance: "web".into(), active, states, changes: Vec::new() }
 }
 
-/// The kernel took all that `instance` has.
+/// The keeper's report that all addresses of `instance` are installed.
 fn installed(instance: &str, addresses: &[[u8; 4]]) -> Report {
     let state = |address: &[u8; 4]| AddressState {
         address: VirtualAddress { interface: "eth0".into(), address: Ipv4Addr::from(*address), prefix: 32 },
@@ -143,7 +145,7 @@ fn without_leases_an_address_stays_until_it_is_removed() {
 }
 
 #[test]
-fn a_hard_fault_says_priority_zero_before_the_address_goes() {
+fn hard_fault_sends_priority_zero_before_the_address_is_removed() {
     let mut engine = active(&web(""));
     engine.health(at(4_000), "web", Health::Fault { reason: "check site: fail".to_owned() });
     assert_eq!(words(&engine.network().take()), ["priority 0 to 224.0.0.18", "remove web"]);
@@ -153,7 +155,7 @@ fn a_hard_fault_says_priority_zero_before_the_address_goes() {
 }
 
 #[test]
-fn a_lowered_priority_calls_an_election_and_keeps_the_address() {
+fn lowered_priority_calls_an_election_and_keeps_the_address() {
     let mut engine = active(&web(""));
     engine.health(at(4_000), "web", fit(60));
     let words = words(&engine.network().take());
@@ -173,7 +175,7 @@ fn each_unicast_peer_gets_an_advertisement_of_its_own() {
 }
 
 #[test]
-fn an_interface_without_the_unicast_source_is_of_no_use() {
+fn interface_without_the_unicast_source_is_down() {
     let mut engine = started(&web("unicast = { source = \"192.0.2.9\", peers = [\"192.0.2.2\"] }\n"));
     assert_eq!(state(&engine), "initialize");
     let has_it = LinkState::Up { index: 2, mac: None, source: SOURCE, addresses: vec![SOURCE, [192, 0, 2, 9].into()] };
@@ -182,7 +184,7 @@ fn an_interface_without_the_unicast_source_is_of_no_use() {
 }
 
 #[test]
-fn a_link_that_goes_down_takes_the_address_and_one_that_comes_back_starts_as_backup() {
+fn link_down_removes_the_address_and_link_up_starts_as_backup() {
     let mut engine = active(&web(""));
     engine.link(at(4_000), "eth0", LinkState::Down { index: 2, reason: DownReason::NoCarrier });
     assert!(words(&engine.network().take()).contains(&"remove web".to_owned()));
@@ -191,7 +193,7 @@ fn a_link_that_goes_down_takes_the_address_and_one_that_comes_back_starts_as_bac
 }
 
 #[test]
-fn status_shows_what_the_keeper_reported_last() {
+fn status_shows_the_newest_report_of_the_keeper() {
     let mut engine = active(&web(""));
     let address = |engine: &Engine<Recorder>| {
         let address = engine.snapshot(at(4_000)).0[0].addresses[0].clone();
@@ -209,7 +211,7 @@ fn status_shows_what_the_keeper_reported_last() {
 }
 
 #[test]
-fn the_hosts_own_address_keeps_a_router_out_that_does_not_own_it() {
+fn router_that_does_not_own_the_hosts_own_address_stays_out() {
     let mut engine = started(&web(""));
     engine.report(at(1_000), reported(false, Presence::Absent, None, vec![copy(24, true)]));
     let instance = engine.snapshot(at(1_000)).0[0].clone();
@@ -227,7 +229,7 @@ fn the_hosts_own_address_keeps_a_router_out_that_does_not_own_it() {
 }
 
 #[test]
-fn a_refusal_that_is_older_than_the_activation_is_no_failure() {
+fn failure_reported_before_the_activation_is_ignored() {
     let mut engine = active(&web(""));
     let refused = || Some(AddressError::NotPermitted { capability: "CAP_NET_ADMIN" });
     engine.report(at(3_701), reported(false, Presence::Absent, refused(), Vec::new()));
@@ -237,44 +239,7 @@ fn a_refusal_that_is_older_than_the_activation_is_no_failure() {
 }
 
 #[test]
-fn a_reload_gives_one_order_for_the_addresses_of_all_instances() {
-    let two = |web: &str, dns: &str| {
-        let text = "interface = \"eth0\"\n";
-        config(&format!(
-            "[instance.web]\n{text}virtual_router_id = 7\naddresses = [{web}]\n\
-             [instance.dns]\n{text}virtual_router_id = 8\naddresses = [{dns}]\n"
-        ))
-    };
-    let mut engine = Engine::new(Recorder::default());
-    let healthy = || BTreeMap::from(["web", "dns"].map(|name| (name.to_owned(), fit(100))));
-    engine.configure(at(0), &two("\"192.0.2.100\", \"192.0.2.101\"", "\"192.0.2.102\"").instances, healthy());
-    engine.link(at(0), "eth0", up());
-    engine.timers(at(3_700));
-    engine.report(at(3_700), installed("web", &[[192, 0, 2, 100], [192, 0, 2, 101]]));
-    engine.report(at(3_700), installed("dns", &[[192, 0, 2, 102]]));
-    engine.network().take();
-    engine.configure(at(4_000), &two("\"192.0.2.100/24\"", "\"192.0.2.102\", \"192.0.2.101\"").instances, healthy());
-    let calls = engine.network().take();
-    let orders: Vec<_> = calls.into_iter().filter(|call| matches!(call, Call::Address(_))).collect();
-    assert_eq!(
-        words(&orders),
-        [" dns: 192.0.2.102/32 192.0.2.101/32 active web: 192.0.2.100/24 active", "announce 5 times"]
-    );
-}
-
-#[test]
-fn an_instance_with_another_name_is_the_same_virtual_router() {
-    let mut engine = active(&web(""));
-    let renamed =
-        config("[instance.site]\ninterface = \"eth0\"\nvirtual_router_id = 7\naddresses = [\"192.0.2.100\"]\n");
-    engine.configure(at(4_000), &renamed.instances, BTreeMap::from([("site".to_owned(), fit(100))]));
-    assert_eq!(words(&engine.network().take()), [" site: 192.0.2.100/32 active"]);
-    assert_eq!(engine.snapshot(at(4_000)).0[0].name, "site");
-    assert_eq!(state(&engine), "active");
-}
-
-#[test]
-fn an_address_that_the_kernel_refuses_makes_the_router_step_back_with_the_reason() {
+fn address_that_cannot_be_installed_makes_the_router_step_down_with_the_reason() {
     let mut engine = active(&web(""));
     let error = AddressError::NotPermitted { capability: "CAP_NET_ADMIN" };
     engine.report(at(3_701), reported(true, Presence::Absent, Some(error), Vec::new()));
@@ -285,7 +250,7 @@ fn an_address_that_the_kernel_refuses_makes_the_router_step_back_with_the_reason
 }
 
 #[test]
-fn an_owner_does_not_touch_the_addresses_that_its_host_has_anyway() {
+fn owner_leaves_the_hosts_own_addresses_alone() {
     let config = web("priority = 255\n");
     let mut engine = Engine::new(Recorder::default());
     engine.configure(at(0), &config.instances, BTreeMap::new());
@@ -296,7 +261,7 @@ fn an_owner_does_not_touch_the_addresses_that_its_host_has_anyway() {
     assert_eq!(state(&engine), "active");
     engine.shutdown(at(100));
     let calls = engine.network().take();
-    // The keeper touches nothing of an owner's that the host has.
+    // For an owner, the keeper leaves the host's addresses alone.
     assert_eq!(words(&calls)[0], " web: 192.0.2.100/32 owned");
 }
 
@@ -321,7 +286,7 @@ fn packets_of_other_virtual_routers_are_counted_and_change_nothing() {
     assert_eq!(engine.snapshot(at(200)).0[0].advertisements.discarded.values().sum::<u64>(), 1);
 }
 
-/// What the router discards of a damaged packet that came like this, by reason; empty if it does not look at it.
+/// The reasons for which the router discards a damaged packet received like this. Empty if it ignores the packet.
 fn discarded(extra: &str, source: Ipv4Addr, destination: Ipv4Addr, sender: Sender) -> Vec<String> {
     let mac = [2, 0, 0, 0, 0, 1];
     let mut engine = started(&web(extra));
@@ -358,24 +323,9 @@ fn a_unicast_router_looks_only_at_what_was_sent_to_this_host() {
 }
 
 #[test]
-fn a_reload_leaves_what_is_unchanged_alone_and_changes_the_rest_in_place_if_it_can() {
-    let mut engine = active(&web(""));
-    engine.configure(at(4_000), &web("").instances, healthy(100));
-    assert_eq!(words(&engine.network().take()), [" web: 192.0.2.100/32 active"]);
-    engine.configure(at(4_000), &web("preempt = false\n").instances, healthy(100));
-    assert!(words(&engine.network().take()).iter().all(|word| !word.starts_with("priority 0")));
-    assert_eq!(state(&engine), "active");
-    engine.configure(at(4_000), &web("version = 3\n").instances, healthy(100));
-    assert_eq!(words(&engine.network().take()), ["priority 0 to 224.0.0.18", " web: 192.0.2.100/32"]);
-    assert_eq!(state(&engine), "backup", "it starts again, with the link and the health that are known");
-    engine.configure(at(4_000), &[], BTreeMap::new());
-    assert!(engine.snapshot(at(4_000)).0.is_empty());
-}
-
-#[test]
-fn what_fails_with_every_advertisement_is_logged_once_and_what_changes_once_a_second() {
+fn failure_of_every_advertisement_is_logged_once_and_a_changing_one_once_a_second() {
     let config = web("version = 3\nadvert_interval = \"10ms\"\n");
-    let lines = logged(|| {
+    let lines = capture::text(|| {
         let mut engine = becoming_active(&config, at(37));
         for millisecond in 37..3_037 {
             engine.network().send_error = Some(match millisecond / 100 % 2 {
@@ -387,35 +337,15 @@ fn what_fails_with_every_advertisement_is_logged_once_and_what_changes_once_a_se
         }
     });
     for text in ["could not send", "has ended"] {
-        let told = lines.iter().filter(|line| line.contains(text)).count();
-        assert!((2..=4).contains(&told), "{text}: {lines:#?}");
+        let count = lines.iter().filter(|line| line.contains(text)).count();
+        assert!((2..=4).contains(&count), "{text}: {lines:#?}");
     }
     let counted = lines.iter().any(|line| line.contains("more in the last 1 s"));
     assert!(counted, "{lines:#?}");
 }
 
 #[test]
-fn a_reload_with_another_base_leaves_a_failing_node_where_its_checks_put_it() {
-    let mut engine = active(&web("priority = 100\n"));
-    engine.health(at(4_000), "web", fit(1));
-    engine.timers(at(5_000));
-    engine.network().take();
-    engine.configure(at(5_500), &web("priority = 150\n").instances, healthy(1));
-    assert!(
-        words(&engine.network().take()).iter().all(|word| word.starts_with("priority 1 ") || word.ends_with(" active"))
-    );
-    let (instances, _) = engine.snapshot(at(5_500));
-    assert_eq!((instances[0].priority.base, instances[0].priority.effective), (150, Some(1)));
-    engine.configure(at(5_600), &web("priority = 160\n").instances, healthy(120));
-    assert_eq!(
-        words(&engine.network().take()),
-        ["priority 120 to 224.0.0.18", " web: 192.0.2.100/32 active"],
-        "no election"
-    );
-}
-
-#[test]
-fn a_router_that_can_not_install_its_address_says_nothing_on_the_network_and_why_in_its_status() {
+fn router_that_cannot_install_its_address_sends_nothing_and_has_the_reason_in_its_status() {
     let mut engine = started(&web(""));
     engine.network().take();
     for _ in 0..5 {

@@ -1,6 +1,6 @@
-//! The virtual routers of this host: hands each what concerns it and carries out what it answers.
+//! The virtual routers of this host: passes input to the routers that it concerns.
 //!
-//! No clock and no socket of its own: time comes in, and [`Network`] does the rest, so that tests can look on.
+//! It has no clock and no sockets: the caller passes the time, and a [`Network`] does the rest, so that tests can record it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -14,57 +14,59 @@ use vouchd_net::{
 };
 use vouchd_vrrp::{Health, Input, Link, Time};
 
-use super::address_log::log_left;
-use super::virtual_router::VirtualRouter;
+use crate::address_log::log_of_removed;
+use crate::log::Subject;
+use crate::virtual_router::VirtualRouter;
 use vouchd_ipc::status;
 
-pub struct Engine<N> {
+/// The virtual routers and their interfaces.
+pub(crate) struct Engine<N> {
     network: N,
     routers: BTreeMap<String, VirtualRouter>,
     interfaces: BTreeMap<String, Interface>,
-    /// What the health thread said last, by instance; also of instances that are not there yet.
+    /// The newest health of each instance, also of those that could not be started.
     health: BTreeMap<String, Health>,
 }
 
 struct Interface {
     state: Option<LinkState>,
-    /// What became of `promote_secondaries`, if it had to be set.
+    /// The result of setting `promote_secondaries`, if that was needed.
     promote_secondaries: Option<String>,
     /// Packets of virtual routers that are not configured here.
     other_virtual_routers: u64,
 }
 
 impl<N: Network> Engine<N> {
-    pub fn new(network: N) -> Self {
+    pub(crate) fn new(network: N) -> Self {
         Engine { network, routers: BTreeMap::new(), interfaces: BTreeMap::new(), health: BTreeMap::new() }
     }
 
-    pub fn network(&mut self) -> &mut N {
+    pub(crate) fn network(&mut self) -> &mut N {
         &mut self.network
     }
 
-    pub fn network_ref(&self) -> &N {
+    pub(crate) fn network_ref(&self) -> &N {
         &self.network
     }
 
-    pub fn into_network(self) -> N {
+    pub(crate) fn into_network(self) -> N {
         self.network
     }
 
     /// When to call [`Engine::timers`].
-    pub fn deadline(&self) -> Option<Time> {
+    pub(crate) fn deadline(&self) -> Option<Time> {
         self.routers.values().filter_map(VirtualRouter::deadline).min()
     }
 
-    /// Makes these the instances: what is unchanged goes on untouched, what can change while it runs does, the rest
-    /// resigns and starts again. What becomes of the addresses is decided when all have changed: one that moves from an
-    /// instance to another is never off the interface. `health` is what the checks say of each under this configuration;
-    /// of one that is missing they have said nothing yet.
-    pub fn configure(&mut self, now: Time, instances: &[Instance], health: BTreeMap<String, Health>) {
+    /// Replaces the instances. Unchanged ones are left alone; the others change in place if they can, or else resign and
+    /// start again. One order for all addresses follows, so that an address that moves from one instance to another never
+    /// leaves the interface. `health` has the result of the checks for each instance under the new configuration, or nothing
+    /// if its checks have not reported yet.
+    pub(crate) fn configure(&mut self, now: Time, instances: &[Instance], health: BTreeMap<String, Health>) {
         self.health = health;
         let mut before = std::mem::take(&mut self.routers);
-        let mut network = Together::new(&mut self.network);
-        // A virtual router is known by interface and number; the name is ours.
+        let mut network = Batch::new(&mut self.network);
+        // Interface and virtual router id identify a virtual router; the name may change.
         let taken: Vec<_> = instances
             .iter()
             .map(|instance| {
@@ -113,14 +115,15 @@ impl<N: Network> Engine<N> {
         }
     }
 
-    /// Priority 0 and no addresses, for all of them, for ever.
-    pub fn shutdown(&mut self, now: Time) {
+    /// Resigns and removes the addresses of all instances, for good.
+    pub(crate) fn shutdown(&mut self, now: Time) {
         for router in self.routers.values_mut() {
             router.handle(now, Input::Shutdown, &mut self.network);
         }
     }
 
-    pub fn link(&mut self, now: Time, name: &str, state: LinkState) {
+    /// Takes a new state of an interface.
+    pub(crate) fn link(&mut self, now: Time, name: &str, state: LinkState) {
         for router in self.routers.values_mut().filter(|router| router.interface() == name) {
             router.link(now, &state, &mut self.network);
         }
@@ -132,17 +135,17 @@ impl<N: Network> Engine<N> {
         }
     }
 
-    /// The interface can't be used although it is up, because its socket could not be opened.
-    pub fn link_unusable(&mut self, now: Time, name: &str, reason: &str) {
+    /// Treats the interface as down because its socket could not be opened.
+    pub(crate) fn link_unusable(&mut self, now: Time, name: &str, reason: &str) {
         for router in self.routers.values_mut().filter(|router| router.interface() == name) {
             router.handle(now, Input::Link(Link::Down { reason: reason.to_owned() }), &mut self.network);
         }
     }
 
-    /// A packet that arrived on the interface, `buffer` as it came from the socket.
-    pub fn packet(&mut self, now: Time, interface: &str, received: &Received, buffer: &[u8]) {
+    /// Takes a packet that arrived on the interface. `buffer` is as the socket filled it.
+    pub(crate) fn packet(&mut self, now: Time, interface: &str, received: &Received, buffer: &[u8]) {
         let payload = buffer.get(received.payload.clone()).unwrap_or_default();
-        // Too short for a virtual router id: everybody on the interface discards it, and counts it.
+        // Without a virtual router id, every instance on the interface discards the packet and counts it.
         let vrid = payload.get(1).copied();
         let mut known = false;
         for router in self.routers.values_mut().filter(|router| router.interface() == interface) {
@@ -158,22 +161,23 @@ impl<N: Network> Engine<N> {
         }
     }
 
-    /// Another machine says that it has an address.
-    pub fn claimed(&mut self, now: Time, claim: &ArpClaim) {
+    /// Takes an ARP packet in which another machine claims an address.
+    pub(crate) fn claimed(&mut self, now: Time, claim: &ArpClaim) {
         for router in self.routers.values_mut().filter(|router| router.interface() == claim.interface) {
             router.claimed(now, claim);
         }
     }
 
-    pub fn health(&mut self, now: Time, instance: &str, health: Health) {
+    /// Takes a new health of an instance.
+    pub(crate) fn health(&mut self, now: Time, instance: &str, health: Health) {
         if let Some(router) = self.routers.get_mut(instance) {
             router.handle(now, Input::Health(health.clone()), &mut self.network);
         }
         self.health.insert(instance.to_owned(), health);
     }
 
-    /// What became of an order to the keeper of the addresses.
-    pub fn report(&mut self, now: Time, report: Report) {
+    /// Takes a report of the address keeper.
+    pub(crate) fn report(&mut self, now: Time, report: Report) {
         let instance = subject(&report).as_str().to_owned();
         if let Report::Addresses { changes, .. } = &report {
             self.note_promotion(changes);
@@ -182,9 +186,9 @@ impl<N: Network> Engine<N> {
             Some(router) => router.report(now, report, &mut self.network),
             None => {
                 if let Report::Addresses { changes, .. } = &report {
-                    log_left(&instance, changes);
+                    log_of_removed(&instance, changes);
                 }
-                debug!(instance, "a report for an instance that is gone: {report:?}");
+                Subject::instance(&instance).in_scope(|| debug!("ignored a report for a removed instance: {report:?}"));
             }
         }
     }
@@ -193,7 +197,7 @@ impl<N: Network> Engine<N> {
         for change in changes {
             let (address, outcome) = match change {
                 AddressChange::Promoting(address) => (address, "was 0, set to 1 by vouchd".to_owned()),
-                AddressChange::NotPromoting(address, error) => (address, format!("is 0 and can't be set: {error}")),
+                AddressChange::NotPromoting(address, error) => (address, format!("is 0 and could not be set: {error}")),
                 _ => continue,
             };
             if let Some(interface) = self.interfaces.get_mut(&*address.interface) {
@@ -202,23 +206,23 @@ impl<N: Network> Engine<N> {
         }
     }
 
-    /// To be called after all packets that have arrived were handed over, and at least once a second.
-    pub fn timers(&mut self, now: Time) {
+    /// Runs all timers that are due. Call it once all packets received so far were taken, and at least once a second.
+    pub(crate) fn timers(&mut self, now: Time) {
         for router in self.routers.values_mut() {
-            // Once for each timer that is due; bounded, should one of them never be satisfied.
+            // Bounded, in case a timer stays due.
             for _ in 0..4 {
                 if router.deadline().is_none_or(|deadline| deadline > now) {
                     break;
                 }
                 router.handle(now, Input::Timer, &mut self.network);
             }
-            router.judge_neighbours(now, &mut self.network);
-            router.overdue(now);
+            router.judge_claims(now, &mut self.network);
+            router.write_overdue(now);
         }
     }
 
     /// The interfaces in use and the virtual addresses on them.
-    pub fn watched(&self) -> Vec<Watched> {
+    pub(crate) fn watched(&self) -> Vec<Watched> {
         let addresses_on = |name: &str| {
             self.routers
                 .values()
@@ -229,21 +233,22 @@ impl<N: Network> Engine<N> {
         self.interfaces.keys().map(|name| Watched { interface: name.clone(), addresses: addresses_on(name) }).collect()
     }
 
-    /// What is known of the interfaces in use.
-    pub fn known_links(&self) -> Vec<(String, LinkState)> {
+    /// The known states of the interfaces in use.
+    pub(crate) fn known_links(&self) -> Vec<(String, LinkState)> {
         let known =
             self.interfaces.iter().filter_map(|(name, interface)| Some((name.clone(), interface.state.clone()?)));
         known.collect()
     }
 
-    pub fn snapshot(&self, now: Time) -> (Vec<status::Instance>, Vec<status::Interface>) {
+    /// The instances and interfaces for `vouchd status`.
+    pub(crate) fn snapshot(&self, now: Time) -> (Vec<status::Instance>, Vec<status::Interface>) {
         let instances = self.routers.values().map(|router| router.status(now)).collect();
         let interfaces = self
             .interfaces
             .iter()
             .map(|(name, interface)| status::Interface {
                 name: name.clone(),
-                state: interface.state.as_ref().map_or("not looked at yet".to_owned(), ToString::to_string),
+                state: interface.state.as_ref().map_or("not examined yet".to_owned(), ToString::to_string),
                 source: match &interface.state {
                     Some(LinkState::Up { source, .. }) => Some(source.to_string()),
                     Some(LinkState::NoAddress { .. } | LinkState::Down { .. } | LinkState::Missing) | None => None,
@@ -261,13 +266,13 @@ fn start<N: Network>(
     instance: &Instance,
     interfaces: &BTreeMap<String, Interface>,
     health: &BTreeMap<String, Health>,
-    network: &mut Together<'_, N>,
+    network: &mut Batch<'_, N>,
 ) -> Option<VirtualRouter> {
     let name = &instance.name;
     let mut router = match VirtualRouter::new(now, instance) {
         Ok(router) => router,
         Err(error) => {
-            error!(instance = name, "instance {name} can't run: {error}");
+            Subject::instance(name).in_scope(|| error!("could not start: {error}"));
             return None;
         }
     };
@@ -280,27 +285,27 @@ fn start<N: Network>(
     Some(router)
 }
 
-/// The network during a reload: advertisements are sent at once, orders about addresses become one.
-struct Together<'n, N> {
+/// The network during a reload: sends advertisements at once, and collects the orders about addresses into one.
+struct Batch<'n, N> {
     network: &'n mut N,
     announcements: Vec<AddressCommand>,
 }
 
-impl<'n, N: Network> Together<'n, N> {
+impl<'n, N: Network> Batch<'n, N> {
     fn new(network: &'n mut N) -> Self {
-        Together { network, announcements: Vec::new() }
+        Batch { network, announcements: Vec::new() }
     }
 
-    /// All that is wanted after the reload.
+    /// Gives the collected order.
     fn finish(self, claims: Vec<Claim>) {
         let orders = std::iter::once(AddressCommand::Configure(claims)).chain(self.announcements);
         for refused in orders.filter_map(|order| self.network.address(order).err()) {
-            warn!("addresses after a reload: {refused}");
+            warn!("could not order the addresses after a reload: {refused}");
         }
     }
 }
 
-impl<N: Network> Network for Together<'_, N> {
+impl<N: Network> Network for Batch<'_, N> {
     fn send(&mut self, interface: &str, source: Ipv4Addr, destination: Ipv4Addr, payload: &[u8]) -> io::Result<()> {
         self.network.send(interface, source, destination, payload)
     }
@@ -308,7 +313,7 @@ impl<N: Network> Network for Together<'_, N> {
     fn address(&mut self, command: AddressCommand) -> Result<(), CommandRefused> {
         match command {
             AddressCommand::Announce { .. } | AddressCommand::Ask { .. } => self.announcements.push(command),
-            // The claims say the same.
+            // The claims contain these.
             AddressCommand::Install { .. } | AddressCommand::Remove { .. } | AddressCommand::Configure(_) => {}
         }
         Ok(())
@@ -325,5 +330,4 @@ fn subject(report: &Report) -> &InstanceKey {
 }
 
 #[cfg(test)]
-#[path = "engine_tests.rs"]
 mod tests;

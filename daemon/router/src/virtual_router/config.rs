@@ -1,0 +1,25 @@
+//! An instance's configuration in the terms of the protocol.
+
+use vouchd_config::Instance;
+use vouchd_vrrp::{Announcements, Config};
+
+pub(super) fn protocol_config(instance: &Instance) -> Config {
+    Config {
+        vrid: instance.vrid,
+        version: instance.version,
+        priority: instance.priority,
+        interval: instance.advert_interval,
+        preempt: instance.preempt,
+        addresses: instance.addresses.iter().map(|address| address.ip).collect(),
+        auth: instance.auth,
+        peers: instance.unicast.as_ref().map(|unicast| unicast.peers.clone()),
+        checksum: instance.checksum,
+        lease: instance.lease,
+        announce: Announcements {
+            repeat: instance.garp.repeat,
+            delay: instance.garp.delay,
+            refresh: instance.garp.refresh,
+            refresh_repeat: instance.garp.refresh_repeat,
+        },
+    }
+}

@@ -1,0 +1,394 @@
+//! One virtual router: its state machine, its configuration, and the state of its addresses in the kernel.
+
+mod config;
+mod conflict_detector;
+mod events;
+mod peers;
+mod status;
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use tracing::debug;
+use vouchd_config::Instance;
+use vouchd_net::{
+    AddressCommand, AddressState, ArpClaim, Claim, CommandKind, HostCopy, InstanceKey, Lifetime, LinkState, Network,
+    Presence, Received, Report, Sender, VirtualAddress,
+};
+use vouchd_vrrp::{Action, ConfigError, Health, Input, Link, Packet, Router, State, Time};
+use vouchd_wire::{Advertisement, Priority};
+
+use self::config::protocol_config;
+use self::conflict_detector::{ConflictDetector, Finding, Mac, Situation};
+use crate::address_log;
+use crate::log::{Line, Log, Subject};
+use crate::virtual_addresses;
+
+/// A virtual router of this node.
+pub(crate) struct VirtualRouter {
+    config: Instance,
+    router: Router,
+    subject: Subject,
+    key: InstanceKey,
+    addresses: Arc<[VirtualAddress]>,
+    /// How long the kernel may hold the addresses; `None` while this router is not active.
+    lifetime: Option<Lifetime>,
+    /// The newest report about each address.
+    states: Vec<AddressState>,
+    /// The newest state of the interface.
+    link: Option<LinkState>,
+    /// Whether a virtual address is the interface's own address, so that this router can't use the interface.
+    is_shut_out: bool,
+    conflicts: ConflictDetector,
+    send_errors: u64,
+    /// The last error of sending to each destination, so that a lasting error is logged once.
+    failing: BTreeMap<IpAddr, String>,
+    log: Log,
+}
+
+impl VirtualRouter {
+    pub(crate) fn new(now: Time, config: &Instance) -> Result<Self, ConfigError> {
+        Ok(VirtualRouter {
+            router: Router::new(now, protocol_config(config))?,
+            subject: Subject::instance(&config.name),
+            key: InstanceKey::from(config.name.as_str()),
+            addresses: virtual_addresses::of(config),
+            lifetime: None,
+            states: Vec::new(),
+            link: None,
+            is_shut_out: false,
+            conflicts: ConflictDetector::default(),
+            config: config.clone(),
+            send_errors: 0,
+            failing: BTreeMap::new(),
+            log: Log::default(),
+        })
+    }
+
+    pub(crate) fn interface(&self) -> &str {
+        &self.config.interface
+    }
+
+    pub(crate) fn vrid(&self) -> u8 {
+        self.config.vrid.get()
+    }
+
+    fn uses_multicast(&self) -> bool {
+        self.config.unicast.is_none()
+    }
+
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
+        self.addresses.iter().map(|address| address.address)
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        let router = self.router.deadline();
+        router.into_iter().chain(self.conflicts.deadline()).min()
+    }
+
+    /// The addresses that it wants on its interface.
+    pub(crate) fn claim(&self) -> Claim {
+        Claim { lifetime: self.lifetime, ..virtual_addresses::claim(&self.config) }
+    }
+
+    /// Continues with another configuration, perhaps under another name. `health` is the result of the checks under it.
+    /// Returns false if the change needs a new router.
+    pub(crate) fn reconfigure(
+        &mut self,
+        now: Time,
+        config: &Instance,
+        health: Health,
+        network: &mut impl Network,
+    ) -> bool {
+        if self.config == *config {
+            self.handle(now, Input::Health(health), network);
+            return true;
+        }
+        // Another source or interface is another link, whose state is not known yet.
+        let source = |config: &Instance| config.unicast.as_ref().map(|unicast| unicast.source);
+        if self.config.interface != config.interface || source(&self.config) != source(config) {
+            return false;
+        }
+        let Ok(actions) = self.router.reconfigure(now, protocol_config(config), health) else { return false };
+        self.config = config.clone();
+        self.subject = Subject::instance(&config.name);
+        self.log_event(now, "configuration", Line::info, "configuration changed");
+        self.key = InstanceKey::from(config.name.as_str());
+        self.addresses = virtual_addresses::of(config);
+        // With another prefix length it is the same address, with the same copies.
+        self.states.retain(|state| self.addresses.iter().any(|address| address.address == state.address.address));
+        self.conflicts.retain(&self.addresses().collect::<Vec<_>>());
+        self.carry_out(now, actions, network);
+        self.judge_link(now, network);
+        true
+    }
+
+    pub(crate) fn handle(&mut self, now: Time, input: Input<'_>, network: &mut impl Network) {
+        let was_active = self.router.state() == State::Active;
+        let actions = self.router.handle(now, input);
+        let is_active = self.router.state() == State::Active;
+        if was_active != is_active {
+            self.conflicts.record_transition(now, is_active);
+        }
+        self.carry_out(now, actions, network);
+    }
+
+    /// A packet that arrived on the interface for this virtual router.
+    pub(crate) fn packet(&mut self, now: Time, received: &Received, payload: &[u8], network: &mut impl Network) {
+        if self.is_for_another_host(received) || self.is_own(received) {
+            return;
+        }
+        let before = self.router.counters().received;
+        self.handle(now, Input::Packet(packet(received, payload)), network);
+        let accepted = self.router.counters().received > before;
+        // A router that resigns no longer has a right to the addresses, so its advertisement explains no ARP claim.
+        let resigns = payload.get(2) == Some(&Priority::RESIGN.get());
+        if let (Sender::Ethernet(mac), true, false) = (received.sender, accepted, resigns) {
+            let active = self.router.active_peer().map(|peer| peer.address);
+            let is_active = active == Some(IpAddr::V4(received.source));
+            let finding = self.conflicts.record_advertisement(now, received.source, Mac(mac), is_active);
+            finding.into_iter().for_each(|finding| self.log_finding(now, &finding));
+        }
+    }
+
+    /// Takes an ARP packet in which another machine claims an address.
+    pub(crate) fn claimed(&mut self, now: Time, claim: &ArpClaim) {
+        if self.addresses().any(|address| address == claim.address) {
+            self.conflicts.record_claim(now, claim.address, Mac(claim.mac), claim.count);
+        }
+    }
+
+    /// Judges the claims of other machines to the addresses, and acts on the findings.
+    pub(crate) fn judge_claims(&mut self, now: Time, network: &mut impl Network) {
+        let active = self.router.state() == State::Active;
+        let situation = Situation { active, down_interval: self.router.down_interval() };
+        for finding in self.conflicts.judge(now, situation) {
+            self.log_finding(now, &finding);
+            match finding {
+                Finding::Defend => self.carry_out(now, vec![Action::Announce { repeat: 1 }], network),
+                Finding::Ask => self.ask(now, network),
+                Finding::Conflict { .. } | Finding::Moved { .. } | Finding::RouterMoved { .. } => {}
+            }
+        }
+    }
+
+    /// Asks by ARP who else has the addresses. If the source is one of them (an owner), the request has no sender address.
+    fn ask(&mut self, now: Time, network: &mut impl Network) {
+        let Some(IpAddr::V4(source)) = self.router.source() else { return };
+        let sender = if self.addresses().any(|address| address == source) { Ipv4Addr::UNSPECIFIED } else { source };
+        let not_after = now + self.router.down_interval();
+        self.order(now, AddressCommand::Ask { instance: self.key.clone(), sender, not_after }, network);
+    }
+
+    fn log_finding(&mut self, now: Time, finding: &Finding) {
+        if let Some((reason, text)) = finding.log_text(&self.config.interface) {
+            self.log_event(now, reason, Line::warn, format_args!("{reason}: {text}"));
+        }
+    }
+
+    /// A packet of another virtual router on the same interface.
+    pub(crate) fn overhear(&mut self, now: Time, received: &Received, payload: &[u8], network: &mut impl Network) {
+        if !self.is_for_another_host(received) && !self.is_own(received) {
+            let actions = self.router.overhear(now, &packet(received, payload));
+            self.carry_out(now, actions, network);
+        }
+    }
+
+    /// Whether the destination is not an address of this host. The IP layer would drop such a packet (RFC 1122 section 3.2.1.3),
+    /// but a packet socket delivers it. A router that uses multicast needs no such rule: it discards and counts every
+    /// destination but the group.
+    fn is_for_another_host(&self, received: &Received) -> bool {
+        let Received { destination, .. } = received;
+        let is_local = match &self.link {
+            Some(LinkState::Up { addresses, .. }) => addresses.contains(destination),
+            Some(LinkState::NoAddress { .. } | LinkState::Down { .. } | LinkState::Missing) | None => false,
+        };
+        !self.uses_multicast() && !destination.is_multicast() && !destination.is_broadcast() && !is_local
+    }
+
+    /// Whether this router sent the packet itself and something on the link sent it back. The MAC address distinguishes it from
+    /// a packet of another machine with the same source address.
+    fn is_own(&self, received: &Received) -> bool {
+        let from_here = match received.sender {
+            Sender::Ethernet(sender) => {
+                matches!(&self.link, Some(LinkState::Up { mac: Some(mac), .. }) if *mac == sender)
+            }
+            Sender::Loopback => true,
+            Sender::Unknown => false,
+        };
+        from_here && self.router.source() == Some(IpAddr::V4(received.source))
+    }
+
+    /// Takes a new state of the interface.
+    pub(crate) fn link(&mut self, now: Time, state: &LinkState, network: &mut impl Network) {
+        self.link = Some(state.clone());
+        self.is_shut_out = self.own_address().is_some();
+        let link = self.usable(state);
+        self.handle(now, Input::Link(link), network);
+    }
+
+    /// Judges the interface again if a virtual address has become its own address, or no longer is.
+    fn judge_link(&mut self, now: Time, network: &mut impl Network) {
+        if let Some(link) = self.link.clone()
+            && self.is_shut_out != self.own_address().is_some()
+        {
+            self.link(now, &link, network);
+        }
+    }
+
+    /// What the interface's state means for this router.
+    fn usable(&self, state: &LinkState) -> Link {
+        let LinkState::Up { source, addresses, .. } = state else {
+            return Link::Down { reason: format!("{}: {state}", self.config.interface) };
+        };
+        if let Some(copy) = self.own_address() {
+            return Link::Down { reason: format!("{} is this host's own address: for that, priority = 255", copy.at) };
+        }
+        match self.config.unicast.as_ref().map(|unicast| unicast.source) {
+            None => Link::Up { source: IpAddr::V4(*source) },
+            Some(IpAddr::V4(wanted)) if addresses.contains(&wanted) => Link::Up { source: IpAddr::V4(wanted) },
+            Some(wanted) => {
+                Link::Down { reason: format!("{} does not have the address {wanted}", self.config.interface) }
+            }
+        }
+    }
+
+    /// A virtual address that is the interface's own address, if this router does not own it.
+    fn own_address(&self) -> Option<&HostCopy> {
+        if self.config.priority == Priority::OWNER {
+            return None;
+        }
+        self.states.iter().flat_map(|state| &state.copies).find(|copy| copy.own)
+    }
+
+    fn carry_out(&mut self, now: Time, actions: Vec<Action>, network: &mut impl Network) {
+        for action in actions {
+            match action {
+                Action::Send(advertisement) => self.send(now, &advertisement, network),
+                Action::Install { lease } => {
+                    let lifetime = match lease {
+                        Some(lease) => Lifetime::Until(now + lease),
+                        None => Lifetime::Forever { start_before: now + self.router.down_interval() },
+                    };
+                    self.lifetime = Some(lifetime);
+                    self.order(now, AddressCommand::Install { instance: self.key.clone(), lifetime }, network);
+                }
+                Action::Remove => {
+                    self.lifetime = None;
+                    self.order(now, AddressCommand::Remove { instance: self.key.clone() }, network);
+                }
+                // Only a reload causes it, and the claims of all instances then say the same.
+                Action::Withdraw { .. } => {}
+                Action::Announce { repeat } => {
+                    let not_after = now + self.router.down_interval();
+                    self.order(
+                        now,
+                        AddressCommand::Announce { instance: self.key.clone(), repeat, not_after },
+                        network,
+                    );
+                }
+                Action::Event { event, left_out } => self.log_protocol_event(now, &event, left_out),
+            }
+        }
+    }
+
+    /// Writes the suppressed log lines whose time has come.
+    pub(crate) fn write_overdue(&mut self, now: Time) {
+        for action in self.router.overdue(now) {
+            if let Action::Event { event, left_out } = action {
+                self.log_protocol_event(now, &event, left_out);
+            }
+        }
+        self.log.write_overdue(now);
+    }
+
+    /// Logs an event of this instance. `level` makes the line: [`Line::info`] and its like.
+    fn log_event(&mut self, now: Time, reason: &'static str, level: fn(&Subject, String) -> Line, text: impl Display) {
+        self.log.event(now, reason, level(&self.subject, text.to_string()));
+    }
+
+    fn order(&mut self, now: Time, command: AddressCommand, network: &mut impl Network) {
+        // The next order, or the end of the lease, makes up for it.
+        if let Err(refused) = network.address(command) {
+            self.log_event(now, "order", Line::warn, refused);
+        }
+    }
+
+    fn send(&mut self, now: Time, advertisement: &Advertisement, network: &mut impl Network) {
+        let Some(IpAddr::V4(source)) = self.router.source() else { return };
+        for (destination, bytes) in self.router.packets(advertisement) {
+            let IpAddr::V4(destination) = destination else { continue };
+            let Err(error) = network.send(&self.config.interface, source, destination, &bytes) else {
+                self.failing.remove(&IpAddr::V4(destination));
+                continue;
+            };
+            self.send_errors += 1;
+            let error = format!("could not send an advertisement to {destination}: {error}");
+            if self.failing.insert(IpAddr::V4(destination), error.clone()).as_ref() != Some(&error) {
+                self.log_event(now, "send", Line::warn, error);
+            }
+        }
+    }
+
+    pub(crate) fn report(&mut self, now: Time, report: Report, network: &mut impl Network) {
+        match report {
+            Report::Addresses { active, states, changes, .. } => {
+                let state = self.router.state();
+                for (reason, kind, line) in address_log::lines(&self.subject, &changes, state) {
+                    self.log.state(now, reason, kind, line);
+                }
+                self.take_states(now, active, states, network);
+            }
+            Report::Announced { frames, .. } => self.subject.in_scope(|| debug!(frames, "announced the addresses")),
+            Report::AnnounceFailed { address, error, .. } => {
+                self.log_event(now, "announce", Line::warn, format_args!("could not announce {address}: {error}"));
+            }
+            Report::Late { command, late, .. } => {
+                let what = match command {
+                    CommandKind::Install => "installing the addresses",
+                    CommandKind::Announce => "announcing the addresses",
+                };
+                self.log_event(now, "late", Line::warn, format_args!("not {what}: {late}"));
+            }
+        }
+    }
+
+    /// Takes new states of the addresses. Some may have failed, or be the host's own.
+    fn take_states(&mut self, now: Time, active: bool, states: Vec<AddressState>, network: &mut impl Network) {
+        let before = std::mem::replace(&mut self.states, states);
+        let copies = |states: &[AddressState]| -> Vec<VirtualAddress> {
+            // The interface's own address is not a copy; the instance's reason reports it.
+            states.iter().flat_map(|state| &state.copies).filter(|copy| !copy.own).map(|copy| copy.at.clone()).collect()
+        };
+        let (known, found) = (copies(&before), copies(&self.states));
+        if self.config.priority != Priority::OWNER {
+            for copy in found.iter().filter(|copy| !known.contains(copy)) {
+                let line = Line::warn(&self.subject, address_log::not_ours(copy, self.router.state()).to_string());
+                self.log.state(now, "copy", &copy.to_string(), line);
+            }
+            for copy in known.iter().filter(|copy| !found.contains(copy)) {
+                let line = Line::info(&self.subject, format!("{copy}, which was not vouchd's, is gone"));
+                self.log.state(now, "copy", &copy.to_string(), line);
+            }
+        }
+        self.judge_link(now, network);
+        // An address that is present was only not renewed; the next advertisement tries again.
+        let failed = self.states.iter().find(|state| state.presence == Presence::Absent && state.error.is_some());
+        let reason = failed.and_then(|state| Some(format!("{}: {}", state.address, state.error.as_ref()?)));
+        if !active || self.lifetime.is_none() {
+            return;
+        }
+        if let Some(reason) = reason {
+            self.handle(now, Input::AddressesFailed { reason }, network);
+        } else if self.states.iter().all(|state| state.presence != Presence::Absent) {
+            self.handle(now, Input::AddressesInstalled, network);
+        }
+    }
+}
+
+fn packet<'a>(received: &Received, payload: &'a [u8]) -> Packet<'a> {
+    let Received { source, destination, ttl, .. } = *received;
+    Packet { source: IpAddr::V4(source), destination: IpAddr::V4(destination), ttl, payload }
+}

@@ -1,21 +1,25 @@
-//! vouchd-checker: everything that runs plugins.
+//! vouchd-checker: the program that runs plugins.
 //!
 //! | part | started by |
 //! |---|---|
 //! | [`serve`] | `vouchd run`: the checker process, which runs the checks without any privilege |
-//! | `compile` | whatever loads a plugin: compiles it within limits |
-//! | [`commands`] | `vouchd plugin`: the commands of a plugin's author; `vouchd config check`: what plugin files are |
+//! | `compile` | any process that loads a plugin: compiles it within limits |
+//! | [`commands`] | `vouchd plugin`: the commands for plugin authors; `vouchd config check`: describes plugin files |
+//!
+//! [`serve`] and [`commands`] both use [`plugins`]: the plugin files and how they are loaded.
 //!
 //! The WebAssembly engine is in this executable, and not in `vouchd`, which has the privileges.
 
 #![warn(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a reader that has gone makes these panic: vouchd_console::output does not"
+    reason = "these panic when the reader is gone; vouchd_console::output does not"
 )]
+#![warn(unreachable_pub)]
 #![cfg_attr(test, allow(clippy::print_stdout, clippy::print_stderr))]
 
 mod commands;
+mod plugins;
 mod privileges;
 mod serve;
 
@@ -53,7 +57,7 @@ enum Command {
         #[arg(long)]
         router_version: String,
     },
-    /// Started by whatever loads a plugin: compiles it, from standard input to standard output
+    /// Started by any process that loads a plugin: compiles it, from standard input to standard output
     #[command(hide = true)]
     Compile {
         #[arg(long)]
@@ -65,7 +69,7 @@ enum Command {
         #[arg(long)]
         cpu: u64,
     },
-    /// Started by `vouchd config check`: what the files of plugins are, as JSON
+    /// Started by `vouchd config check`: describes plugin files as JSON
     #[command(hide = true)]
     Describe(commands::DescribeArgs),
 }
@@ -91,9 +95,9 @@ fn compile(job: CompileJob) -> anyhow::Result<ExitCode> {
 }
 
 fn run_checks(uid: u32, gid: u32, router_version: &str) -> anyhow::Result<ExitCode> {
-    // Before anything else, threads above all.
+    // Before anything else, since every thread would have to give up its privileges itself.
     let warning = privileges::become_checker(uid, gid)?;
-    // Started through a descriptor, it would have its number as a name in ps and top.
+    // The program is started through a descriptor, whose number would be its name in ps and top.
     nix::sys::prctl::set_name(c"vouchd-checker")?;
     let _log = logging::start();
     if let Some(warning) = warning {
@@ -101,7 +105,7 @@ fn run_checks(uid: u32, gid: u32, router_version: &str) -> anyhow::Result<ExitCo
     }
     ensure!(
         router_version == VERSION,
-        "the router is of version {router_version}, this vouchd-checker of version {VERSION}: restart vouchd"
+        "the router has version {router_version}, but this vouchd-checker has version {VERSION}; restart vouchd"
     );
     serve::main()?;
     Ok(ExitCode::SUCCESS)

@@ -1,4 +1,4 @@
-//! The checker keeps no privilege.
+//! Gives up all privileges of the checker.
 
 use anyhow::Context;
 use caps::CapSet;
@@ -7,18 +7,21 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, setgid, setgroups, setresuid};
 
-/// Gives up everything for ever: user, groups, capabilities; dies with the router.
+/// Changes to an unprivileged user, drops all groups and capabilities for ever, and makes the process die with the router.
 ///
-/// Returns a warning where the user could not be changed: in a user namespace that knows no other, or when vouchd runs
-/// as an unprivileged user already, as under systemd.
-pub fn become_checker(uid: u32, gid: u32) -> anyhow::Result<Option<String>> {
+/// Returns a warning if the user cannot be changed because the user namespace has no other user. If vouchd runs as an
+/// unprivileged user already, as under systemd, the checker keeps that user.
+///
+/// # Errors
+/// When a step fails: the checker must not run with privileges.
+pub(crate) fn become_checker(uid: u32, gid: u32) -> anyhow::Result<Option<String>> {
     let warning = change_user(Uid::from_raw(uid), Gid::from_raw(gid))?;
     for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
         caps::clear(None, set).with_context(|| format!("clearing {set:?} capabilities"))?;
     }
     prctl::set_no_new_privs().context("no_new_privs")?;
     prctl::set_dumpable(false).context("PR_SET_DUMPABLE")?;
-    // After the change of user, which clears it.
+    // Must come after the change of user, which clears it.
     prctl::set_pdeathsig(Signal::SIGKILL).context("PR_SET_PDEATHSIG")?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0).context("RLIMIT_CORE")?;
     Ok(warning)
@@ -28,13 +31,13 @@ fn change_user(uid: Uid, gid: Gid) -> anyhow::Result<Option<String>> {
     let was = Uid::effective();
     match setgroups(&[]).and_then(|()| setgid(gid)).and_then(|()| setresuid(uid, uid, uid)) {
         Ok(()) => Ok(None),
-        // Not root to begin with: the checker shares its user with the router, but none of its capabilities.
+        // The router is not root: the checker shares its user, but has none of its capabilities.
         Err(_) if !was.is_root() => Ok(None),
-        // "Root" is somebody else there, and there may be nobody else to become.
-        Err(error) if in_user_namespace()? => {
-            Ok(Some(format!("the checker keeps its user, without capabilities: it can't become {uid} here: {error}")))
-        }
-        Err(error) => Err(error).with_context(|| format!("becoming user {uid}: the checker never runs as root")),
+        // Root of a user namespace is an unprivileged user outside of it, and the namespace may have no other user.
+        Err(error) if in_user_namespace()? => Ok(Some(format!(
+            "the checker can't change to user {uid} in this user namespace, and keeps its user without capabilities: {error}"
+        ))),
+        Err(error) => Err(error).with_context(|| format!("changing to user {uid}; the checker never runs as root")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `vouchd plugin build`: a project becomes its `.wasm`, by the recipe of its language.
+//! `vouchd plugin build`: builds the `.wasm` of a project by the recipe of its language.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,13 +16,13 @@ use super::recipe;
 use vouchd_console::output::print;
 
 #[derive(Debug, Args)]
-pub struct BuildArgs {
+pub(crate) struct BuildArgs {
     /// The project's directory, as created by `vouchd plugin new`
     #[arg(default_value = ".")]
     dir: PathBuf,
 }
 
-pub fn build(args: &BuildArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn build(args: &BuildArgs) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let project = Project::open(&args.dir)?;
     let out = Path::new("build").join(&project.manifest.name).with_extension("wasm");
@@ -30,29 +30,29 @@ pub fn build(args: &BuildArgs) -> anyhow::Result<ExitCode> {
     fs::create_dir_all(project.dir.join("build"))?;
     recipe::make(&project, &out)?;
 
-    let bytes = fs::read(&built).with_context(|| format!("the recipe made no {}", out.display()))?;
+    let bytes = fs::read(&built).with_context(|| format!("the build made no {}", out.display()))?;
     let bytes = with_params(bytes, &project.manifest.params)?;
     fs::write(&built, bytes)?;
     let found = examine(&built, &Limits::default(), Some(&project.cache()))?;
-    if let Some(why) = found.reason_against() {
+    if let Some(why) = found.unusable_because() {
         bail!("{} was built, but can't be used as a plugin: {why}", out.display());
     }
     if let Some(why) = found.params_error() {
-        bail!("{} was built, but nobody could know its parameters: {why}", out.display());
+        bail!("{} was built, but the declaration of its parameters can't be read: {why}", out.display());
     }
-    // At once: a test, or a daemon, may be watching it. What can't be used never takes its place.
+    // Renamed rather than written, since a test or a daemon may be watching the file. An unusable build does not replace it.
     fs::rename(&built, project.plugin())?;
     let took = started.elapsed().as_secs_f64();
-    print(format!("{}.wasm: {}, built in {took:.1} s\n", project.manifest.name, found.in_short()))?;
+    print(format!("{}.wasm: {}, built in {took:.1} s\n", project.manifest.name, found.summary()))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The file, declaring these parameters.
+/// Adds the declaration of these parameters to the file.
 fn with_params(mut file: Vec<u8>, params: &[Param]) -> anyhow::Result<Vec<u8>> {
     if params.is_empty() {
         return Ok(file);
     }
-    ensure!(file.starts_with(b"\0asm"), "what was built is not WebAssembly");
+    ensure!(file.starts_with(b"\0asm"), "the build is not a WebAssembly file");
     if declared_params(&file)?.is_some() {
         bail!("the code declares its parameters itself: remove [[param]] from {MANIFEST}");
     }
@@ -61,7 +61,7 @@ fn with_params(mut file: Vec<u8>, params: &[Param]) -> anyhow::Result<Vec<u8>> {
     leb128(SECTION.len(), &mut section);
     section.extend(SECTION.as_bytes());
     section.extend(serde_json::to_vec(params)?);
-    // A custom section, in modules and in components.
+    // The id of a custom section, in modules and in components.
     file.push(0);
     leb128(section.len(), &mut file);
     file.extend(section);
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_project_says_of_parameters_can_be_read_from_the_file() {
+    fn parameters_of_the_project_can_be_read_from_the_built_file() {
         let doc = "x".repeat(300);
         let json = format!(r#"[{{"name": "address", "type": "text", "required": true, "doc": "{doc}"}}]"#);
         let params: Vec<Param> = serde_json::from_str(&json).unwrap();

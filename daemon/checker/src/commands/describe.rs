@@ -1,4 +1,4 @@
-//! For `vouchd config check`, which knows no WebAssembly: what the files of plugins are.
+//! `vouchd-checker describe`: describes plugin files for `vouchd config check`, which has no WebAssembly engine.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -10,13 +10,13 @@ use vouchd_blocking::Blocking;
 use vouchd_config::PluginFile;
 use vouchd_console::output::print;
 
-use crate::serve::files::sha256;
+use crate::plugins::read::sha256;
 
-/// The time that a plugin's file has to be read.
+/// How long a plugin file may take to be read.
 const FILE_TIME: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
-pub struct DescribeArgs {
+pub(crate) struct DescribeArgs {
     /// The two directories, in the order in which they are searched
     plugin_dir: PathBuf,
     builtin_plugin_dir: PathBuf,
@@ -25,8 +25,8 @@ pub struct DescribeArgs {
     plugins: Vec<String>,
 }
 
-/// Prints an object with a [`PluginFile`] for each plugin that has a file.
-pub fn describe(args: &DescribeArgs) -> anyhow::Result<ExitCode> {
+/// Prints a JSON object with a [`PluginFile`] for each plugin that has a file.
+pub(crate) fn describe(args: &DescribeArgs) -> anyhow::Result<ExitCode> {
     let plugins: BTreeSet<&String> = args.plugins.iter().collect();
     let directories = [args.plugin_dir.clone(), args.builtin_plugin_dir.clone()];
     let blocking = Blocking::default();
@@ -35,7 +35,7 @@ pub fn describe(args: &DescribeArgs) -> anyhow::Result<ExitCode> {
         let found = blocking.wait("plugin", &directories[0], FILE_TIME, move || plugin_file(&searched, &name));
         found.unwrap_or_else(|stuck| {
             let path = directories[0].join(format!("{plugin}.wasm"));
-            let damage = Some(format!("can't be looked at: {stuck}"));
+            let damage = Some(format!("can't be read: {stuck}"));
             Some(PluginFile { path, sha256: String::new(), damage, declared: None })
         })
     };

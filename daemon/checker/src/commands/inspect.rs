@@ -1,5 +1,5 @@
-//! `vouchd plugin inspect`: what a file is and what it needs. The judge is the daemon's own: the file is loaded as the daemon
-//! loads it, and started once; its check is not run.
+//! `vouchd plugin inspect`: what a file is and what it needs. Loads and instantiates the file as the daemon does, without
+//! running its check.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,12 +14,12 @@ use vouchd_plugin::{Host, HostSettings, Plugin, declared_params};
 use vouchd_printable::printable;
 
 use super::{open_cache, resolve};
-use crate::serve::files::{read_named, sha256};
+use crate::plugins::read::{read_named, sha256};
 use vouchd_console::output::{print, print_json};
 use vouchd_console::table::Table;
 
 #[derive(Debug, Args)]
-pub struct InspectArgs {
+pub(crate) struct InspectArgs {
     /// The .wasm file
     file: PathBuf,
     /// Prints JSON
@@ -30,19 +30,19 @@ pub struct InspectArgs {
     limits: Option<String>,
 }
 
-/// What can be known of a file.
+/// What is known about a file.
 #[derive(Debug, Serialize)]
-pub struct Inspection {
+pub(crate) struct Inspection {
     file: PathBuf,
     /// In bytes.
     size: usize,
     sha256: String,
-    /// None if the daemon can't use it; `error` says why.
+    /// `None` if the daemon cannot use the file; `error` says why.
     plugin: Option<About>,
     error: Option<String>,
-    /// None: nothing is declared.
+    /// `None` if the file declares nothing.
     params: Option<Vec<Param>>,
-    /// Why what is declared can't be read: the daemon then hands over whatever a check gives.
+    /// Why the declaration can't be read. The daemon then accepts any parameters.
     params_error: Option<String>,
 }
 
@@ -52,15 +52,15 @@ struct About {
     name: Option<String>,
     version: Option<String>,
     description: Option<String>,
-    /// Version of the contract.
+    /// The version of the contract.
     contract: Option<String>,
     imports: Vec<String>,
-    /// The grants that a check will need, with words in capitals to replace.
+    /// The grants that a check needs, with words in capitals to replace.
     allow: String,
     compile_ms: u128,
 }
 
-pub fn inspect(args: &InspectArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     let limits = match &args.limits {
         Some(text) => {
             let config = resolve(&format!("[check.inspect]\nplugin = \"inspect\"\nlimits = {text}\n"))?;
@@ -74,14 +74,14 @@ pub fn inspect(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     } else {
         print(found.to_string())?;
     }
-    Ok(if found.reason_against().is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if found.unusable_because().is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Reads a file and loads it as the daemon does; compiled code may be kept in a cache.
+/// Reads a file and loads it as the daemon does, with compiled code from `cache` if given.
 ///
 /// # Errors
-/// If it can't be read, or there can't be a host.
-pub fn examine(file: &Path, limits: &Limits, cache: Option<&Path>) -> anyhow::Result<Inspection> {
+/// When the file cannot be read, or the plugin host cannot start.
+pub(crate) fn examine(file: &Path, limits: &Limits, cache: Option<&Path>) -> anyhow::Result<Inspection> {
     let bytes = read_named(file)?;
     let host = Host::new(HostSettings { cache: open_cache(cache)?, ..HostSettings::fitting([limits]).isolated() })?;
     let started = Instant::now();
@@ -98,18 +98,18 @@ pub fn examine(file: &Path, limits: &Limits, cache: Option<&Path>) -> anyhow::Re
 }
 
 impl Inspection {
-    /// Why the daemon could not use the file.
-    pub fn reason_against(&self) -> Option<&str> {
+    /// Why the daemon can't use the file.
+    pub(crate) fn unusable_because(&self) -> Option<&str> {
         self.error.as_deref()
     }
 
-    /// Why it can't be known which parameters it takes.
-    pub fn params_error(&self) -> Option<&str> {
+    /// Why the declaration of its parameters can't be read.
+    pub(crate) fn params_error(&self) -> Option<&str> {
         self.params_error.as_deref()
     }
 
-    /// Size, kind and imports, on one line.
-    pub fn in_short(&self) -> String {
+    /// Size, kind and imports in one line.
+    pub(crate) fn summary(&self) -> String {
         let kind = self.plugin.as_ref().map_or("no plugin", |plugin| plugin.kind.as_str());
         let imports = self.plugin.as_ref().map_or(String::new(), |plugin| plugin.imports.join(", "));
         let imports = if imports.is_empty() { "nothing".to_owned() } else { imports };
@@ -131,7 +131,7 @@ fn about(plugin: &Plugin, compile_ms: u128) -> About {
     }
 }
 
-/// The `allow` that a plugin with these imports is going to need.
+/// The `allow` that a plugin with these imports needs.
 fn skeleton(imports: &[String]) -> String {
     let mut grants: Vec<&str> = Vec::new();
     for import in imports {
@@ -139,7 +139,7 @@ fn skeleton(imports: &[String]) -> String {
             "process" => &["process = [\"NAME\"]"],
             "http" => &["http = [\"http://HOST/PATH\"]"],
             "tcp" => &["tcp = [\"HOST:PORT\"]"],
-            // It has both kinds of probes; which it uses only its source says.
+            // It offers all three probes, and only the source shows which ones the plugin uses.
             "simple" => &["process = [\"NAME\"]", "http = [\"http://HOST/PATH\"]", "tcp = [\"HOST:PORT\"]"],
             "stream" => &["tcp = [\"HOST:PORT\"]", "unix = [\"/PATH/OF/SOCKET\"]"],
             "files" => &["files = [\"/PATH\"]"],
@@ -185,7 +185,7 @@ impl fmt::Display for Inspection {
             }
         }
         if let Some(error) = &self.params_error {
-            writeln!(f, "\n  takes whatever parameters a check gives: {}", printable(error))?;
+            writeln!(f, "\n  accepts any parameters, since its declaration can't be read: {}", printable(error))?;
         }
         if let Some(error) = &self.error {
             writeln!(f, "\n  can't be used as a plugin: {}", printable(error))?;
@@ -214,7 +214,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_skeleton_has_one_grant_of_each_kind_that_is_imported() {
+    fn skeleton_has_one_grant_of_each_imported_kind() {
         let of = |imports: &[&str]| skeleton(&imports.iter().map(|i| (*i).to_owned()).collect::<Vec<_>>());
         assert_eq!(of(&["log", "memo"]), "allow = {}");
         assert_eq!(of(&["process", "log"]), "allow = { process = [\"NAME\"] }");
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_used_is_shown_with_its_size_hash_and_the_reason() {
+    fn unusable_file_is_shown_with_size_hash_and_reason() {
         let found = Inspection {
             file: "x.wasm".into(),
             size: 3,
@@ -244,7 +244,7 @@ x.wasm: 3 bytes
     }
 
     #[test]
-    fn declared_parameters_are_a_table() {
+    fn declared_parameters_are_shown_as_a_table() {
         let json = r#"[{"name": "url", "type": "text", "required": true, "doc": "Where"},
             {"name": "status", "type": "integer", "list": true, "default": "200"}]"#;
         let params: Vec<Param> = serde_json::from_str(json).unwrap();

@@ -1,4 +1,4 @@
-//! `vouchd plugin list`: what plugins there are.
+//! `vouchd plugin list`: lists plugins.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,9 +10,10 @@ use clap::Args;
 use vouchd_plugin::{Host, HostSettings};
 
 use super::resolve;
-use crate::serve::loading::Loader;
-use crate::serve::shelf::{Event, Shelf, Sources};
-use crate::serve::signature::Keys;
+use crate::plugins::catalog::{Catalog, PluginEvent};
+use crate::plugins::loader::Loader;
+use crate::plugins::signature::Keys;
+use crate::plugins::sources::Sources;
 use vouchd_config::DEFAULT_FILE;
 use vouchd_console::output::{complain, print, print_json};
 use vouchd_console::table::indented;
@@ -22,7 +23,7 @@ use vouchd_ipc::pipe::PluginState;
 use vouchd_ipc::status;
 
 #[derive(Debug, Args)]
-pub struct ListArgs {
+pub(crate) struct ListArgs {
     /// Prints JSON
     #[arg(long)]
     json: bool,
@@ -30,9 +31,9 @@ pub struct ListArgs {
     target: Target,
 }
 
-pub fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
     let (plugins, whose) = match args.target.status() {
-        Ok(status) => (status.plugins, format!("as vouchd (pid {}) has them", status.pid)),
+        Ok(status) => (status.plugins, format!("of vouchd (pid {})", status.pid)),
         Err(error) => {
             let why = match error.downcast_ref::<Unanswered>() {
                 Some(Unanswered::NotRunning(_)) => "vouchd is not running".to_owned(),
@@ -54,7 +55,7 @@ pub fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The plugin directories of the configuration; the default ones if none is named and there is none.
+/// The plugin directories of `config`, or else of the default configuration file, or else the default directories.
 fn sources(config: Option<&Path>) -> anyhow::Result<Sources> {
     let config = match config {
         Some(file) => vouchd_config::load(file)?,
@@ -65,21 +66,23 @@ fn sources(config: Option<&Path>) -> anyhow::Result<Sources> {
     Ok(Sources { plugins: config.daemon.plugin_dir, builtins: config.daemon.builtin_plugin_dir, keys })
 }
 
-/// Loads what is in the directories, the way the checker does.
+/// Loads the files in the directories as the checker does.
 fn read(sources: Sources) -> anyhow::Result<Vec<PluginState>> {
-    // Without a cache: the daemon's belongs to another user.
+    // Without a cache, since that of the daemon belongs to another user.
     let host = Host::new(HostSettings::default().isolated())?;
-    let mut shelf = Shelf::new(sources, BTreeSet::new(), Loader::new(host), Instant::now());
+    let mut catalog = Catalog::new(sources, BTreeSet::new(), Loader::new(host), Instant::now());
     let mut states = BTreeMap::new();
     let mut ready = false;
     while !ready || states.values().any(|state: &PluginState| state.pending.is_some()) {
-        let wake = shelf.scan(&mut |event| match event {
-            Event::Loaded { state, .. } | Event::Kept { state } | Event::Pending { state } => {
+        let wake = catalog.scan(&mut |event| match event {
+            PluginEvent::Loaded { state, .. }
+            | PluginEvent::StateChanged { state }
+            | PluginEvent::Pending { state } => {
                 states.insert(state.name.clone(), state);
             }
-            Event::Gone { state } => drop(states.remove(&state.name)),
-            Event::Problems { .. } => {}
-            Event::Ready { problems } => {
+            PluginEvent::Gone { state } => drop(states.remove(&state.name)),
+            PluginEvent::Problems { .. } => {}
+            PluginEvent::Ready { problems } => {
                 for problem in problems {
                     complain(vouchd_printable::printable(&problem.to_string()));
                 }

@@ -1,4 +1,4 @@
-//! `vouchd plugin`: the author's loop, from an empty directory to a tested plugin. One file per command.
+//! `vouchd plugin`: the commands that take an author from an empty directory to a tested plugin. One file per command.
 
 mod build;
 mod describe;
@@ -17,10 +17,10 @@ use nix::unistd::{getegid, geteuid};
 use vouchd_config::Config;
 use vouchd_ipc::cache::{self, CacheSettings};
 
-pub use self::describe::{DescribeArgs, describe};
+pub(crate) use self::describe::{DescribeArgs, describe};
 
 #[derive(Debug, Subcommand)]
-pub enum PluginCommand {
+pub(crate) enum PluginCommand {
     /// Creates a project: a check that builds and passes its tests
     New(new::NewArgs),
     /// Builds a project with its language's tools, and inspects the result
@@ -39,7 +39,7 @@ pub enum PluginCommand {
     Test(test::TestArgs),
 }
 
-pub fn run(command: PluginCommand) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(command: PluginCommand) -> anyhow::Result<ExitCode> {
     match command {
         PluginCommand::New(args) => new::new(&args),
         PluginCommand::Build(args) => build::build(&args),
@@ -49,13 +49,13 @@ pub fn run(command: PluginCommand) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Arguments as a configuration, so that they mean here what they mean there.
+/// Resolves arguments as a configuration, so that they have the same meaning in both.
 fn resolve(text: &str) -> anyhow::Result<Config> {
     let file = PathBuf::from("arguments");
     Ok(vouchd_config::resolve(vec![(file, text.to_owned())])?)
 }
 
-/// A directory where compiled plugins are kept, made if need be.
+/// Opens a directory for compiled plugins, and creates it if it does not exist.
 fn open_cache(directory: Option<&Path>) -> anyhow::Result<Option<CacheSettings>> {
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
     directory.map(|directory| cache::prepare(directory, uid, gid)).transpose()

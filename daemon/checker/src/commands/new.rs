@@ -1,5 +1,5 @@
-//! `vouchd plugin new`: a project that builds and passes its tests as it stands. All that it needs of ours is in this
-//! binary, and goes into the project.
+//! `vouchd plugin new`: creates a project that builds and passes its tests. The SDK and the templates are in this binary, and
+//! are copied into the project.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,11 +12,11 @@ use super::project::{MANIFEST, check_name};
 use vouchd_console::output::{complain_about, print};
 use vouchd_languages::Language;
 
-/// Path below `sdk/`, and text.
+/// The files of the SDK and the templates: path below `sdk/`, and text.
 static SDK: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/sdk.rs"));
 
 #[derive(Debug, Args)]
-pub struct NewArgs {
+pub(crate) struct NewArgs {
     /// The plugin's name: lower-case letters, digits, - and _
     name: String,
     /// The language of the check
@@ -27,13 +27,13 @@ pub struct NewArgs {
     dir: Option<PathBuf>,
 }
 
-pub fn new(args: &NewArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn new(args: &NewArgs) -> anyhow::Result<ExitCode> {
     if let Err(error) = check_name(&args.name) {
         complain_about(&error);
         return Ok(ExitCode::from(2));
     }
     let dir = args.dir.clone().unwrap_or_else(|| PathBuf::from(&args.name));
-    // Whatever is there already is somebody's work.
+    // Fails if the directory exists, since it may hold somebody's work.
     fs::create_dir(&dir).with_context(|| format!("creating the directory {}", dir.display()))?;
     for (path, text) in files(args.lang, &args.name) {
         let file = dir.join(path);
@@ -44,7 +44,7 @@ pub fn new(args: &NewArgs) -> anyhow::Result<ExitCode> {
     let source = dir.join(args.lang.source());
     let (dir, source) = (dir.display(), source.display());
     print(format!(
-        "created {dir}: a check in {}, {source}. Next, as in its README.md:\n\n  cd {dir}\n  {}\n  vouchd plugin build\n  \
+        "created {dir}: a check in {}, {source}. Next steps, from its README.md:\n\n  cd {dir}\n  {}\n  vouchd plugin build\n  \
          vouchd plugin test\n",
         args.lang,
         args.lang.install(),
@@ -52,7 +52,7 @@ pub fn new(args: &NewArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Everything in a project.
+/// All files of a project.
 fn files(language: Language, name: &str) -> Vec<(PathBuf, String)> {
     let fill = |text: &str| {
         let words = [
@@ -71,8 +71,7 @@ fn files(language: Language, name: &str) -> Vec<(PathBuf, String)> {
         if let Ok(rest) = path.strip_prefix(&templates) {
             files.push((rest.to_owned(), fill(text)));
         } else if language.sdk().iter().any(|part| path.starts_with(part)) {
-            let text =
-                if path == Path::new("rust/Cargo.toml") { outside_of_a_workspace(text) } else { (*text).to_owned() };
+            let text = if path == Path::new("rust/Cargo.toml") { without_workspace(text) } else { (*text).to_owned() };
             files.push((Path::new("vouchd").join(path), text));
         }
     }
@@ -88,8 +87,8 @@ fn files(language: Language, name: &str) -> Vec<(PathBuf, String)> {
     files
 }
 
-/// The SDK's crate belongs to a workspace of ours, which a project does not have.
-fn outside_of_a_workspace(manifest: &str) -> String {
+/// The manifest of the SDK's crate without its workspace, which a project does not have.
+fn without_workspace(manifest: &str) -> String {
     let manifest = manifest.lines().filter(|line| !line.starts_with("workspace = "));
     let mut text = String::new();
     let mut in_lints = false;
@@ -109,14 +108,14 @@ mod tests {
 
     use super::*;
 
-    /// A `{{word}}` that nothing was put in the place of; C has braces like that around other things.
+    /// A `{{word}}` that was not replaced. C uses double braces too, but around other things.
     fn placeholder(text: &str) -> Option<&str> {
         let words = text.split("{{").skip(1).filter_map(|rest| Some(rest.split_once("}}")?.0));
         words.into_iter().find(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase()))
     }
 
     #[test]
-    fn every_project_has_its_source_a_test_a_readme_and_nothing_left_to_fill_in() {
+    fn every_project_has_its_source_a_test_a_readme_and_no_placeholder() {
         for language in Language::value_variants() {
             let files = files(*language, "my-port");
             let text = |name: &str| {
@@ -138,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_test_of_a_project_is_a_script() {
+    fn test_of_a_project_is_a_valid_script() {
         let (_, text) =
             files(Language::C, "port").into_iter().find(|(path, _)| path == Path::new("test.toml")).unwrap();
         let words = [("peer", "127.0.0.1:1".to_owned()), ("closed", "127.0.0.1:2".to_owned())];
@@ -147,9 +146,9 @@ mod tests {
     }
 
     #[test]
-    fn the_crate_of_the_sdk_stands_alone() {
+    fn crate_of_the_sdk_needs_no_workspace() {
         let manifest =
             "[package]\nname = \"a\"\nworkspace = \"..\"\n\n[dependencies]\nb = \"1\"\n\n[lints]\nworkspace = true\n";
-        assert_eq!(outside_of_a_workspace(manifest), "[package]\nname = \"a\"\n\n[dependencies]\nb = \"1\"\n\n");
+        assert_eq!(without_workspace(manifest), "[package]\nname = \"a\"\n\n[dependencies]\nb = \"1\"\n\n");
     }
 }

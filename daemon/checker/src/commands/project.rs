@@ -1,4 +1,4 @@
-//! A plugin's project: the directory that `vouchd plugin new` makes, known by its `vouchd-plugin.toml`.
+//! A plugin project: a directory with a `vouchd-plugin.toml`, created by `vouchd plugin new`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,70 +9,70 @@ use vouchd_config::Param;
 
 use vouchd_languages::Language;
 
-pub const MANIFEST: &str = "vouchd-plugin.toml";
-/// What is expected of the plugin.
+pub(crate) const MANIFEST: &str = "vouchd-plugin.toml";
+/// The test script of a project.
 const SCRIPT: &str = "test.toml";
 
-/// A project that is there.
+/// An existing project.
 #[derive(Debug)]
-pub struct Project {
+pub(crate) struct Project {
     /// Absolute.
-    pub dir: PathBuf,
-    pub manifest: Manifest,
+    pub(crate) dir: PathBuf,
+    pub(crate) manifest: Manifest,
 }
 
 /// `vouchd-plugin.toml`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Manifest {
-    /// Of the plugin, and of its file without `.wasm`.
-    pub name: String,
-    pub language: Language,
-    /// To be declared in the file; empty if its code does that.
+pub(crate) struct Manifest {
+    /// The name of the plugin, and of its file without `.wasm`.
+    pub(crate) name: String,
+    pub(crate) language: Language,
+    /// Parameters to declare in the file. Empty if the code declares them.
     #[serde(default, rename = "param")]
-    pub params: Vec<Param>,
+    pub(crate) params: Vec<Param>,
 }
 
 impl Project {
     /// # Errors
-    /// If it is no project, or its manifest makes no sense.
-    pub fn open(dir: &Path) -> anyhow::Result<Project> {
+    /// When there is no manifest, or it is invalid.
+    pub(crate) fn open(dir: &Path) -> anyhow::Result<Project> {
         let file = dir.join(MANIFEST);
         let text = fs::read_to_string(&file)
-            .with_context(|| format!("reading {}, which `vouchd plugin new` makes", file.display()))?;
+            .with_context(|| format!("reading {}, which `vouchd plugin new` creates", file.display()))?;
         let manifest: Manifest = toml::from_str(&text).with_context(|| file.display().to_string())?;
         check_name(&manifest.name).with_context(|| file.display().to_string())?;
         Ok(Project { dir: dir.canonicalize()?, manifest })
     }
 
-    /// The plugin, once it is built.
-    pub fn plugin(&self) -> PathBuf {
+    /// The path of the built plugin.
+    pub(crate) fn plugin(&self) -> PathBuf {
         self.dir.join(&self.manifest.name).with_extension("wasm")
     }
 
-    /// Where compiled code is kept from one test to the next; as safe as the project itself.
-    pub fn cache(&self) -> PathBuf {
+    /// The directory for compiled code. Whoever can write to it can write to the project too.
+    pub(crate) fn cache(&self) -> PathBuf {
         self.dir.join("build/cache")
     }
 
-    /// The script of expectations, if the project has one.
-    pub fn script(&self) -> Option<PathBuf> {
+    /// The test script, if the project has one.
+    pub(crate) fn script(&self) -> Option<PathBuf> {
         Some(self.dir.join(SCRIPT)).filter(|script| script.exists())
     }
 }
 
-/// A name that is also one of a package in every language.
+/// Checks that a plugin's name is also valid as the name of a package in every language.
 ///
 /// # Errors
-/// If it is not, with what is expected.
-pub fn check_name(name: &str) -> anyhow::Result<()> {
+/// When it is not.
+pub(crate) fn check_name(name: &str) -> anyhow::Result<()> {
     let starts = name.starts_with(|c: char| c.is_ascii_lowercase());
     let rest = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'));
     ensure!(
         starts && rest && name.len() <= 40,
-        "the name {name:?}: expected 1 to 40 small letters, digits and the signs - and _, a letter first"
+        "the name {name:?}: expected 1 to 40 lower-case letters, digits, - and _, with a letter first"
     );
-    ensure!(!name.starts_with("vouchd"), "the name {name:?}: names that begin with vouchd are the SDK's own");
+    ensure!(!name.starts_with("vouchd"), "the name {name:?}: names that begin with vouchd are reserved for the SDK");
     Ok(())
 }
 
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_one_that_every_language_takes() {
+    fn name_is_valid_in_every_language() {
         for good in ["port", "a", "my-check_2"] {
             check_name(good).unwrap_or_else(|error| panic!("{good}: {error}"));
         }
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_has_a_place_for_each_mistake() {
+    fn each_mistake_in_a_manifest_is_reported_with_its_place() {
         let dir = tempfile::tempdir().unwrap();
         let opened = |text: &str| {
             fs::write(dir.path().join(MANIFEST), text).unwrap();
@@ -110,7 +110,7 @@ mod tests {
         for (text, words) in [
             ("name = \"port\"\nlanguage = \"cobol\"\n", "line 2"),
             ("name = \"port\"\n", "missing field `language`"),
-            ("name = \"../port\"\nlanguage = \"c\"\n", "expected 1 to 40 small letters"),
+            ("name = \"../port\"\nlanguage = \"c\"\n", "expected 1 to 40 lower-case letters"),
             ("name = \"port\"\nlanguage = \"c\"\nsource = \"x\"\n", "unknown field `source`"),
         ] {
             let error = opened(text).unwrap_err();
@@ -118,6 +118,6 @@ mod tests {
         }
         fs::remove_file(dir.path().join(MANIFEST)).unwrap();
         let error = format!("{:#}", Project::open(dir.path()).unwrap_err());
-        assert!(error.contains("which `vouchd plugin new` makes"), "{error}");
+        assert!(error.contains("which `vouchd plugin new` creates"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! Builds a project's plugin by the recipe of its language, and says how to install a missing tool.
+//! Builds the plugin of a project by the recipe of its language, and explains how to install a missing tool.
 
 use std::env;
 use std::ffi::OsStr;
@@ -11,28 +11,28 @@ use vouchd_languages::{Language, Step, rust};
 
 use super::project::Project;
 
-/// Where pip and npm put programs for a project. They come before the search path.
+/// Where pip and npm install programs for a project. Searched before `PATH`.
 const TOOLS: [&str; 3] = ["venv/bin", ".venv/bin", "node_modules/.bin"];
 
-/// Makes `out`, a path below the project's directory. Shows each command when it starts.
+/// Builds `out`, a path below the project's directory. Prints each command when it starts.
 ///
 /// # Errors
-/// If a tool is missing, with how to install it, or if one fails.
-pub fn make(project: &Project, out: &Path) -> anyhow::Result<()> {
-    let shop = Shop { project, search: env::var_os("PATH").unwrap_or_default() };
+/// When a tool is missing or fails; the text says how to install it.
+pub(crate) fn make(project: &Project, out: &Path) -> anyhow::Result<()> {
+    let builder = Builder { project, search: env::var_os("PATH").unwrap_or_default() };
     let out = out.to_str().context("a path that is not UTF-8")?;
     match project.manifest.language {
-        Language::Rust => shop.rust(out),
-        language => shop.follow(language, out),
+        Language::Rust => builder.rust(out),
+        language => builder.follow(language, out),
     }
 }
 
-struct Shop<'a> {
+struct Builder<'a> {
     project: &'a Project,
     search: std::ffi::OsString,
 }
 
-impl Shop<'_> {
+impl Builder<'_> {
     fn follow(&self, language: Language, out: &str) -> anyhow::Result<()> {
         let source = Path::new(language.source());
         let directory = source.parent().and_then(Path::to_str).filter(|directory| !directory.is_empty()).unwrap_or(".");
@@ -54,7 +54,7 @@ impl Shop<'_> {
         Ok(())
     }
 
-    /// The first of these programs that is there.
+    /// A command that starts the first of these programs that exists.
     fn tool(&self, names: &[impl AsRef<str>]) -> anyhow::Result<Command> {
         let names: Vec<_> = names.iter().map(AsRef::as_ref).collect();
         let own = TOOLS.iter().map(|place| self.project.dir.join(place));
@@ -64,8 +64,8 @@ impl Shop<'_> {
         let Some(program) = found else {
             let language = self.project.manifest.language;
             bail!(
-                "found no {}, which builds plugins in {language}; expected it in {} of the project or in the search \
-                 path; to install it: {}",
+                "found no {}, which builds plugins in {language}; expected it in {} of the project or in PATH; to \
+                 install it: {}",
                 names.join(" or "),
                 TOOLS.join(", "),
                 language.install()
@@ -83,12 +83,12 @@ impl Shop<'_> {
     fn run(&self, command: &mut Command) -> anyhow::Result<()> {
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         let words: Vec<_> = words.map(|word| word.to_string_lossy().into_owned()).collect();
-        // Paths as one would type them.
+        // With paths relative to the project, as one would type them.
         let shown = words.join(" ").replace(&format!("{}/", self.project.dir.display()), "");
         print(format!("  {shown}\n"))?;
         let status = command.status().with_context(|| format!("starting {}", words[0]))?;
         let install = self.project.manifest.language.install();
-        ensure!(status.success(), "{} ended with {status}; where something is not installed: {install}", words[0]);
+        ensure!(status.success(), "{} ended with {status}; if a tool is missing: {install}", words[0]);
         Ok(())
     }
 
@@ -101,15 +101,15 @@ impl Shop<'_> {
     }
 }
 
-/// The names that a recipe's program goes by, best first.
+/// The names under which a program of a recipe may be installed, best first.
 fn names(program: &str) -> Vec<String> {
     match program {
-        // Debian installs several versions side by side, each of the newer ones with its libraries for WebAssembly.
+        // Debian installs several versions side by side; the newer ones have libraries for WebAssembly.
         "clang" | "clang++" => {
             let versions = (19..=30).map(|version| format!("{program}-{version}"));
             versions.chain([program.to_owned()]).collect()
         }
-        // The second is what PyPI's ziglang installs.
+        // The package ziglang of PyPI installs python-zig.
         "zig" => vec!["zig".to_owned(), "python-zig".to_owned()],
         _ => vec![program.to_owned()],
     }
@@ -129,29 +129,29 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_tool_is_told_with_how_to_install_it() {
+    fn error_for_a_missing_tool_says_how_to_install_it() {
         let dir = tempfile::tempdir().unwrap();
         for (language, tool) in
             [("c", "clang-19"), ("python", "componentize-py"), ("wat", "wat2wasm"), ("zig", "python-zig")]
         {
             let project = project(dir.path(), language);
-            let shop = Shop { project: &project, search: "/nowhere".into() };
-            let error = shop.tool(&[tool]).unwrap_err().to_string();
+            let builder = Builder { project: &project, search: "/nowhere".into() };
+            let error = builder.tool(&[tool]).unwrap_err().to_string();
             assert!(error.contains(tool) && error.contains(&project.manifest.language.install()), "{error}");
         }
     }
 
     #[test]
-    fn tools_of_the_project_come_before_those_of_the_system_and_a_failed_one_is_told() {
+    fn tools_of_the_project_come_before_those_of_the_system_and_a_failed_one_is_reported() {
         let dir = tempfile::tempdir().unwrap();
         let project = project(dir.path(), "wat");
-        let shop = Shop { project: &project, search: "/bin:/usr/bin".into() };
-        assert_eq!(shop.tool(&["no-such-thing", "false"]).unwrap().get_program(), "/bin/false");
+        let builder = Builder { project: &project, search: "/bin:/usr/bin".into() };
+        assert_eq!(builder.tool(&["no-such-thing", "false"]).unwrap().get_program(), "/bin/false");
         let venv = dir.path().join("venv/bin");
         fs::create_dir_all(&venv).unwrap();
         fs::write(venv.join("false"), "#!/bin/sh\nexit 3\n").unwrap();
         fs::set_permissions(venv.join("false"), PermissionsExt::from_mode(0o755)).unwrap();
-        let error = shop.run(&mut shop.tool(&["false"]).unwrap()).unwrap_err().to_string();
+        let error = builder.run(&mut builder.tool(&["false"]).unwrap()).unwrap_err().to_string();
         assert!(error.contains("ended with exit status: 3"), "{error}");
         assert!(error.ends_with("apt-get install wabt"), "{error}");
     }

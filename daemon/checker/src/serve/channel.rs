@@ -1,4 +1,4 @@
-//! The checker's end of the socket pair: one JSON message a datagram.
+//! The checker's end of the socket pair: one JSON message per datagram.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -10,41 +10,45 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use vouchd_health::RunResult;
 
-use super::watch::register;
+use super::watched::register;
 use vouchd_ipc::pipe::{CHECKER_FD, FromChecker, MAX_MESSAGE, ToChecker};
 
-/// Takes the socket that the router left at [`CHECKER_FD`]. To be called once, before anything else opens descriptors.
-pub fn inherited() -> anyhow::Result<OwnedFd> {
-    // SAFETY: only asks what the descriptor is, and fails if there is none.
+/// Takes the socket that the router left at [`CHECKER_FD`]. Call this once, before anything else opens descriptors.
+///
+/// # Errors
+/// When the descriptor is not that socket.
+pub(crate) fn inherited() -> anyhow::Result<OwnedFd> {
+    // SAFETY: getsockopt only queries the descriptor, and fails if it is not open.
     let descriptor = unsafe { BorrowedFd::borrow_raw(CHECKER_FD) };
     match getsockopt(&descriptor, sockopt::SockType) {
-        // SAFETY: the descriptor is open (just asked), and nothing else in this new process uses it.
+        // SAFETY: the descriptor is open, as getsockopt has just shown, and nothing else in this new process uses it.
         Ok(SockType::SeqPacket) => Ok(unsafe { OwnedFd::from_raw_fd(CHECKER_FD) }),
         Ok(_) | Err(_) => {
             anyhow::bail!(
-                "descriptor {CHECKER_FD} is not the router's socket: `vouchd-checker serve` is started by `vouchd run`"
+                "descriptor {CHECKER_FD} is not the router's socket: expected `vouchd-checker serve` to be started by `vouchd run`"
             )
         }
     }
 }
 
-/// A non-blocking `SOCK_SEQPACKET` socket. Both directions may be used at once.
+/// A non-blocking `SOCK_SEQPACKET` socket. Both directions may be used at the same time.
 #[derive(Debug)]
-pub struct Channel {
+pub(crate) struct Channel {
     socket: AsyncFd<OwnedFd>,
 }
 
 impl Channel {
-    /// Must be called within a tokio runtime.
-    pub fn new(socket: OwnedFd) -> io::Result<Self> {
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
         fcntl(&socket, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
         let flags = OFlag::from_bits_retain(fcntl(&socket, FcntlArg::F_GETFL)?);
         fcntl(&socket, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
         Ok(Channel { socket: register(socket, Interest::READABLE | Interest::WRITABLE)? })
     }
 
-    /// The next message; none once the router has closed its end. May be dropped and called again.
-    pub async fn receive(&self) -> io::Result<Option<ToChecker>> {
+    /// The next message. `None` once the router has closed its end. Cancel safe.
+    pub(crate) async fn receive(&self) -> io::Result<Option<ToChecker>> {
         let mut buffer = vec![0; MAX_MESSAGE];
         let read = |socket: &OwnedFd| Ok(recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?);
         let length = match self.socket.async_io(Interest::READABLE, read).await {
@@ -58,15 +62,15 @@ impl Channel {
         }
     }
 
-    /// Sends one message, waiting while the router is behind.
-    pub async fn send(&self, message: FromChecker) -> io::Result<()> {
+    /// Sends one message. Waits while the queue to the router is full.
+    pub(crate) async fn send(&self, message: FromChecker) -> io::Result<()> {
         let bytes = encode(message)?;
         let write = |socket: &OwnedFd| Ok(send(socket.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL)?);
         self.socket.async_io(Interest::WRITABLE, write).await.map(drop)
     }
 
-    /// Says that the checker is alive, without waiting: a router that is behind has heard of it by other messages.
-    pub fn beat(&self) -> io::Result<()> {
+    /// Sends a heartbeat, unless the queue to the router is full: the messages in it show that the checker is alive.
+    pub(crate) fn beat(&self) -> io::Result<()> {
         let bytes = encode(FromChecker::Heartbeat)?;
         match send(self.socket.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT) {
             Ok(_) | Err(Errno::EAGAIN | Errno::EINTR) => Ok(()),
@@ -75,7 +79,7 @@ impl Channel {
     }
 }
 
-/// A message that is too long comes from a plugin that says too much: that is this plugin's problem alone.
+/// Encodes a message. If it is too long, its plugin reported too much, and the message becomes an error of that plugin.
 fn encode(mut message: FromChecker) -> serde_json::Result<Vec<u8>> {
     let bytes = serde_json::to_vec(&message)?;
     if bytes.len() <= MAX_MESSAGE {
@@ -106,7 +110,7 @@ mod tests {
     use vouchd_ipc::pipe::RunDone;
 
     #[test]
-    fn a_report_that_does_not_fit_is_an_error_of_its_check() {
+    fn report_that_exceeds_a_message_is_an_error_of_its_check() {
         let report =
             Report { verdict: Verdict::Pass, message: "\u{1}".repeat(MAX_MESSAGE), adjust: None, metrics: Vec::new() };
         let message = FromChecker::Run(RunDone {

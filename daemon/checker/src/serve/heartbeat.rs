@@ -1,7 +1,7 @@
-//! Tells the router that the checker is alive.
+//! Sends the router heartbeats while the checker makes progress.
 //!
-//! From a thread of its own: a checker whose runs keep all processors busy is late, not dead. One that does not get on at
-//! all says so by its silence, and is started again.
+//! They come from a separate thread: a checker whose runs keep all processors busy is late, not dead. When no task makes
+//! progress any more, the heartbeats stop, and the router restarts the checker.
 
 use std::io;
 use std::sync::Arc;
@@ -12,27 +12,29 @@ use std::time::{Duration, Instant};
 use super::channel::Channel;
 use vouchd_ipc::pipe::HEARTBEAT;
 
-/// Where no task had a turn for so long, something hangs.
+/// When no task has run for this long, the checker hangs.
 const HUNG: Duration = Duration::from_secs(10);
 
-/// Shared by the thread and the task that shows that tasks have turns.
+/// Shared by the thread and the task whose turns show that tasks run.
 struct Pulse {
     started: Instant,
-    /// When the task had its last turn, in milliseconds since the start.
+    /// When the task last ran, in milliseconds since `started`.
     last: AtomicU64,
     ended: AtomicBool,
 }
 
-/// The thread runs for as long as this lives.
-pub struct Heartbeat {
+/// Ends the thread when dropped.
+pub(crate) struct Heartbeat {
     pulse: Arc<Pulse>,
     thread: Thread,
 }
 
 impl Heartbeat {
+    /// Starts the thread.
+    ///
     /// # Errors
-    /// When there are no more threads to be had.
-    pub fn start(channel: Arc<Channel>) -> io::Result<Self> {
+    /// When it cannot be started.
+    pub(crate) fn start(channel: Arc<Channel>) -> io::Result<Self> {
         Self::start_with(HUNG, move || channel.beat())
     }
 
@@ -42,7 +44,7 @@ impl Heartbeat {
         let work = move || {
             while !shared.ended.load(Ordering::Relaxed) {
                 let last = Duration::from_millis(shared.last.load(Ordering::Relaxed));
-                // Without the router there is nobody to tell, and the checker is about to end.
+                // Sending fails when the router is gone; the checker then ends too.
                 if shared.started.elapsed().saturating_sub(last) < hung && beat().is_err() {
                     return;
                 }
@@ -53,8 +55,8 @@ impl Heartbeat {
         Ok(Heartbeat { pulse, thread: handle.thread().clone() })
     }
 
-    /// A task that is to have a turn at each beat.
-    pub fn pulse(&self) -> impl Future<Output = anyhow::Result<()>> + Send + use<> {
+    /// A task that runs once per heartbeat and records that it did.
+    pub(crate) fn pulse(&self) -> impl Future<Output = anyhow::Result<()>> + Send + use<> {
         let pulse = Arc::clone(&self.pulse);
         async move {
             let mut timer = tokio::time::interval(HEARTBEAT);
@@ -81,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_checker_in_which_nothing_gets_on_falls_silent() {
+    fn heartbeats_stop_when_no_task_runs() {
         let (sender, beats) = mpsc::channel();
         let heartbeat = Heartbeat::start_with(HEARTBEAT * 2, move || sender.send(()).map_err(io::Error::other));
         let heartbeat = heartbeat.unwrap();
@@ -90,8 +92,8 @@ mod tests {
         runtime.block_on(async {
             let _ = tokio::time::timeout(HEARTBEAT * 6, heartbeat.pulse()).await;
         });
-        assert!(beats.try_iter().count() >= 4, "it beats while tasks have turns");
-        // None has one from here on.
+        assert!(beats.try_iter().count() >= 4, "heartbeats while the task runs");
+        // The task does not run from here on.
         while beats.recv_timeout(long).is_ok() {}
         drop(heartbeat);
         assert!(matches!(beats.recv_timeout(long), Err(mpsc::RecvTimeoutError::Disconnected)), "the thread ends");

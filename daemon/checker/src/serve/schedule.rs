@@ -1,39 +1,39 @@
-//! When a check runs next. Pure: the caller brings the time and says what happened.
+//! When a check runs next. Pure: the caller passes the time and reports what happened.
 //!
-//! Regular runs keep a grid of one interval, so that a late timer does not make the check drift. A run asked for by a
-//! change (a watched process ended, a new plugin version came) starts at once and begins a new grid. A run in flight is
-//! never doubled: what falls due meanwhile is skipped and counted, and a change during the run leads to one more run.
-//! Changes that don't end cause ten runs a second at most, or as many as the fast interval gives.
+//! Regular runs keep to a grid of one interval, so that a late timer does not make the check drift. A run that a change
+//! asks for (a watched process has ended, a new plugin version is loaded) starts at once and begins a new grid. Runs of a
+//! check never overlap: regular runs that fall due during a run are skipped and counted, and a change during a run leads to
+//! one more run. Constant changes cause at most ten runs a second, or as many as the fast interval allows.
 
 use std::time::{Duration, Instant};
 
-/// The shortest time between a run and one that a change asks for; what comes earlier waits, and is not lost.
-pub const MIN_GAP: Duration = Duration::from_millis(10);
+/// Minimum time between the starts of a run and of one that a change asks for. An earlier request is delayed.
+pub(crate) const MIN_GAP: Duration = Duration::from_millis(10);
 
-/// The same after a run that a change had asked for already, where the fast interval is not shorter.
+/// The same if a change asked for the first run as well, unless the fast interval is shorter.
 const NEXT_GAP: Duration = Duration::from_millis(100);
 
-/// First runs are spread over this time, or over the interval if that is shorter.
+/// The first runs of all checks are spread over this time, or over the interval if that is shorter.
 const SPREAD: Duration = Duration::from_millis(200);
 
-/// How long the first run of check `index` of `count` waits, so that they don't all start at the same time.
-pub fn first_delay(interval: Duration, index: usize, count: usize) -> Duration {
+/// The delay of the first run of check `index` of `count`, so that not all start at the same time.
+pub(crate) fn first_delay(interval: Duration, index: usize, count: usize) -> Duration {
     let share = index as f64 / count.max(1) as f64;
     interval.min(SPREAD).mul_f64(share.min(1.0))
 }
 
 /// The timetable of one check.
 #[derive(Debug, Clone)]
-pub struct Schedule {
+pub(crate) struct Schedule {
     interval: Duration,
     fast_interval: Duration,
     pace: Pace,
     phase: Phase,
 }
 
-/// How soon the next regular run comes.
+/// Which interval applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pace {
+pub(crate) enum Pace {
     Normal,
     /// The status of the check is about to change.
     Fast,
@@ -48,7 +48,7 @@ enum Phase {
     Idle {
         tick: Instant,
         started: Instant,
-        /// From `started` to a run that is asked for.
+        /// Minimum time from `started` to a run that a change asks for.
         gap: Duration,
         asked: Option<Instant>,
     },
@@ -61,13 +61,13 @@ enum Phase {
 }
 
 impl Schedule {
-    /// The first run is due at `first`. Both intervals are above zero.
-    pub fn new(interval: Duration, fast_interval: Duration, first: Instant) -> Self {
+    /// A schedule whose first run is due at `first`. Both intervals must be above zero.
+    pub(crate) fn new(interval: Duration, fast_interval: Duration, first: Instant) -> Self {
         Schedule { interval, fast_interval, pace: Pace::Normal, phase: Phase::First { at: first } }
     }
 
-    /// When the next run starts; none while one is in flight.
-    pub fn due(&self) -> Option<Instant> {
+    /// When the next run is due. `None` during a run.
+    pub(crate) fn due(&self) -> Option<Instant> {
         match self.phase {
             Phase::First { at } => Some(at),
             Phase::Idle { tick, asked, .. } => {
@@ -78,18 +78,18 @@ impl Schedule {
         }
     }
 
-    /// A run starts, because [`Schedule::due`] has come.
-    pub fn start(&mut self, now: Instant) {
+    /// Notes that a run starts because it is due.
+    pub(crate) fn start(&mut self, now: Instant) {
         let due = self.due().unwrap_or(now);
-        // Slightly late: keep the grid. Very late (the whole machine stood still): begin a new one.
+        // A late run keeps the grid. After more than a period (the whole machine was suspended), a new grid begins.
         let tick = if now.saturating_duration_since(due) < self.period() { due.min(now) } else { now };
         let was_asked_for = matches!(self.phase, Phase::Idle { asked: Some(_), .. });
         let gap = if was_asked_for { self.fast_interval.clamp(MIN_GAP, NEXT_GAP) } else { MIN_GAP };
         self.phase = Phase::Running { tick, started: now, gap, again: false };
     }
 
-    /// The run in flight has ended. Returns how many regular runs fell due meanwhile and were skipped.
-    pub fn finish(&mut self, now: Instant) -> u64 {
+    /// Notes that the run has ended. Returns the number of regular runs that were skipped meanwhile.
+    pub(crate) fn finish(&mut self, now: Instant) -> u64 {
         let Phase::Running { mut tick, started, gap, again } = self.phase else { return 0 };
         let mut skipped = 0;
         while tick + self.period() < now {
@@ -101,8 +101,8 @@ impl Schedule {
         skipped
     }
 
-    /// Something that the check looks at, or its plugin, has changed: run at once.
-    pub fn ask(&mut self, now: Instant) {
+    /// Asks for a run at once, since the plugin or something that the check looks at has changed.
+    pub(crate) fn ask(&mut self, now: Instant) {
         match &mut self.phase {
             Phase::First { at } => *at = now.min(*at),
             Phase::Idle { started, gap, asked, .. } => {
@@ -113,8 +113,8 @@ impl Schedule {
         }
     }
 
-    /// The next regular run moves at once: one interval of the new pace after the last.
-    pub fn set_pace(&mut self, pace: Pace) {
+    /// Changes the pace. The next regular run comes one interval of the new pace after the last.
+    pub(crate) fn set_pace(&mut self, pace: Pace) {
         self.pace = pace;
     }
 
@@ -130,7 +130,7 @@ impl Schedule {
 mod tests {
     use super::*;
 
-    /// What happens to a schedule, at milliseconds since its making.
+    /// What happens to a schedule, with the time in milliseconds since its creation.
     #[derive(Debug, Clone, Copy)]
     enum Step {
         Start(u64),
@@ -138,7 +138,7 @@ mod tests {
         Finish(u64, u64),
         Ask(u64),
         SetPace(Pace),
-        /// When the next run is due; none: one is in flight.
+        /// When the next run is due. `None` during a run.
         Due(Option<u64>),
     }
     use Step::*;
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_come_when_the_rules_say() {
+    fn runs_are_due_as_the_rules_say() {
         let table: &[(&str, &[Step])] = &[
             ("the first run waits for its share of the spread", &[Due(Some(50))]),
             (
@@ -210,7 +210,7 @@ mod tests {
                 &[Start(50), Ask(52), Ask(53), Finish(70, 0), Due(Some(70)), Start(70), Finish(71, 0), Due(Some(1070))],
             ),
             (
-                "changes that don't end are seen ten times a second",
+                "constant changes cause ten runs a second",
                 &[
                     Start(50),
                     Finish(51, 0),
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn first_runs_are_spread_within_the_shorter_of_interval_and_200_ms() {
+    fn first_runs_are_spread_over_the_shorter_of_interval_and_200_ms() {
         let ms = Duration::from_millis;
         for (interval, index, count, expected) in
             [(1000, 0, 4, 0), (1000, 1, 4, 50), (1000, 3, 4, 150), (20, 1, 2, 10), (1000, 0, 0, 0)]

@@ -1,9 +1,9 @@
-//! `vouchd plugin test`: runs a plugin as the daemon would, and shows what it says and what it used.
+//! `vouchd plugin test`: runs a plugin as the daemon would, and shows its report and what it used.
 
 mod peer;
 mod script;
 mod show;
-mod watch;
+mod snapshot;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -19,16 +19,16 @@ use vouchd_plugin::{Host, HostSettings, Outcome, Plugin, Run};
 use self::peer::Peers;
 use self::script::Tally;
 use self::show::{Costs, about, shown};
-use self::watch::Snapshot;
+use self::snapshot::Snapshot;
 use super::project::Project;
 use vouchd_console::arguments::key_value;
 
 use super::{open_cache, resolve};
-use crate::serve::files::read_named;
+use crate::plugins::read::read_named;
 use vouchd_console::output::{complain, complain_about, print};
 
 #[derive(Debug, Args)]
-pub struct TestArgs {
+pub(crate) struct TestArgs {
     /// The .wasm file, or a project, whose test.toml is the script unless other options say what to run
     #[arg(default_value = ".")]
     file: PathBuf,
@@ -64,7 +64,7 @@ pub struct TestArgs {
     config: PathBuf,
 }
 
-pub fn test(args: &TestArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn test(args: &TestArgs) -> anyhow::Result<ExitCode> {
     let subject = Subject::of(args)?;
     if !args.watch {
         return once(args, &subject);
@@ -76,18 +76,18 @@ pub fn test(args: &TestArgs) -> anyhow::Result<ExitCode> {
         if let Err(error) = once(args, &subject) {
             complain_about(&error);
         }
-        print(format!("\nwaiting for a change of {}; Ctrl-C ends it\n\n", subject.plugin.display()))?;
+        print(format!("\nwaiting for {} to change; press Ctrl-C to stop\n\n", subject.plugin.display()))?;
         seen.wait_for_another(&files);
     }
 }
 
-/// What is tested, and by which script.
+/// The plugin to test, and how.
 #[derive(Debug, PartialEq, Eq)]
 struct Subject {
     plugin: PathBuf,
-    /// None: the arguments say what to run.
+    /// `None` if the arguments say what to run.
     script: Option<PathBuf>,
-    /// Where compiled code is kept.
+    /// The directory for compiled code.
     cache: Option<PathBuf>,
 }
 
@@ -98,17 +98,17 @@ impl Subject {
         }
         let project = Project::open(&args.file)?;
         let plugin = args.file.join(project.plugin().file_name().unwrap_or_default());
-        let told = [&args.allow, &args.limits, &args.timeout, &args.check].into_iter().any(Option::is_some)
+        let has_arguments = [&args.allow, &args.limits, &args.timeout, &args.check].into_iter().any(Option::is_some)
             || !args.params.is_empty()
             || args.runs != 1;
-        let own = if told { None } else { project.script() };
+        let own = if has_arguments { None } else { project.script() };
         let own = own.and_then(|script| Some(args.file.join(script.file_name()?)));
         let cache = args.cache.clone().or_else(|| Some(project.cache()));
         Ok(Subject { plugin, script: args.script.clone().or(own), cache })
     }
 }
 
-/// Wrong arguments and scripts end with a status of their own.
+/// Tests the plugin once. Exit status 2 for wrong arguments and scripts.
 fn once(args: &TestArgs, subject: &Subject) -> anyhow::Result<ExitCode> {
     let wrong = |text: &dyn std::fmt::Display| {
         complain(format_args!("vouchd: {text}"));
@@ -128,7 +128,7 @@ fn once(args: &TestArgs, subject: &Subject) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// All runs of a script.
+/// Performs all runs of a script.
 fn scripted(subject: &Subject, script: &vouchd_config::script::Script, peers: &Peers) -> anyhow::Result<ExitCode> {
     let mut bench = Bench::load(subject, script.runs.iter().map(|run| &run.check))?;
     let mut tally = Tally::new();
@@ -141,12 +141,12 @@ fn scripted(subject: &Subject, script: &vouchd_config::script::Script, peers: &P
     Ok(if tally.all_met() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// One run, or the same one several times.
+/// Performs the run of the arguments, `--runs` times.
 fn alone(args: &TestArgs, subject: &Subject, check: &Check) -> anyhow::Result<ExitCode> {
     let mut bench = Bench::load(subject, [check])?;
     if let Some(pin) = check.sha256.as_deref().filter(|pin| *pin != bench.plugin.sha256()) {
         anyhow::bail!(
-            "{} is not the file that check {} names with sha256 = {pin:?}",
+            "{} is not the file that check {} pins with sha256 = {pin:?}",
             subject.plugin.display(),
             check.name
         );
@@ -164,7 +164,7 @@ fn alone(args: &TestArgs, subject: &Subject, check: &Check) -> anyhow::Result<Ex
     Ok(if serves(&outcome.result) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// A plugin that is loaded, and what it remembers from run to run.
+/// A loaded plugin, and what it stores between runs.
 struct Bench {
     host: Host,
     plugin: Plugin,
@@ -200,7 +200,7 @@ impl Bench {
         outcome
     }
 
-    /// Without waiting for what a probe may still be doing.
+    /// Ends without waiting for probes that are still running.
     fn end(self) {
         self.runtime.shutdown_background();
     }
@@ -208,7 +208,7 @@ impl Bench {
 
 /// The check that the arguments describe.
 fn requested(args: &TestArgs) -> anyhow::Result<Check> {
-    // The configuration's own parser, so that an argument means here what it means there.
+    // Resolved as a configuration, so that arguments have the same meaning in both.
     let mut text = "[check.test]\nplugin = \"test\"\n".to_owned();
     for (key, value) in [("allow", &args.allow), ("limits", &args.limits)] {
         if let Some(value) = value {

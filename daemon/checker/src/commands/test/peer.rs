@@ -1,4 +1,4 @@
-//! The other side of a scripted run's probes: a small server on a port of its own, and a port that refuses connections.
+//! The peers of a scripted run's probes: a small server, and a port that refuses connections.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -11,47 +11,49 @@ use anyhow::Context;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, getsockname, socket};
 use vouchd_config::script::Peer;
 
-/// No connection is kept for longer.
+/// The longest time that a connection waits for data.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Of a request.
-const LONGEST_LINE: u64 = 64 << 10;
+/// The largest request header, in bytes.
+const MAX_HEADER: u64 = 64 << 10;
 
-/// Both ports, for as long as this lives.
-pub struct Peers {
+/// Both ports.
+pub(crate) struct Peers {
     server: SocketAddr,
     closed: SocketAddr,
     behaviour: Arc<Mutex<Peer>>,
-    /// Bound and not listening: it refuses, and nobody else gets the port.
+    /// Bound but not listening: the port refuses connections, and no other process can use it.
     _refusing: OwnedFd,
 }
 
 impl Peers {
+    /// Starts the server.
+    ///
     /// # Errors
-    /// When there is no loopback, or no free port.
-    pub fn start() -> anyhow::Result<Peers> {
+    /// When there is no loopback interface or no free port.
+    pub(crate) fn start() -> anyhow::Result<Peers> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listening on loopback")?;
         let (refusing, closed) = refusing_port().context("binding on loopback")?;
         let server = listener.local_addr()?;
         let behaviour = Arc::new(Mutex::new(Peer::Silent));
         let now = Arc::clone(&behaviour);
-        // It ends with the process.
+        // The thread ends with the process.
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let peer = now.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                // A plugin that hangs up is what some tests are about.
+                // Errors don't matter: a plugin may hang up at any time.
                 thread::spawn(move || serve(&stream, &peer));
             }
         });
         Ok(Peers { server, closed, behaviour, _refusing: refusing })
     }
 
-    /// What stands for the ports in a script.
-    pub fn words(&self) -> [(&'static str, String); 2] {
+    /// The words that stand for the ports in a script, and their values.
+    pub(crate) fn words(&self) -> [(&'static str, String); 2] {
         [("peer", self.server.to_string()), ("closed", self.closed.to_string())]
     }
 
-    /// For all connections from now on.
-    pub fn behave(&self, peer: &Peer) {
+    /// Sets how the server behaves in all connections from now on.
+    pub(crate) fn behave(&self, peer: &Peer) {
         self.behaviour.lock().unwrap_or_else(PoisonError::into_inner).clone_from(peer);
     }
 }
@@ -74,7 +76,7 @@ fn serve(stream: &TcpStream, peer: &Peer) -> io::Result<()> {
             stream.shutdown(Shutdown::Write)?;
         }
         Peer::Http { status, body } => {
-            for line in BufReader::new(stream.take(LONGEST_LINE)).lines() {
+            for line in BufReader::new(stream.take(MAX_HEADER)).lines() {
                 if line?.is_empty() {
                     break;
                 }
@@ -84,7 +86,7 @@ fn serve(stream: &TcpStream, peer: &Peer) -> io::Result<()> {
             stream.shutdown(Shutdown::Write)?;
         }
     }
-    // Until the other side hangs up: closing earlier could cost it what it has not read yet.
+    // Waits until the plugin hangs up: closing earlier could discard data that it has not read yet.
     let mut rest = [0; 4096];
     let mut stream = stream;
     while stream.read(&mut rest)? > 0 {}
@@ -105,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn the_server_does_what_the_run_says_and_the_closed_port_refuses() {
+    fn server_behaves_as_the_run_says_and_the_closed_port_refuses() {
         let peers = Peers::start().unwrap();
         assert_eq!(ask(&peers, "hello"), "");
         peers.behave(&Peer::Sends("220 hi\r\n".to_owned()));

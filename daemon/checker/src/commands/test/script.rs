@@ -1,4 +1,4 @@
-//! `vouchd plugin test --script`: what came of each run, next to what was expected of it.
+//! `vouchd plugin test --script`: compares the results of the runs with the expected ones.
 
 use std::fmt;
 
@@ -9,22 +9,22 @@ use vouchd_plugin::Outcome;
 use super::show::shown;
 use vouchd_console::table::Table;
 
-/// What came of the runs.
-pub struct Tally {
+/// The results of the runs.
+pub(crate) struct Tally {
     table: Table<7>,
-    /// All that is known of the runs that are not as expected.
+    /// Details of the runs that are not as expected.
     misses: String,
     runs: usize,
     met: usize,
 }
 
 impl Tally {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let table = Table::wide(["", "RUN", "VERDICT", "TOOK", "CPU", "MEMORY", "MESSAGE"]);
         Tally { table, misses: String::new(), runs: 0, met: 0 }
     }
 
-    pub fn add(&mut self, run: &ScriptedRun, outcome: &Outcome) {
+    pub(crate) fn add(&mut self, run: &ScriptedRun, outcome: &Outcome) {
         let misses = misses(run, &outcome.result);
         let (ending, text, _) = ended(&outcome.result);
         let met = misses.is_empty();
@@ -47,7 +47,7 @@ impl Tally {
         }
     }
 
-    pub fn all_met(&self) -> bool {
+    pub(crate) fn all_met(&self) -> bool {
         self.met == self.runs
     }
 }
@@ -59,7 +59,7 @@ impl fmt::Display for Tally {
     }
 }
 
-/// What is not as expected.
+/// The differences from what the run expects.
 fn misses(run: &ScriptedRun, result: &RunResult) -> Vec<String> {
     let (ending, text, metrics) = ended(result);
     let mut misses = Vec::new();
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_as_expected_is_told() {
+    fn every_difference_is_reported() {
         let error = |reason: &str| RunResult::Error { reason: reason.to_owned() };
         for (expect, result, expected) in [
             ("{ verdict = \"pass\", message = \"200\" }", passed("HTTP 200", 1.0), &[][..]),
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_is_not_as_expected_is_shown_with_its_place_and_all_that_is_known() {
+    fn run_that_is_not_as_expected_is_shown_with_its_place_and_all_details() {
         let outcome = super::super::tests::outcome;
         let runs = runs("[[run]]\nname = \"serves\"\nexpect = { verdict = \"pass\" }\n\n[[run]]\nexpect = {}\n");
         let mut tally = Tally::new();

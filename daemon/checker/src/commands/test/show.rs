@@ -1,4 +1,4 @@
-//! What runs said and used, for people.
+//! The reports and the costs of runs, as text.
 
 use std::fmt::{self, Write as _};
 use std::path::Path;
@@ -9,15 +9,15 @@ use vouchd_health::RunResult;
 use vouchd_plugin::{Outcome, Plugin};
 use vouchd_printable::printable;
 
-/// What a run said and used, for people.
-pub fn shown(check: &Check, outcome: &Outcome) -> String {
+/// The report of a run and what it used, as text.
+pub(crate) fn shown(check: &Check, outcome: &Outcome) -> String {
     let mut out = String::new();
     // Writing to a String can't fail.
     match &outcome.result {
         RunResult::Report(report) => {
             let _ = writeln!(out, "{}: {}", report.verdict, printable(&report.message));
             if let Some(adjust) = report.adjust {
-                let _ = writeln!(out, "  asks for {adjust:+} on the priority (counts as far as `adjust` allows)");
+                let _ = writeln!(out, "  asks for {adjust:+} on the priority (limited by `adjust` of the check)");
             }
             for metric in &report.metrics {
                 let unit = if metric.unit.is_empty() { String::new() } else { format!(" {}", printable(&metric.unit)) };
@@ -51,9 +51,9 @@ pub fn shown(check: &Check, outcome: &Outcome) -> String {
     out
 }
 
-/// What runs took, by part.
+/// The time that each part of the runs took.
 #[derive(Default)]
-pub struct Costs {
+pub(crate) struct Costs {
     instantiation: Vec<Duration>,
     probes: Vec<Duration>,
     call: Vec<Duration>,
@@ -61,8 +61,8 @@ pub struct Costs {
 }
 
 impl Costs {
-    /// The number of runs so far.
-    pub fn add(&mut self, outcome: &Outcome) -> u32 {
+    /// Adds a run. Returns the number of runs so far.
+    pub(crate) fn add(&mut self, outcome: &Outcome) -> u32 {
         let probes = outcome.probes.iter().map(|probe| probe.took).sum();
         self.instantiation.push(outcome.instantiation);
         self.probes.push(probes);
@@ -74,7 +74,7 @@ impl Costs {
 
 impl fmt::Display for Costs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "  {} runs, in microseconds: median (5 % are below, 95 % are below)", self.whole.len())?;
+        writeln!(f, "  {} runs, in microseconds: median (5th percentile, 95th percentile)", self.whole.len())?;
         let parts = [
             ("instantiate", &self.instantiation),
             ("call", &self.call),
@@ -91,8 +91,8 @@ impl fmt::Display for Costs {
     }
 }
 
-/// The file in one line.
-pub fn about(file: &Path, plugin: &Plugin) -> String {
+/// The plugin in one line.
+pub(crate) fn about(file: &Path, plugin: &Plugin) -> String {
     let metadata = plugin.metadata();
     let known: Vec<&str> = [&metadata.name, &metadata.version].into_iter().flatten().map(String::as_str).collect();
     let known = if known.is_empty() { String::new() } else { format!(" ({})", printable(&known.join(" "))) };

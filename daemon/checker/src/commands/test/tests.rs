@@ -22,7 +22,7 @@ fn test_args(arguments: &[&str]) -> TestArgs {
 }
 
 #[test]
-fn arguments_mean_what_they_mean_in_the_configuration() {
+fn arguments_have_the_same_meaning_as_in_the_configuration() {
     let args = ["--allow", "{ process = [\"nginx\"] }", "--timeout", "250ms", "-p", "name=a=b", "-p", "name=c"];
     let check = requested(&test_args(&args)).unwrap();
     assert!(check.grants.permits_process("nginx").is_ok());
@@ -34,7 +34,7 @@ fn arguments_mean_what_they_mean_in_the_configuration() {
 }
 
 #[test]
-fn a_check_of_the_configuration_is_the_base_and_arguments_come_on_top() {
+fn arguments_override_a_check_of_the_configuration() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("vouchd.toml");
     let text = r#"
@@ -72,7 +72,7 @@ pub(super) fn outcome(result: RunResult) -> Outcome {
 }
 
 #[test]
-fn a_run_is_shown_with_what_it_said_saw_and_used() {
+fn run_is_shown_with_its_report_probes_and_costs() {
     let report = Report {
         verdict: Verdict::Warn,
         message: "slow\u{1b}[2J".to_owned(),
@@ -82,7 +82,7 @@ fn a_run_is_shown_with_what_it_said_saw_and_used() {
     let check = requested(&test_args(&[])).unwrap();
     let expected = "\
 warn: slow [2J
-  asks for -5 on the priority (counts as far as `adjust` allows)
+  asks for -5 on the priority (limited by `adjust` of the check)
   latency = 0.25 s
   probe process nginx: 2 found (1.5 ms)
   log info: looking
@@ -92,7 +92,7 @@ warn: slow [2J
 }
 
 #[test]
-fn only_pass_and_warn_serve() {
+fn only_pass_and_warn_are_a_success() {
     let report = |verdict| RunResult::Report(Report { verdict, message: String::new(), adjust: None, metrics: vec![] });
     for (result, expected) in [
         (report(Verdict::Pass), true),
@@ -107,7 +107,7 @@ fn only_pass_and_warn_serve() {
 }
 
 #[test]
-fn a_project_is_tested_by_its_script_unless_the_arguments_say_what_to_run() {
+fn project_is_tested_by_its_script_unless_the_arguments_say_what_to_run() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("vouchd-plugin.toml"), "name = \"port\"\nlanguage = \"c\"\n").unwrap();
     fs::write(dir.path().join("test.toml"), "").unwrap();

@@ -1,4 +1,4 @@
-//! Waiting for files to change.
+//! Waits for files to change.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -6,18 +6,18 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-/// How often it is looked.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// Interval between looks at the files.
+const INTERVAL: Duration = Duration::from_millis(200);
 
-/// What the files are at one moment.
+/// The state of files at one moment.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Snapshot(Vec<Option<Stamp>>);
+pub(crate) struct Snapshot(Vec<Option<Stamp>>);
 
 /// Changes whenever a file is written or replaced.
 type Stamp = (u64, u64, u64, i64, i64);
 
 impl Snapshot {
-    pub fn of(files: &[&Path]) -> Snapshot {
+    pub(crate) fn of(files: &[&Path]) -> Snapshot {
         let stamp = |file: &&Path| {
             let data = fs::metadata(file).ok()?;
             Some((data.dev(), data.ino(), data.len(), data.ctime(), data.ctime_nsec()))
@@ -25,11 +25,11 @@ impl Snapshot {
         Snapshot(files.iter().map(stamp).collect())
     }
 
-    /// Until the files are no longer this, all are there, and whoever writes them is done.
-    pub fn wait_for_another(&self, files: &[&Path]) {
+    /// Blocks until the files differ from this snapshot, all exist, and none has changed for one interval.
+    pub(crate) fn wait_for_another(&self, files: &[&Path]) {
         let mut last = Snapshot::of(files);
         loop {
-            thread::sleep(LOOK_AGAIN);
+            thread::sleep(INTERVAL);
             let now = Snapshot::of(files);
             if now != *self && now == last && now.0.iter().all(Option::is_some) {
                 return;
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_is_gone_is_waited_for_and_its_replacement_is_a_change() {
+    fn replaced_file_is_a_change_once_it_exists_again() {
         let dir = tempfile::tempdir().unwrap();
         let (file, other) = (dir.path().join("a"), dir.path().join("b"));
         fs::write(&file, "one").unwrap();
@@ -57,9 +57,9 @@ mod tests {
             before.wait_for_another(&[&watched]);
             changed.send(fs::read_to_string(&watched).unwrap()).unwrap();
         });
-        assert!(change.recv_timeout(LOOK_AGAIN * 4).is_err(), "nothing has changed");
+        assert!(change.recv_timeout(INTERVAL * 4).is_err(), "nothing has changed");
         fs::remove_file(&file).unwrap();
-        assert!(change.recv_timeout(LOOK_AGAIN * 4).is_err(), "there is nothing to read");
+        assert!(change.recv_timeout(INTERVAL * 4).is_err(), "there is nothing to read");
         fs::write(&other, "two").unwrap();
         fs::rename(&other, &file).unwrap();
         assert_eq!(change.recv_timeout(Duration::from_secs(10)).unwrap(), "two");

@@ -1,4 +1,4 @@
-//! A file that the host can't read, with a loader that takes any text.
+//! A file that the host cannot read, with a loader that accepts any text.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -9,11 +9,11 @@ use super::*;
 
 static TRIES: AtomicUsize = AtomicUsize::new(0);
 
-/// As if the process had no descriptor left, the first six times.
-fn without_descriptors(candidate: &Candidate) -> Result<Contents, Unread> {
+/// Fails six times as if the process had no file descriptor left.
+fn without_descriptors(candidate: &Candidate) -> Result<Contents, ReadError> {
     match TRIES.fetch_add(1, Ordering::SeqCst) {
-        0..6 => Err(Unread::of(&Errno::EMFILE.into(), &candidate.path)),
-        _ => files::read(candidate),
+        0..6 => Err(ReadError::of(&Errno::EMFILE.into(), &candidate.path)),
+        _ => read::read(candidate),
     }
 }
 
@@ -23,37 +23,36 @@ fn load(bytes: &[u8]) -> Result<Loaded<String>, String> {
 }
 
 #[test]
-fn a_file_that_the_host_could_not_read_is_read_again_though_it_has_not_changed() {
+fn file_that_the_host_could_not_read_is_read_again_without_a_change() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("p.wasm"), "good").unwrap();
     let sources = Sources { plugins: dir.path().to_owned(), builtins: dir.path().join("none"), keys: None };
-    let mut shelf = Shelf::new(sources, BTreeSet::new(), load, Instant::now());
-    shelf.reader = without_descriptors;
-    shelf.pauses = [Duration::from_millis(1); 3];
-    let (mut said, mut loaded) = (Vec::new(), false);
+    let mut catalog = Catalog::new(sources, BTreeSet::new(), load, Instant::now());
+    catalog.reader = without_descriptors;
+    catalog.pauses = [Duration::from_millis(1); 3];
+    let (mut reported, mut loaded) = (Vec::new(), false);
     let until = Instant::now() + Duration::from_secs(30);
     while !loaded && Instant::now() < until {
-        shelf.scan(&mut |event| {
-            loaded |= matches!(event, Event::Loaded { .. });
+        catalog.scan(&mut |event| {
+            loaded |= matches!(event, PluginEvent::Loaded { .. });
             let state = event.state();
-            said.extend(state.and_then(|state| {
+            reported.extend(state.and_then(|state| {
                 state.error.clone().or_else(|| state.pending.as_ref().map(|pending| pending.what.clone()))
             }));
         });
-        // Without the pause of a minute.
-        for entry in shelf.entries.values_mut().filter(|entry| entry.hindered > 3) {
+        // Skips the pause of a minute.
+        for entry in catalog.entries.values_mut().filter(|entry| entry.hindered > 3) {
             entry.again_at = Some(Instant::now());
         }
         thread::sleep(Duration::from_millis(5));
     }
-    assert!(loaded, "{said:?}");
+    assert!(loaded, "{reported:?}");
     let awaited =
-        said.iter().position(|said| said.starts_with("is to be read again after 0 s (the checker has no file"));
-    let failed = said.iter().position(|said| {
-        said.starts_with("the checker has no file descriptor left, limit ")
-            && said.ends_with("; tried again every minute")
+        reported.iter().position(|text| text.starts_with("will be read again in 0 s (the checker has no file"));
+    let failed = reported.iter().position(|text| {
+        text.starts_with("the checker has no file descriptor left, limit ") && text.ends_with("; retried every minute")
     });
-    assert!(awaited.is_some() && awaited < failed, "{said:?}");
+    assert!(awaited.is_some() && awaited < failed, "{reported:?}");
     assert_eq!(TRIES.load(Ordering::SeqCst), 7);
 }
 
@@ -62,12 +61,12 @@ fn file_that_is_back_to_what_was_tried_is_tried_again() {
     let dir = tempfile::tempdir().unwrap();
     let place = dir.path().join("p.wasm");
     let sources = Sources { plugins: dir.path().to_owned(), builtins: dir.path().join("none"), keys: None };
-    let mut shelf = Shelf::new(sources, BTreeSet::new(), load, Instant::now());
+    let mut catalog = Catalog::new(sources, BTreeSet::new(), load, Instant::now());
     let mut wait_for = |wanted: &str| {
         let until = Instant::now() + Duration::from_secs(30);
         let mut found = None;
         while found.as_deref() != Some(wanted) && Instant::now() < until {
-            shelf.scan(&mut |event| {
+            catalog.scan(&mut |event| {
                 let state = event.state().cloned();
                 if let Some(PluginState { error, pending, .. }) = state {
                     found = pending.map(|pending| pending.what).or(error);

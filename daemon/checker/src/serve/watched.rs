@@ -1,4 +1,4 @@
-//! What the last run of a check looked at: when one of it changes, the check runs at once.
+//! The processes and files that the last run of a check looked at. When one of them changes, the check runs at once.
 
 use std::future::poll_fn;
 use std::io;
@@ -10,27 +10,27 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use vouchd_plugin::Changes;
 
-/// What is watched for one check, from run to run.
+/// What is watched for one check, between runs.
 #[derive(Debug, Default)]
-pub struct Watched {
-    /// Become readable when what they stand for has changed, and stay so: a pidfd does when its process ends.
+pub(crate) struct Watched {
+    /// Become readable, and stay readable, when the watched thing has changed: a pidfd does when its process ends.
     ends: Vec<AsyncFd<OwnedFd>>,
     changes: Arc<Changes>,
-    /// Of `changes`.
+    /// The descriptors of `changes`.
     signals: Vec<AsyncFd<OwnedFd>>,
 }
 
 impl Watched {
-    /// Where the next run notes what it looks at.
-    pub fn changes(&self) -> &Arc<Changes> {
+    /// Where the next run records what it looks at.
+    pub(crate) fn changes(&self) -> &Arc<Changes> {
         &self.changes
     }
 
-    /// A run has ended: watches `ends`, and what the run noted.
+    /// Watches `ends`, and what the last run recorded.
     ///
     /// # Errors
-    /// When the kernel can't watch one of them. The interval of the check still covers what it stands for.
-    pub fn follow(&mut self, ends: Vec<OwnedFd>) -> io::Result<()> {
+    /// When the kernel cannot watch one of them. The check still sees changes at its next interval.
+    pub(crate) fn follow(&mut self, ends: Vec<OwnedFd>) -> io::Result<()> {
         let watch = |descriptor| register(descriptor, Interest::READABLE);
         self.ends.clear();
         self.ends = ends.into_iter().map(watch).collect::<io::Result<_>>()?;
@@ -41,11 +41,11 @@ impl Watched {
         Ok(())
     }
 
-    /// Returns when something changes. What has ended is forgotten: the next run says what to watch from then on.
-    /// Never returns if nothing is watched. May be dropped and called again.
-    pub async fn changed(&mut self) {
+    /// Returns when something changes, and never if nothing is watched. Forgets what has ended: the next run says what to
+    /// watch from then on. Cancel safe.
+    pub(crate) async fn changed(&mut self) {
         poll_fn(|context| {
-            // An error is a change too: what can't be watched must be looked at.
+            // An error counts as a change: what cannot be watched must be checked.
             let ended = self.ends.iter().any(|descriptor| descriptor.poll_read_ready(context).is_ready());
             if ended || self.signalled(context) { Poll::Ready(()) } else { Poll::Pending }
         })
@@ -67,8 +67,11 @@ impl Watched {
     }
 }
 
-/// Must be called within a tokio runtime.
-pub fn register(descriptor: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+/// Registers a descriptor with the current tokio runtime.
+///
+/// # Panics
+/// Outside of a runtime.
+pub(crate) fn register(descriptor: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an owned descriptor is open, and stays the same one, as long as its owner lives; nothing replaces it.
     Ok(unsafe { AsyncFd::register_with_interest(descriptor, interest) }?)
 }
@@ -85,7 +88,7 @@ mod tests {
     const SOON: Duration = Duration::from_millis(50);
 
     #[tokio::test]
-    async fn one_change_among_many_is_seen_once() {
+    async fn change_among_many_is_reported_once() {
         let (quiet, _open) = io::pipe().unwrap();
         let (reader, mut writer) = io::pipe().unwrap();
         let mut watched = Watched::default();
@@ -93,7 +96,7 @@ mod tests {
         assert!(timeout(SOON, watched.changed()).await.is_err());
         writer.write_all(b"x").unwrap();
         timeout(SOON, watched.changed()).await.expect("a change");
-        assert!(timeout(SOON, watched.changed()).await.is_err(), "a change is told once");
+        assert!(timeout(SOON, watched.changed()).await.is_err(), "a change is reported once");
     }
 
     #[tokio::test]
@@ -102,14 +105,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_end_of_a_process_is_a_change() {
+    async fn end_of_a_process_is_a_change() {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let pidfd = pidfd(child.id());
         let mut watched = Watched::default();
         watched.follow(vec![pidfd]).unwrap();
         assert!(timeout(SOON, watched.changed()).await.is_err());
         child.kill().unwrap();
-        timeout(Duration::from_secs(1), watched.changed()).await.expect("the end is seen");
+        timeout(Duration::from_secs(1), watched.changed()).await.expect("the end is reported");
         child.wait().unwrap();
     }
 

@@ -1,7 +1,7 @@
-//! One check: waits for its plugin, runs it when the [`Schedule`] says, and tells the router how each run ended.
+//! The task of one check: waits for its plugin, runs it when the [`Schedule`] says, and sends each result to the router.
 //!
-//! Whatever goes wrong is a result too. A check without a plugin still "runs", with an error as its result, so that the
-//! router counts it like any other.
+//! Failures are results too. A check without a plugin still "runs", with an error as its result, so that the router counts
+//! it like any other run.
 
 use std::future::Future;
 use std::os::fd::OwnedFd;
@@ -10,51 +10,54 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
+use tracing::Instrument;
 use vouchd_config::Check;
 use vouchd_health::RunResult;
 use vouchd_plugin::Changes;
 
+use super::availability::Availability;
 use super::schedule::{Pace, Schedule};
-use super::watch::Watched;
+use super::watched::Watched;
 use vouchd_health::LogLine;
 use vouchd_ipc::pipe::{FromChecker, RunDone};
 
-/// What runs plugins.
-pub trait Run: Clone + Send + Sync + 'static {
+/// Runs checks.
+pub(crate) trait Runner: Clone + Send + Sync + 'static {
     type Plugin: Clone + Send + Sync + 'static;
 
-    /// Whether there is room for what the check may use.
+    /// Whether the check's memory limit fits into the memory that was reserved at the start.
     fn has_room_for(&self, check: &Check) -> bool;
 
-    /// One run, ended within the check's timeout. `memo` is what the last run left, `changes` takes what this one looks at.
+    /// Runs the check once, within its timeout. `memo` is what the last run stored; `changes` records what this run looks
+    /// at.
     fn run(
         &self,
         plugin: &Self::Plugin,
         check: &Check,
         memo: Vec<u8>,
         changes: Arc<Changes>,
-    ) -> impl Future<Output = Ended> + Send;
+    ) -> impl Future<Output = RunOutcome> + Send;
 }
 
-/// How a run ended.
+/// The outcome of a run.
 #[derive(Debug)]
-pub struct Ended {
-    pub result: RunResult,
-    pub duration: Duration,
-    /// Time in the plugin's own code.
-    pub cpu: Duration,
-    /// Peak of the plugin's memory in bytes.
-    pub memory: u64,
-    pub log: Vec<LogLine>,
-    /// What to keep for the next run; none: what was there.
-    pub memo: Option<Vec<u8>>,
-    /// Become readable when something that the run looked at has ended.
-    pub watch: Vec<OwnedFd>,
+pub(crate) struct RunOutcome {
+    pub(crate) result: RunResult,
+    pub(crate) duration: Duration,
+    /// Time in the plugin's code.
+    pub(crate) cpu: Duration,
+    /// Peak memory of the plugin, in bytes.
+    pub(crate) memory: u64,
+    pub(crate) log: Vec<LogLine>,
+    /// What to store for the next run. `None` keeps what was stored before.
+    pub(crate) memo: Option<Vec<u8>>,
+    /// Descriptors that become readable when something that the run looked at has ended.
+    pub(crate) watch: Vec<OwnedFd>,
 }
 
-impl Ended {
+impl RunOutcome {
     fn without_run(reason: String) -> Self {
-        Ended {
+        RunOutcome {
             result: RunResult::Error { reason },
             duration: Duration::ZERO,
             cpu: Duration::ZERO,
@@ -66,35 +69,25 @@ impl Ended {
     }
 }
 
-/// What is known about a plugin.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Slot<P> {
-    /// There is a file, of which it is not known yet what becomes of it; checks wait.
-    Pending,
-    Present {
-        plugin: P,
-        sha256: String,
-    },
-    /// Why there is none.
-    Absent {
-        reason: String,
-    },
+/// A check, and the channels of its task.
+pub(crate) struct CheckTask<P> {
+    pub(crate) check: Check,
+    /// Delay of the first run once the plugin is available.
+    pub(crate) first_delay: Duration,
+    pub(crate) plugin: watch::Receiver<Availability<P>>,
+    pub(crate) pace: watch::Receiver<Pace>,
+    pub(crate) out: mpsc::Sender<FromChecker>,
 }
 
-/// What one check follows.
-pub struct Follow<P> {
-    pub check: Check,
-    /// How long the first run waits once the plugin is there.
-    pub first_delay: Duration,
-    pub slot: watch::Receiver<Slot<P>>,
-    pub pace: watch::Receiver<Pace>,
-    pub out: mpsc::Sender<FromChecker>,
-}
+impl<P: Clone + Send + Sync + 'static> CheckTask<P> {
+    /// Runs the check until one of the channels closes. The span `check` names the check in whatever is logged.
+    pub(crate) async fn run(self, runner: impl Runner<Plugin = P>) {
+        let span = tracing::info_span!("check", name = self.check.name);
+        self.run_in_span(runner).instrument(span).await;
+    }
 
-impl<P: Clone + Send + Sync + 'static> Follow<P> {
-    /// Runs the check until one of the channels closes.
-    pub async fn run(mut self, runner: impl Run<Plugin = P>) {
-        if self.slot.wait_for(|slot| !matches!(slot, Slot::Pending)).await.is_err() {
+    async fn run_in_span(mut self, runner: impl Runner<Plugin = P>) {
+        if self.plugin.wait_for(|plugin| !matches!(plugin, Availability::Pending)).await.is_err() {
             return;
         }
         let check = &self.check;
@@ -102,24 +95,24 @@ impl<P: Clone + Send + Sync + 'static> Follow<P> {
         let mut schedule = Schedule::new(check.interval, check.fast_interval, first);
         let mut memo = Memo::default();
         let mut watched = Watched::default();
-        let mut in_flight: Option<Pin<Box<dyn Future<Output = Ended> + Send + '_>>> = None;
+        let mut in_flight: Option<Pin<Box<dyn Future<Output = RunOutcome> + Send + '_>>> = None;
         loop {
             tokio::select! {
-                () = sleep_until(schedule.due()), if !matches!(*self.slot.borrow(), Slot::Pending) => {
+                () = sleep_until(schedule.due()), if !matches!(*self.plugin.borrow(), Availability::Pending) => {
                     schedule.start(Instant::now());
-                    in_flight = Some(match self.slot.borrow_and_update().clone() {
-                        Slot::Present { sha256, .. } if check.sha256.as_ref().is_some_and(|pin| *pin != sha256) => {
+                    in_flight = Some(match self.plugin.borrow_and_update().clone() {
+                        Availability::Available { sha256, .. } if check.sha256.as_ref().is_some_and(|pin| *pin != sha256) => {
                             let reason = not_pinned(check, &sha256);
-                            Box::pin(std::future::ready(Ended::without_run(reason)))
+                            Box::pin(std::future::ready(RunOutcome::without_run(reason)))
                         }
-                        Slot::Present { plugin, sha256 } => {
+                        Availability::Available { plugin, sha256 } => {
                             let memo = memo.for_version(sha256);
                             let (runner, changes) = (runner.clone(), Arc::clone(watched.changes()));
                             Box::pin(async move { runner.run(&plugin, check, memo, changes).await })
                         }
-                        Slot::Absent { reason } => Box::pin(std::future::ready(Ended::without_run(reason))),
-                        // Since just now: the run is put off until more is known.
-                        Slot::Pending => {
+                        Availability::Unavailable { reason } => Box::pin(std::future::ready(RunOutcome::without_run(reason))),
+                        // It has just become pending: the run waits until more is known.
+                        Availability::Pending => {
                             schedule.finish(Instant::now());
                             continue;
                         }
@@ -133,7 +126,7 @@ impl<P: Clone + Send + Sync + 'static> Follow<P> {
                         memo.bytes = bytes;
                     }
                     if let Err(error) = watched.follow(ended.watch) {
-                        tracing::warn!(check = check.name, "changes are seen at the next interval only: {error}");
+                        tracing::warn!("can't watch what the check looks at, so changes are seen only at the next interval: {error}");
                     }
                     let done = RunDone {
                         check: check.name.clone(),
@@ -150,7 +143,7 @@ impl<P: Clone + Send + Sync + 'static> Follow<P> {
                     }
                 }
                 () = watched.changed() => schedule.ask(Instant::now()),
-                changed = self.slot.changed() => match changed {
+                changed = self.plugin.changed() => match changed {
                     Ok(()) => schedule.ask(Instant::now()),
                     Err(_) => return,
                 },
@@ -163,16 +156,16 @@ impl<P: Clone + Send + Sync + 'static> Follow<P> {
     }
 }
 
-/// Why a version does not run that the check does not name.
+/// Why the loaded version does not run: it is not the one that the check pins.
 fn not_pinned(check: &Check, found: &str) -> String {
     let (plugin, pin) = (&check.plugin, check.sha256.as_deref().unwrap_or_default());
     format!(
-        "plugin {plugin} is not the file that this check names: expected sha256 = {pin:?}, found {found:?}; install the \
-         expected file, or write what was found if it is meant"
+        "plugin {plugin} is not the file that this check pins: expected sha256 = {pin:?}, found {found:?}; install the \
+         expected file, or change sha256 if the new file is right"
     )
 }
 
-/// What the runs of a check remember. Only the version that wrote it can be trusted to read it.
+/// What a check stores between runs. Only the version that wrote it can be trusted to read it.
 #[derive(Debug, Default)]
 struct Memo {
     bytes: Vec<u8>,
@@ -188,7 +181,7 @@ impl Memo {
     }
 }
 
-/// Never returns if there is no time.
+/// Never returns without a time.
 async fn sleep_until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due.into()).await,
@@ -196,8 +189,8 @@ async fn sleep_until(due: Option<Instant>) {
     }
 }
 
-/// Never returns if no run is in flight.
-async fn finished(in_flight: &mut Option<Pin<Box<dyn Future<Output = Ended> + Send + '_>>>) -> Ended {
+/// The outcome of the run in flight. Never returns without one.
+async fn finished(in_flight: &mut Option<Pin<Box<dyn Future<Output = RunOutcome> + Send + '_>>>) -> RunOutcome {
     match in_flight {
         Some(run) => run.await,
         None => std::future::pending().await,

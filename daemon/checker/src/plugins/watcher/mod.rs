@@ -1,8 +1,8 @@
-//! The thread that watches the plugin directories and loads what changes in them.
+//! The thread that watches the plugin directories and loads changed files.
 //!
-//! Every event leads to a new look at the directories ([`Shelf::scan`]), and so does a timer: events get lost (queue
-//! overflow, network and overlay file systems, a directory that is itself replaced), the files don't. What an event says
-//! is used for one thing only, whether somebody is still writing to a file.
+//! Every notification leads to a new scan of the directories ([`Catalog::scan`]). So does a timer, since notifications get
+//! lost: the queue overflows, network and overlay file systems send none, a directory is itself replaced. The contents of a
+//! notification show only whether somebody is still writing to a file.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,24 +18,26 @@ use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use vouchd_blocking::Blocking;
 
-use super::shelf::{Event, Load, Shelf, Sources};
+use super::catalog::{Catalog, PluginEvent};
+use super::load::Load;
+use super::sources::Sources;
 
-/// How often the directories are looked at without any event.
+/// Interval between scans without any notification.
 const RESCAN: Duration = Duration::from_secs(5);
 
-/// How long the watch on one directory may take to be made.
+/// How long adding the watch on one directory may take.
 const WATCH_TIME: Duration = Duration::from_millis(500);
 
-/// Starts the thread. Loads run on it, one at a time; plugins named in `first` come first. Each change goes to `sink`,
-/// which returns false when nobody listens any more: the thread then ends.
+/// Starts the thread. It loads one file at a time; plugins named in `first` come first. Each change goes to `sink`. The
+/// thread ends when `sink` returns false.
 ///
 /// # Errors
-/// When the thread can't be started. That directories can't be watched is no error: they are looked at every 5 seconds.
-pub fn spawn<L>(
+/// When the thread cannot be started. Directories that cannot be watched are no error: they are scanned every 5 seconds.
+pub(crate) fn spawn<L>(
     sources: Sources,
     first: BTreeSet<String>,
     load: L,
-    mut sink: impl FnMut(Event<L::Plugin>) -> bool + Send + 'static,
+    mut sink: impl FnMut(PluginEvent<L::Plugin>) -> bool + Send + 'static,
 ) -> io::Result<()>
 where
     L: Load + Send + 'static,
@@ -43,22 +45,22 @@ where
     let work = move || {
         let (changes, changed) = mpsc::channel();
         let directories = BTreeSet::from([sources.plugins.clone(), sources.builtins.clone()]);
-        let mut watches = Watches::new(directories, changes);
+        let mut watches = DirectoryWatches::new(directories, changes);
         watches.renew();
-        let mut shelf = Shelf::new(sources, first, load, Instant::now());
-        let mut heard = true;
-        while heard {
+        let mut catalog = Catalog::new(sources, first, load, Instant::now());
+        let mut is_wanted = true;
+        while is_wanted {
             watches.renew();
-            let wake = shelf.scan(&mut |event| heard &= sink(event));
+            let wake = catalog.scan(&mut |event| is_wanted &= sink(event));
             let rest = wake.map_or(RESCAN, |wake| wake.saturating_duration_since(Instant::now()).min(RESCAN));
             match changed.recv_timeout(rest) {
                 Ok(change) => {
                     for change in std::iter::once(change).chain(changed.try_iter()) {
-                        note(&mut shelf, change);
+                        note(&mut catalog, change);
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                // Without a watcher there is only the timer.
+                // No watcher could be made, so there is only the timer.
                 Err(RecvTimeoutError::Disconnected) => thread::sleep(rest),
             }
         }
@@ -66,25 +68,25 @@ where
     thread::Builder::new().name("plugins".to_owned()).spawn(work).map(drop)
 }
 
-/// What an event says about a file.
+/// What a notification says about a file.
 #[derive(Debug)]
 enum Change {
     Written(PathBuf),
     Closed(PathBuf),
-    /// Only that a look at the directories is due.
+    /// Only that a scan is due.
     Other,
 }
 
-fn note<L: Load>(shelf: &mut Shelf<L>, change: Change) {
+fn note<L: Load>(catalog: &mut Catalog<L>, change: Change) {
     match change {
-        Change::Written(path) => shelf.written(path, Instant::now()),
-        Change::Closed(path) => shelf.closed(&path),
+        Change::Written(path) => catalog.written(path, Instant::now()),
+        Change::Closed(path) => catalog.closed(&path),
         Change::Other => {}
     }
 }
 
-/// The changes that an event stands for; none when it is only about reading.
-fn meaning(event: notify::Event) -> Vec<Change> {
+/// The changes that a notification stands for. Empty if the file was only read.
+fn changes_of(event: notify::Event) -> Vec<Change> {
     let about: fn(PathBuf) -> Change = match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => Change::Closed,
         EventKind::Access(_) => return Vec::new(),
@@ -95,13 +97,13 @@ fn meaning(event: notify::Event) -> Vec<Change> {
     if event.paths.is_empty() { vec![Change::Other] } else { event.paths.into_iter().map(about).collect() }
 }
 
-/// Watches on directories by path, renewed when another directory is at that path.
-struct Watches {
+/// Watches on directories, renewed when another directory takes the place of one.
+struct DirectoryWatches {
     blocking: Blocking,
     directories: Vec<(PathBuf, Arc<Mutex<Watch>>)>,
 }
 
-/// The watch on one directory. Each has a watcher of its own: one that waits for a file system hears nothing of others.
+/// The watch on one directory. Each has its own watcher: one that waits for a file system would block the others.
 struct Watch {
     watcher: Option<RecommendedWatcher>,
     watched: Option<Identity>,
@@ -113,18 +115,18 @@ struct Identity {
     inode: u64,
 }
 
-impl Watches {
+impl DirectoryWatches {
     fn new(directories: BTreeSet<PathBuf>, changes: Sender<Change>) -> Self {
         let watch = |directory| (directory, Arc::new(Mutex::new(Watch::new(changes.clone()))));
-        Watches { blocking: Blocking::default(), directories: directories.into_iter().map(watch).collect() }
+        DirectoryWatches { blocking: Blocking::default(), directories: directories.into_iter().map(watch).collect() }
     }
 
-    /// Watches what is not yet watched: directories that appeared or were replaced.
+    /// Watches directories that have appeared or were replaced.
     fn renew(&mut self) {
         for (directory, watch) in &self.directories {
             let (path, watch) = (directory.clone(), Arc::clone(watch));
             let renew = move || watch.lock().unwrap_or_else(PoisonError::into_inner).renew(&path);
-            // One that does not answer is found to by the look at it.
+            // The scan reports a directory that does not answer.
             let _ = self.blocking.wait(&directory.to_string_lossy(), directory, WATCH_TIME, renew);
         }
     }
@@ -133,34 +135,36 @@ impl Watches {
 impl Watch {
     fn new(changes: Sender<Change>) -> Self {
         let handler = move |event: notify::Result<notify::Event>| {
-            let found = event.map_or_else(|_| vec![Change::Other], meaning);
+            let found = event.map_or_else(|_| vec![Change::Other], changes_of);
             for change in found {
-                // Nobody listens only while the thread ends.
+                // Fails only while the thread ends.
                 let _ = changes.send(change);
             }
         };
         let watcher = notify::recommended_watcher(handler)
-            .inspect_err(|error| tracing::warn!("plugin directories are looked at every {RESCAN:?} only: {error}"))
+            .inspect_err(|error| {
+                tracing::warn!("can't watch plugin directories, so they are only scanned every {RESCAN:?}: {error}")
+            })
             .ok();
         Watch { watcher, watched: None }
     }
 
     fn renew(&mut self, directory: &Path) {
         let Some(watcher) = &mut self.watcher else { return };
-        let there = fs::metadata(directory).ok().map(|data| Identity { device: data.dev(), inode: data.ino() });
-        if there == self.watched {
+        let found = fs::metadata(directory).ok().map(|data| Identity { device: data.dev(), inode: data.ino() });
+        if found == self.watched {
             return;
         }
         if self.watched.is_some() {
             // Fails when the kernel has dropped the watch together with the directory.
             let _ = watcher.unwatch(directory);
         }
-        if there.is_some()
+        if found.is_some()
             && let Err(error) = watcher.watch(directory, RecursiveMode::NonRecursive)
         {
-            tracing::warn!("{} is looked at every {RESCAN:?} only: {error}", directory.display());
+            tracing::warn!("can't watch {}, so it is only scanned every {RESCAN:?}: {error}", directory.display());
         }
-        self.watched = there;
+        self.watched = found;
     }
 }
 

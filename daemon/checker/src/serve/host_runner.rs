@@ -1,48 +1,52 @@
-//! The plugin host as the runner sees it.
+//! Runs checks in the plugin host.
 
 use std::sync::Arc;
 
 use vouchd_config::Check;
 use vouchd_plugin::{Changes, Compiler, Host, HostSettings, Plugin};
 
-use super::loading::Loader;
-use super::runner::{Ended, Run};
+use super::check_task::{RunOutcome, Runner};
+use crate::plugins::loader::Loader;
 use vouchd_health::LogLine;
 use vouchd_ipc::pipe::{Init, MAX_MESSAGE};
 
-/// Bytes of log text in a message, escaped or not far below its bound.
+/// Maximum log text of a run in a message, in bytes: even if every character is escaped, the message stays below its limit.
 const MAX_LOG: usize = MAX_MESSAGE / 8;
 
-/// Runs plugins in the host.
+/// Runs checks in the plugin host.
 #[derive(Clone)]
-pub struct Guests {
+pub(crate) struct HostRunner {
     host: Host,
-    /// What is reserved for each run, in bytes.
+    /// The memory that is reserved for each run, in bytes.
     memory: u64,
 }
 
-/// Runs at the same time that there is always room for.
-const LEAST_SLOTS: usize = 256;
+/// Minimum number of slots. A slot is the memory reserved for one run.
+const MIN_SLOTS: usize = 256;
 
-/// Each takes some of the areas that the kernel lets a process have.
-const MOST_SLOTS: usize = 4096;
+/// Maximum number of slots, since each takes some of the memory mappings that the kernel allows a process.
+const MAX_SLOTS: usize = 4096;
 
-/// What little address space has room for.
+/// The number of slots if the address space is limited.
 const FEW_SLOTS: u32 = 64;
 
-/// A run that waits keeps its place, so there is one for each check, and for those that a reload may bring.
+/// Two slots per check: a waiting run keeps its slot, and a reload may add checks.
 fn slots(checks: usize) -> u32 {
-    let slots = (2 * checks).next_power_of_two().clamp(LEAST_SLOTS, MOST_SLOTS);
+    let slots = (2 * checks).next_power_of_two().clamp(MIN_SLOTS, MAX_SLOTS);
     u32::try_from(slots).unwrap_or(FEW_SLOTS)
 }
 
-/// The host for these checks: it reserves for each run what the hungriest of them may use.
-pub fn start(init: &Init, checks: &[Check]) -> anyhow::Result<(Loader<Plugin>, Guests)> {
+/// Starts a host for these checks. It reserves for each run as much memory as any of them may use.
+pub(crate) fn start(init: &Init, checks: &[Check]) -> anyhow::Result<(Loader<Plugin>, HostRunner)> {
     start_with(Compiler::own_child(), init, checks)
 }
 
-/// The same with plugins compiled as told.
-pub fn start_with(compiler: Compiler, init: &Init, checks: &[Check]) -> anyhow::Result<(Loader<Plugin>, Guests)> {
+/// The same with this compiler.
+pub(crate) fn start_with(
+    compiler: Compiler,
+    init: &Init,
+    checks: &[Check],
+) -> anyhow::Result<(Loader<Plugin>, HostRunner)> {
     let fitting = HostSettings::fitting(checks.iter().map(|check| &check.limits));
     let memory = fitting.max_memory;
     let host = |slots| {
@@ -50,13 +54,13 @@ pub fn start_with(compiler: Compiler, init: &Init, checks: &[Check]) -> anyhow::
         Host::new(HostSettings { compiler, cache, slots, ..fitting.clone() })
     };
     let host = host(slots(checks.len())).or_else(|error| {
-        tracing::warn!("{error}; trying with room for {FEW_SLOTS} runs at the same time");
+        tracing::warn!("{error}; trying again with {FEW_SLOTS} concurrent runs");
         host(FEW_SLOTS)
     })?;
-    Ok((Loader::new(host.clone()), Guests { host, memory }))
+    Ok((Loader::new(host.clone()), HostRunner { host, memory }))
 }
 
-/// What of a run's log is sent to the router, which writes it at `debug`: the end, where the reason for a failure is.
+/// The end of a run's log, where the reason for a failure is. The router logs it at `debug`.
 fn end_of(log: Vec<LogLine>) -> Vec<LogLine> {
     let mut room = MAX_LOG;
     let mut lines: Vec<_> = log
@@ -71,14 +75,14 @@ fn end_of(log: Vec<LogLine>) -> Vec<LogLine> {
     lines
 }
 
-impl Run for Guests {
+impl Runner for HostRunner {
     type Plugin = Plugin;
 
     fn has_room_for(&self, check: &Check) -> bool {
         check.limits.memory <= self.memory
     }
 
-    async fn run(&self, plugin: &Plugin, check: &Check, memo: Vec<u8>, changes: Arc<Changes>) -> Ended {
+    async fn run(&self, plugin: &Plugin, check: &Check, memo: Vec<u8>, changes: Arc<Changes>) -> RunOutcome {
         let run = vouchd_plugin::Run {
             check: &check.name,
             params: &check.params,
@@ -89,7 +93,7 @@ impl Run for Guests {
             exit_codes: check.exit_codes,
         };
         let outcome = self.host.run_watching(plugin, run, &changes).await;
-        Ended {
+        RunOutcome {
             result: outcome.result,
             duration: outcome.duration,
             cpu: outcome.cpu,

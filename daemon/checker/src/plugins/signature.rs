@@ -1,7 +1,7 @@
-//! Whose plugins may run: signatures as minisign makes them, `NAME.wasm.minisig` beside `NAME.wasm`.
+//! Whose plugins may run: signatures by minisign, in `NAME.wasm.minisig` beside `NAME.wasm`.
 //!
-//! A signature says who made a file, not what it is called: who may write to the directory can give one signed plugin the
-//! place of another. Where that matters, a check names its file by `sha256`.
+//! A signature shows who made a file, but not its name: anybody who can write to the directory can put one signed plugin in
+//! the place of another. Where that matters, a check pins its file with `sha256`.
 
 use std::fs::OpenOptions;
 use std::io::Read;
@@ -11,45 +11,48 @@ use std::sync::Arc;
 
 use minisign_verify::{Error, PublicKey, Signature};
 
-use super::files::Unread;
+use super::read_error::ReadError;
 
-/// A signature has about 300 bytes.
+/// The largest size of a signature file, in bytes. Signatures have about 300.
 const MAX_SIZE: u64 = 4096;
 
-/// The keys of those whose plugins may run.
+/// The public keys of `daemon.plugin_keys`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Keys(Arc<[PublicKey]>);
+pub(crate) struct Keys(Arc<[PublicKey]>);
 
 impl Keys {
-    /// From the keys as `minisign -G` prints them. None: every plugin may run.
+    /// Parses keys in the form that `minisign -G` prints. `None` if there are none: every plugin may run.
     ///
     /// # Errors
-    /// If one is no key.
-    pub fn parse(texts: &[String]) -> anyhow::Result<Option<Self>> {
+    /// When a text is not a key.
+    pub(crate) fn parse(texts: &[String]) -> anyhow::Result<Option<Self>> {
         let parse = |text: &String| {
             PublicKey::from_base64(text)
-                .map_err(|error| anyhow::anyhow!("{text:?} is not a public key of minisign: {error}"))
+                .map_err(|error| anyhow::anyhow!("{text:?} is not a minisign public key: {error}"))
         };
         let keys: Vec<_> = texts.iter().map(parse).collect::<Result<_, _>>()?;
         Ok((!keys.is_empty()).then(|| Keys(keys.into())))
     }
 
-    /// Whether the plugin in `bytes`, read from `path`, was signed with one of these keys; else why not, in words.
-    pub fn check(&self, path: &Path, bytes: &[u8]) -> Result<(), Unread> {
-        let place = signature_of(path);
-        let text = read(&place).map_err(|error| match Unread::of(&error, &place) {
-            Unread::Unfit(words) => Unread::Unfit(format!(
+    /// Checks that the plugin in `bytes`, read from `path`, was signed with one of these keys.
+    ///
+    /// # Errors
+    /// Why it may not run, in words.
+    pub(crate) fn check(&self, path: &Path, bytes: &[u8]) -> Result<(), ReadError> {
+        let place = signature_path(path);
+        let text = read(&place).map_err(|error| match ReadError::of(&error, &place) {
+            ReadError::Unfit(words) => ReadError::Unfit(format!(
                 "not signed: expected {} with a signature by one of daemon.plugin_keys: {words}",
                 place.display()
             )),
             hindered => hindered.map(|words| format!("its signature can't be read: {words}")),
         })?;
-        self.check_text(&place, &text, bytes).map_err(Unread::Unfit)
+        self.check_text(&place, &text, bytes).map_err(ReadError::Unfit)
     }
 
     fn check_text(&self, place: &Path, text: &str, bytes: &[u8]) -> Result<(), String> {
         let signature = Signature::decode(text)
-            .map_err(|error| format!("{} is not a signature of minisign: {error}", place.display()))?;
+            .map_err(|error| format!("{} is not a minisign signature: {error}", place.display()))?;
         let mut last = Error::UnexpectedKeyId;
         for key in self.0.iter() {
             match key.verify(bytes, &signature, false) {
@@ -63,12 +66,12 @@ impl Keys {
                 format!("{} was made with a key that is not in daemon.plugin_keys", place.display())
             }
             Error::UnexpectedAlgorithm => format!(
-                "{} is of minisign's legacy mode: sign again with minisign 0.10 or newer, without -l",
+                "{} was made in minisign's legacy mode; sign again with minisign 0.10 or newer, without -l",
                 place.display()
             ),
             Error::InvalidSignature => {
                 format!(
-                    "{} is not a signature of this file: it was made for another, or the file was changed",
+                    "{} is not a signature of this file: it was made for another file, or the file has changed since",
                     place.display()
                 )
             }
@@ -77,15 +80,15 @@ impl Keys {
     }
 }
 
-/// Where the signature of a plugin file is.
-pub fn signature_of(path: &Path) -> PathBuf {
+/// The path of a plugin file's signature.
+pub(crate) fn signature_path(path: &Path) -> PathBuf {
     let mut place = path.as_os_str().to_owned();
     place.push(".minisig");
     place.into()
 }
 
 fn read(place: &Path) -> std::io::Result<String> {
-    // A pipe in its place does not make anybody wait.
+    // A pipe in its place must not block the caller.
     let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(place)?;
     let mut text = String::new();
     file.take(MAX_SIZE).read_to_string(&mut text)?;
@@ -93,14 +96,14 @@ fn read(place: &Path) -> std::io::Result<String> {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::fs;
 
     /// Keys, and signatures of the text `good 1`, made with minisign 0.11.
-    pub const KEY: &str = "RWQPWdDO1o3mzp6LbizY/vhj9fzPOp/BqDEKcuwKkfD/1zfLFMiKqLLv";
-    pub const OTHER_KEY: &str = "RWRdI9atuD4HaE8UXQ6SvK7muTAujI17U+2ZpPy/NP5D2r0Ijrr7ERcX";
-    pub const SIGNATURE: &str = "untrusted comment: signature from minisign secret key
+    pub(crate) const KEY: &str = "RWQPWdDO1o3mzp6LbizY/vhj9fzPOp/BqDEKcuwKkfD/1zfLFMiKqLLv";
+    pub(crate) const OTHER_KEY: &str = "RWRdI9atuD4HaE8UXQ6SvK7muTAujI17U+2ZpPy/NP5D2r0Ijrr7ERcX";
+    pub(crate) const SIGNATURE: &str = "untrusted comment: signature from minisign secret key
 RUQPWdDO1o3mzrC1LIXEh3E30QCCn2QsIqnlqWea0HApwEZMC1GjYEo5aLhaagL9AMnq/rkZdU2TtauuGpc0WQiG5m3sS0hL1Ac=
 trusted comment: release 1
 ozuAld7hMEI4px1UYrMoT7S4EdtdXFG/tQZGEbnF3KT5DINNCxY5B1Pytbg9ZP/YhV6A5QoSkRo8SbVyykyUAw==
@@ -121,7 +124,7 @@ fhb0bXkxpkhF2RGpwvN6WnUyw0Radm8L8PpJz+ra/88JN0Fo7EMRY5rUhEUlgslZMj0owGYUevmqADre
     }
 
     #[test]
-    fn a_plugin_signed_by_any_of_the_keys_may_run_and_another_is_told_why_not() {
+    fn plugin_signed_by_any_of_the_keys_may_run_and_others_are_rejected_with_the_reason() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("p.wasm");
         let forged = SIGNATURE.replace("release 1", "release 2");
@@ -134,12 +137,12 @@ fhb0bXkxpkhF2RGpwvN6WnUyw0Radm8L8PpJz+ra/88JN0Fo7EMRY5rUhEUlgslZMj0owGYUevmqADre
             (&forged, "good 1", &[KEY], Some("is not a signature of this file")),
             (BY_OTHER, "good 1", &[KEY], Some("a key that is not in daemon.plugin_keys")),
             (LEGACY, "good 1", &[KEY], Some("legacy mode")),
-            ("RUQP", "good 1", &[KEY], Some("is not a signature of minisign")),
-            ("", "good 1", &[KEY], Some("is not a signature of minisign")),
+            ("RUQP", "good 1", &[KEY], Some("is not a minisign signature")),
+            ("", "good 1", &[KEY], Some("is not a minisign signature")),
         ];
         for (signature, bytes, trusted, expected) in table {
             fs::write(dir.path().join("p.wasm.minisig"), signature).unwrap();
-            let checked = keys(trusted).check(&path, bytes.as_bytes()).map_err(Unread::into_words);
+            let checked = keys(trusted).check(&path, bytes.as_bytes()).map_err(ReadError::into_words);
             match expected {
                 None => assert_eq!(checked, Ok(()), "{signature}"),
                 Some(words) => assert!(checked.as_ref().unwrap_err().contains(words), "{words}: {checked:?}"),
@@ -148,7 +151,7 @@ fhb0bXkxpkhF2RGpwvN6WnUyw0Radm8L8PpJz+ra/88JN0Fo7EMRY5rUhEUlgslZMj0owGYUevmqADre
     }
 
     #[test]
-    fn a_missing_or_unreadable_signature_names_the_file_that_is_expected() {
+    fn error_for_a_missing_or_unreadable_signature_names_the_expected_file() {
         let dir = tempfile::tempdir().unwrap();
         let (path, place) = (dir.path().join("p.wasm"), dir.path().join("p.wasm.minisig"));
         let error = keys(&[KEY]).check(&path, b"good 1").unwrap_err().into_words();
@@ -158,7 +161,7 @@ fhb0bXkxpkhF2RGpwvN6WnUyw0Radm8L8PpJz+ra/88JN0Fo7EMRY5rUhEUlgslZMj0owGYUevmqADre
     }
 
     #[test]
-    fn no_keys_ask_for_no_signature_and_what_is_no_key_is_an_error() {
+    fn without_keys_no_signature_is_needed_and_an_invalid_key_is_an_error() {
         assert_eq!(Keys::parse(&[]).unwrap(), None);
         assert!(Keys::parse(&[SIGNATURE.to_owned()]).is_err());
     }

@@ -1,10 +1,10 @@
-//! Loads plugins into the host for the shelf, so that none keeps the others waiting.
+//! The loader that compiles files in the plugin host, so that no file holds up the others.
 //!
-//! Most compile within a fraction of a second, some interpreters need a minute, and a file may be made to take for ever. So
-//! a file gets [`QUICK`] while the others wait, and [`MOMENT`] if no check waits for it. What takes longer goes on aside, one at a time, while others are loaded; and
-//! what finds that place taken is given up and has its turn later. What was too much once is not tried again: a file is
-//! known by its digest. Where the host kept the compiler from its work, that is no fault of the file: it is tried again,
-//! after longer and longer pauses.
+//! Most files compile within a fraction of a second, some interpreters need a minute, and a file may be crafted to take for
+//! ever. So the others wait for a file for at most [`QUICK`], or [`MOMENT`] if no check waits for it. A file that takes
+//! longer is compiled in the background, one at a time. If that place is taken, the file is given up and has its turn later.
+//! A file that exceeds the limits is never tried again: it is identified by its digest. If the host kept the compiler from
+//! its work, the file is not at fault, and is retried after growing pauses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,44 +15,38 @@ use std::time::{Duration, Instant};
 
 use vouchd_plugin::{Host, LoadError, Origin, Plugin};
 
-use super::shelf::{Load, Loaded, Loading};
+use super::load::{LAST_PAUSE, Load, Loaded, Progress, RETRY_PAUSES};
 
-/// How long the others wait for one file.
+/// How long the other files wait for one that is urgent.
 const QUICK: Duration = Duration::from_secs(3);
 
-/// The same for one that is not urgent: enough for what was compiled before.
+/// The same for a file that is not urgent. Enough to load compiled code from the cache.
 const MOMENT: Duration = Duration::from_millis(150);
 
-/// Files that are remembered as slow or refused; more are tried again.
+/// The number of files that are remembered as slow, refused or hindered. When there are more, all are forgotten.
 const REMEMBERED: usize = 1000;
 
-/// Pauses before a file is compiled again after the host has hindered that; from then on it can't be used, and is tried
-/// after each [`RARELY`].
-pub(super) const AGAIN: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(10), Duration::from_secs(60)];
-pub(super) const RARELY: Duration = Duration::from_secs(60);
+/// Loads the bytes of a file, and gives up when the flag is set.
+type LoadFn<P> = Arc<dyn Fn(&[u8], &AtomicBool) -> Result<Loaded<P>, LoadError> + Send + Sync>;
 
-const COMPILING: &str = "is being compiled";
-
-/// Loads a file's bytes, and gives up when the flag says so.
-type Work<P> = Arc<dyn Fn(&[u8], &AtomicBool) -> Result<Loaded<P>, LoadError> + Send + Sync>;
-
-/// Loads plugins.
-pub struct Loader<P> {
-    work: Work<P>,
+/// Loads plugins in a host.
+pub(crate) struct Loader<P> {
+    load: LoadFn<P>,
     quick: Duration,
-    /// What takes longer.
-    aside: Option<Job<P>>,
-    /// Done aside, and not asked for yet.
+    /// The file that takes longer.
+    background: Option<Job<P>>,
+    /// The result of the last background job, until it is asked for.
     done: Option<(String, Result<Loaded<P>, LoadError>)>,
-    /// By digest: files that take longer, and why files were too much.
+    /// Digests of files that take longer and had no turn in the background yet.
     slow: BTreeSet<String>,
+    /// Files that exceeded the limits, by digest, with the error.
     refused: BTreeMap<String, String>,
-    /// Files that could not be compiled for no fault of theirs.
+    /// Files that the host could not compile, by digest.
     hindered: BTreeMap<String, Hindered>,
     pauses: [Duration; 3],
 }
 
-/// A file that is to be tried again.
+/// A file that the host could not compile, and that will be retried.
 struct Hindered {
     tries: usize,
     again_at: Instant,
@@ -60,14 +54,14 @@ struct Hindered {
 }
 
 impl Hindered {
-    fn loading<P>(&self, pauses: &[Duration]) -> Loading<P> {
+    fn progress<P>(&self, pauses: &[Duration]) -> Progress<P> {
         let why = &self.why;
         match pauses.get(self.tries - 1) {
             Some(pause) => {
-                Loading::Underway { what: format!("is to be loaded again after {} s ({why})", pause.as_secs()) }
+                Progress::Underway { what: format!("will be loaded again in {} s ({why})", pause.as_secs()) }
             }
-            None => Loading::Failing {
-                error: format!("could not be loaded, {} times: {why}; tried again every minute", pauses.len() + 1),
+            None => Progress::Failing {
+                error: format!("could not be loaded in {} tries: {why}; retried every minute", pauses.len() + 1),
             },
         }
     }
@@ -81,30 +75,30 @@ struct Job<P> {
 }
 
 impl<P: Send + 'static> Job<P> {
-    fn start(work: &Work<P>, sha256: &str, bytes: &[u8]) -> Result<Self, LoadError> {
+    fn start(load: &LoadFn<P>, sha256: &str, bytes: &[u8]) -> Result<Self, LoadError> {
         let abandon = Arc::new(AtomicBool::new(false));
         let (sender, result) = mpsc::channel();
-        let (work, bytes, abandoned) = (Arc::clone(work), bytes.to_vec(), Arc::clone(&abandon));
+        let (load, bytes, abandoned) = (Arc::clone(load), bytes.to_vec(), Arc::clone(&abandon));
         let job = move || {
-            // Nobody listens any more when the checker is about to end.
-            let _ = sender.send(work(&bytes, &abandoned));
+            // Fails only while the checker ends.
+            let _ = sender.send(load(&bytes, &abandoned));
         };
         thread::Builder::new()
             .name("plugin-job".to_owned())
             .spawn(job)
-            .map_err(|error| LoadError::Hindered(format!("the thread that loads it can't be started: {error}")))?;
+            .map_err(|error| LoadError::Hindered(format!("could not start a thread to load it: {error}")))?;
         Ok(Job { sha256: sha256.to_owned(), abandon, result })
     }
 }
 
-/// The thread that loads has ended without a word.
+/// The error of a loading thread that panicked.
 fn crashed<P>() -> Result<P, LoadError> {
     Err(LoadError::Panic)
 }
 
 impl Loader<Plugin> {
-    /// Into this host.
-    pub fn new(host: Host) -> Self {
+    /// A loader for this host.
+    pub(crate) fn new(host: Host) -> Self {
         Self::with(QUICK, move |bytes, abandon| {
             let plugin = host.load_unless(bytes, abandon)?;
             let compiled_in = match plugin.origin() {
@@ -119,47 +113,47 @@ impl Loader<Plugin> {
 impl<P> Loader<P> {
     fn with(
         quick: Duration,
-        work: impl Fn(&[u8], &AtomicBool) -> Result<Loaded<P>, LoadError> + Send + Sync + 'static,
+        load: impl Fn(&[u8], &AtomicBool) -> Result<Loaded<P>, LoadError> + Send + Sync + 'static,
     ) -> Self {
         Loader {
-            work: Arc::new(work),
+            load: Arc::new(load),
             quick,
-            aside: None,
+            background: None,
             done: None,
             slow: BTreeSet::new(),
             refused: BTreeMap::new(),
             hindered: BTreeMap::new(),
-            pauses: AGAIN,
+            pauses: RETRY_PAUSES,
         }
     }
 
-    /// Makes room aside if what was there is done.
-    fn look_aside(&mut self) {
-        let Some(job) = &self.aside else { return };
+    /// Takes the result of the background job if it is done.
+    fn poll_background(&mut self) {
+        let Some(job) = &self.background else { return };
         let result = match job.result.try_recv() {
             Ok(result) => result,
             Err(TryRecvError::Empty) => return,
             Err(TryRecvError::Disconnected) => crashed(),
         };
-        if let Some(Job { sha256, .. }) = self.aside.take() {
+        if let Some(Job { sha256, .. }) = self.background.take() {
             self.done = Some((sha256, result));
         }
     }
 
-    fn finish(&mut self, sha256: &str, result: Result<Loaded<P>, LoadError>) -> Loading<P> {
+    fn finish(&mut self, sha256: &str, result: Result<Loaded<P>, LoadError>) -> Progress<P> {
         self.slow.remove(sha256);
         let tries = self.hindered.remove(sha256).map_or(0, |hindered| hindered.tries);
         if let Err(LoadError::Hindered(why)) = result {
             if self.hindered.len() >= REMEMBERED {
                 self.hindered.clear();
             }
-            let again_at = Instant::now() + self.pauses.get(tries).copied().unwrap_or(RARELY);
+            let again_at = Instant::now() + self.pauses.get(tries).copied().unwrap_or(LAST_PAUSE);
             let hindered = Hindered { tries: tries + 1, again_at, why };
-            let loading = hindered.loading(&self.pauses);
+            let progress = hindered.progress(&self.pauses);
             self.hindered.insert(sha256.to_owned(), hindered);
-            return loading;
+            return progress;
         }
-        Loading::Done(result.map_err(|error| {
+        Progress::Done(result.map_err(|error| {
             let text = error.to_string();
             if matches!(error, LoadError::TooSlow { .. } | LoadError::TooHungry { .. }) {
                 if self.refused.len() >= REMEMBERED {
@@ -175,35 +169,37 @@ impl<P> Loader<P> {
 impl<P: Send + 'static> Load for Loader<P> {
     type Plugin = P;
 
-    fn load(&mut self, sha256: &str, bytes: &[u8], is_urgent: bool) -> Loading<P> {
+    fn load(&mut self, sha256: &str, bytes: &[u8], is_urgent: bool) -> Progress<P> {
         if let Some(error) = self.refused.get(sha256) {
-            return Loading::Done(Err(error.clone()));
+            return Progress::Done(Err(error.clone()));
         }
         if let Some(hindered) = self.hindered.get(sha256).filter(|hindered| Instant::now() < hindered.again_at) {
-            return hindered.loading(&self.pauses);
+            return hindered.progress(&self.pauses);
         }
-        self.look_aside();
+        self.poll_background();
         if let Some((_, result)) = self.done.take_if(|(done, _)| done == sha256) {
             return self.finish(sha256, result);
         }
         let is_slow = self.slow.contains(sha256);
-        let is_aside = self.aside.as_ref().map(|aside| aside.sha256 == sha256);
-        if is_aside == Some(true) || (is_aside.is_some() && is_slow) {
-            return underway(is_aside == Some(true));
+        if let Some(job) = &self.background {
+            let is_this = job.sha256 == sha256;
+            if is_this || is_slow {
+                return underway(is_this);
+            }
         }
-        let job = match Job::start(&self.work, sha256, bytes) {
+        let job = match Job::start(&self.load, sha256, bytes) {
             Ok(job) => job,
             Err(error) => return self.finish(sha256, Err(error)),
         };
-        let patience = if is_urgent { self.quick } else { self.quick.min(MOMENT) };
-        match job.result.recv_timeout(patience) {
+        let limit = if is_urgent { self.quick } else { self.quick.min(MOMENT) };
+        match job.result.recv_timeout(limit) {
             Ok(result) => return self.finish(sha256, result),
             Err(RecvTimeoutError::Disconnected) => return self.finish(sha256, crashed()),
             Err(RecvTimeoutError::Timeout) => {}
         }
-        self.look_aside();
-        if self.aside.is_none() {
-            self.aside = Some(job);
+        self.poll_background();
+        if self.background.is_none() {
+            self.background = Some(job);
             return underway(true);
         }
         job.abandon.store(true, Ordering::Relaxed);
@@ -215,7 +211,7 @@ impl<P: Send + 'static> Load for Loader<P> {
                 self.slow.insert(sha256.to_owned());
                 underway(false)
             }
-            // Done at the last moment.
+            // It was done before it saw the flag.
             Ok(result) => self.finish(sha256, result),
         }
     }
@@ -224,14 +220,14 @@ impl<P: Send + 'static> Load for Loader<P> {
         if self.hindered.get(sha256).is_some_and(|hindered| Instant::now() < hindered.again_at) {
             return false;
         }
-        self.look_aside();
-        self.aside.is_none() || self.done.as_ref().is_some_and(|(done, _)| done == sha256)
+        self.poll_background();
+        self.background.is_none() || self.done.as_ref().is_some_and(|(done, _)| done == sha256)
     }
 }
 
-fn underway<P>(has_its_turn: bool) -> Loading<P> {
-    let what = if has_its_turn { COMPILING } else { "waits for its turn to be compiled" };
-    Loading::Underway { what: what.to_owned() }
+fn underway<P>(is_compiling: bool) -> Progress<P> {
+    let what = if is_compiling { "is being compiled" } else { "waits for its turn to be compiled" };
+    Progress::Underway { what: what.to_owned() }
 }
 
 #[cfg(test)]
@@ -241,7 +237,8 @@ mod tests {
 
     const QUICK: Duration = Duration::from_millis(100);
 
-    /// Loads `quick`; `slow…` takes until it is told to go on; `bomb` takes too long after that. Counts what is started.
+    /// Its loader loads `quick` at once and everything else when `go_on` is set; `bomb` then exceeds a limit, and `killed` is
+    /// hindered. Counts the started jobs.
     struct Scene {
         loader: Loader<String>,
         go_on: Arc<AtomicBool>,
@@ -270,23 +267,23 @@ mod tests {
     }
 
     impl Scene {
-        /// The plugin or the error; none while it is underway.
+        /// The plugin or the error. `None` while loading is underway.
         fn load(&mut self, text: &str) -> Option<Result<String, String>> {
             self.load_if(true, text)
         }
 
         fn load_if(&mut self, is_urgent: bool, text: &str) -> Option<Result<String, String>> {
             match self.loader.load(text, text.as_bytes(), is_urgent) {
-                Loading::Done(result) => Some(result.map(|loaded| loaded.plugin)),
-                Loading::Underway { .. } => None,
-                Loading::Failing { error } => Some(Err(error)),
+                Progress::Done(result) => Some(result.map(|loaded| loaded.plugin)),
+                Progress::Underway { .. } => None,
+                Progress::Failing { error } => Some(Err(error)),
             }
         }
 
         fn wait(&mut self, text: &str) {
             let until = Instant::now() + Duration::from_secs(5);
             while !self.loader.is_due(text) {
-                assert!(Instant::now() < until, "{text} never becomes due");
+                assert!(Instant::now() < until, "{text} is not due after 5 s");
                 thread::sleep(Duration::from_millis(1));
             }
         }
@@ -297,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn others_are_loaded_while_one_takes_long() {
+    fn slow_file_does_not_hold_up_others() {
         let mut scene = scene();
         assert_eq!(scene.load("slow"), None);
         assert_eq!(scene.load("quick"), Some(Ok("quick".to_owned())));
@@ -305,11 +302,11 @@ mod tests {
         scene.go_on.store(true, Ordering::SeqCst);
         scene.wait("slow");
         assert_eq!(scene.load("slow"), Some(Ok("slow".to_owned())));
-        assert_eq!(scene.started(), 2, "what went on aside was not started again");
+        assert_eq!(scene.started(), 2, "the background job was not started again");
     }
 
     #[test]
-    fn a_second_slow_one_is_given_up_and_has_its_turn_when_the_first_is_done() {
+    fn second_slow_file_is_given_up_and_compiled_when_the_first_is_done() {
         let mut scene = scene();
         assert_eq!(scene.load("slow 1"), None);
         assert_eq!(scene.load("slow 2"), None);
@@ -326,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_urgent_goes_aside_after_a_moment() {
+    fn file_that_is_not_urgent_moves_to_the_background_after_a_moment() {
         let mut scene = scene();
         scene.loader.quick = Duration::from_secs(60);
         let before = Instant::now();
@@ -338,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_too_much_is_refused_without_another_try() {
+    fn file_that_exceeded_a_limit_is_not_tried_again() {
         let mut scene = scene();
         assert_eq!(scene.load("bomb"), None);
         scene.go_on.store(true, Ordering::SeqCst);
@@ -351,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_host_has_hindered_is_tried_again_after_pauses_and_is_an_error_after_the_last() {
+    fn hindered_file_is_retried_after_pauses_and_is_an_error_after_the_last() {
         let mut scene = scene();
         scene.go_on.store(true, Ordering::SeqCst);
         scene.loader.pauses = [1, 2, 3].map(|pause| Duration::from_millis(pause * 50));
@@ -364,13 +361,13 @@ mod tests {
             assert!(begun.elapsed() + Duration::from_millis(10) > scene.loader.pauses[tries - 1], "try {tries}");
         }
         let error = scene.load("killed").unwrap().unwrap_err();
-        assert!(error.starts_with("could not be loaded, 4 times: the compiler was killed by SIGKILL"), "{error}");
-        assert!(!scene.loader.is_due("killed"), "tried again in a minute");
-        assert_eq!(scene.load("quick"), Some(Ok("quick".to_owned())), "and keeps nobody waiting");
+        assert!(error.starts_with("could not be loaded in 4 tries: the compiler was killed by SIGKILL"), "{error}");
+        assert!(!scene.loader.is_due("killed"), "retried in a minute");
+        assert_eq!(scene.load("quick"), Some(Ok("quick".to_owned())), "and it holds up no other file");
     }
 
     #[test]
-    fn a_slow_file_that_nobody_asks_for_any_more_keeps_no_other_from_its_turn() {
+    fn slow_file_that_was_removed_does_not_keep_others_from_their_turn() {
         let mut scene = scene();
         assert_eq!(scene.load("slow, removed"), None);
         assert_eq!(scene.load("slow"), None);

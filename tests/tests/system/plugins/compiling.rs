@@ -164,8 +164,7 @@ fn killed_compiler_is_retried() {
             vouchd.check("own").is_ok_and(|check| {
                 let message = check["message"].as_str().unwrap_or_default();
                 check["verdict"] == "waiting"
-                    && message
-                        .starts_with("plugin own is to be loaded again after 1 s (the compiler was killed by SIGKILL")
+                    && message.starts_with("plugin own will be loaded again in 1 s (the compiler was killed by SIGKILL")
             })
         })?;
         passes(&vouchd)?;

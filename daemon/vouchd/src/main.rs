@@ -1,14 +1,15 @@
 //! vouchd: a VRRP daemon whose health checks are sandboxed WebAssembly plugins.
 //!
-//! This executable is the router (`vouchd run`, crate `vouchd_router`) and the commands that an operator uses ([`commands`],
-//! [`demo`]). It can run no WebAssembly: the engine is in `vouchd-checker`, which the router starts without privileges, and
-//! to which `vouchd plugin` hands over.
+//! This executable is the router (`vouchd run`, crate `vouchd_router`) and the operator's commands ([`commands`], [`demo`]).
+//! It cannot run WebAssembly: the engine is in `vouchd-checker`, which the router starts without privileges, and which
+//! `vouchd plugin` executes.
 
 #![warn(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a reader that has gone makes these panic: vouchd_console::output does not"
+    reason = "these panic when the reader is gone; vouchd_console::output does not"
 )]
+#![warn(unreachable_pub)]
 #![cfg_attr(test, allow(clippy::print_stdout, clippy::print_stderr))]
 
 mod commands;

@@ -13,7 +13,7 @@ use vouchd_plugin::{Host, HostSettings, Plugin, declared_params};
 
 use vouchd_printable::printable;
 
-use super::{open_cache, resolve};
+use super::shared::{open_cache, resolve};
 use crate::plugins::read::{read_named, sha256};
 use vouchd_console::output::{print, print_json};
 use vouchd_console::table::Table;

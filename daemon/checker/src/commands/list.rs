@@ -9,7 +9,7 @@ use std::time::Instant;
 use clap::Args;
 use vouchd_plugin::{Host, HostSettings};
 
-use super::resolve;
+use super::shared::resolve;
 use crate::plugins::catalog::{Catalog, PluginEvent};
 use crate::plugins::loader::Loader;
 use crate::plugins::signature::Keys;

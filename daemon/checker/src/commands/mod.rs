@@ -7,15 +7,12 @@ mod list;
 mod new;
 mod project;
 mod recipe;
+mod shared;
 mod test;
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use nix::unistd::{getegid, geteuid};
-use vouchd_config::Config;
-use vouchd_ipc::cache::{self, CacheSettings};
 
 pub(crate) use self::describe::{DescribeArgs, describe};
 
@@ -47,16 +44,4 @@ pub(crate) fn run(command: PluginCommand) -> anyhow::Result<ExitCode> {
         PluginCommand::Inspect(args) => inspect::inspect(&args),
         PluginCommand::Test(args) => test::test(&args),
     }
-}
-
-/// Resolves arguments as a configuration, so that they have the same meaning in both.
-fn resolve(text: &str) -> anyhow::Result<Config> {
-    let file = PathBuf::from("arguments");
-    Ok(vouchd_config::resolve(vec![(file, text.to_owned())])?)
-}
-
-/// Opens a directory for compiled plugins, and creates it if it does not exist.
-fn open_cache(directory: Option<&Path>) -> anyhow::Result<Option<CacheSettings>> {
-    let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
-    directory.map(|directory| cache::prepare(directory, uid, gid)).transpose()
 }

@@ -126,7 +126,9 @@ impl<P: Clone + Send + Sync + 'static> CheckTask<P> {
                         memo.bytes = bytes;
                     }
                     if let Err(error) = watched.follow(ended.watch) {
-                        tracing::warn!("can't watch what the check looks at, so changes are seen only at the next interval: {error}");
+                        tracing::warn!(
+                            "can't watch what the check looks at, so changes are seen only at the next interval: {error}"
+                        );
                     }
                     let done = RunDone {
                         check: check.name.clone(),

@@ -85,8 +85,8 @@ impl Finding {
             Self::Conflict { address, mac } => Some((
                 "arp_conflict",
                 format!(
-                    "{mac} on {interface} answers for {address} too, which this active router holds: take the address \
-                     from that machine, or, if it is a router, let this one hear its advertisements"
+                    "{mac} on {interface} answers for {address} too, which this active router holds: remove the \
+                     address from that machine, or, if it is a router, make sure that its advertisements arrive here"
                 ),
             )),
             Self::Moved { address, from, to } => {

@@ -1,4 +1,4 @@
-//! `vouchd config check`, and loading a configuration for the other commands.
+//! `vouchd config check`: checks a configuration before the daemon reads it.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -18,13 +18,13 @@ use vouchd_router::{CheckerProgram, available_plugins, host_addresses};
 use vouchd_console::output::{complain, print};
 
 #[derive(Debug, Subcommand)]
-pub enum ConfigCommand {
+pub(crate) enum ConfigCommand {
     /// Reports what is wrong with a configuration, with file, line and column
     Check(CheckArgs),
 }
 
 #[derive(Debug, Args)]
-pub struct CheckArgs {
+pub(crate) struct CheckArgs {
     /// The main file, or - for standard input; the drop-ins in conf.d beside it are read too. A drop-in is checked together
     /// with the rest of its configuration
     #[arg(default_value = DEFAULT_FILE)]
@@ -40,7 +40,7 @@ pub struct CheckArgs {
     strict: bool,
 }
 
-pub fn run(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
     match command {
         ConfigCommand::Check(args) => check(args),
     }
@@ -55,7 +55,7 @@ fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let mut warnings = Vec::new();
-    // With the right directories only: those of a default would lack what the operator has elsewhere.
+    // Only if the plugin directories are known: the default ones may lack the operator's plugins.
     if examined.daemon_is_known {
         let config = &examined.config;
         let missing = config.check_plugins(&available_plugins(config)).err();
@@ -65,11 +65,11 @@ fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
             Err(error) => warnings.push(unexamined(&error)),
         }
         examined.errors.extend(errors);
-        // Where users can't be looked up, nothing is known of this one.
+        // If users cannot be looked up, nothing is known about this one.
         let user = config.daemon.user.as_deref().and_then(|name| User::from_name(name).ok());
         if let Some(user) = user {
             let problem = config.check_user(user.as_ref().map(|user| user.uid.as_raw()));
-            // A user that this host lacks may be there where the configuration will run; root never is the right one.
+            // A user that does not exist here may exist on the host that will run the configuration. Root is always wrong.
             let found = if user.is_some() { &mut examined.errors } else { &mut warnings };
             found.extend(problem);
         }
@@ -106,8 +106,8 @@ fn report(file: &Path, examined: PartialConfig, strict: bool) -> anyhow::Result<
         print(said)?;
         let more = if has_more { " and more" } else { "" };
         let counted = count(errors.len(), "error") + more;
-        let told = Errors::of(errors).map(|errors| format!("{errors}\n")).unwrap_or_default();
-        complain(format_args!("{told}{file}: {counted}, {warned}"));
+        let listed = Errors::of(errors).map(|errors| format!("{errors}\n")).unwrap_or_default();
+        complain(format_args!("{listed}{file}: {counted}, {warned}"));
         return Ok(ExitCode::from(2));
     }
     said += &format!(
@@ -120,10 +120,10 @@ fn report(file: &Path, examined: PartialConfig, strict: bool) -> anyhow::Result<
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is to be looked at together.
+/// The files to check together.
 ///
 /// # Errors
-/// When standard input or the directory can't be read.
+/// When standard input or the directory cannot be read.
 fn files(args: &CheckArgs) -> anyhow::Result<Files> {
     let as_name = args.name.as_deref().map(destination).transpose()?;
     let given = if is_standard_input(&args.file) { standard_input()? } else { read_once(&args.file)? };
@@ -133,15 +133,16 @@ fn files(args: &CheckArgs) -> anyhow::Result<Files> {
         }
         return with_drop_ins(given, vouchd_config::drop_in_dir(&args.file));
     };
-    // How a copy elsewhere may be read says nothing of the file that it will be.
+    // The permissions of a copy say nothing about the file that it will become.
     let given = if args.with_dir.is_some() { FileText { access: None, ..given } } else { given };
     anyhow::ensure!(directory.is_dir(), "{}: expected a directory, like /etc/vouchd", directory.display());
     let drop_ins = vouchd_config::drop_in_dir(&directory.join(MAIN));
-    let is_there = |path: &Path| path.parent().and_then(|it| it.canonicalize().ok()) == drop_ins.canonicalize().ok();
+    let is_in_drop_ins =
+        |path: &Path| path.parent().and_then(|it| it.canonicalize().ok()) == drop_ins.canonicalize().ok();
     let becomes = match as_name {
         Some(Destination::Main) => None,
         Some(Destination::DropIn(name)) => Some(drop_ins.join(name)),
-        None => (drop_ins.is_dir() && is_there(&args.file)).then(|| args.file.clone()),
+        None => (drop_ins.is_dir() && is_in_drop_ins(&args.file)).then(|| args.file.clone()),
     };
     let Some(becomes) = becomes else { return with_drop_ins(given, drop_ins) };
     anyhow::ensure!(vouchd_config::is_drop_in(&becomes), "{}: expected {DROP_IN_NAME}", becomes.display());
@@ -151,15 +152,17 @@ fn files(args: &CheckArgs) -> anyhow::Result<Files> {
 
 const DROP_IN_NAME: &str = "a name that ends in .toml and does not begin with a dot: others are not read";
 
-/// What of a directory's configuration a file is to become.
+/// The file of a directory's configuration that a checked file will become.
 enum Destination {
     Main,
-    /// By its name in conf.d.
+    /// A file in conf.d, by name.
     DropIn(PathBuf),
 }
 
+/// The destination that `--as` names.
+///
 /// # Errors
-/// When the daemon reads no file of that name.
+/// When the daemon does not read a file of this name.
 fn destination(name: &Path) -> anyhow::Result<Destination> {
     anyhow::ensure!(
         !name.is_absolute(),
@@ -186,6 +189,8 @@ fn is_standard_input(file: &Path) -> bool {
     file == Path::new("-")
 }
 
+/// The main file and the drop-ins in `directory`.
+///
 /// # Errors
 /// When the directory's file system does not answer.
 fn with_drop_ins(main: FileText, directory: PathBuf) -> anyhow::Result<Files> {
@@ -193,15 +198,15 @@ fn with_drop_ins(main: FileText, directory: PathBuf) -> anyhow::Result<Files> {
     Ok(Blocking::default().wait("conf.d", &place, FILE_TIME, move || Files::read(main, &directory))?)
 }
 
-/// The main file's name, where only the directory is given.
+/// The name of the main file in a directory that is given without it.
 const MAIN: &str = "vouchd.toml";
 
 const STANDARD_INPUT: &str = "standard input";
 
-/// A file, or the pipe of a shell's `<(...)`, which has a writer.
+/// Reads a file, or the pipe of a shell's `<(...)`, which has a writer.
 ///
 /// # Errors
-/// For a named pipe or a device: nobody may ever write to it.
+/// For other named pipes, sockets and devices, which may block for ever.
 fn read_once(file: &Path) -> anyhow::Result<FileText> {
     let is_open = ["/dev/stdin", "/dev/fd/", "/proc/self/fd/"]
         .iter()
@@ -229,20 +234,21 @@ fn standard_input() -> anyhow::Result<FileText> {
     Ok(FileText { path: STANDARD_INPUT.into(), text: Ok(bytes), access: None })
 }
 
-/// For a file in conf.d that is named alone: the directory of its configuration.
+/// The directory of the configuration to which a file in conf.d belongs.
 fn directory_of_drop_in(file: &Path) -> Option<PathBuf> {
     let drop_ins = file.parent()?;
     let directory = drop_ins.parent().map(|it| if it.as_os_str().is_empty() { Path::new(".") } else { it })?;
     (drop_ins.file_name()? == "conf.d" && directory.join(MAIN).exists()).then(|| directory.to_owned())
 }
 
-/// The time that the drop-ins together have to be read.
+/// How long all drop-ins together may take to be read.
 const FILE_TIME: Duration = Duration::from_secs(5);
 
-/// The files of the checks' plugins, by the plugin's name. The checker looks at them: this program knows no WebAssembly.
+/// The files of the checks' plugins, by plugin name. `vouchd-checker` reads them, since this program has no WebAssembly
+/// engine.
 ///
 /// # Errors
-/// When the checker can't be asked.
+/// When `vouchd-checker` cannot be started, or fails.
 fn plugin_files(config: &Config) -> anyhow::Result<BTreeMap<String, PluginFile>> {
     if config.checks.is_empty() {
         return Ok(BTreeMap::new());
@@ -254,14 +260,14 @@ fn plugin_files(config: &Config) -> anyhow::Result<BTreeMap<String, PluginFile>>
     command.args(config.checks.iter().map(|check| &check.plugin)).stdin(Stdio::null()).stderr(Stdio::inherit());
     let answer = command.output().context("starting vouchd-checker")?;
     anyhow::ensure!(answer.status.success(), "vouchd-checker: {}", answer.status);
-    serde_json::from_slice(&answer.stdout).context("the answer of vouchd-checker")
+    serde_json::from_slice(&answer.stdout).context("reading the output of vouchd-checker")
 }
 
-/// The plugins' files could not be looked at.
+/// The warning that plugin files could not be checked.
 fn unexamined(error: &anyhow::Error) -> Problem {
     Problem {
         place: None,
         subject: "plugins".to_owned(),
-        message: format!("whether their files can be used is not known: {error:#}"),
+        message: format!("their files could not be checked: {error:#}"),
     }
 }

@@ -1,5 +1,5 @@
-//! What a person types, but for `vouchd run`.
+//! The operator's commands, except `vouchd run`.
 
-pub mod config;
-pub mod plugin;
-pub mod status;
+pub(crate) mod config;
+pub(crate) mod plugin;
+pub(crate) mod status;

@@ -1,4 +1,4 @@
-//! `vouchd plugin`: handed over to `vouchd-checker`, which has the engine.
+//! `vouchd plugin`: executes `vouchd-checker`, which has the WebAssembly engine.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -9,19 +9,19 @@ use clap::Args;
 use vouchd_router::CheckerProgram;
 
 #[derive(Debug, Args)]
-pub struct PluginArgs {
+pub(crate) struct PluginArgs {
     /// The command and its arguments; --help for a list
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     arguments: Vec<OsString>,
 }
 
-/// Becomes `vouchd-checker plugin …`. Returns only if that fails.
+/// Replaces this process by `vouchd-checker plugin …`. Returns only if that fails.
 ///
 /// # Errors
-/// When there is no checker of this version, or it can't be started.
-pub fn hand_over(args: &PluginArgs) -> anyhow::Result<ExitCode> {
+/// When there is no checker of this version, or it cannot be started.
+pub(crate) fn hand_over(args: &PluginArgs) -> anyhow::Result<ExitCode> {
     let program = CheckerProgram::find()?;
     program.check_version()?;
-    // Its help then names this command.
+    // Its help then says `vouchd plugin`.
     Err(program.command().arg0("vouchd").arg("plugin").args(&args.arguments).exec()).context("starting vouchd-checker")
 }

@@ -1,4 +1,4 @@
-//! The plugin that vouches for the web server, and what it is given.
+//! The plugin that checks the web server, with its parameters and grants.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,18 +9,18 @@ use toml::Value;
 use super::node_init::config;
 use super::topology::{NodeId, SERVICE};
 
-/// A plugin as the check `web` of both nodes.
+/// The plugin of the check `web` on both nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Checked {
-    /// The plugin.
-    pub file: PathBuf,
-    /// Of `[check.web]`: `plugin`, `params` and `allow`.
-    pub keys: String,
+pub(crate) struct Checked {
+    /// The plugin file.
+    pub(crate) file: PathBuf,
+    /// The keys `plugin`, `params` and `allow` of `[check.web]`, as TOML.
+    pub(crate) keys: String,
 }
 
 impl Checked {
-    /// The built-in plugin `process`, which looks for the web server's process.
-    pub fn built_in(file: PathBuf) -> Checked {
+    /// The built-in plugin `process`, which looks for the process of the web server.
+    pub(crate) fn built_in(file: PathBuf) -> Checked {
         let keys = format!(
             "plugin = \"process\"\nparams = {{ name = \"{SERVICE}\" }}\nallow = {{ process = [\"{SERVICE}\"] }}\n"
         );
@@ -30,8 +30,8 @@ impl Checked {
     /// An author's plugin.
     ///
     /// # Errors
-    /// If it is not there, or the configuration would not take what it is given.
-    pub fn own(file: &Path, params: &[(String, String)], allow: Option<&str>) -> anyhow::Result<Checked> {
+    /// When the file does not exist, or the configuration rejects its parameters or grants.
+    pub(crate) fn own(file: &Path, params: &[(String, String)], allow: Option<&str>) -> anyhow::Result<Checked> {
         let file = file.canonicalize().with_context(|| format!("the plugin {}", file.display()))?;
         anyhow::ensure!(file.is_file(), "{}: expected a .wasm file", file.display());
         let name = file.file_stem().and_then(|stem| stem.to_str()).context("a plugin without a name")?;
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_authors_plugin_is_given_what_the_arguments_say() {
+    fn authors_plugin_gets_the_parameters_and_grants_of_the_arguments() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("port.wasm");
         std::fs::write(&file, "").unwrap();

@@ -1,5 +1,5 @@
-//! The client: fetches the page behind the virtual address every 10 ms, never waiting for one fetch to end before it
-//! starts the next, and remembers how each went.
+//! The client: fetches a page from the virtual address every 10 ms, without waiting for earlier fetches to end, and records
+//! the result of each.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddrV4, TcpStream};
@@ -16,27 +16,27 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, s
 use super::timeline::{Event, Place, What};
 use super::topology::{NodeId, VIRTUAL};
 
-/// Between two fetches.
-pub const EVERY: Duration = Duration::from_millis(10);
-/// A fetch without an answer for so long has failed.
-const PATIENCE: Duration = Duration::from_millis(500);
-/// More than a page and its header need; whatever sends more is not one of ours.
-const LONGEST_ANSWER: usize = 4096;
+/// Interval between two fetches.
+pub(crate) const EVERY: Duration = Duration::from_millis(10);
+/// A fetch without an answer after this time has failed.
+const TIMEOUT: Duration = Duration::from_millis(500);
+/// The largest answer in bytes. Those of the demo's web servers are much smaller.
+const MAX_ANSWER: usize = 4096;
 
-/// How a fetch that is over went.
+/// A fetch that has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fetch {
-    pub sent: Instant,
-    /// Who answered and when; none if nobody did.
-    pub answer: Option<(NodeId, Instant)>,
+pub(crate) struct Fetch {
+    pub(crate) sent: Instant,
+    /// The node that answered, and when. `None` if the fetch failed.
+    pub(crate) answer: Option<(NodeId, Instant)>,
 }
 
-/// What the client saw so far.
+/// All fetches so far.
 #[derive(Debug, Clone, Default)]
-pub struct Record(Arc<Mutex<Vec<Fetch>>>);
+pub(crate) struct Record(Arc<Mutex<Vec<Fetch>>>);
 
 impl Record {
-    pub fn fetches(&self) -> Vec<Fetch> {
+    pub(crate) fn fetches(&self) -> Vec<Fetch> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -45,8 +45,8 @@ impl Record {
     }
 }
 
-/// Starts fetching, in a thread of its own, until the process ends.
-pub fn start(events: Sender<Event>) -> Record {
+/// Starts a thread that fetches until the process ends.
+pub(crate) fn start(events: Sender<Event>) -> Record {
     let record = Record::default();
     let mut client = Client { open: Vec::new(), view: View::new(), record: record.clone(), events };
     thread::spawn(move || client.run());
@@ -60,7 +60,7 @@ struct Client {
     events: Sender<Event>,
 }
 
-/// A fetch that is under way.
+/// A fetch that is in progress.
 struct Open {
     sent: Instant,
     stream: TcpStream,
@@ -88,7 +88,7 @@ impl Client {
                     Ok(open) => self.open.push(open),
                     Err(error) => self.ended(now, now, End::Failed(error.to_string())),
                 }
-                // After a stall, one fetch makes up for all that were missed.
+                // After a stall, missed fetches are skipped.
                 next = (next + EVERY).max(now);
             }
             self.wait(next.saturating_duration_since(now));
@@ -102,7 +102,7 @@ impl Client {
         // Rounded up, so that the loop does not spin through the last millisecond.
         let millis = limit.as_micros().div_ceil(1000);
         let limit = PollTimeout::try_from(millis).unwrap_or(PollTimeout::ZERO);
-        // An interrupted wait is a short one.
+        // An interrupted wait only ends early.
         let _ = poll(&mut waiting, limit);
     }
 
@@ -112,8 +112,8 @@ impl Client {
             let now = Instant::now();
             match end {
                 Some(end) => self.ended(open.sent, now, end),
-                None if now >= open.sent + PATIENCE => {
-                    let why = format!("nothing for {} ms", PATIENCE.as_millis());
+                None if now >= open.sent + TIMEOUT => {
+                    let why = format!("timed out after {} ms", TIMEOUT.as_millis());
                     self.ended(open.sent, now, End::Failed(why));
                 }
                 None => self.open.push(open),
@@ -152,7 +152,7 @@ impl Open {
         }
     }
 
-    /// Goes as far as is possible without waiting.
+    /// Goes on as far as possible without blocking.
     fn progress(&mut self) -> Option<End> {
         match self.step() {
             Ok(end) => end,
@@ -181,8 +181,8 @@ impl Open {
                 0 => return Ok(Some(understand(answer))),
                 length => answer.extend_from_slice(&buffer[..length]),
             }
-            if answer.len() > LONGEST_ANSWER {
-                return Ok(Some(End::Failed("an answer that is too long".to_owned())));
+            if answer.len() > MAX_ANSWER {
+                return Ok(Some(End::Failed("the answer is too long".to_owned())));
             }
         }
     }
@@ -197,7 +197,7 @@ fn understand(answer: &[u8]) -> End {
         .map_or("", |(_, body)| body.trim_end());
     match NodeId::named(body) {
         Some(node) => End::Answered(node),
-        None => End::Failed("an answer that is not from a node".to_owned()),
+        None => End::Failed("the answer is not from a node".to_owned()),
     }
 }
 
@@ -211,10 +211,10 @@ fn describe(error: &io::Error) -> String {
     }
 }
 
-/// Turns fetches into the few events that are worth a line. Silence before the first answer is none.
+/// Turns fetches into the few events that are worth a line. Failures before the first answer are not.
 #[derive(Debug)]
 struct View {
-    /// Of the last fetch that was answered.
+    /// The last fetch that was answered.
     last: Option<Answered>,
     silent: bool,
 }
@@ -243,7 +243,7 @@ impl View {
                 }
             }
             End::Failed(why) => {
-                // A fetch may fail long after a later one was answered; that is no news.
+                // A fetch may time out after a later one was answered. That is not worth a line.
                 let overtaken = self.last.is_some_and(|last| last.sent > sent);
                 if self.silent || overtaken {
                     return None;
@@ -260,7 +260,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_changes_are_told_and_a_late_failure_is_none() {
+    fn only_changes_are_reported_and_a_late_failure_is_not_a_change() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         let failed = || End::Failed("refused".to_owned());
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_counts_only_if_a_node_gave_it() {
+    fn answer_counts_only_if_it_is_from_a_node() {
         let page = |status, body| format!("HTTP/1.1 {status}\r\nX: y\r\n\r\n{body}\n").into_bytes();
         for (answer, by) in [
             (page("200 OK", "node-b"), Some(NodeId::B)),

@@ -1,10 +1,9 @@
-//! `vouchd demo`: two routers and a web server on each, in namespaces of their own; the server that answers is
-//! killed, and the failover is shown as a timeline.
+//! `vouchd demo`: two routers with a web server each, in their own namespaces. Kills the web server of the active router,
+//! and shows the failover as a timeline.
 //!
-//! Processes: the demo itself is the client, and its network namespace is the network between the nodes. Each node is a
-//! `vouchd demo node`, first process of a PID namespace, with a web server and an ordinary `vouchd run` under it.
-//! When the demo ends, for whatever reason, the kernel kills both nodes, and all that was made goes with them: no file
-//! and no interface outlives it.
+//! The demo's process is the client, and its network namespace is the network between the nodes. Each node is a
+//! `vouchd demo node`, the first process of a PID namespace, which starts a web server and an ordinary `vouchd run`. When
+//! the demo ends for any reason, the kernel kills both nodes, and with them all files and interfaces of the demo.
 
 mod checked;
 mod client;
@@ -28,7 +27,7 @@ use vouchd_console::arguments::key_value;
 
 /// Arguments of `vouchd demo`.
 #[derive(Debug, Args)]
-pub struct DemoArgs {
+pub(crate) struct DemoArgs {
     /// Directory with process.wasm [default: `plugins` beside the program or one level above it, then
     /// /usr/lib/vouchd/plugins]
     #[arg(long, value_name = "DIR")]
@@ -47,7 +46,7 @@ pub struct DemoArgs {
     part: Option<Part>,
 }
 
-/// What the demo starts itself as, inside its namespaces; not for users.
+/// The commands with which the demo starts itself inside its namespaces. Not for users.
 #[derive(Debug, Subcommand)]
 enum Part {
     /// First process of a node.
@@ -58,14 +57,14 @@ enum Part {
     Service(service::ServiceArgs),
 }
 
-/// Runs the demo; takes about 15 seconds. Success means that both failovers happened within their bound.
+/// Runs the demo, which takes about 15 seconds. Exit status 0 if both failovers happened in time.
 ///
-/// Must be called before the process has started a thread, since only a single-threaded process can enter a user
-/// namespace.
+/// Call this before the process starts a thread, since only a single-threaded process can enter a user namespace.
 ///
 /// # Errors
-/// The plugin is missing, its parameters make no sense, or the system does not allow the namespaces; the text says what to do.
-pub fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
+/// When the plugin is missing, its parameters are invalid, or the system does not allow the namespaces. The text says what
+/// to do.
+pub(crate) fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     match args.part {
         None => {
             let checked = match &args.plugin {

@@ -1,4 +1,4 @@
-//! Namespaces for the demo: with root's rights plain ones, otherwise inside a user namespace in which the user is root.
+//! Namespaces for the demo. Without root's rights, they are inside a user namespace in which the user is root.
 
 use std::fs;
 
@@ -6,12 +6,12 @@ use anyhow::Context;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 
-const ADVICE: &str = "the demo makes network, PID and mount namespaces of its own, which takes root or unprivileged user \
-     namespaces; run it as root, or allow them (`sysctl user.max_user_namespaces`, \
+const ADVICE: &str = "the demo creates network, PID and mount namespaces, which needs root or unprivileged user namespaces; \
+     run it as root, or allow them (`sysctl user.max_user_namespaces`, \
      `sysctl kernel.apparmor_restrict_unprivileged_userns=0` on Ubuntu; containers need `--privileged`)";
 
-/// Moves this process, which must have a single thread, into a network of its own, with the right to change it.
-pub fn enter_own_network() -> anyhow::Result<()> {
+/// Moves this process, which must have a single thread, into a new network namespace that it may change.
+pub(crate) fn enter_own_network() -> anyhow::Result<()> {
     match unshare(CloneFlags::CLONE_NEWNET) {
         Err(Errno::EPERM) => become_root_in_user_namespace(),
         result => result.context("unshare(CLONE_NEWNET)"),
@@ -19,9 +19,9 @@ pub fn enter_own_network() -> anyhow::Result<()> {
     .context(ADVICE)
 }
 
-/// Gives this thread a network, mounts and a host name of its own; its next child is the first process of a new PID
-/// namespace. The thread can't start threads afterwards.
-pub fn separate_node() -> anyhow::Result<()> {
+/// Moves this thread into new network, mount and host name namespaces. Its next child is the first process of a new PID
+/// namespace. The thread cannot start threads afterwards.
+pub(crate) fn separate_node() -> anyhow::Result<()> {
     unshare(
         CloneFlags::CLONE_NEWNET
             | CloneFlags::CLONE_NEWNS

@@ -17,36 +17,36 @@ use tokio::runtime::{Builder, Runtime};
 use vouchd_net::RequestSocket;
 
 /// Requests to the kernel, one at a time.
-pub struct Network(RequestSocket);
+pub(crate) struct Network(RequestSocket);
 
 impl Network {
-    pub fn open() -> io::Result<Self> {
+    pub(crate) fn open() -> io::Result<Self> {
         RequestSocket::open().map(Self)
     }
 
-    pub fn add_bridge(&mut self, name: &str) -> io::Result<()> {
+    pub(crate) fn add_bridge(&mut self, name: &str) -> io::Result<()> {
         self.0.change(|handle| handle.link().add(LinkBridge::new(name).build()).execute())
     }
 
     /// Adds a pair of interfaces: `name` here, `peer` in the network namespace `elsewhere`.
-    pub fn add_veth(&mut self, name: &str, peer: &str, elsewhere: BorrowedFd<'_>) -> io::Result<()> {
+    pub(crate) fn add_veth(&mut self, name: &str, peer: &str, elsewhere: BorrowedFd<'_>) -> io::Result<()> {
         let other = LinkMessageBuilder::<LinkUnspec>::new().name(peer).setns_by_fd(elsewhere.as_raw_fd()).build();
         let link = LinkVeth::new(name, peer).set_info_data(InfoData::Veth(InfoVeth::Peer(other))).build();
         self.0.change(|handle| handle.link().add(link).execute())
     }
 
-    pub fn set_up(&mut self, name: &str) -> io::Result<()> {
+    pub(crate) fn set_up(&mut self, name: &str) -> io::Result<()> {
         let link = LinkUnspec::new_with_name(name).up().build();
         self.0.change(|handle| handle.link().change(link).execute())
     }
 
     /// Plugs an interface into a bridge.
-    pub fn attach(&mut self, name: &str, bridge: &str) -> io::Result<()> {
+    pub(crate) fn attach(&mut self, name: &str, bridge: &str) -> io::Result<()> {
         let link = LinkUnspec::new_with_name(name).controller(index(bridge)?).build();
         self.0.change(|handle| handle.link().change(link).execute())
     }
 
-    pub fn add_address(&mut self, name: &str, address: Ipv4Addr, prefix: u8) -> io::Result<()> {
+    pub(crate) fn add_address(&mut self, name: &str, address: Ipv4Addr, prefix: u8) -> io::Result<()> {
         let index = index(name)?;
         self.0.change(|handle| handle.address().add(index, address.into(), prefix).execute())
     }
@@ -54,19 +54,19 @@ impl Network {
 
 /// An IPv4 address that came to an interface or left it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AddressChange {
+pub(crate) enum AddressChange {
     Added(Ipv4Addr),
     Removed(Ipv4Addr),
 }
 
 /// Notifications about IPv4 addresses that come and go, whoever changes them.
-pub struct AddressWatch {
+pub(crate) struct AddressWatch {
     notifications: Box<dyn Stream<Item = (NetlinkMessage<RouteNetlinkMessage>, SocketAddr)> + Send + Unpin>,
     runtime: Runtime,
 }
 
 impl AddressWatch {
-    pub fn open() -> io::Result<Self> {
+    pub(crate) fn open() -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_io().build()?;
         let context = runtime.enter();
         let (connection, _, notifications) = new_multicast_connection(&[MulticastGroup::Ipv4Ifaddr])?;
@@ -79,7 +79,7 @@ impl AddressWatch {
     ///
     /// # Errors
     /// When the socket is broken.
-    pub fn next(&mut self) -> io::Result<AddressChange> {
+    pub(crate) fn next(&mut self) -> io::Result<AddressChange> {
         let Self { notifications, runtime } = self;
         let mut changes = pin!(notifications.filter_map(async |(message, _)| change(message.payload)));
         runtime.block_on(changes.next()).ok_or_else(|| io::ErrorKind::BrokenPipe.into())

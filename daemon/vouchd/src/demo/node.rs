@@ -1,5 +1,5 @@
-//! A node as the demo sees it: namespaces, a link to the bridge, a process to give orders to, and three sources of
-//! events: what that process says, what the daemon logs, and the addresses that the kernel holds.
+//! A node as the demo sees it: its namespaces, its link to the bridge, and its first process, which takes orders. Events
+//! come from the output of that process, the log of the daemon, and the kernel's notifications about addresses.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -20,13 +20,13 @@ use super::node_init::{Order, itself};
 use super::timeline::{Event, Place, What, log_line};
 use super::topology::{BRIDGE, INTERFACE, NodeId, PREFIX, VIRTUAL};
 
-/// A running node. It dies with the demo, however that ends.
-pub struct Node {
+/// A running node. The kernel kills it when the demo ends.
+pub(crate) struct Node {
     orders: ChildStdin,
     listener: JoinHandle<()>,
 }
 
-/// What the thread that made the node hands over.
+/// What the thread that created the node hands over.
 struct Made {
     orders: ChildStdin,
     log: ChildStderr,
@@ -34,8 +34,8 @@ struct Made {
 }
 
 impl Node {
-    /// Makes the node and plugs it into the bridge. Nothing runs on it yet.
-    pub fn start(id: NodeId, checked: &Checked, events: &Sender<Event>) -> anyhow::Result<Self> {
+    /// Creates the node and connects it to the bridge. Nothing runs on it yet.
+    pub(crate) fn start(id: NodeId, checked: &Checked, events: &Sender<Event>) -> anyhow::Result<Self> {
         let lan = File::open("/proc/self/ns/net").context("the demo's own network")?;
         let (hand_over, made) = mpsc::channel();
         let checked = checked.clone();
@@ -54,7 +54,7 @@ impl Node {
                 let _ = hand_over.send(Err(error));
             }
         });
-        let made = made.recv().context("the node's thread ended")?.with_context(|| format!("making {id}"))?;
+        let made = made.recv().context("the node's thread ended")?.with_context(|| format!("creating {id}"))?;
 
         let mut network = Network::open()?;
         network.attach(id.name(), BRIDGE)?;
@@ -64,20 +64,20 @@ impl Node {
         Ok(Self { orders: made.orders, listener })
     }
 
-    pub fn order(&mut self, order: Order) -> anyhow::Result<()> {
+    pub(crate) fn order(&mut self, order: Order) -> anyhow::Result<()> {
         writeln!(self.orders, "{}", order.word())
-            .with_context(|| format!("the node does not take the order {}", order.word()))
+            .with_context(|| format!("sending the order {} to the node", order.word()))
     }
 
     /// Ends all processes of the node, and with them its namespaces.
-    pub fn stop(self) {
+    pub(crate) fn stop(self) {
         drop(self.orders);
-        // A listener that panicked has nothing more to do either.
+        // It does not matter whether the listener has panicked.
         let _ = self.listener.join();
     }
 }
 
-/// Turns this thread into the node's and starts its first process.
+/// Moves this thread into the namespaces of the node and starts its first process.
 fn make(id: NodeId, checked: &Checked, lan: &File) -> anyhow::Result<(Made, Child, ChildStdout)> {
     namespaces::separate_node()?;
     let mut network = Network::open()?;
@@ -95,7 +95,7 @@ fn make(id: NodeId, checked: &Checked, lan: &File) -> anyhow::Result<(Made, Chil
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        // Ctrl-C is for the demo; its nodes then go all at once.
+        // Ctrl-C goes to the demo only, which ends all nodes at once.
         .process_group(0);
     // SAFETY: prctl is one system call, which is safe between fork and exec.
     unsafe {
@@ -130,7 +130,7 @@ fn watch_addresses(id: NodeId, mut addresses: AddressWatch, events: Sender<Event
                 AddressChange::Removed(VIRTUAL) => false,
                 AddressChange::Added(_) | AddressChange::Removed(_) => continue,
             };
-            // A lease is renewed all the time; only the first and the last moment tell something.
+            // The address has a lease that is renewed all the time. Only the first and the last notification matter.
             if held != holds {
                 held = holds;
                 let _ = events.send(Event::now(Place::Node(id), What::Holds(holds)));

@@ -1,5 +1,5 @@
 //! `vouchd demo node`: the first process of a node's PID namespace. Mounts what the node needs, starts the web server and the
-//! daemon when told to on stdin, says on stdout what happened, and reaps what dies.
+//! daemon on orders from stdin, reports on stdout, and reaps dead processes.
 
 use std::fs::{self, Permissions};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -21,23 +21,23 @@ use nix::unistd::Pid;
 use super::topology::{CHECK, INTERFACE, NodeId, SERVICE, VIRTUAL};
 
 const HOME: &str = "/run/vouchd";
-/// How long a dead process may stay unreaped, in milliseconds.
+/// Interval between attempts to reap dead processes, in milliseconds.
 const REAP_INTERVAL: u16 = 20;
 
 #[derive(Debug, Args)]
-pub struct NodeArgs {
+pub(crate) struct NodeArgs {
     #[arg(long)]
     node: NodeId,
     #[arg(long)]
     plugin: PathBuf,
-    /// Lines of `[check.web]`.
+    /// Lines of `[check.web]`
     #[arg(long)]
     check: String,
 }
 
-/// What a node is told to do: one line each on its stdin.
+/// An order to a node: one line on its stdin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
+pub(crate) enum Order {
     StartService,
     KillService,
     StartDaemon,
@@ -46,7 +46,7 @@ pub enum Order {
 impl Order {
     const ALL: [Self; 3] = [Self::StartService, Self::KillService, Self::StartDaemon];
 
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::StartService => "start-service",
             Self::KillService => "kill-service",
@@ -59,8 +59,8 @@ impl Order {
     }
 }
 
-/// Runs the node until its stdin ends.
-pub fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
+/// Runs the node until its stdin is closed.
+pub(crate) fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
     let mut node = Node { id: args.node, service: None, daemon: None };
     prepare(args)?;
     let mut stdin = io::stdin().lock();
@@ -89,14 +89,14 @@ pub fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The node's own view of processes, and directories of its own that need no cleaning up.
+/// Mounts the node's view of processes and its directories, which vanish with the node.
 fn prepare(args: &NodeArgs) -> anyhow::Result<()> {
     let none = None::<&str>;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).context("making mounts private")?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("proc"), "/proc", Some("proc"), flags, none)
         .context("mounting /proc for a node; a container that hides parts of /proc forbids it")?;
-    // Read first: /run is about to be covered.
+    // Must come before the mount on /run, which may hide the file.
     let plugin = fs::read(&args.plugin).with_context(|| format!("reading {}", args.plugin.display()))?;
     mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some("mode=0755"))
         .context("mounting /run for a node")?;
@@ -106,7 +106,7 @@ fn prepare(args: &NodeArgs) -> anyhow::Result<()> {
     for directory in ["plugins", "plugins.d", "cache"] {
         fs::create_dir_all(home.join(directory))?;
     }
-    // The checker, which fills the cache, is another user.
+    // The checker, which fills the cache, runs as another user.
     fs::set_permissions(home.join("cache"), Permissions::from_mode(0o777))?;
     let name = args.plugin.file_name().context("a plugin without a name")?;
     fs::write(home.join("plugins").join(name), plugin)?;
@@ -114,8 +114,8 @@ fn prepare(args: &NodeArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The daemon's configuration on a node; `check` are the lines that say which plugin it runs.
-pub fn config(node: NodeId, check: &str) -> String {
+/// The configuration of the daemon on a node. `check` holds the lines of `[check.web]` about the plugin.
+pub(crate) fn config(node: NodeId, check: &str) -> String {
     let priority = node.priority();
     format!(
         r#"[daemon]
@@ -199,7 +199,7 @@ impl Node {
         say(&format!("vouchd started (pid {pid})"))
     }
 
-    /// Reaps all that died, orphans of this PID namespace included.
+    /// Reaps all dead processes, including orphans of this PID namespace.
     fn reap(&mut self) -> anyhow::Result<()> {
         loop {
             match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
@@ -215,15 +215,15 @@ impl Node {
     }
 }
 
-/// A command that starts this very program, wherever it lies.
-pub fn itself() -> Command {
+/// A command that starts this program again.
+pub(crate) fn itself() -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("vouchd");
     command
 }
 
 fn say(what: &str) -> anyhow::Result<()> {
-    writeln!(io::stdout(), "{what}").context("telling the demo")
+    writeln!(io::stdout(), "{what}").context("writing to the demo")
 }
 
 #[cfg(test)]
@@ -232,7 +232,7 @@ mod tests {
     use crate::demo::checked::Checked;
 
     #[test]
-    fn the_configuration_of_each_node_is_one_that_the_daemon_takes() {
+    fn configuration_of_each_node_is_valid() {
         for node in NodeId::ALL {
             let check = Checked::built_in(PathBuf::new()).keys;
             let files = vec![(PathBuf::from("vouchd.toml"), config(node, &check))];

@@ -1,4 +1,4 @@
-//! Finds the plugin that the demo's nodes run.
+//! Finds the plugin `process`, which the nodes run by default.
 
 use std::path::{Path, PathBuf};
 
@@ -7,9 +7,9 @@ use anyhow::{Context, bail};
 const FILE: &str = "process.wasm";
 const INSTALLED: &str = "/usr/lib/vouchd/plugins";
 
-/// The plugin file in `wanted`, or else in the first usual place that has it.
-pub fn find(wanted: Option<&Path>) -> anyhow::Result<PathBuf> {
-    let program = std::env::current_exe().context("cannot tell where this program is")?;
+/// The plugin file in the directory `wanted`, or else in the first usual directory that has it.
+pub(crate) fn find(wanted: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe().context("finding the path of this program")?;
     let places = match wanted {
         Some(directory) => vec![directory.to_owned()],
         None => usual_places(&program),
@@ -22,8 +22,8 @@ pub fn find(wanted: Option<&Path>) -> anyhow::Result<PathBuf> {
     }
     let looked: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
     bail!(
-        "the demo needs the plugin {FILE}, and it is not in {}; \
-         build it with `cargo xtask build`, or say where it is with `--plugins DIR`",
+        "the demo needs the plugin {FILE}; expected it in {}; build it with `cargo xtask build`, or name its directory with \
+         `--plugins DIR`",
         looked.join(", ")
     )
 }
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn looks_next_to_the_program_then_one_above_then_where_packages_install() {
+    fn directories_are_searched_from_the_program_up_to_the_installed_one() {
         assert_eq!(
             usual_places(Path::new("/src/target/debug/vouchd")),
             ["/src/target/debug/plugins", "/src/target/plugins", "/usr/lib/vouchd/plugins"].map(PathBuf::from)
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_was_asked_for_is_the_only_one_searched() {
+    fn wanted_directory_is_the_only_one_searched() {
         let directory = tempfile::tempdir().unwrap();
         let error = find(Some(directory.path())).unwrap_err().to_string();
         assert!(error.contains(&directory.path().display().to_string()), "{error}");

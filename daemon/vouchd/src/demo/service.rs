@@ -1,4 +1,4 @@
-//! The web server of a node: answers every request with the node's name.
+//! The web server of a node. Answers every request with the node's name.
 
 use std::ffi::CString;
 use std::io::{self, BufRead, BufReader, Write};
@@ -11,30 +11,30 @@ use clap::Args;
 
 use super::topology::{NodeId, SERVICE};
 
-/// How long one request may take; the server answers one after the other.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// How long a request may take. The server handles one at a time.
+const TIMEOUT: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Args)]
-pub struct ServiceArgs {
+pub(crate) struct ServiceArgs {
     #[arg(long)]
     node: NodeId,
 }
 
-/// Serves on port 80 until it is killed. Says `listening` on stdout when requests are welcome.
-pub fn run(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
+/// Serves on port 80 until it is killed. Prints `listening` when it is ready.
+pub(crate) fn run(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
     nix::sys::prctl::set_name(&CString::new(SERVICE)?).context("naming the process")?;
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 80)).context("listening on port 80")?;
     writeln!(io::stdout(), "listening")?;
     for connection in listener.incoming() {
-        // A client that hangs up or says nothing is its own affair.
+        // A failed request does not matter to others.
         let _ = connection.and_then(|stream| answer(stream, args.node.name()));
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn answer(mut stream: TcpStream, name: &str) -> io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     for line in BufReader::new(&stream).lines() {
         if line?.is_empty() {
             break;

@@ -1,5 +1,5 @@
-//! The plot: node-a serves, its web server is killed, node-b takes over; the web server comes back, and so does the
-//! address. Each move must happen within a bound, or the demo says what was missing.
+//! The story: node-a serves, its web server is killed, and node-b takes over. The web server comes back, and node-a takes
+//! over again. If a takeover does not happen in time, the demo fails and says what was missing.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -17,22 +17,23 @@ use super::node_init::Order;
 use super::timeline::{Event, Place, Span, Timeline, What};
 use super::topology::{BRIDGE, CHECK, CLIENT, NodeId, PREFIX, SERVICE, VIRTUAL};
 
-/// For the first election, and for each of the two moves.
-const BOUND: Duration = Duration::from_secs(10);
-/// For the check's first result: a plugin that brings an interpreter with it takes long to compile.
-const BOUND_FOR_FIRST_RESULT: Duration = Duration::from_secs(180);
-/// How long the client watches before the next thing is done.
-const CALM: Duration = Duration::from_millis(1500);
+/// The longest time for the first election, and for each takeover.
+const TAKEOVER_TIME: Duration = Duration::from_secs(10);
+/// The longest time for the first result of the check: a plugin that contains an interpreter takes long to compile.
+const FIRST_RESULT_TIME: Duration = Duration::from_secs(180);
+/// How long the client watches before the next step.
+const PAUSE: Duration = Duration::from_millis(1500);
 
-/// Sets the stage and plays.
-pub fn play(checked: &Checked) -> anyhow::Result<ExitCode> {
+/// Runs the demo.
+pub(crate) fn play(checked: &Checked) -> anyhow::Result<ExitCode> {
     namespaces::enter_own_network()?;
     lay_network().context("laying out the demo's network")?;
     let mut out = io::stdout();
     writeln!(
         out,
         "Two routers share {VIRTUAL}: node-a (priority {}) and node-b (priority {}); VRRPv3, an advertisement a second.\n\
-         On each, a sandboxed WASM plugin ({}) vouches for the web server {SERVICE}; while it does not, the node's priority is 40 lower.\n\
+         On each node, a sandboxed WebAssembly plugin ({}) checks the web server {SERVICE};\n\
+         while the check fails, the node's priority is 40 lower.\n\
          A client fetches http://{VIRTUAL}/ every {} ms.\n",
         NodeId::A.priority(),
         NodeId::B.priority(),
@@ -62,7 +63,7 @@ pub fn play(checked: &Checked) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// A bridge, with the client's address on it; each node adds its own link.
+/// Creates a bridge with the client's address. Each node adds its own link.
 fn lay_network() -> anyhow::Result<()> {
     let mut network = Network::open()?;
     network.set_up("lo")?;
@@ -75,13 +76,13 @@ struct Nodes {
     b: Node,
 }
 
-/// What is known of the nodes and the client by now.
+/// The current state of the nodes and the client.
 #[derive(Debug, Default)]
 struct World {
     answering: Option<NodeId>,
     a_holds: bool,
     b_holds: bool,
-    /// What the check on each node says.
+    /// The last result of the check on each node.
     a_says: Option<String>,
     b_says: Option<String>,
     died: Option<NodeId>,
@@ -106,8 +107,8 @@ impl World {
         }
     }
 
-    /// What a node's check says that it should not, while both web servers run; none: both pass. Neither says anything yet:
-    /// an empty text.
+    /// A result that the check should not have while both web servers run. `None` if it passes on both nodes; an empty text
+    /// if a node has no result yet.
     fn objection(&self) -> Option<String> {
         let says = [(NodeId::A, &self.a_says), (NodeId::B, &self.b_says)];
         let objects = |says: &str| !says.starts_with("pass") && !says.starts_with("warn");
@@ -117,7 +118,7 @@ impl World {
         })
     }
 
-    /// The node answers, it holds the address, and the other one does not.
+    /// Whether the node answers and alone holds the address.
     fn served_by(&self, node: NodeId) -> bool {
         let (holds, other_holds) = match node {
             NodeId::A => (self.a_holds, self.b_holds),
@@ -127,7 +128,7 @@ impl World {
     }
 }
 
-/// `pass: all is well` of a daemon's line on the check.
+/// The result (`pass: all is well`) in a line of the daemon's log about the check.
 fn verdict(line: &str) -> Option<&str> {
     let (_, change) = line.split_once(&format!("check {CHECK}: "))?;
     Some(change.split_once(" -> ")?.1)
@@ -140,7 +141,7 @@ struct Stage {
     world: World,
 }
 
-/// One move of the address, as far as the plot is concerned.
+/// One move of the address between the nodes.
 struct Move {
     from: NodeId,
     to: NodeId,
@@ -162,7 +163,7 @@ impl Stage {
             node.order(Order::StartService)?;
             node.order(Order::StartDaemon)?;
         }
-        // First: while the checks don't pass on both, it is not known whose priority is higher.
+        // Before the election, since the priorities are known only once the check passes on both nodes.
         moves.missing = self.await_checks()?;
         if moves.missing.is_none() {
             moves.missing = self.await_service(NodeId::A)?;
@@ -176,7 +177,7 @@ impl Stage {
             if moves.missing.is_some() {
                 break;
             }
-            self.watch(CALM)?;
+            self.watch(PAUSE)?;
             let begun = Instant::now();
             self.note(match order {
                 Order::KillService => "killing the web server on node-a (SIGKILL)",
@@ -185,7 +186,7 @@ impl Stage {
             });
             self.nodes.a.order(order)?;
             moves.missing = self.await_service(to)?;
-            self.watch(CALM)?;
+            self.watch(PAUSE)?;
             moves.done.push(Move { from, to, why, begun, over: Instant::now() });
         }
         Ok(moves)
@@ -196,15 +197,15 @@ impl Stage {
         self.timeline.add(Event::now(Place::Demo, what));
     }
 
-    /// Waits until `node` serves. What was missing, if that did not happen in time.
+    /// Waits until `node` serves. Returns what was missing if it does not serve in time.
     fn await_service(&mut self, node: NodeId) -> anyhow::Result<Option<String>> {
-        let deadline = Instant::now() + BOUND;
+        let deadline = Instant::now() + TAKEOVER_TIME;
         while !self.world.served_by(node) {
             if let Some(dead) = self.world.died {
                 return Ok(Some(format!("{dead} is gone")));
             }
             if Instant::now() >= deadline {
-                let seconds = BOUND.as_secs();
+                let seconds = TAKEOVER_TIME.as_secs();
                 let missing = self.describe(node);
                 return Ok(Some(format!("{node} did not take over within {seconds} s: {missing}")));
             }
@@ -213,14 +214,14 @@ impl Stage {
         Ok(None)
     }
 
-    /// Waits until the check passes on both nodes. What it says instead, if it does not.
+    /// Waits until the check passes on both nodes. Returns its other result if it does not pass in time.
     fn await_checks(&mut self) -> anyhow::Result<Option<String>> {
-        let mut deadline = Instant::now() + BOUND_FOR_FIRST_RESULT;
+        let mut deadline = Instant::now() + FIRST_RESULT_TIME;
         let mut has_run = false;
         while let Some(objection) = self.world.objection() {
             if !objection.is_empty() && !has_run {
                 has_run = true;
-                deadline = Instant::now() + BOUND;
+                deadline = Instant::now() + TAKEOVER_TIME;
             }
             if let Some(dead) = self.world.died {
                 return Ok(Some(format!("{dead} is gone")));
@@ -236,7 +237,7 @@ impl Stage {
 
     fn describe(&self, wanted: NodeId) -> String {
         let world = &self.world;
-        let answering = world.answering.map_or("nobody answers".to_owned(), |node| format!("{node} answers"));
+        let answering = world.answering.map_or("no node answers".to_owned(), |node| format!("{node} answers"));
         let holder = match (world.a_holds, world.b_holds) {
             (true, true) => "both nodes hold",
             (true, false) => "node-a holds",
@@ -254,7 +255,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Takes in one event, or shows what is due.
+    /// Receives an event, if one comes before `deadline`, and prints the events that are due.
     fn listen(&mut self, deadline: Instant) -> anyhow::Result<()> {
         let wait = deadline.saturating_duration_since(Instant::now()).min(Duration::from_millis(50));
         match self.events.recv_timeout(wait) {
@@ -263,28 +264,28 @@ impl Stage {
                 self.timeline.add(event);
             }
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => anyhow::bail!("the client is gone"),
+            Err(RecvTimeoutError::Disconnected) => anyhow::bail!("the client has stopped"),
         }
         Ok(self.timeline.show(Instant::now())?)
     }
 }
 
-/// How the client fared while the address moved.
+/// What the client saw while the address moved.
 #[derive(Debug, PartialEq, Eq)]
 struct Outage {
-    /// Longest time between two answers.
+    /// The longest time between two answers.
     gap: Duration,
     lost: usize,
     fetches: usize,
 }
 
-/// What the client saw of `[begun, over]`.
+/// The outage between `begun` and `over`.
 fn outage(fetches: &[Fetch], begun: Instant, over: Instant) -> Outage {
     let sent: Vec<_> = fetches.iter().filter(|fetch| (begun..over).contains(&fetch.sent)).collect();
     let mut answers: Vec<_> =
         fetches.iter().filter_map(|fetch| fetch.answer.map(|(_, at)| at)).filter(|at| *at <= over).collect();
     answers.sort_unstable();
-    // The gap begins with the last answer from before.
+    // The first gap begins with the last answer before `begun`.
     let first = answers.partition_point(|at| *at < begun).saturating_sub(1);
     let ends = answers[first..].iter().copied().chain([over]);
     let gap = answers[first..].iter().zip(ends.skip(1)).map(|(one, next)| next - *one).max().unwrap_or(over - begun);
@@ -311,7 +312,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_outage_is_the_longest_gap_between_answers() {
+    fn outage_is_the_longest_gap_between_answers() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         let fetches: Vec<_> = [
@@ -334,11 +335,15 @@ mod tests {
         for (begun, over, expected) in cases {
             assert_eq!(outage(&fetches, at(begun), at(over)), expected, "{begun}..{over}");
         }
-        assert_eq!(outage(&[], at(0), at(70)), Outage { gap: millis(70), lost: 0, fetches: 0 }, "nobody ever answered");
+        assert_eq!(
+            outage(&[], at(0), at(70)),
+            Outage { gap: millis(70), lost: 0, fetches: 0 },
+            "no node ever answered"
+        );
     }
 
     #[test]
-    fn a_check_that_does_not_pass_on_both_nodes_is_an_objection() {
+    fn check_that_does_not_pass_on_both_nodes_is_an_objection() {
         let says = |node, line: &str| Event::now(Place::Node(node), What::Note(line.to_owned()));
         let mut world = World::default();
         assert_eq!(world.objection().as_deref(), Some(""));
@@ -353,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_serves_only_if_it_alone_holds_the_address() {
+    fn node_serves_only_if_it_alone_holds_the_address() {
         let seen = |place, what| Event::now(place, what);
         let mut world = World::default();
         world.update(&seen(Place::Client, What::Answers(NodeId::B, None)));

@@ -1,4 +1,4 @@
-//! What happened when: events from all over the demo, shown as they come but sorted by time.
+//! The timeline: prints the events of all parts of the demo, sorted by time.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -8,12 +8,12 @@ use serde_json::{Map, Value};
 
 use super::topology::{INTERFACE, NodeId, VIRTUAL};
 
-/// How long an event waits for an earlier one that is still on its way.
+/// How long an event is held back for an earlier one that is still on its way.
 const HOLD: Duration = Duration::from_millis(200);
 
 /// Where an event was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub(crate) enum Place {
     Demo,
     Client,
     Node(NodeId),
@@ -30,15 +30,15 @@ impl fmt::Display for Place {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
+pub(crate) enum What {
     Note(String),
-    /// The client is answered by this node, and before that was not, for so long.
+    /// The client gets answers from this node again; the duration since the last answer. `None` for the first answer.
     Answers(NodeId, Option<Duration>),
-    /// The client is no longer answered, and why.
+    /// The client gets no more answers, and why.
     Silent(String),
-    /// A node has got or lost the virtual address.
+    /// The virtual address was added to a node, or removed.
     Holds(bool),
-    /// A node's first process has ended.
+    /// The first process of a node has ended.
     Died,
 }
 
@@ -59,20 +59,20 @@ impl fmt::Display for What {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
-    pub at: Instant,
-    pub place: Place,
-    pub what: What,
+pub(crate) struct Event {
+    pub(crate) at: Instant,
+    pub(crate) place: Place,
+    pub(crate) what: What,
 }
 
 impl Event {
-    pub fn now(place: Place, what: What) -> Self {
+    pub(crate) fn now(place: Place, what: What) -> Self {
         Self { at: Instant::now(), place, what }
     }
 }
 
-/// A duration as people read it.
-pub struct Span(pub Duration);
+/// A duration in milliseconds or seconds.
+pub(crate) struct Span(pub Duration);
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -84,39 +84,39 @@ impl fmt::Display for Span {
     }
 }
 
-/// Prints events, each a little after it happened, so that they come out in order.
-pub struct Timeline<W = io::Stdout> {
+/// Prints events in order, each a little after it happened.
+pub(crate) struct Timeline<W = io::Stdout> {
     start: Instant,
     waiting: Vec<Event>,
     out: W,
 }
 
 impl<W: Write> Timeline<W> {
-    pub fn new(start: Instant, mut out: W) -> io::Result<Self> {
+    pub(crate) fn new(start: Instant, mut out: W) -> io::Result<Self> {
         writeln!(out, "{:>8}  {:<6}  what", "time", "where")?;
         Ok(Self { start, waiting: Vec::new(), out })
     }
 
-    pub fn add(&mut self, event: Event) {
+    pub(crate) fn add(&mut self, event: Event) {
         let place = self.waiting.partition_point(|earlier| earlier.at <= event.at);
         self.waiting.insert(place, event);
     }
 
-    /// Prints what can no longer be preceded by something else.
-    pub fn show(&mut self, now: Instant) -> io::Result<()> {
+    /// Prints the events that no earlier event can precede any more.
+    pub(crate) fn show(&mut self, now: Instant) -> io::Result<()> {
         let ripe = self.waiting.partition_point(|event| event.at + HOLD <= now);
         self.print(ripe)
     }
 
-    /// Prints all that is left.
-    pub fn finish(&mut self) -> io::Result<()> {
+    /// Prints all remaining events.
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
         self.print(self.waiting.len())
     }
 
     fn print(&mut self, count: usize) -> io::Result<()> {
         for Event { at, place, what } in self.waiting.drain(..count) {
             let time = at.saturating_duration_since(self.start).as_secs_f64();
-            // A check's message may be in it.
+            // It may contain a check's message.
             let what = what.to_string();
             writeln!(self.out, "{:>8}  {place:<6}  {}", format!("+{time:.3}s"), vouchd_printable::printable(&what))?;
         }
@@ -124,9 +124,8 @@ impl<W: Write> Timeline<W> {
     }
 }
 
-/// A line of the daemon's log as the timeline shows it: the message, which can be read alone. None if it is too detailed
-/// to be shown.
-pub fn log_line(line: &str) -> Option<String> {
+/// The message of a line of the daemon's log. `None` if it is too detailed for the timeline.
+pub(crate) fn log_line(line: &str) -> Option<String> {
     let Ok(Value::Object(record)) = serde_json::from_str(line) else {
         return Some(line.to_owned());
     };
@@ -152,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_come_out_by_time_even_if_they_arrive_late() {
+    fn events_are_printed_by_time_even_if_they_arrive_late() {
         let start = Instant::now();
         let mut out = Vec::new();
         let mut timeline = Timeline::new(start, &mut out).unwrap();
@@ -176,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn log_lines_become_their_message_and_a_level_that_matters() {
+    fn log_line_is_shown_as_its_message_and_a_level_that_matters() {
         let cases = [
             (r#"{"level":"INFO","fields":{"message":"active","instance":"demo"}}"#, Some("active")),
             (r#"{"level":"WARN","fields":{"message":"no memory lock","code":1}}"#, Some("warning: no memory lock")),

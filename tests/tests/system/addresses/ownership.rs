@@ -103,7 +103,7 @@ fn static_copy_is_reported_on_a_backup_and_stays_after_an_activation() {
         wait_exactly(host, &["192.168.175.100/24", "192.168.175.100/32"])?;
         ensure!(permanent(host)?.contains(&form(index(host, "ens33")?, "192.168.175.100/32")), "it got a lease");
         let (_, page) = said(site, &format!("status --control {}", control(&vouchd)))?;
-        ensure!(page.contains("+ on the interface anyway, not put there by vouchd"), "{page}");
+        ensure!(page.contains("+ on the interface, not added by vouchd"), "{page}");
         // A copy that is added now is reported as one of an active router.
         host.sh("ip address add 192.168.175.100/25 dev ens33")?;
         until("the log of the active router", PATIENCE, || {

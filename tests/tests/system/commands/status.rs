@@ -90,7 +90,7 @@ fn exit_status_follows_the_state_of_the_router() {
         })?;
         wait_exit(&vouchd, 0)?;
         let page = vouchd.command(&["status"])?.stdout;
-        ensure!(page.contains("the checker was started again once, last "), "{page}");
+        ensure!(page.contains("the checker was restarted once, last "), "{page}");
         Ok(())
     });
 }

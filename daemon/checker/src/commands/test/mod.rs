@@ -23,7 +23,7 @@ use self::snapshot::Snapshot;
 use super::project::Project;
 use vouchd_console::arguments::key_value;
 
-use super::{open_cache, resolve};
+use super::shared::{open_cache, resolve};
 use crate::plugins::read::read_named;
 use vouchd_console::output::{complain, complain_about, print};
 

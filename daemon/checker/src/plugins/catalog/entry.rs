@@ -3,10 +3,15 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::event::PluginEvent;
-use super::{SETTLE, SETTLE_OPEN};
 use crate::plugins::listing::Candidate;
 use crate::plugins::load::LAST_PAUSE;
 use vouchd_ipc::pipe::{LoadedPlugin, Pending, PluginState};
+
+/// How long a file must stay unchanged before it counts.
+pub(crate) const SETTLE: Duration = Duration::from_millis(100);
+
+/// The same for a file that has been written to and not closed, or that is still empty.
+pub(crate) const SETTLE_OPEN: Duration = Duration::from_secs(5);
 
 /// One plugin.
 pub(super) struct Entry {

@@ -25,13 +25,8 @@ use super::signature::Keys;
 use super::sources::Sources;
 use vouchd_ipc::pipe::{LoadedPlugin, PluginState};
 
+pub(crate) use self::entry::{SETTLE, SETTLE_OPEN};
 pub(crate) use self::event::PluginEvent;
-
-/// How long a file must stay unchanged before it counts.
-pub(crate) const SETTLE: Duration = Duration::from_millis(100);
-
-/// The same for a file that has been written to and not closed, or that is still empty.
-pub(crate) const SETTLE_OPEN: Duration = Duration::from_secs(5);
 
 /// How long a file may take to be read.
 const READ_TIME: Duration = Duration::from_secs(5);

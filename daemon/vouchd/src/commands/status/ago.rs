@@ -1,17 +1,17 @@
-//! Times of the status document, as a reader thinks of them.
+//! Times of the status document, relative to now.
 
 use std::time::SystemTime;
 
 /// `2026-11-30T17:35:11Z (3 h ago)`
-pub fn when(time: &str, now: SystemTime) -> String {
+pub(crate) fn when(time: &str, now: SystemTime) -> String {
     let second = time.split_once('.').map_or_else(|| time.to_owned(), |(second, _)| format!("{second}Z"));
     format!("{second} ({})", ago(time, now))
 }
 
 /// `0.4 s ago`, `3 h ago`
-pub fn ago(time: &str, now: SystemTime) -> String {
+pub(crate) fn ago(time: &str, now: SystemTime) -> String {
     let Ok(at) = humantime::parse_rfc3339_weak(time) else { return format!("at {time}") };
-    // The clock may have been set back since.
+    // The clock may have been set back since then.
     let seconds = now.duration_since(at).unwrap_or_default().as_secs_f64();
     let (value, unit) = match seconds {
         ..10.0 => return format!("{seconds:.1} s ago"),
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_unit_fits_the_distance() {
+    fn unit_fits_the_distance() {
         let at = humantime::parse_rfc3339("2026-11-30T17:35:11.500Z").unwrap();
         let table = [
             (0.4, "0.4 s ago"),

@@ -11,8 +11,9 @@ use super::peers;
 use vouchd_console::table::indented;
 use vouchd_ipc::status::{Active, Instance, Status};
 
-/// In the order in which one asks: what, since when, why; with which priority; against whom; what would change it.
-pub fn explanation(instance: &Instance, status: &Status, now: SystemTime) -> String {
+/// In the order of an operator's questions: which state, since when, why, with which priority, against which router, and
+/// what would change it.
+pub(crate) fn explanation(instance: &Instance, status: &Status, now: SystemTime) -> String {
     let Instance { name, interface, virtual_router_id, state, reason, since, priority, .. } = instance;
     let since = when(since, now);
     let mut out = indented(
@@ -28,7 +29,7 @@ pub fn explanation(instance: &Instance, status: &Status, now: SystemTime) -> Str
         Some(255) => line("= 255: it owns the addresses, so checks don't change its priority"),
         Some(effective) => {
             let last_resort = priority.terms.iter().any(|term| term.effect == Effect::LastResort);
-            let note = if last_resort { " (the last resort: it serves only where nobody else can)" } else { "" };
+            let note = if last_resort { " (the last resort: it serves only if no other router can)" } else { "" };
             line(&format!("= effective priority {effective}{note}"));
         }
         None => line("= takes no part in elections"),
@@ -50,7 +51,7 @@ pub fn explanation(instance: &Instance, status: &Status, now: SystemTime) -> Str
     }
     answers::all(instance, now).iter().for_each(|answers| line(answers));
     if let Some(error) = &instance.advertisements.send_error {
-        line(&format!("its advertisements can't be sent: {error}"));
+        line(&format!("it can't send advertisements: {error}"));
     }
     out
 }
@@ -58,12 +59,12 @@ pub fn explanation(instance: &Instance, status: &Status, now: SystemTime) -> Str
 /// Who would win, and what it takes to change that.
 fn election(instance: &Instance) -> String {
     match (instance.state.as_str(), instance.priority.effective, &instance.active) {
-        ("active", Some(255), _) => "Nobody wins against the owner of the addresses.".to_owned(),
+        ("active", Some(255), _) => "No router wins against the owner of the addresses.".to_owned(),
         ("active", Some(own), _) => {
             let this = instance.source.as_deref().map_or_else(String::new, |own| format!(" (this one has {own})"));
             format!(
                 "A router with a priority over {own} takes over if it preempts; of two active ones with {own} the higher \
-                 address wins{this}. Backups are silent, so which of them would follow is not known."
+                 address wins{this}. Backups are silent, so it is not known which of them would take over."
             )
         }
         ("backup", Some(own), Some(active)) => against(own, active, instance),
@@ -93,7 +94,7 @@ fn against(own: u8, active: &Active, instance: &Instance) -> String {
         );
     }
     match higher(instance.source.as_deref(), address) {
-        // RFC 9568 section 6.4.2: equal priorities keep a backup a backup; only between two active routers the address decides.
+        // RFC 9568 section 6.4.2: with equal priorities a backup stays backup. The address decides only between active routers.
         Some(true) => format!(
             "{own} against {priority}: the higher address wins, which is {} (this router), but only between two active \
              routers: a backup leaves an equal one active.",
@@ -109,7 +110,7 @@ fn higher(own: Option<&str>, other: &str) -> Option<bool> {
     Some(own? > other?)
 }
 
-/// What has to change before an instance in initialize takes part.
+/// What has to change before an instance in the state initialize takes part.
 fn obstacle(instance: &Instance) -> String {
     let interface = &instance.interface;
     match instance.cause.as_str() {

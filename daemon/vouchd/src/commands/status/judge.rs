@@ -1,23 +1,23 @@
-//! Whether all is well, and if not, what is not: one list, from which the exit status, the summary and `--json` are made.
+//! The list of problems, from which the exit status, the summary and `--json` are made.
 
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde::Serialize;
 use vouchd_health::Effect;
 
-use super::answers;
+use super::answers::{self, SETTLING};
 use vouchd_ipc::status::{Address, Check, Checker, Copy, Instance, Peer, Plugin, Status};
 
-/// How bad it is, as the exit status tells it.
+/// How bad a problem is. Decides the exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Level {
-    /// 0
+pub(crate) enum Level {
+    /// Exit status 0.
     Well,
-    /// 1: it serves, or could, but not as configured.
+    /// Exit status 1: the router serves, or could serve, but not as configured.
     Degraded,
-    /// 2: this router can't serve, or an address is not where it should be.
+    /// Exit status 2: the router cannot serve, or an address is not where it should be.
     Fault,
 }
 
@@ -32,22 +32,19 @@ impl From<Level> for ExitCode {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Problem {
-    pub level: Level,
+pub(crate) struct Problem {
+    pub(crate) level: Level,
     /// `instance web`, `check site`, `plugin mine`, `checker`, `configuration`.
-    pub subject: String,
-    pub text: String,
+    pub(crate) subject: String,
+    pub(crate) text: String,
 }
 
-/// Orders to the kernel take a moment; a status in between is no fault.
-pub const SETTLING: Duration = Duration::from_secs(1);
-
-pub fn level(problems: &[Problem]) -> Level {
+pub(crate) fn level(problems: &[Problem]) -> Level {
     problems.iter().map(|problem| problem.level).max().unwrap_or(Level::Well)
 }
 
-/// Everything that is not well, the worst first.
-pub fn problems(status: &Status, now: SystemTime) -> Vec<Problem> {
+/// All problems, the worst first.
+pub(crate) fn problems(status: &Status, now: SystemTime) -> Vec<Problem> {
     let mut problems = Vec::new();
     for instance in &status.instances {
         problems.extend(of_instance(instance, now).into_iter().map(|(level, text)| Problem {
@@ -78,7 +75,7 @@ pub fn problems(status: &Status, now: SystemTime) -> Vec<Problem> {
 }
 
 /// The plugins that a check names.
-pub fn used_plugins(status: &Status) -> impl Iterator<Item = &Plugin> {
+pub(crate) fn used_plugins(status: &Status) -> impl Iterator<Item = &Plugin> {
     let is_used = |plugin: &&Plugin| status.checks.iter().any(|check| check.plugin == plugin.name);
     status.plugins.iter().filter(is_used)
 }
@@ -88,7 +85,7 @@ fn of_instance(instance: &Instance, now: SystemTime) -> Vec<(Level, String)> {
     let is_active = instance.state == "active";
     if instance.state == "initialize" {
         let level = match instance.cause.as_str() {
-            // It has not come to a decision yet, or is about to end.
+            // It has not decided yet, or is about to end.
             "starting" | "health_waiting" | "shut_down" => Level::Degraded,
             _ => Level::Fault,
         };
@@ -97,7 +94,7 @@ fn of_instance(instance: &Instance, now: SystemTime) -> Vec<(Level, String)> {
     found.extend(instance.peers.iter().filter_map(|peer| of_peer(peer, is_active)));
     found.extend(of_addresses(instance, now));
     if let (true, Some(error)) = (is_active, &instance.advertisements.send_error) {
-        found.push((Level::Fault, format!("its advertisements can't be sent: {error}")));
+        found.push((Level::Fault, format!("it can't send advertisements: {error}")));
     }
     found.extend(of_priority(instance));
     found
@@ -119,7 +116,7 @@ fn of_addresses(instance: &Instance, now: SystemTime) -> Vec<(Level, String)> {
         let level = if known.conflict.as_ref().is_some_and(answers::lasts) { Level::Fault } else { Level::Degraded };
         found.extend(answers::conflict(instance, known, now).map(|conflict| (level, conflict)));
         for copy in copies {
-            // Two hosts answer for it then.
+            // On a backup, two hosts then answer for the address.
             let level = if is_active { Level::Degraded } else { Level::Fault };
             found.push((level, copied(copy, instance)));
         }
@@ -129,7 +126,7 @@ fn of_addresses(instance: &Instance, now: SystemTime) -> Vec<(Level, String)> {
         match (instance.state.as_str(), installed, error) {
             ("active", false, Some(error)) => found.push((Level::Fault, format!("does not hold {address}: {error}"))),
             ("active", false, None) if settled => found.push((Level::Fault, format!("does not hold {address}"))),
-            // It will go with its lease.
+            // The kernel will remove it when its lease ends.
             ("active", true, Some(error)) => found.push((Level::Fault, format!("can't renew {address}: {error}"))),
             (_, true, Some(error)) => found.push((Level::Fault, format!("still holds {address}: {error}"))),
             (state, true, None) if state != "active" && settled => {
@@ -142,8 +139,8 @@ fn of_addresses(instance: &Instance, now: SystemTime) -> Vec<(Level, String)> {
     found
 }
 
-/// A virtual address that somebody else put on an interface of this host.
-pub fn copied(copy: &Copy, instance: &Instance) -> String {
+/// Reports a virtual address that is on an interface of this host, but was not added by vouchd.
+pub(crate) fn copied(copy: &Copy, instance: &Instance) -> String {
     let is_active = instance.state == "active";
     let Copy { interface, address, own } = copy;
     if *own {
@@ -151,7 +148,7 @@ pub fn copied(copy: &Copy, instance: &Instance) -> String {
     }
     let effect =
         if is_active { "it stays when vouchd gives the address up" } else { "this host answers for it while a backup" };
-    // What is on another interface is never adopted.
+    // Addresses on other interfaces are never adopted.
     let remedy = if *interface == instance.interface { "remove it, or set adopt = true" } else { "remove it" };
     format!("{address} is on {interface} and not vouchd's: {effect}; {remedy}")
 }

@@ -1,6 +1,6 @@
 //! `vouchd status` and `vouchd explain`: the router's status document, for people and for scripts.
 //!
-//! [`Target`] gets it, [`judge`] says whether all is well, [`overview`] and [`explain`](mod@explain) put it into words.
+//! [`Target`] fetches it, [`judge`] lists its problems, [`overview`] and [`explain`](mod@explain) put it into words.
 
 mod ago;
 mod answers;
@@ -21,7 +21,7 @@ use vouchd_console::target::Target;
 use vouchd_ipc::status::Status;
 
 #[derive(Debug, Args)]
-pub struct StatusArgs {
+pub(crate) struct StatusArgs {
     /// Prints the whole status as JSON
     #[arg(long)]
     json: bool,
@@ -33,7 +33,7 @@ pub struct StatusArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct ExplainArgs {
+pub(crate) struct ExplainArgs {
     /// Explains only this instance
     instance: Option<String>,
     #[command(flatten)]
@@ -49,11 +49,12 @@ struct Judged<'a> {
     status: &'a Status,
 }
 
-/// Exit status 0, 1 or 2 by the [`Level`]; 2 also when the daemon can't be asked.
+/// Prints the status. Exit status 0, 1 or 2 by [`Level`].
 ///
-/// 2 also when it can't be printed: a script that sees another one relies on what it read.
-pub fn status(args: &StatusArgs) -> ExitCode {
-    tell(args)
+/// Also 2 when the daemon cannot be asked, or the status cannot be printed: with any other exit status, a script relies on
+/// what it has read.
+pub(crate) fn status(args: &StatusArgs) -> ExitCode {
+    report(args)
         .unwrap_or_else(|error| {
             complain_about(&error);
             Level::Fault
@@ -61,7 +62,7 @@ pub fn status(args: &StatusArgs) -> ExitCode {
         .into()
 }
 
-fn tell(args: &StatusArgs) -> anyhow::Result<Level> {
+fn report(args: &StatusArgs) -> anyhow::Result<Level> {
     let status = args.target.status()?;
     let now = SystemTime::now();
     let problems = judge::problems(&status, now);
@@ -74,9 +75,11 @@ fn tell(args: &StatusArgs) -> anyhow::Result<Level> {
     Ok(level)
 }
 
+/// Explains one instance or all.
+///
 /// # Errors
-/// When the daemon can't be asked, or has no instance of that name.
-pub fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
+/// When the daemon cannot be asked, or has no instance of that name.
+pub(crate) fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let status = args.target.status()?;
     let chosen: Vec<_> = status
         .instances

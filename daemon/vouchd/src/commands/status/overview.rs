@@ -1,4 +1,4 @@
-//! `vouchd status`: the document on a page that fits a terminal.
+//! `vouchd status`: the status on a page that fits a terminal.
 
 use std::fmt::Write as _;
 use std::time::SystemTime;
@@ -11,14 +11,14 @@ use vouchd_console::plugin_table;
 use vouchd_console::table::{Table, first_line, indented};
 use vouchd_ipc::status::{Address, Check, Checker, Instance, Plugin, Status};
 
-pub fn overview(status: &Status, problems: &[Problem], all: bool, now: SystemTime) -> String {
+pub(crate) fn overview(status: &Status, problems: &[Problem], all: bool, now: SystemTime) -> String {
     let Status { name, version, pid, since, config, instances, checks, .. } = status;
     let mut out = indented(&format!("{name}: vouchd {version}, pid {pid}, since {}", when(since, now)), 0);
     out += &summary(problems);
     if let Some(error) = &config.error {
-        out += "\nThe configuration on disk can't be used; what was loaded before goes on:\n";
+        out += "\nThe configuration on disk can't be used; the one loaded before stays in use:\n";
         for line in error.lines() {
-            // A line of the file and the carets below it stand as they are.
+            // A line of the file and the carets below it must stay aligned.
             out += &if line.starts_with(' ') { first_line(line) } else { indented(line, 0) };
         }
     }
@@ -49,15 +49,15 @@ pub fn overview(status: &Status, problems: &[Problem], all: bool, now: SystemTim
     out + &legend(instances)
 }
 
-/// What the signs mean that were used.
+/// The meaning of the signs that were used.
 fn legend(instances: &[Instance]) -> String {
     let has = |is: fn(&Address) -> bool| instances.iter().flat_map(|instance| &instance.addresses).any(is);
     let mut lines = String::new();
     if has(|address| address.installed) {
-        lines += "* on the interface, put there by vouchd\n";
+        lines += "* on the interface, added by vouchd\n";
     }
     if has(|address| address.host && !address.installed) {
-        lines += "+ on the interface anyway, not put there by vouchd\n";
+        lines += "+ on the interface, not added by vouchd\n";
     }
     if lines.is_empty() { lines } else { format!("\n{lines}") }
 }
@@ -82,8 +82,8 @@ fn checker(checker: &Checker, now: SystemTime) -> String {
     let last = lost_at.as_ref().map_or_else(String::new, |at| format!(", last {}", ago(at, now)));
     let text = match (pid, restarts) {
         (Some(_), 0) => return String::new(),
-        (Some(_), 1) => format!("the checker was started again once{last}, because: {error}"),
-        (Some(_), restarts) => format!("the checker was started again {restarts} times{last}, because: {error}"),
+        (Some(_), 1) => format!("the checker was restarted once{last}: {error}"),
+        (Some(_), restarts) => format!("the checker was restarted {restarts} times{last}: {error}"),
         (None, _) => format!("the checker is NOT running{last}: {error}"),
     };
     indented(&text, 0)

@@ -5,11 +5,11 @@ use std::time::SystemTime;
 use super::ago::ago;
 use vouchd_ipc::status::{Instance, Peer};
 
-/// Of more than so many a reader sees the ones that matter most.
+/// The number of routers that are shown without `--all`.
 const SHOWN: usize = 5;
 
-/// A line for each router, those that claim what is not theirs first; at most [`SHOWN`] unless `all` are wanted.
-pub fn lines(instance: &Instance, all: bool, now: SystemTime) -> Vec<String> {
+/// A line for each router, at most [`SHOWN`] unless `all`. Routers that wrongly claim to be active come first.
+pub(crate) fn lines(instance: &Instance, all: bool, now: SystemTime) -> Vec<String> {
     let mut peers: Vec<_> = instance.peers.iter().collect();
     peers.sort_by_key(|peer| (peer.claim.is_none(), !peer.configured, peer.accepted == 0));
     let shown = if all { peers.len() } else { SHOWN };
@@ -38,7 +38,7 @@ fn line(peer: &Peer, instance: &Instance, now: SystemTime) -> String {
         parts.push(format!("discarded: {}, the last {}", reasons.join(", "), ago(last, now)));
     }
     if parts.is_empty() {
-        // A backup is silent, so that says nothing yet.
+        // Not necessarily a problem, since backups are silent.
         parts.push("never heard".to_owned());
     }
     let kind = if peer.configured { "peer" } else { "router" };

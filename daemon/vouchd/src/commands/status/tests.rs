@@ -1,4 +1,4 @@
-//! What is said of a status document, and which exit status goes with it.
+//! The text and the exit status for a status document.
 
 use std::time::{Duration, SystemTime};
 
@@ -16,7 +16,7 @@ fn now() -> SystemTime {
     humantime::parse_rfc3339(SINCE).unwrap() + Duration::from_secs(3 * 3600)
 }
 
-/// Active, with a check that passes, and all is well.
+/// An active instance with a check that passes. All is well.
 fn document() -> Value {
     json!({
         "version": "0.1.0", "name": "nginx01", "pid": 4711, "since": SINCE,
@@ -46,10 +46,10 @@ fn document() -> Value {
     })
 }
 
-/// JSON pointers, and what stands there.
+/// JSON pointers and the new values.
 type Changes = Vec<(&'static str, Value)>;
 
-/// The document with other values at these JSON pointers.
+/// The document with these changes.
 fn with(changes: &[(&str, Value)]) -> Status {
     let mut document = document();
     for (place, value) in changes {
@@ -59,7 +59,7 @@ fn with(changes: &[(&str, Value)]) -> Status {
 }
 
 #[test]
-fn a_lease_that_is_not_renewed_is_a_fault() {
+fn lease_that_is_not_renewed_is_a_fault() {
     let error = "the kernel answers: out of memory";
     let found = problems(&with(&[("/instances/0/addresses/0/error", json!(error))]), now());
     assert_eq!((level(&found), found[0].text.clone()), (Level::Fault, format!("can't renew 192.0.2.100: {error}")));
@@ -84,7 +84,7 @@ fn peer(discard: &str) -> Value {
 }
 
 #[test]
-fn the_exit_status_is_that_of_the_worst_that_is_found() {
+fn exit_status_is_that_of_the_worst_problem() {
     let initialize = json!("initialize");
     let held = |cause: &str| {
         vec![
@@ -166,7 +166,7 @@ fn the_exit_status_is_that_of_the_worst_that_is_found() {
 }
 
 #[test]
-fn a_status_fits_a_terminal_whatever_the_names_are() {
+fn status_fits_a_terminal_with_any_names() {
     let long = "a-name-".repeat(20);
     let addresses: Vec<_> = (1..=20)
         .map(|n| {
@@ -200,7 +200,7 @@ fn a_status_fits_a_terminal_whatever_the_names_are() {
 }
 
 #[test]
-fn a_page_has_what_an_operator_looks_for() {
+fn page_has_what_an_operator_looks_for() {
     let text = |changes: &[(&str, Value)], all| {
         let status = with(changes);
         overview(&status, &problems(&status, now()), all, now())
@@ -208,7 +208,7 @@ fn a_page_has_what_an_operator_looks_for() {
     let expected = "\
 nginx01: vouchd 0.1.0, pid 4711, since 2026-11-30T12:00:00Z (3 h ago)
 all is well
-the checker was started again 2 times, last 3 h ago, because: killed
+the checker was restarted 2 times, last 3 h ago: killed
 
 INSTANCE  INTERFACE  VRID  STATE   PRIORITY  SINCE
 web       eth0       55    active  100       3 h ago
@@ -223,7 +223,7 @@ process  component  0123456789ab  /usr/lib/process.wasm
 
 1 plugin that no check uses is not shown (--all)
 
-* on the interface, put there by vouchd
+* on the interface, added by vouchd
 ";
     let restarted =
         [("/checker/restarts", json!(2)), ("/checker/lost_at", json!(SINCE)), ("/checker/error", json!("killed"))];
@@ -234,7 +234,7 @@ process  component  0123456789ab  /usr/lib/process.wasm
 }
 
 #[test]
-fn what_is_degraded_is_said_to_its_end() {
+fn problem_is_shown_in_full() {
     let error = "a reason of many words ".repeat(8) + "and the remedy";
     let status = with(&[("/plugins/0/error", json!(error))]);
     let found = problems(&status, now());
@@ -244,7 +244,7 @@ fn what_is_degraded_is_said_to_its_end() {
 }
 
 #[test]
-fn a_tie_is_explained_by_the_rule_that_decides_it() {
+fn tie_is_explained_by_the_rule_that_decides_it() {
     let explained = |changes: &[(&str, Value)]| {
         let status = with(changes);
         explanation(&status.instances[0], &status, now()).replace("\n  ", " ")

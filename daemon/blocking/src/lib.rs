@@ -1,8 +1,8 @@
-//! Work that may block in the kernel for ever, such as reading a file on a mount whose server is dead.
+//! Runs work that may block in the kernel forever, such as reading a file on a mount whose server is dead.
 //!
 //! A system call on such a file system can't be cancelled: it returns when the server answers, or never. So the work runs
-//! on a thread of its own, and the caller waits for a bounded time. A thread that is stuck costs its caller's key that one
-//! thread, not one per call, and one file system holds at most [`A_FEW`], so that the work of others goes on.
+//! on a separate thread, and the caller waits for a bounded time. While a thread is stuck, further calls with the same key are
+//! refused instead of blocking more threads, and one file system can block only a few threads, so that other work continues.
 
 #![warn(missing_docs, unreachable_pub)]
 
@@ -16,29 +16,29 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Threads that one mounted file system may hold. The root file system is exempt: whether a path below it is on it can't
-/// be known without a look.
-const A_FEW: usize = 8;
+/// Maximum number of threads that one mounted file system blocks. The root file system is exempt: without access to it,
+/// nothing tells whether a path is on it.
+const MAX_PER_MOUNT: usize = 8;
 
-/// Threads that all file systems together may hold.
-const ALL: usize = 1024;
+/// Maximum number of threads in all.
+const MAX_THREADS: usize = 1024;
 
-/// A key whose thread is stuck gets another one after this time: the file system may have been mounted anew.
+/// The time after which a key whose thread is stuck gets another one: the file system may have been mounted anew.
 const RETRY: Duration = Duration::from_secs(20);
 
-/// Stuck threads of one key.
-const MOST_STUCK: usize = 3;
+/// Maximum number of stuck threads of one key.
+const MAX_PER_KEY: usize = 3;
 
-/// Parsing certificates and regular expressions needs the most of it.
+/// Stack size of a thread in bytes. Parsing certificates and regular expressions needs the most.
 const STACK: usize = 512 << 10;
 
-/// Runs work that may block. No thread of it keeps the process from ending. Clones share their threads and limits.
+/// Runs work that may block. Its threads do not keep the process from ending. Clones share their limits.
 #[derive(Debug, Clone, Default)]
 pub struct Blocking(Arc<Mutex<Calls>>);
 
 #[derive(Debug, Default)]
 struct Calls {
-    /// Never an empty list.
+    /// No list is empty.
     by_key: HashMap<String, Vec<Call>>,
     /// The number of the next call.
     next: u64,
@@ -50,8 +50,9 @@ struct Call {
     number: u64,
     place: String,
     since: Instant,
-    /// Known once the work was given up: the mount, if it is one beside the root.
+    /// Set once the caller has timed out: the mount that the place is on, unless that is the root file system.
     mount: Option<Mount>,
+    /// Whether the caller has timed out.
     given_up: bool,
 }
 
@@ -61,12 +62,12 @@ struct Mount {
     kind: String,
 }
 
-/// The work was not done in time, or not begun because earlier work on the same file system is stuck.
+/// The work was not done in time, or was refused because earlier work is stuck.
 #[derive(Debug, Clone)]
 pub struct Stuck(Cause);
 
 impl Stuck {
-    /// Since when there is no answer.
+    /// The time since which there is no answer.
     pub fn since(&self) -> Instant {
         match &self.0 {
             Cause::Silent { call, .. } => call.since,
@@ -95,7 +96,9 @@ impl fmt::Display for Stuck {
                 write!(f, " for {:.1} s", now.saturating_duration_since(*since).as_secs_f64())?;
                 if mount.is_some() { write!(f, ": {place}") } else { Ok(()) }
             }
-            Cause::Full => write!(f, "{ALL} threads wait for file systems that do not answer: look for dead mounts"),
+            Cause::Full => {
+                write!(f, "{MAX_THREADS} threads wait for file systems that do not answer: look for dead mounts")
+            }
             Cause::NoThread(error) => write!(f, "could not start a thread: {error}"),
         }
     }
@@ -103,7 +106,7 @@ impl fmt::Display for Stuck {
 
 impl std::error::Error for Stuck {}
 
-/// Work that is underway for as long as this lives.
+/// Dropping it marks the work as done.
 struct Underway {
     blocking: Blocking,
     key: String,
@@ -113,7 +116,7 @@ struct Underway {
 impl Drop for Underway {
     fn drop(&mut self) {
         let mut calls = self.blocking.calls();
-        // The file system answers again: earlier threads of this key are about to end as well.
+        // The file system answers again, so earlier threads of this key are about to end too.
         if calls.by_key.get(&self.key).is_some_and(|of_key| of_key.iter().any(|call| call.number == self.number)) {
             calls.by_key.remove(&self.key);
         }
@@ -135,8 +138,8 @@ impl Drop for Waiter<'_> {
 }
 
 impl Blocking {
-    /// Does the work and waits for it for at most `time`. `key` names the caller: while earlier work of the same key is
-    /// stuck, new work is refused at once, but for a retry now and then. `place` is the path that the work is about.
+    /// Runs the work and waits for it for at most `time`. `key` identifies the caller: while earlier work with the same key is
+    /// stuck, new work is refused at once, except for a retry every 20 s. `place` is the path that the work is about.
     ///
     /// # Errors
     /// If the work was not done in time, or was refused.
@@ -158,7 +161,7 @@ impl Blocking {
         }
     }
 
-    /// The same as [`run`](Self::run), blocking the calling thread.
+    /// The same as [`run`](Self::run), but blocks the calling thread.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -194,7 +197,7 @@ impl Blocking {
         let underway = Underway { blocking: self.clone(), key: key.to_owned(), number };
         let work = move || {
             let done = work();
-            // First, since the caller may ask again as soon as it has the answer.
+            // Before the delivery, since the caller may call again as soon as it has the result.
             drop(underway);
             deliver(done);
         };
@@ -215,32 +218,32 @@ impl Blocking {
                 call.given_up = true;
                 call.mount = mount;
             }
-            // Done at the last moment, which is too late.
+            // The work was done just after the timeout.
             None => {
                 let since = now.checked_sub(time).unwrap_or(now);
                 let call = Call { number: u64::MAX, place: place.to_owned(), since, mount, given_up: true };
                 return Stuck(Cause::Silent { call, now });
             }
         }
-        // Since when, the first of them says.
+        // The first call says since when there is no answer.
         let call = calls.by_key[key][0].clone();
         Stuck(Cause::Silent { call, now })
     }
 }
 
 impl Calls {
-    /// The number of a call that may begin.
+    /// Admits a call and returns its number.
     fn admit(&mut self, key: &str, place: &str, now: Instant) -> Result<u64, Cause> {
         let of_key = self.by_key.get(key).map(Vec::as_slice).unwrap_or_default();
         if let (Some(first), Some(last)) = (of_key.first(), of_key.last())
-            && (!last.given_up || now.duration_since(last.since) < RETRY || of_key.len() >= MOST_STUCK)
+            && (!last.given_up || now.duration_since(last.since) < RETRY || of_key.len() >= MAX_PER_KEY)
         {
             return Err(Cause::Silent { call: first.clone(), now });
         }
         if let Some(call) = self.crowded(place) {
             return Err(Cause::Silent { call, now });
         }
-        if self.by_key.values().map(Vec::len).sum::<usize>() >= ALL {
+        if self.by_key.values().map(Vec::len).sum::<usize>() >= MAX_THREADS {
             return Err(Cause::Full);
         }
         let number = self.next;
@@ -250,23 +253,23 @@ impl Calls {
         Ok(number)
     }
 
-    /// The oldest of the calls that hold all the threads that the place's file system may have.
+    /// The oldest stuck call on the place's file system, if it blocks its maximum number of threads.
     fn crowded(&self, place: &str) -> Option<Call> {
         let stuck = || self.by_key.values().flatten().filter(|call| call.given_up);
-        if stuck().filter(|call| call.mount.is_some()).count() < A_FEW {
+        if stuck().filter(|call| call.mount.is_some()).count() < MAX_PER_MOUNT {
             return None;
         }
         let mount = mount_of(place)?;
         let same = || stuck().filter(|call| call.mount.as_ref() == Some(&mount));
-        if same().count() < A_FEW { None } else { same().min_by_key(|call| call.since).cloned() }
+        if same().count() < MAX_PER_MOUNT { None } else { same().min_by_key(|call| call.since).cloned() }
     }
 }
 
 fn panicked() -> Stuck {
-    Stuck(Cause::NoThread("it has panicked (please report)".to_owned()))
+    Stuck(Cause::NoThread("it panicked (please report this)".to_owned()))
 }
 
-/// The mount below which a path lies by its name, if it is not the root's. Looks at the table of mounts only.
+/// The mount that a path is on by its name, unless that is the root. Reads only the table of mounts.
 fn mount_of(place: &str) -> Option<Mount> {
     find_mount(&fs::read_to_string("/proc/self/mountinfo").ok()?, place)
 }
@@ -277,7 +280,7 @@ fn find_mount(table: &str, place: &str) -> Option<Mount> {
         // proc_pid_mountinfo(5): ID PARENT MAJOR:MINOR ROOT POINT OPTIONS [TAGS…] - TYPE SOURCE OPTIONS
         let Some((mount, file_system)) = line.split_once(" - ") else { continue };
         let (Some(point), Some(kind)) = (mount.split(' ').nth(4), file_system.split(' ').next()) else { continue };
-        let point = plain(point);
+        let point = unescaped(point);
         let is_below = point != "/" && Path::new(place).starts_with(&point);
         if is_below && found.as_ref().is_none_or(|found| found.point.len() <= point.len()) {
             found = Some(Mount { point, kind: kind.to_owned() });
@@ -286,14 +289,13 @@ fn find_mount(table: &str, place: &str) -> Option<Mount> {
     found
 }
 
-/// Without the octal escapes for blanks and the backslash.
-fn plain(point: &str) -> String {
+/// Decodes the octal escapes for blanks and the backslash.
+fn unescaped(point: &str) -> String {
     [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
         .iter()
         .fold(point.to_owned(), |point, (escape, character)| point.replace(escape, character))
 }
 
-/// A failure to do work, as an I/O error.
 impl From<Stuck> for io::Error {
     fn from(stuck: Stuck) -> Self {
         io::Error::new(io::ErrorKind::TimedOut, stuck)
@@ -307,7 +309,7 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(20);
     const LONG: Duration = Duration::from_secs(20);
 
-    /// Work that goes on until the sender is dropped.
+    /// Work that lasts until the sender is dropped.
     fn stuck() -> (mpsc::Sender<()>, impl FnOnce() + Send + 'static) {
         let (sender, receiver) = mpsc::channel();
         (sender, move || assert!(receiver.recv().is_err(), "nothing is ever sent"))
@@ -322,28 +324,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_stuck_gets_no_second_thread_and_others_go_on() {
+    async fn stuck_key_gets_no_second_thread_and_other_keys_continue() {
         let blocking = Blocking::default();
         let (release, work) = stuck();
         let error = blocking.run("a", "/srv/flag", SHORT, work).await.unwrap_err().to_string();
         assert!(error.starts_with("the file system of /srv/flag has not answered for 0.0 s"), "{error}");
         for _ in 0..3 {
             let error = blocking.run("a", "/other", LONG, || ()).await.unwrap_err().to_string();
-            assert!(error.contains("/srv/flag"), "what it waits for is named: {error}");
+            assert!(error.contains("/srv/flag"), "names the place it waits for: {error}");
         }
         assert_eq!(blocking.calls().by_key.len(), 1);
         assert_eq!(blocking.run("b", "/srv/flag", LONG, || 7).await.unwrap(), 7);
         drop(release);
         wait_until_free(&blocking, "a");
-        assert_eq!(blocking.run("a", "/srv/flag", LONG, || 8).await.unwrap(), 8, "once it answers all is well");
+        assert_eq!(blocking.run("a", "/srv/flag", LONG, || 8).await.unwrap(), 8, "it answers again");
     }
 
     #[test]
-    fn one_file_system_holds_a_few_threads_only_and_the_root_all_that_ask() {
+    fn one_mount_blocks_a_few_threads_and_the_root_has_no_limit() {
         let blocking = Blocking::default();
         let mut held = Vec::new();
         // A mount that every machine has.
-        for number in 0..A_FEW {
+        for number in 0..MAX_PER_MOUNT {
             let (release, work) = stuck();
             held.push(release);
             assert!(blocking.wait(&format!("p{number}"), Path::new("/proc/x"), SHORT, work).is_err());
@@ -351,7 +353,7 @@ mod tests {
         let error = blocking.wait("more", Path::new("/proc/y"), LONG, || ()).unwrap_err().to_string();
         assert!(error.contains("the file system under /proc (proc) has not answered"), "{error}");
         assert!(blocking.wait("more", Path::new("/nowhere/y"), LONG, || ()).is_ok());
-        for number in 0..2 * A_FEW {
+        for number in 0..2 * MAX_PER_MOUNT {
             let (release, work) = stuck();
             held.push(release);
             assert!(blocking.wait(&format!("r{number}"), Path::new("/nowhere/x"), SHORT, work).is_err());
@@ -370,7 +372,7 @@ mod tests {
         let first = calls.admit("a", "/srv/x", start).unwrap();
         assert!(matches!(calls.admit("a", "/srv/x", start + 2 * RETRY), Err(Cause::Silent { .. })), "not given up");
         let mut last = first;
-        for number in 1..MOST_STUCK {
+        for number in 1..MAX_PER_KEY {
             let at = start + RETRY * u32::try_from(number).unwrap();
             calls.by_key.get_mut("a").unwrap().last_mut().unwrap().given_up = true;
             let early = calls.admit("a", "/srv/x", at - Duration::from_secs(1));
@@ -382,7 +384,7 @@ mod tests {
         let blocking = Blocking(Arc::new(Mutex::new(calls)));
         drop(Underway { blocking: blocking.clone(), key: "a".to_owned(), number: last });
         assert_eq!(blocking.wait("a", Path::new("/srv/x"), LONG, || 2).unwrap(), 2);
-        // A thread of before that returns late does not end what is underway now.
+        // An earlier thread that returns late does not end the work underway.
         let (release, work) = stuck();
         assert!(blocking.wait("a", Path::new("/srv/x"), SHORT, work).is_err());
         drop(Underway { blocking: blocking.clone(), key: "a".to_owned(), number: first });
@@ -391,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_is_the_innermost_that_a_path_is_below() {
+    fn mount_of_a_path_is_the_innermost_one_above_it() {
         let table = "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
                      30 22 0:40 / /srv rw,relatime shared:1 - fuse.sshfs host:/ rw\n\
                      31 30 0:41 / /srv/my\\040data rw - nfs4 host:/x rw\n\
@@ -401,6 +403,6 @@ mod tests {
         assert_eq!(found("/srv").as_deref(), Some("/srv"));
         assert_eq!(found("/srv/my data/x").as_deref(), Some("/srv/my data"));
         assert_eq!(found("/srvxy"), None);
-        assert_eq!(found("/etc/x"), None, "the root's");
+        assert_eq!(found("/etc/x"), None, "on the root file system");
     }
 }

@@ -1,12 +1,8 @@
-//! What the two executables have in common towards a person: the output of commands ([`output`], [`table`]), logs
-//! ([`logging`]), and which daemon a command asks ([`target`]).
+//! The user interface that both executables share: the output of commands ([`output`], [`table`]), logs ([`logging`]), and the
+//! choice of the daemon that a command asks ([`target`]).
 
 #![warn(missing_docs, unreachable_pub)]
-#![warn(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a reader that has gone makes these panic: `output` does not"
-)]
+#![warn(clippy::print_stdout, clippy::print_stderr, reason = "these panic if the reader is gone; `output` does not")]
 #![cfg_attr(test, allow(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod arguments;

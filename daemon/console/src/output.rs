@@ -1,5 +1,5 @@
-//! What commands print: all of it goes through here, so that a reader that has gone (`vouchd explain | head`) is no panic, and
-//! nothing that comes from a plugin, a peer or a file's name drives the terminal.
+//! The output of all commands. A reader that is gone (`vouchd explain | head`) causes no panic, and text from a plugin, a peer
+//! or a file name cannot control the terminal.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -8,11 +8,11 @@ use std::io::{self, Write};
 use serde::Serialize;
 use vouchd_printable::{is_unprintable, printable};
 
-/// To standard output: text of any number of lines. A reader that has read enough is no error: the command ends as it would
-/// have.
+/// Prints text of any number of lines to standard output. A reader that has closed the pipe is not an error: the command ends
+/// with the same exit status.
 ///
 /// # Errors
-/// When it can't be written for another reason, a full disk for one.
+/// If the text can't be written for another reason, such as a full disk.
 pub fn print(text: impl AsRef<str>) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     let written = out.write_all(harmless(text.as_ref()).as_bytes()).and_then(|()| out.flush());
@@ -24,7 +24,7 @@ pub fn print(text: impl AsRef<str>) -> anyhow::Result<()> {
     }
 }
 
-/// A document as JSON, to standard output.
+/// Prints a document as JSON to standard output.
 ///
 /// # Errors
 /// As [`print()`].
@@ -32,20 +32,20 @@ pub fn print_json(document: &impl Serialize) -> anyhow::Result<()> {
     print(escaped(&serde_json::to_string_pretty(document)?) + "\n")
 }
 
-/// Text of any number of lines to standard error, always with a line break at the end.
+/// Prints text of any number of lines to standard error, with a line break at the end.
 pub fn complain(text: impl std::fmt::Display) {
-    // There is nowhere left to say that it could not be said.
+    // There is nowhere to report that this failed.
     let _ = writeln!(io::stderr(), "{}", harmless(text.to_string().trim_end()));
 }
 
-/// An error, on one line but for those of a configuration, which have their own.
+/// Prints an error to standard error: on one line, except errors of a configuration, which have several.
 pub fn complain_about(error: &anyhow::Error) {
     let text = format!("vouchd: {error:#}");
     let has_lines = error.chain().any(|cause| cause.is::<vouchd_config::Errors>());
     complain(if has_lines { text.as_str().into() } else { printable(text.trim_end()) });
 }
 
-/// The text with its lines and tabs, and a space for everything else that would do more than be read.
+/// The text with its line breaks and tabs, and a space for each other character that controls the terminal.
 fn harmless(text: &str) -> Cow<'_, str> {
     let is_hostile = |c: char| is_unprintable(c) && c != '\n' && c != '\t';
     if text.contains(is_hostile) {
@@ -55,7 +55,7 @@ fn harmless(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// JSON with escapes for all characters of strings that are not to be shown; the same document to whoever reads it.
+/// The same JSON document with escapes for all characters that control a terminal or cannot be seen.
 pub fn escaped(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_means_the_same_and_shows_nothing_hostile() {
+    fn escaped_json_is_the_same_document_without_hostile_characters() {
         let text = "a\u{202e}b\u{2028}\u{7f}\u{e0041}\u{1b}ä\n";
         let json = escaped(&serde_json::to_string_pretty(&[text]).unwrap());
         assert!(!json.contains(|c| is_unprintable(c) && c != '\n'), "{json:?}");
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_and_tabs_stay() {
+    fn line_breaks_and_tabs_stay() {
         assert_eq!(harmless("a\n\tb\u{1b}[0m\r\n"), "a\n\tb [0m \n");
     }
 }

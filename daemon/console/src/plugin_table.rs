@@ -2,7 +2,7 @@ use vouchd_ipc::status::Plugin;
 
 use crate::table::Table;
 
-/// A table of plugins, with what is wrong with each below it.
+/// A table of plugins, with the errors of each below its row.
 pub fn plugin_table<'a>(plugins: impl IntoIterator<Item = &'a Plugin>) -> String {
     let mut table = Table::new(["PLUGIN", "KIND", "SHA256", "SOURCE"]);
     for plugin in plugins {

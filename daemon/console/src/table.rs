@@ -1,29 +1,29 @@
-//! The one printer of tables and long texts: nothing is wider than a terminal, and nothing that a plugin, a peer or a file's
-//! name put into a cell can do more than be read.
+//! Prints tables and long texts. No line is wider than a terminal, and text from a plugin, a peer or a file name cannot control
+//! it.
 
 use std::fmt;
 
 use unicode_width::UnicodeWidthChar;
 use vouchd_printable::printable;
 
-/// Two columns short of the usual terminal, so that a table may be indented.
+/// Maximum width of a line. Two columns less than the usual terminal, so that a table may be indented.
 const WIDTH: usize = 78;
 
-/// The widest a column other than the last may be.
+/// Maximum width of a column other than the last.
 const COLUMN: usize = 20;
 
-/// A last column narrower than this moves to lines of its own.
+/// Minimum width of the last column. If less is left, long cells move to their own lines.
 const LAST: usize = 24;
 
-/// Between two columns.
+/// The gap between two columns.
 const GAP: usize = 2;
 
-/// Of what belongs to the row above.
+/// The indentation of lines that belong to the row above.
 pub const INDENT: usize = 4;
 
 /// A table of `N` columns. Its `Display` prints it.
 pub struct Table<const N: usize> {
-    /// Of a line, and of a column other than the last.
+    /// The maximum width of a line, and of a column other than the last.
     limits: (usize, usize),
     header: [String; N],
     rows: Vec<Row<N>>,
@@ -40,7 +40,7 @@ impl<const N: usize> Table<N> {
         Table { limits: (WIDTH, COLUMN), header: header.map(str::to_owned), rows: Vec::new() }
     }
 
-    /// One line for each row, however long: for what is read by programs, too.
+    /// An empty table that prints each row on one line of any length, so that programs can read it.
     pub fn wide(header: [&str; N]) -> Self {
         Table { limits: (usize::MAX, usize::MAX), ..Self::new(header) }
     }
@@ -50,14 +50,14 @@ impl<const N: usize> Table<N> {
         self.rows.push(Row { cells: cells.map(|cell| printable(&cell).into_owned()), notes: Vec::new() });
     }
 
-    /// A text on lines of its own below the newest row.
+    /// Adds a text on its own lines below the newest row.
     pub fn note(&mut self, text: &str) {
         if let Some(row) = self.rows.last_mut() {
             row.notes.push(indented(text, INDENT));
         }
     }
 
-    /// How wide each column is. The last one gets what is left.
+    /// The width of each column. The last one gets the rest of the line.
     fn widths(&self) -> [usize; N] {
         let mut widths = [0; N];
         let (line, column) = self.limits;
@@ -80,7 +80,7 @@ impl<const N: usize> Table<N> {
         for (at, (cell, columns)) in cells.iter().zip(widths).take(N - 1).enumerate() {
             let mut shown = shortened(cell, *columns);
             if at == 0 && width(cell) > *columns {
-                // Its name is what a row is found by, so it is not shortened.
+                // A row is found by its name, so the name is not shortened.
                 f.write_str(&indented(cell, 0))?;
                 shown.clear();
             }
@@ -114,18 +114,18 @@ impl<const N: usize> fmt::Display for Table<N> {
     }
 }
 
-/// `text` on as many lines as it takes, each of them indented and ended.
+/// `text` on as many lines as needed, each indented and ended with a line break.
 pub fn indented(text: &str, indent: usize) -> String {
     let lines = wrapped(&printable(text), WIDTH - indent);
     lines.into_iter().map(|line| format!("{:indent$}{line}\n", "")).collect()
 }
 
-/// `text` on one line, shortened to what fits.
+/// `text` on one line, shortened if it does not fit.
 pub fn first_line(text: &str) -> String {
     shortened(&printable(text), WIDTH) + "\n"
 }
 
-/// The lines of `text`, none of which is wider than `width`: broken between words, and within one that is too long.
+/// Breaks `text` into lines of at most `width` columns, between words or within a word that is too long.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = String::new();
@@ -150,14 +150,15 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// Where a word that is wider than `width` is broken: after the last slash that fits, or where the line is full.
+/// The offset at which to break a word that is wider than `width`: after the last slash that fits, or where the line is full.
+/// `None` if the word fits.
 fn break_of(word: &str, width: usize) -> Option<usize> {
-    // At least one character, or there would be no end.
+    // At least one character, so that the loop ends.
     let end = fitting(word, width)?.max(word.chars().next().map_or(0, char::len_utf8));
     Some(word[..end].rfind('/').map_or(end, |slash| if slash + 1 > end / 2 { slash + 1 } else { end }))
 }
 
-/// `text`, or what fits of it and an ellipsis.
+/// `text` if it fits, or else its beginning and an ellipsis.
 fn shortened(text: &str, width: usize) -> String {
     match fitting(text, width) {
         None => text.to_owned(),
@@ -165,7 +166,7 @@ fn shortened(text: &str, width: usize) -> String {
     }
 }
 
-/// How many bytes of `text` fit into so many columns; none if all of it does.
+/// The number of bytes of `text` that fit into `width` columns; `None` if all of it fits.
 fn fitting(text: &str, width: usize) -> Option<usize> {
     let mut used = 0;
     let too_many = text.char_indices().find(|(_, c)| {
@@ -188,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_line_up_and_control_characters_can_not_break_a_row() {
+    fn columns_line_up_and_control_characters_do_not_break_a_row() {
         let mut table = Table::new(["NAME", "MESSAGE"]);
         table.row(["a-long-name".to_owned(), "two\nlines\u{202e}".to_owned()]);
         table.row(["b".to_owned(), String::new()]);
@@ -217,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_message_goes_on_below_itself() {
+    fn long_message_is_wrapped_in_its_column() {
         let mut table = Table::new(["CHECK", "MESSAGE"]);
         table.row(["site".to_owned(), format!("{} end", "word ".repeat(16).trim_end())]);
         table.note("since yesterday");
@@ -231,7 +232,7 @@ site   word word word word word word word word word word word word word word
     }
 
     #[test]
-    fn a_path_is_broken_between_directories() {
+    fn path_is_broken_between_directories() {
         assert_eq!(wrapped("/usr/lib/vouchd/plugins/x.wasm", 20), ["/usr/lib/vouchd/", "plugins/x.wasm"]);
         assert_eq!(wrapped("", 20), [""]);
         assert_eq!(shortened("0123456789", 5), "0123…");

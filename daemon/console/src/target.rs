@@ -1,4 +1,4 @@
-//! Which daemon a command asks, and for its status.
+//! The daemon that a command asks for its status.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use vouchd_config::Files;
 use vouchd_ipc::control;
 use vouchd_ipc::status::Status;
 
-/// Which daemon to ask.
+/// The options that choose the daemon to ask.
 #[derive(Debug, Args)]
 pub struct Target {
     /// The control socket [default: the configuration's, or /run/vouchd/control.sock]
@@ -19,27 +19,27 @@ pub struct Target {
 }
 
 impl Target {
-    /// The daemon's status.
+    /// Asks the daemon for its status.
     ///
     /// # Errors
-    /// When the configuration that names the socket can't be used, or the daemon can't be asked: a [`control::Unanswered`] then.
+    /// If the configuration that names the socket can't be used. A [`control::Unanswered`] if the daemon does not answer.
     pub fn status(&self) -> anyhow::Result<Status> {
         let (socket, doubt) = self.socket()?;
         Ok(control::status(&socket).map_err(|reason| reason.with(doubt))?)
     }
 
-    /// The configuration that was named.
+    /// The configuration given by `--config`.
     pub fn config_file(&self) -> Option<&Path> {
         self.config.as_deref()
     }
 
-    /// The socket, and why it may not be the right one.
+    /// The socket to use, and why it may not be the right one.
     fn socket(&self) -> anyhow::Result<(PathBuf, Option<String>)> {
         if let Some(control) = &self.control {
             return Ok((control.clone(), None));
         }
         let file = self.config.as_deref().unwrap_or(Path::new(vouchd_config::DEFAULT_FILE));
-        // Its main file alone says which socket. What is wrong with the rest must not hide the daemon that runs.
+        // Only the main file names the socket, so an error in other files does not matter here.
         let main = vouchd_config::read_main(file);
         let by_its_table = main.text.as_ref().ok().and_then(|text| control_of(&String::from_utf8_lossy(text)));
         let examined = Files::alone(main).examine();
@@ -56,7 +56,7 @@ impl Target {
         let doubt = match file.try_exists() {
             Ok(false) => None,
             Ok(true) | Err(_) => Some(format!(
-                "{} can't be read, so this is the default socket: name another one with --control",
+                "could not read {}, so this is the default socket: name another one with --control",
                 file.display()
             )),
         };
@@ -64,7 +64,7 @@ impl Target {
     }
 }
 
-/// `daemon.control` of a file that is no TOML in other places than its table `[daemon]`.
+/// `daemon.control` of a file in which everything but the table `[daemon]` may be invalid TOML.
 fn control_of(text: &str) -> Option<PathBuf> {
     let after = text.lines().skip_while(|line| line.trim() != "[daemon]").skip(1);
     let table: Vec<_> = after.take_while(|line| !line.trim_start().starts_with('[')).collect();
@@ -75,7 +75,7 @@ fn control_of(text: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_socket_is_found_in_a_file_that_is_broken_elsewhere() {
+    fn socket_is_found_in_a_file_that_is_broken_elsewhere() {
         let text = "nonsense\n[check.x]\nplugin = \n[daemon]\nname = \"a\" # [x]\ncontrol = \"/run/a.sock\"\n\n[instance.web]\n= 1\n";
         assert_eq!(super::control_of(text), Some("/run/a.sock".into()));
         for none in ["", "[daemon]\nname = \"a\"\n[x]\ncontrol = \"/b\"\n", "[daemon]\ncontrol = /run\n"] {

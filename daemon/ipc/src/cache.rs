@@ -1,8 +1,8 @@
-//! The directory of compiled plugins: there for the checker to write to, with a key that only the daemon has.
+//! The directory of compiled plugins, which the checker writes to, and the key that marks the daemon's own entries.
 //!
-//! The checker may have its user in common with other programs (`nobody`), and the directory may be open to more. That is
-//! why what counts is not who can write there, but the key: the router makes it, in a file that only the router's own user
-//! can read, and gives it to each checker that it starts.
+//! Other programs may run as the checker's user (`nobody`), and the directory may be writable by more users. So an entry
+//! counts only if it was made with the key. The router creates the key in a file that only its own user can read, and passes
+//! it to each checker.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use nix::unistd::Uid;
-
 use serde::{Deserialize, Serialize};
 
+/// Length of the key in bytes.
 const KEY: usize = 32;
 
 /// Where compiled plugins are kept.
@@ -21,11 +21,11 @@ const KEY: usize = 32;
 pub struct CacheSettings {
     /// The directory, as [`prepare`] left it.
     pub directory: PathBuf,
-    /// What makes an entry one of this daemon's own.
+    /// The key that marks this daemon's own entries.
     pub key: CacheKey,
 }
 
-/// The secret of a daemon. Whoever has it can make native code that the checker runs.
+/// The secret key of a daemon. With it, anyone can make native code that the checker runs.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheKey(pub [u8; KEY]);
 
@@ -35,11 +35,10 @@ impl std::fmt::Debug for CacheKey {
     }
 }
 
-/// Makes the directory what a checker with this user needs. To be called with the privileges that the daemon was started
-/// with.
+/// Prepares the directory for a checker that runs as this user and group. Call it with the privileges of the daemon's start.
 ///
 /// # Errors
-/// When compiled plugins can't be kept there. Everything else works without.
+/// If compiled plugins can't be kept there. The daemon then works without a cache.
 pub fn prepare(directory: &Path, uid: u32, gid: u32) -> anyhow::Result<CacheSettings> {
     if let Some(parent) = directory.parent() {
         fs::create_dir_all(parent).with_context(|| format!("creating {}", parent.display()))?;
@@ -50,10 +49,10 @@ pub fn prepare(directory: &Path, uid: u32, gid: u32) -> anyhow::Result<CacheSett
         }
         Ok(()) | Err(_) => {}
     }
-    let data = fs::metadata(directory).with_context(|| format!("looking at {}", directory.display()))?;
-    // One that is open to more was made so on purpose.
+    let data = fs::metadata(directory).with_context(|| format!("reading the metadata of {}", directory.display()))?;
+    // If more users may write to it, that was set on purpose.
     if Uid::effective().is_root() && data.uid() == 0 && data.mode() & 0o022 == 0 {
-        // Where there is no other user to become, the checker stays this one.
+        // Fails only where this process can't change users; the checker then runs as this user too.
         let _ = chown(directory, Some(uid), Some(gid));
     }
     let path = directory.join("key");
@@ -64,7 +63,7 @@ pub fn prepare(directory: &Path, uid: u32, gid: u32) -> anyhow::Result<CacheSett
     Ok(CacheSettings { directory: directory.to_owned(), key: CacheKey(key) })
 }
 
-/// The key, if it is one that nobody else can have read or written.
+/// Reads the key. `None` unless nobody else can have read or written it.
 fn read(path: &Path) -> Option<[u8; KEY]> {
     let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
     let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
@@ -74,7 +73,7 @@ fn read(path: &Path) -> Option<[u8; KEY]> {
     (ours && data.size() == KEY as u64).then(|| file.read_exact(&mut key).ok())?.map(|()| key)
 }
 
-/// A new key, in place of what is there. Entries that were made with another count no more.
+/// Creates a new key, which replaces an old one. Entries made with another key no longer count.
 fn create(path: &Path) -> io::Result<[u8; KEY]> {
     let mut key = [0; KEY];
     File::open("/dev/urandom")?.read_exact(&mut key)?;
@@ -100,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn the_directory_is_made_and_its_key_stays() {
+    fn directory_is_created_and_its_key_stays() {
         let dir = tempfile::tempdir().unwrap();
         let directory = dir.path().join("some/cache");
         let first = prepare_ours(&directory);
@@ -111,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_others_may_know_is_replaced() {
+    fn key_that_others_may_know_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
         let known = [7; KEY];
@@ -145,9 +144,9 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_only_root_may_write_to_becomes_the_checkers() {
+    fn directory_that_only_root_may_write_to_is_given_to_the_checker() {
         if !Uid::effective().is_root() {
-            return vouchd_skip::skip("no root, to make files of root's", "run the tests as root");
+            return vouchd_skip::skip("not root, which owns the directories of this test", "run the tests as root");
         }
         let dir = tempfile::tempdir().unwrap();
         let (closed, open) = (dir.path().join("closed"), dir.path().join("open"));

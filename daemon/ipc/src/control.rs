@@ -1,4 +1,4 @@
-//! The client's side of the control socket: an answer within a second, or the reason why there is none.
+//! The client of the control socket. It has an answer within a second, or the reason why there is none.
 
 use std::fmt;
 use std::fs;
@@ -16,26 +16,26 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::status::Status;
 
-/// The request for the status; the only one so far.
+/// The request for the status, the only request so far.
 pub const STATUS: &str = "status";
 
-/// From the connection to the last byte of the answer. Whoever asks wants to hear within a second that something hangs.
+/// The time from the connection to the last byte of the answer. Short, so that a daemon that hangs is reported within a second.
 const PATIENCE: Duration = Duration::from_millis(900);
 
-/// Far more than any status has.
+/// Longest answer in bytes, far longer than any status.
 const LARGEST: u64 = 64 << 20;
 
-/// Why there is no status.
+/// The reason why there is no status.
 #[derive(Debug)]
 pub enum Unanswered {
-    /// Nobody listens at the socket.
+    /// No process listens at the socket.
     NotRunning(String),
-    /// Somebody may listen, yet there is no status.
+    /// A process may listen, but there is no status.
     Other(String),
 }
 
 impl Unanswered {
-    /// With a reason to doubt that the right daemon was asked.
+    /// Adds a reason to doubt that the right daemon was asked.
     pub fn with(self, doubt: Option<String>) -> Self {
         let add = |reason: String| match &doubt {
             Some(doubt) => format!("{reason} ({doubt})"),
@@ -58,10 +58,10 @@ impl fmt::Display for Unanswered {
 
 impl std::error::Error for Unanswered {}
 
-/// Asks the daemon whose control socket is at `path`.
+/// Asks the daemon with the control socket `path` for its status.
 ///
 /// # Errors
-/// When none answers there, not in time, or something that is no status.
+/// If no daemon answers there within a second, or the answer is not a status.
 pub fn status(path: &Path) -> Result<Status, Unanswered> {
     let deadline = Instant::now() + PATIENCE;
     let stream = connect(path).map_err(|error| no_connection(path, &error))?;
@@ -75,7 +75,7 @@ pub fn status(path: &Path) -> Result<Status, Unanswered> {
 
 fn connect(path: &Path) -> io::Result<UnixStream> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // It bounds the connection as well, which waits while the queue of a daemon that accepts nobody is full.
+    // Bounds the connection too, which waits while the accept queue is full.
     socket.set_write_timeout(Some(PATIENCE))?;
     socket.connect(&SockAddr::unix(path)?)?;
     Ok(UnixStream::from(OwnedFd::from(socket)))
@@ -83,7 +83,7 @@ fn connect(path: &Path) -> io::Result<UnixStream> {
 
 fn exchange(mut stream: &UnixStream, deadline: Instant) -> io::Result<Vec<u8>> {
     match writeln!(stream, "{STATUS}") {
-        // It closed without reading; what it said before counts.
+        // The daemon closed without reading; an answer it sent before counts.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
         other => other?,
     }
@@ -100,7 +100,7 @@ fn exchange(mut stream: &UnixStream, deadline: Instant) -> io::Result<Vec<u8>> {
             Ok(0) => return Ok(answer),
             Ok(count) => answer.extend_from_slice(&buffer[..count]),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // It closed without a word; what it said before counts.
+            // The daemon closed without reading; an answer it sent before counts.
             Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(answer),
             Err(error) => return Err(error),
         }
@@ -116,11 +116,11 @@ fn no_connection(path: &Path, error: &io::Error) -> Unanswered {
         )),
         ErrorKind::ConnectionRefused => match fs::metadata(path) {
             Ok(file) if !file.file_type().is_socket() => {
-                Unanswered::Other(format!("{shown} is no socket: expected the control socket of a running vouchd"))
+                Unanswered::Other(format!("{shown} is not a socket: expected the control socket of a running vouchd"))
             }
             Ok(_) | Err(_) => Unanswered::NotRunning(format!(
-                "vouchd is not running: nobody listens at {shown}, which is what a vouchd that was killed leaves behind. \
-                 Start it: systemctl start vouchd"
+                "vouchd is not running: nobody listens at {shown}, a socket that a killed vouchd left behind. Start it: \
+                 systemctl start vouchd"
             )),
         },
         ErrorKind::PermissionDenied => Unanswered::Other(format!("{shown}: you may not use it: {}", who_may(path))),
@@ -129,7 +129,7 @@ fn no_connection(path: &Path, error: &io::Error) -> Unanswered {
     }
 }
 
-/// What of the path keeps others out, and whom it lets in.
+/// Describes the permissions that deny access to the path, and who has access.
 fn who_may(path: &Path) -> String {
     for part in [Some(path), path.parent()].into_iter().flatten() {
         let Ok(file) = fs::metadata(part) else { continue };
@@ -151,18 +151,18 @@ fn silent(path: &Path, pid: Option<i32>) -> Unanswered {
     let who = pid.map_or("vouchd".to_owned(), |pid| format!("vouchd (pid {pid})"));
     let state = pid.and_then(process_state);
     let what = match (state, pid) {
-        (Some('T' | 't'), Some(pid)) => format!("it is stopped; to let it go on: kill -CONT {pid}"),
-        (Some('D'), _) => "it waits for the kernel, for a disk perhaps (state D)".to_owned(),
+        (Some('T' | 't'), Some(pid)) => format!("it is stopped; to continue it: kill -CONT {pid}"),
+        (Some('D'), _) => "it is blocked in the kernel, perhaps by a disk (state D)".to_owned(),
         _ => "it hangs, or this machine is overloaded; see its log (journalctl -u vouchd)".to_owned(),
     };
     Unanswered::Other(format!(
-        "{who} does not answer at {}, waited {:.1} s: {what}",
+        "{who} does not answer at {} after {:.1} s: {what}",
         path.display(),
         PATIENCE.as_secs_f64()
     ))
 }
 
-/// The letter in `/proc/PID/stat`.
+/// The state of a process: the letter in `/proc/PID/stat`.
 fn process_state(pid: i32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.chars().next()
@@ -180,12 +180,12 @@ fn read(answer: &[u8], pid: Option<i32>) -> Result<Status, Unanswered> {
     let document: Value = serde_json::from_slice(answer).unwrap_or_default();
     let own = env!("CARGO_PKG_VERSION");
     Err(Unanswered::Other(match (document["error"].as_str(), document["version"].as_str()) {
-        (Some(reason), _) => format!("{who} can't say how it is: {reason}"),
+        (Some(reason), _) => format!("{who} could not report its status: {reason}"),
         (None, Some(version)) if version != own => format!(
-            "{who} is version {version}, this command is version {own} and does not understand its answer ({error}): \
+            "{who} has version {version}, and this command has version {own} and could not read its answer ({error}): \
              use the command of that version, or restart the daemon after an upgrade"
         ),
-        (None, _) => format!("{who} answered with something that is no status: {error}"),
+        (None, _) => format!("{who} sent an answer that is not a status: {error}"),
     }))
 }
 
@@ -196,8 +196,8 @@ mod tests {
 
     use super::*;
 
-    /// What is said of a daemon that answers so.
-    fn asked(answer: &'static [u8]) -> String {
+    /// The error for a daemon that sends this answer.
+    fn error_for(answer: &'static [u8]) -> String {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("control.sock");
         let listener = UnixListener::bind(&path).unwrap();
@@ -213,23 +213,26 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_no_status_is_called_what_it_is() {
+    fn answer_that_is_not_a_status_is_reported_as_what_it_is() {
         let pid = std::process::id();
         let table: [(&[u8], &str); 5] = [
             (b"", "closed the connection without an answer"),
-            (b"{\"version\":", "answered with something that is no status: EOF"),
-            (b"\0\xff", "answered with something that is no status"),
-            (b"{\"version\": \"99.1.0\"}", "is version 99.1.0, this command is version"),
-            (b"{\"error\": \"the health thread does not answer\"}", "can't say how it is: the health thread does not"),
+            (b"{\"version\":", "sent an answer that is not a status: EOF"),
+            (b"\0\xff", "sent an answer that is not a status"),
+            (b"{\"version\": \"99.1.0\"}", "has version 99.1.0, and this command has version"),
+            (
+                b"{\"error\": \"the health thread does not answer\"}",
+                "could not report its status: the health thread does not",
+            ),
         ];
         for (answer, expected) in table {
-            let said = asked(answer);
+            let said = error_for(answer);
             assert!(said.contains(expected) && said.contains(&format!("pid {pid}")), "{said}");
         }
     }
 
     #[test]
-    fn a_daemon_that_closes_at_once_has_not_answered() {
+    fn connection_closed_without_an_answer_is_reported() {
         let (own, other) = UnixStream::pair().unwrap();
         drop(other);
         let answer = exchange(&own, Instant::now() + PATIENCE).unwrap();
@@ -238,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_daemon_that_does_not_answer_is_given_up_within_a_second() {
+    fn silent_daemon_is_reported_within_a_second() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("control.sock");
         let _listener = UnixListener::bind(&path).unwrap();
@@ -249,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_and_something_else_are_told_apart() {
+    fn missing_daemon_and_a_file_that_is_not_a_socket_are_distinguished() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("control.sock");
         let none = status(&path).unwrap_err();
@@ -259,6 +262,6 @@ mod tests {
         assert!(matches!(&left, Unanswered::NotRunning(reason) if reason.contains("nobody listens at")), "{left}");
         fs::remove_file(&path).unwrap();
         fs::write(&path, "").unwrap();
-        assert!(status(&path).unwrap_err().to_string().contains("is no socket"));
+        assert!(status(&path).unwrap_err().to_string().contains("is not a socket"));
     }
 }

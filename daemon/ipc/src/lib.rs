@@ -1,13 +1,15 @@
-//! What the processes of the daemon and its commands say to each other.
+//! The messages between the processes of the daemon and its commands.
 //!
-//! | module | between |
+//! | module | contains |
 //! |---|---|
-//! | [`pipe`] | the router and the checker, over a socket pair |
-//! | [`control`] | a command and the router, over the control socket |
+//! | [`pipe`] | the messages between the router and the checker, over a socket pair |
+//! | [`control`] | the client of the control socket, over which a command asks the router |
 //! | [`status`] | the document that the router answers with |
-//! | [`cache`] | the directory of compiled plugins: made by the router, used by the checker |
+//! | [`cache`] | the directory of compiled plugins: prepared by the router, used by the checker |
 //!
-//! Types, and how to ask: who answers is in `daemon/router` and `daemon/checker`.
+//! Types and clients; the servers are in `daemon/router` and `daemon/checker`.
+
+#![warn(missing_docs, unreachable_pub)]
 
 pub mod cache;
 pub mod control;

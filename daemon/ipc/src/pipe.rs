@@ -1,6 +1,7 @@
-//! What the router and the checker say to each other: one JSON message a datagram, over a `SOCK_SEQPACKET` pair.
+//! The messages between the router and the checker: one JSON message a datagram, over a `SOCK_SEQPACKET` pair.
 //!
-//! The router does not trust the checker: what it sends is bounded in size, typed, and can only report how a run ended.
+//! The router does not trust the checker. Messages from it are typed and bounded in size, and can report only how runs ended
+//! and what is known of plugin files.
 
 use std::path::PathBuf;
 use std::time::Duration;

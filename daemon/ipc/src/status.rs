@@ -43,7 +43,7 @@ pub struct ConfigState {
     pub files: Vec<String>,
     /// When the configuration that runs was loaded.
     pub loaded_at: String,
-    /// Why the files on disk can't be used; the configuration loaded before goes on.
+    /// Why the files on disk can't be used; the configuration loaded before stays in force.
     pub error: Option<String>,
     /// Warnings about the configuration that runs.
     pub warnings: Vec<String>,
@@ -58,7 +58,7 @@ impl ConfigState {
         if let Some((path, since)) = self.no_answer.take() {
             let silent = now.saturating_duration_since(since).as_secs();
             let no_answer = format!(
-                "the file system under {} has not answered for {silent} s; the configuration read before stays",
+                "the file system of {} has not answered for {silent} s; keeping its previous contents",
                 path.display()
             );
             self.error = Some(self.error.map_or(no_answer.clone(), |error| format!("{no_answer}\n{error}")));

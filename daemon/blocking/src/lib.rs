@@ -6,15 +6,18 @@
 
 #![warn(missing_docs, unreachable_pub)]
 
+mod mount;
+
 use std::collections::HashMap;
 use std::fmt;
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use self::mount::Mount;
 
 /// Maximum number of threads that one mounted file system blocks. The root file system is exempt: without access to it,
 /// nothing tells whether a path is on it.
@@ -54,12 +57,6 @@ struct Call {
     mount: Option<Mount>,
     /// Whether the caller has timed out.
     given_up: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Mount {
-    point: String,
-    kind: String,
 }
 
 /// The work was not done in time, or was refused because earlier work is stuck.
@@ -210,7 +207,7 @@ impl Blocking {
     }
 
     fn give_up(&self, key: &str, place: &str, time: Duration) -> Stuck {
-        let mount = mount_of(place);
+        let mount = Mount::of(place);
         let now = Instant::now();
         let mut calls = self.calls();
         match calls.by_key.get_mut(key).and_then(|of_key| of_key.last_mut()) {
@@ -259,7 +256,7 @@ impl Calls {
         if stuck().filter(|call| call.mount.is_some()).count() < MAX_PER_MOUNT {
             return None;
         }
-        let mount = mount_of(place)?;
+        let mount = Mount::of(place)?;
         let same = || stuck().filter(|call| call.mount.as_ref() == Some(&mount));
         if same().count() < MAX_PER_MOUNT { None } else { same().min_by_key(|call| call.since).cloned() }
     }
@@ -267,33 +264,6 @@ impl Calls {
 
 fn panicked() -> Stuck {
     Stuck(Cause::NoThread("it panicked (please report this)".to_owned()))
-}
-
-/// The mount that a path is on by its name, unless that is the root. Reads only the table of mounts.
-fn mount_of(place: &str) -> Option<Mount> {
-    find_mount(&fs::read_to_string("/proc/self/mountinfo").ok()?, place)
-}
-
-fn find_mount(table: &str, place: &str) -> Option<Mount> {
-    let mut found: Option<Mount> = None;
-    for line in table.lines() {
-        // proc_pid_mountinfo(5): ID PARENT MAJOR:MINOR ROOT POINT OPTIONS [TAGS…] - TYPE SOURCE OPTIONS
-        let Some((mount, file_system)) = line.split_once(" - ") else { continue };
-        let (Some(point), Some(kind)) = (mount.split(' ').nth(4), file_system.split(' ').next()) else { continue };
-        let point = unescaped(point);
-        let is_below = point != "/" && Path::new(place).starts_with(&point);
-        if is_below && found.as_ref().is_none_or(|found| found.point.len() <= point.len()) {
-            found = Some(Mount { point, kind: kind.to_owned() });
-        }
-    }
-    found
-}
-
-/// Decodes the octal escapes for blanks and the backslash.
-fn unescaped(point: &str) -> String {
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-        .iter()
-        .fold(point.to_owned(), |point, (escape, character)| point.replace(escape, character))
 }
 
 impl From<Stuck> for io::Error {
@@ -390,19 +360,5 @@ mod tests {
         drop(Underway { blocking: blocking.clone(), key: "a".to_owned(), number: first });
         assert!(blocking.calls().by_key.contains_key("a"));
         drop(release);
-    }
-
-    #[test]
-    fn mount_of_a_path_is_the_innermost_one_above_it() {
-        let table = "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
-                     30 22 0:40 / /srv rw,relatime shared:1 - fuse.sshfs host:/ rw\n\
-                     31 30 0:41 / /srv/my\\040data rw - nfs4 host:/x rw\n\
-                     32 22 0:42 / /srvx rw - tmpfs none rw\n";
-        let found = |place| find_mount(table, place).map(|mount| mount.point);
-        assert_eq!(found("/srv/flag").as_deref(), Some("/srv"));
-        assert_eq!(found("/srv").as_deref(), Some("/srv"));
-        assert_eq!(found("/srv/my data/x").as_deref(), Some("/srv/my data"));
-        assert_eq!(found("/srvxy"), None);
-        assert_eq!(found("/etc/x"), None, "on the root file system");
     }
 }

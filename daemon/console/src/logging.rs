@@ -101,8 +101,8 @@ where
         for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
             let extensions = span.extensions();
             let fields = extensions.get::<FormattedFields<N>>().filter(|_| span.metadata().target() == SUBJECTS);
-            if let Some(fields) = fields {
-                write!(writer, "{}: ", fields.fields.replacen('=', " ", 1))?;
+            if let Some((kind, name)) = fields.and_then(|fields| fields.fields.split_once('=')) {
+                write!(writer, "{kind} {name}: ")?;
             }
         }
         context.format_fields(writer.by_ref(), event)?;

@@ -38,7 +38,8 @@ const STOP: Duration = Duration::from_secs(3);
 /// The time to prepare the cache directory.
 const CACHE_TIME: Duration = Duration::from_secs(1);
 
-/// Runs the router until SIGTERM or SIGINT, and returns the exit status: 0, or 2 if the configuration cannot be used.
+/// Runs the router until SIGTERM or SIGINT. Returns the exit status: 0 then, 2 if the configuration cannot be used, and 1 if
+/// that may be only because a file system does not answer, or if the protocol thread has failed.
 ///
 /// # Errors
 /// If the router can't start: the checker is missing, another daemon holds an address, a privilege is missing, ….
@@ -148,7 +149,7 @@ impl Main {
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
             }
-            // Only the protocol thread counts: systemd shall restart a router that does not advertise.
+            // Only the protocol thread counts: systemd must restart a router that does not advertise.
             if watchdog.is_some() && heartbeat.is_beating() {
                 notify(&[NotifyState::Watchdog]);
             }
@@ -160,7 +161,7 @@ impl Main {
         let config = match files.resolve() {
             Ok(config) => config,
             Err(errors) => {
-                error!("cannot use the new configuration ({why}); keeping the one that runs:");
+                error!("cannot use the new configuration ({why}); keeping the configuration that runs:");
                 // One log line each: with line breaks in a line, others could forge lines.
                 errors.to_string().lines().for_each(|line| error!("{line}"));
                 self.show(|shown| shown.error = Some(errors.to_string()));
@@ -168,7 +169,7 @@ impl Main {
             }
         };
         if let Err(error) = self.holdings.replace(Holdings::of(&config)) {
-            error!("cannot use the new configuration ({why}); keeping the one that runs: {error:#}");
+            error!("cannot use the new configuration ({why}); keeping the configuration that runs: {error:#}");
             self.show(|shown| shown.error = Some(format!("{error:#}")));
             return;
         }

@@ -129,7 +129,7 @@ impl Supervisor {
     }
 
     fn report_health(&mut self) {
-        for (instance, health) in self.checks.changes() {
+        for (instance, health) in self.checks.health_changes() {
             // If the protocol thread has ended, so does the daemon.
             let _ = self.protocol.send(protocol::Command::Health { instance, health });
         }
@@ -164,7 +164,7 @@ impl Supervisor {
                 Command::Configure(config) => {
                     let messages = self.checks.configure(&config);
                     // Together with the health under it: neither alone gives the right priority.
-                    let (instances, health) = (config.instances.clone(), self.checks.health());
+                    let (instances, health) = (config.instances.clone(), self.checks.all_health());
                     // If the protocol thread has ended, so does the daemon.
                     let _ = self.protocol.send(protocol::Command::Configure { instances, health });
                     for message in messages {

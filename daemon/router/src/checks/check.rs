@@ -28,7 +28,7 @@ pub(super) struct CheckState {
     skipped: u64,
     pub(super) fast: bool,
     /// The limit of what the plugin logs: the lines of one run a second.
-    logged: Limiter<(), Vec<LogLine>>,
+    log_limit: Limiter<(), Vec<LogLine>>,
 }
 
 pub(super) struct LastRun {
@@ -52,7 +52,7 @@ impl CheckState {
             failures: 0,
             skipped: 0,
             fast: false,
-            logged: Limiter::default(),
+            log_limit: Limiter::default(),
         }
     }
 
@@ -85,7 +85,7 @@ impl CheckState {
         {
             self.failures += 1;
         }
-        self.log_of_run(std::mem::take(&mut done.log));
+        self.log_lines_of_run(std::mem::take(&mut done.log));
         let before = self.counter.status().clone();
         if self.counter.record(&done.result) {
             self.log_change(&before, log);
@@ -106,12 +106,12 @@ impl CheckState {
         }
     }
 
-    pub(super) fn log_of_run(&mut self, lines: Vec<LogLine>) {
+    pub(super) fn log_lines_of_run(&mut self, lines: Vec<LogLine>) {
         if lines.is_empty() {
             return;
         }
         let now = vouchd_net::now();
-        let Some((lines, left_out)) = self.logged.admit(now, (), lines) else { return };
+        let Some((lines, left_out)) = self.log_limit.admit(now, (), lines) else { return };
         for LogLine { level, message } in lines {
             self.subject.in_scope(|| debug!(plugin = self.spec.plugin, %level, "{message}"));
         }

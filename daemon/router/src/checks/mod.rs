@@ -175,7 +175,7 @@ impl Checks {
     }
 
     /// The instances whose health has changed since it was last reported. It counts as reported now.
-    pub(crate) fn changes(&mut self) -> Vec<(String, Health)> {
+    pub(crate) fn health_changes(&mut self) -> Vec<(String, Health)> {
         let mut changes = Vec::new();
         for (name, instance) in &mut self.instances {
             let health = instance.health(&self.checks);
@@ -188,7 +188,7 @@ impl Checks {
     }
 
     /// The health of every instance. It counts as reported now.
-    pub(crate) fn health(&mut self) -> BTreeMap<String, Health> {
+    pub(crate) fn all_health(&mut self) -> BTreeMap<String, Health> {
         let checks = &self.checks;
         let all = self.instances.iter_mut().map(|(name, instance)| {
             let health = instance.health(checks);

@@ -39,8 +39,8 @@ fn ran(verdict: Verdict) -> RunDone {
 /// The health that the protocol gets with a reload to `config`.
 fn reloaded(checks: &mut Checks, config: &Config) -> Health {
     checks.configure(config);
-    let health = checks.health().remove("web").unwrap();
-    assert!(checks.changes().is_empty(), "it counts as reported");
+    let health = checks.all_health().remove("web").unwrap();
+    assert!(checks.health_changes().is_empty(), "it counts as reported");
     health
 }
 
@@ -55,7 +55,7 @@ fn failing(influence: &str) -> Checks {
     let mut checks = Checks::new();
     checks.configure(&config(100, "", influence));
     checks.record(ran(Verdict::Fail));
-    checks.changes();
+    checks.health_changes();
     checks
 }
 
@@ -84,7 +84,7 @@ fn changed_check_that_fails_is_no_recovery() {
     assert_eq!(priority(&reloaded(&mut checks, &changed)), Some(60));
     // Its first result under the new parameters decides at once.
     checks.record(ran(Verdict::Pass));
-    let changes = checks.changes();
+    let changes = checks.health_changes();
     assert_eq!(priority(&changes[0].1), Some(100));
 }
 
@@ -93,7 +93,7 @@ fn changed_check_that_passes_keeps_the_instance_fit() {
     let mut checks = Checks::new();
     checks.configure(&config(100, "", ""));
     checks.record(ran(Verdict::Pass));
-    checks.changes();
+    checks.health_changes();
     let health = reloaded(&mut checks, &config(100, "other", ""));
     assert!(matches!(health, Health::Fit { .. }), "{health:?}");
 }
@@ -118,12 +118,12 @@ fn renamed_check_that_fails_is_no_recovery_before_its_first_result() {
     renamed.instances[0].name = "web2".to_owned();
     renamed.instances[0].checks[0].check = "other".to_owned();
     checks.configure(&renamed);
-    let health = checks.health().remove("web2").unwrap();
+    let health = checks.all_health().remove("web2").unwrap();
     assert_eq!(priority(&health), Some(1));
     let Health::Fit { reason, .. } = &health else { panic!("{health:?}") };
     assert!(reason.contains("until the first result of other"), "{reason}");
     checks.record(RunDone { check: "other".to_owned(), ..ran(Verdict::Pass) });
-    assert_eq!(priority(&checks.changes()[0].1), Some(150), "it is known now");
+    assert_eq!(priority(&checks.health_changes()[0].1), Some(150), "it is known now");
     // Nothing is held back where everything is known, nor from an owner.
     assert_eq!(priority(&reloaded(&mut failing("weight = -40"), &config(255, "", "weight = -40"))), Some(255));
 }

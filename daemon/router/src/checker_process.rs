@@ -68,13 +68,13 @@ pub(crate) struct CheckerProcess {
 impl CheckerProcess {
     /// Starts the checker, which drops all privileges first of all.
     pub(crate) fn spawn(program: &CheckerProgram, identity: Identity) -> anyhow::Result<Self> {
-        let (ours, theirs) =
-            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).context("socketpair")?;
+        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+            .context("could not create a socket pair")?;
         let timeout = TimeVal::milliseconds(SEND_TIMEOUT.as_millis() as i64);
-        setsockopt(&ours, sockopt::SendTimeout, &timeout).context("SO_SNDTIMEO")?;
+        setsockopt(&ours, sockopt::SendTimeout, &timeout).context("could not set SO_SNDTIMEO")?;
         for end in [&ours, &theirs] {
             // As much as the kernel allows, so that neither side waits for the other.
-            setsockopt(end, sockopt::SndBuf, &(4 * MAX_MESSAGE)).context("SO_SNDBUF")?;
+            setsockopt(end, sockopt::SndBuf, &(4 * MAX_MESSAGE)).context("could not set SO_SNDBUF")?;
         }
         let child = program
             .command()

@@ -23,9 +23,10 @@ pub fn check(config: &Config) -> Findings {
         let adopts = config.instances.iter().any(|it| it.name == instance.as_str() && it.adopt);
         for copy in &copies {
             if copy.own {
-                findings
-                    .errors
-                    .push(problem(format!("{} is this host's own address: for that, priority = 255", copy.at)));
+                findings.errors.push(problem(format!(
+                    "{} is this host's own address: to make this router its owner, set priority = 255",
+                    copy.at
+                )));
             } else if !adopts || copy.at.interface != address.interface {
                 findings.warnings.push(problem(format!(
                     "{}/{} is on {} and not vouchd's: this host answers for it while a backup; remove it, or set adopt = true",

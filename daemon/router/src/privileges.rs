@@ -34,6 +34,6 @@ pub(crate) fn limit_router() -> anyhow::Result<()> {
     for set in [CapSet::Effective, CapSet::Permitted] {
         caps::set(None, set, &keep).with_context(|| format!("limiting {set:?} capabilities"))?;
     }
-    prctl::set_no_new_privs().context("no_new_privs")?;
+    prctl::set_no_new_privs().context("setting no_new_privs")?;
     Ok(())
 }

@@ -249,7 +249,8 @@ fn set_real_time() {
 }
 
 fn watch_signals(events: mpsc::Sender<Wakeup>) -> anyhow::Result<()> {
-    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP]).context("signal handlers")?;
+    let mut signals =
+        signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP]).context("installing signal handlers")?;
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
             if events.send(Wakeup::Signal(signal)).is_err() {

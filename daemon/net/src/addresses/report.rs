@@ -123,7 +123,7 @@ pub enum AddressError {
     #[error("it is not installed, so it is not announced")]
     NotInstalled,
     /// The host's own address, which only its owner may serve.
-    #[error("{0} is this host's own address: for that, priority = 255")]
+    #[error("{0} is this host's own address: to make this router its owner, set priority = 255")]
     OwnAddress(VirtualAddress),
     /// Any other error of the kernel.
     #[error("the kernel answers: {0}")]

@@ -82,7 +82,8 @@ impl Control {
         listener.set_nonblocking(true)?;
         let control = Control { path: path.to_owned(), listener: Some(listener) };
         // The group may read the status; others may not.
-        fs::set_permissions(path, fs::Permissions::from_mode(0o660)).context("permissions of the control socket")?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o660))
+            .with_context(|| format!("setting the permissions of {}", path.display()))?;
         Ok(control)
     }
 

@@ -244,7 +244,12 @@ impl VirtualRouter {
             return Link::Down { reason: format!("{}: {state}", self.config.interface) };
         };
         if let Some(copy) = self.own_address() {
-            return Link::Down { reason: format!("{} is this host's own address: for that, priority = 255", copy.at) };
+            return Link::Down {
+                reason: format!(
+                    "{} is this host's own address: to make this router its owner, set priority = 255",
+                    copy.at
+                ),
+            };
         }
         match self.config.unicast.as_ref().map(|unicast| unicast.source) {
             None => Link::Up { source: IpAddr::V4(*source) },

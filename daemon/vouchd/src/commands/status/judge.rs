@@ -144,7 +144,9 @@ pub(crate) fn copied(copy: &Copy, instance: &Instance) -> String {
     let is_active = instance.state == "active";
     let Copy { interface, address, own } = copy;
     if *own {
-        return format!("{address} is this host's own address on {interface}: for that, priority = 255");
+        return format!(
+            "{address} is this host's own address on {interface}: to make this router its owner, set priority = 255"
+        );
     }
     let effect =
         if is_active { "it stays when vouchd gives the address up" } else { "this host answers for it while a backup" };

@@ -310,5 +310,4 @@ fn is_network_admin(pid: i32) -> Option<bool> {
 }
 
 #[cfg(test)]
-#[path = "holdings_tests.rs"]
 mod tests;

@@ -273,5 +273,4 @@ impl ConflictDetector {
 }
 
 #[cfg(test)]
-#[path = "conflict_detector_tests.rs"]
 mod tests;

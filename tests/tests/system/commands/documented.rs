@@ -18,10 +18,14 @@ fn pages(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The words of a command in a line of a shell or between backquotes. Placeholders (`[--json]`, `FILE`) stay as they are.
+/// The words of a command in a line of a shell or between backquotes. Most placeholders (`[--json]`, `FILE`) stay as they
+/// are. A quoted value ends the command, and is replaced by a word.
 fn words(command: &str) -> Vec<String> {
     let end = command.find(['#', '|', '>', '<', ';', '&', '`', '\'', '"']).unwrap_or(command.len());
-    command[..end].split_whitespace().map(|word| word.replace(['[', ']'], "")).collect()
+    let value = command[end..].starts_with(['\'', '"']).then_some("VALUE");
+    let words = command[..end].split_whitespace().chain(value).map(|word| word.replace(['[', ']'], ""));
+    // The placeholder of `--lang L`, which accepts only known languages.
+    words.map(|word| if word == "L" { "rust".to_owned() } else { word }).collect()
 }
 
 /// What the help of a command is, and whether it has one: clap rejects an unknown option or command before it.

@@ -198,10 +198,10 @@ fn all_errors_are_reported_at_once_including_plugins_and_files() {
             "cut.wasm: damaged or cut off",
             "there is no such plugin",
             "e.toml:1:1: colour: unknown key",
-            "a.conf: left out",
-            "b.toml~: left out",
-            ".c.toml: left out",
-            "d.toml.rpmsave: left out",
+            "a.conf: not read",
+            "b.toml~: not read",
+            ".c.toml: not read",
+            "d.toml.rpmsave: not read",
         ] {
             ensure!(said.contains(words), "{words} expected in:\n{said}");
         }

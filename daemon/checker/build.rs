@@ -1,10 +1,10 @@
-//! Puts the SDKs and the templates of `vouchd plugin new` into the binary, so that an author needs nothing else of ours.
+//! Embeds the SDKs and the templates of `vouchd plugin new` into the binary, so that an author needs no other files.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Files of `sdk/` that a project gets a copy of: directory and endings.
+/// Files of `sdk/` that are copied into projects: directory and file name extensions.
 const PARTS: [(&str, &[&str]); 10] = [
     ("wit", &["wit"]),
     ("rust", &["toml"]),
@@ -24,7 +24,7 @@ fn main() {
     for (directory, endings) in PARTS {
         println!("cargo::rerun-if-changed={}", sdk.join(directory).display());
         let mut listed = list(&sdk.join(directory));
-        // Modules in directories of their own.
+        // Modules may be in subdirectories.
         if directory == "rust/src" {
             listed.clear();
             walk(&sdk.join(directory), &mut listed);
@@ -66,7 +66,7 @@ fn ends(file: &Path, endings: &[&str]) -> bool {
     file.extension().is_some_and(|ending| endings.iter().any(|known| ending == *known))
 }
 
-/// The SDK's own tests, and what belongs to its development.
+/// Whether the file is a test of the SDK, or is used only for its development.
 fn is_test(file: &Path) -> bool {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     name.starts_with("test_")

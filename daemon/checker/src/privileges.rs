@@ -7,7 +7,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, setgid, setgroups, setresuid};
 
-/// Changes to an unprivileged user, drops all groups and capabilities for ever, and makes the process die with the router.
+/// Changes to an unprivileged user, gives up all groups and capabilities for good, and makes the process die with the router.
 ///
 /// Returns a warning if the user cannot be changed because the user namespace has no other user. If vouchd runs as an
 /// unprivileged user already, as under systemd, the checker keeps that user.

@@ -1,5 +1,5 @@
-//! Plugins compiled by a child process of the real binary: the same plugin comes out, and a file that would take everything
-//! takes no more than its limits, and nobody else's.
+//! Plugins compiled by a child process of the real binary. The result is the same as without a child, and a hostile file
+//! cannot exceed its limits or use up those of others.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ fn section(id: u8, content: &[u8], out: &mut Vec<u8>) {
     out.extend(content);
 }
 
-/// A program of so many functions, each of so many additions.
+/// A WASI command with this number of functions, each with this number of additions.
 fn program(functions: usize, additions: usize) -> Vec<u8> {
     let mut module = b"\0asm\x01\0\0\0".to_vec();
     // One type, without parameters and results.
@@ -58,12 +58,12 @@ fn program(functions: usize, additions: usize) -> Vec<u8> {
     module
 }
 
-/// Takes minutes and gigabytes.
+/// A file that takes minutes and gigabytes to compile.
 fn bomb() -> Vec<u8> {
     program(100_000, 50)
 }
 
-/// The processes that this one has started and that have not ended.
+/// The living child processes of this one.
 fn children(of: u32) -> Vec<u32> {
     let Ok(tasks) = fs::read_dir(format!("/proc/{of}/task")) else { return Vec::new() };
     let lists = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("children")).ok());
@@ -75,14 +75,14 @@ fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     loop {
         match look() {
             Some(found) => return found,
-            None if Instant::now() > until => panic!("waited 30 s for {what}"),
+            None if Instant::now() > until => panic!("timed out after 30 s waiting for {what}"),
             None => thread::sleep(Duration::from_millis(5)),
         }
     }
 }
 
 #[test]
-fn what_a_child_compiles_is_what_this_process_would() {
+fn child_compiles_the_same_plugin_as_this_process() {
     let bytes = program(2, 3);
     let here = Host::new(HostSettings { slots: 2, ..HostSettings::default() }).unwrap();
     let child = host(CompileLimits::default());
@@ -94,7 +94,7 @@ fn what_a_child_compiles_is_what_this_process_would() {
 }
 
 #[test]
-fn memory_and_time_for_compiling_are_bounded_and_what_ran_out_is_named() {
+fn memory_and_time_for_compiling_are_limited_and_the_exceeded_limit_is_named() {
     let bytes = bomb();
     let limits = CompileLimits::default();
     let table = [
@@ -111,7 +111,7 @@ fn memory_and_time_for_compiling_are_bounded_and_what_ran_out_is_named() {
 }
 
 #[test]
-fn a_child_can_not_do_what_compiling_does_not_need_and_is_given_up_at_once() {
+fn child_is_confined_to_what_compiling_needs_and_ends_at_once_when_given_up() {
     let (host, bytes, abandon) = (host(CompileLimits::default()), bomb(), AtomicBool::new(false));
     thread::scope(|scope| {
         let loading = scope.spawn(|| host.load_unless(&bytes, &abandon));
@@ -156,7 +156,7 @@ fn a_child_can_not_do_what_compiling_does_not_need_and_is_given_up_at_once() {
 }
 
 #[test]
-fn a_compiler_that_is_killed_from_outside_says_nothing_about_the_file() {
+fn killed_compiler_is_no_fault_of_the_file() {
     use nix::sys::signal::{Signal, kill};
     let (host, bytes) = (host(CompileLimits::default()), bomb());
     for signal in [Signal::SIGKILL, Signal::SIGTERM] {
@@ -170,9 +170,9 @@ fn a_compiler_that_is_killed_from_outside_says_nothing_about_the_file() {
     }
 }
 
-/// A plugin whose description has interfaces of two packages that need each other.
+/// The interfaces of the plugin belong to two packages that need each other.
 #[test]
-fn a_description_that_leads_back_to_itself_is_damage_and_no_fault_of_the_compiler() {
+fn circular_description_is_an_invalid_file_rather_than_a_fault_of_the_compiler() {
     let plugin = std::env::var_os("VOUCHD_PLUGINS")
         .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/plugins")), PathBuf::from)
         .join("http.wasm");
@@ -187,7 +187,7 @@ fn a_description_that_leads_back_to_itself_is_damage_and_no_fault_of_the_compile
 }
 
 #[test]
-fn with_few_descriptors_a_plugin_is_compiled_or_the_lack_of_them_is_named() {
+fn with_few_descriptors_a_plugin_is_compiled_or_the_error_names_the_lack() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("p.wasm");
     fs::write(&file, program(2, 3)).unwrap();
@@ -202,7 +202,7 @@ fn with_few_descriptors_a_plugin_is_compiled_or_the_lack_of_them_is_named() {
         assert!(output.status.success() || said.contains(&lack), "{limit}: {said}");
         loaded += usize::from(output.status.success());
     }
-    assert!(loaded > 0, "fewer than the compiler allows itself are enough");
+    assert!(loaded > 0, "fewer descriptors than the compiler allows itself are enough");
 }
 
 /// Killed when the test fails.
@@ -216,7 +216,7 @@ impl Drop for Killed {
 }
 
 #[test]
-fn a_child_dies_with_whoever_started_it() {
+fn child_dies_with_its_parent() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("bomb.wasm");
     fs::write(&file, bomb()).unwrap();
@@ -228,7 +228,7 @@ fn a_child_dies_with_whoever_started_it() {
     inspect.0.wait().unwrap();
     wait_for("the child's end", || {
         let stat = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
-        // One that nobody waits for any more may stay as a zombie.
+        // A process whose parent is gone may stay as a zombie.
         (stat.is_empty() || stat.contains(") Z ")).then_some(())
     });
 }

@@ -1,7 +1,7 @@
 //! The loader that compiles files in the plugin host, so that no file holds up the others.
 //!
 //! Most files compile within a fraction of a second, some interpreters need a minute, and a file may be crafted to take for
-//! ever. So the others wait for a file for at most [`QUICK`], or [`MOMENT`] if no check waits for it. A file that takes
+//! ever. So the others wait for a file for at most [`URGENT_TIME`], or [`OTHER_TIME`] if no check waits for it. A file that takes
 //! longer is compiled in the background, one at a time. If that place is taken, the file is given up and has its turn later.
 //! A file that exceeds the limits is never tried again: it is identified by its digest. If the host kept the compiler from
 //! its work, the file is not at fault, and is retried after growing pauses.
@@ -18,10 +18,10 @@ use vouchd_plugin::{Host, LoadError, Origin, Plugin};
 use super::load::{LAST_PAUSE, Load, Loaded, Progress, RETRY_PAUSES};
 
 /// How long the other files wait for one that is urgent.
-const QUICK: Duration = Duration::from_secs(3);
+const URGENT_TIME: Duration = Duration::from_secs(3);
 
 /// The same for a file that is not urgent. Enough to load compiled code from the cache.
-const MOMENT: Duration = Duration::from_millis(150);
+const OTHER_TIME: Duration = Duration::from_millis(150);
 
 /// The number of files that are remembered as slow, refused or hindered. When there are more, all are forgotten.
 const REMEMBERED: usize = 1000;
@@ -32,7 +32,7 @@ type LoadFn<P> = Arc<dyn Fn(&[u8], &AtomicBool) -> Result<Loaded<P>, LoadError> 
 /// Loads plugins in a host.
 pub(crate) struct Loader<P> {
     load: LoadFn<P>,
-    quick: Duration,
+    urgent_time: Duration,
     /// The file that takes longer.
     background: Option<Job<P>>,
     /// The result of the last background job, until it is asked for.
@@ -99,7 +99,7 @@ fn crashed<P>() -> Result<P, LoadError> {
 impl Loader<Plugin> {
     /// A loader for this host.
     pub(crate) fn new(host: Host) -> Self {
-        Self::with(QUICK, move |bytes, abandon| {
+        Self::with(URGENT_TIME, move |bytes, abandon| {
             let plugin = host.load_unless(bytes, abandon)?;
             let compiled_in = match plugin.origin() {
                 Origin::Compiled { took } => Some(took),
@@ -112,12 +112,12 @@ impl Loader<Plugin> {
 
 impl<P> Loader<P> {
     fn with(
-        quick: Duration,
+        urgent_time: Duration,
         load: impl Fn(&[u8], &AtomicBool) -> Result<Loaded<P>, LoadError> + Send + Sync + 'static,
     ) -> Self {
         Loader {
             load: Arc::new(load),
-            quick,
+            urgent_time,
             background: None,
             done: None,
             slow: BTreeSet::new(),
@@ -191,7 +191,7 @@ impl<P: Send + 'static> Load for Loader<P> {
             Ok(job) => job,
             Err(error) => return self.finish(sha256, Err(error)),
         };
-        let limit = if is_urgent { self.quick } else { self.quick.min(MOMENT) };
+        let limit = if is_urgent { self.urgent_time } else { self.urgent_time.min(OTHER_TIME) };
         match job.result.recv_timeout(limit) {
             Ok(result) => return self.finish(sha256, result),
             Err(RecvTimeoutError::Disconnected) => return self.finish(sha256, crashed()),
@@ -235,7 +235,7 @@ mod tests {
     use super::*;
     use std::sync::atomic::AtomicUsize;
 
-    const QUICK: Duration = Duration::from_millis(100);
+    const URGENT_TIME: Duration = Duration::from_millis(100);
 
     /// Its loader loads `quick` at once and everything else when `go_on` is set; `bomb` then exceeds a limit, and `killed` is
     /// hindered. Counts the started jobs.
@@ -248,7 +248,7 @@ mod tests {
     fn scene() -> Scene {
         let (go_on, started) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let (go, count) = (Arc::clone(&go_on), Arc::clone(&started));
-        let loader = Loader::with(QUICK, move |bytes: &[u8], abandon: &AtomicBool| {
+        let loader = Loader::with(URGENT_TIME, move |bytes: &[u8], abandon: &AtomicBool| {
             count.fetch_add(1, Ordering::SeqCst);
             let text = String::from_utf8_lossy(bytes).into_owned();
             while text != "quick" && !go.load(Ordering::SeqCst) {
@@ -312,7 +312,7 @@ mod tests {
         assert_eq!(scene.load("slow 2"), None);
         let before = Instant::now();
         assert_eq!(scene.load("slow 2"), None, "known to be slow");
-        assert!(before.elapsed() < QUICK, "the others don't wait for it a second time");
+        assert!(before.elapsed() < URGENT_TIME, "the others don't wait for it a second time");
         assert_eq!(scene.started(), 2);
         scene.go_on.store(true, Ordering::SeqCst);
         scene.wait("slow 1");
@@ -325,7 +325,7 @@ mod tests {
     #[test]
     fn file_that_is_not_urgent_moves_to_the_background_after_a_moment() {
         let mut scene = scene();
-        scene.loader.quick = Duration::from_secs(60);
+        scene.loader.urgent_time = Duration::from_secs(60);
         let before = Instant::now();
         assert_eq!(scene.load_if(false, "slow 1"), None);
         assert_eq!(scene.load_if(false, "slow 2"), None);

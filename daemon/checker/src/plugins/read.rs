@@ -87,7 +87,7 @@ mod tests {
         assert!(matches!(read(&seen), Ok(Contents::Changed)));
         fs::remove_file(&path).unwrap();
         assert!(matches!(read(&seen), Ok(Contents::Changed)));
-        // Nobody writes to it, so a blocking open would wait for ever.
+        // Nobody writes to it, so a blocking open would never return.
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert!(matches!(read(&seen), Ok(Contents::Changed)));
         fs::remove_file(&path).unwrap();

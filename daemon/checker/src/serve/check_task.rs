@@ -18,6 +18,7 @@ use vouchd_plugin::Changes;
 use super::availability::Availability;
 use super::schedule::{Pace, Schedule};
 use super::watched::Watched;
+use vouchd_console::logging::SUBJECTS;
 use vouchd_health::LogLine;
 use vouchd_ipc::pipe::{FromChecker, RunDone};
 
@@ -80,9 +81,10 @@ pub(crate) struct CheckTask<P> {
 }
 
 impl<P: Clone + Send + Sync + 'static> CheckTask<P> {
-    /// Runs the check until one of the channels closes. The span `check` names the check in whatever is logged.
+    /// Runs the check until one of the channels closes, in a span that names the check. The plugin host logs in this span
+    /// too.
     pub(crate) async fn run(self, runner: impl Runner<Plugin = P>) {
-        let span = tracing::info_span!("check", name = self.check.name);
+        let span = tracing::error_span!(target: SUBJECTS, "check", check = %self.check.name);
         self.run_in_span(runner).instrument(span).await;
     }
 
@@ -118,27 +120,27 @@ impl<P: Clone + Send + Sync + 'static> CheckTask<P> {
                         }
                     });
                 }
-                ended = finished(&mut in_flight) => {
+                outcome = finished(&mut in_flight) => {
                     in_flight = None;
                     let now = Instant::now();
                     let skipped = schedule.finish(now);
-                    if let Some(bytes) = ended.memo {
+                    if let Some(bytes) = outcome.memo {
                         memo.bytes = bytes;
                     }
-                    if let Err(error) = watched.follow(ended.watch) {
+                    if let Err(error) = watched.follow(outcome.watch) {
                         tracing::warn!(
                             "can't watch what the check looks at, so changes are seen only at the next interval: {error}"
                         );
                     }
                     let done = RunDone {
                         check: check.name.clone(),
-                        result: ended.result,
-                        duration: ended.duration,
-                        cpu: ended.cpu,
-                        memory: ended.memory,
+                        result: outcome.result,
+                        duration: outcome.duration,
+                        cpu: outcome.cpu,
+                        memory: outcome.memory,
                         skipped,
                         next_in: schedule.due().map_or(Duration::ZERO, |due| due.saturating_duration_since(now)),
-                        log: ended.log,
+                        log: outcome.log,
                     };
                     if self.out.send(FromChecker::Run(done)).await.is_err() {
                         return;

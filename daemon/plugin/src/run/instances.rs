@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tracing::Instrument;
 use vouchd_config::{Grants, Limits};
 use vouchd_health::RunResult;
 use wasmtime::{Engine, Store};
@@ -115,11 +114,6 @@ impl Instances {
 
     /// Carries out one run in an instance of its own. `changes` notes what the run looks at.
     pub(crate) async fn run(&self, ready: &Ready, run: Run<'_>, changes: Option<Arc<Changes>>) -> Outcome {
-        let span = tracing::info_span!("run", check = run.check);
-        self.run_in_span(ready, run, changes).instrument(span).await
-    }
-
-    async fn run_in_span(&self, ready: &Ready, run: Run<'_>, changes: Option<Arc<Changes>>) -> Outcome {
         let Ok(Ok(_permit)) = tokio::time::timeout(run.timeout, self.permits.acquire()).await else {
             return no_instance();
         };

@@ -206,7 +206,7 @@ const STANDARD_INPUT: &str = "standard input";
 /// Reads a file, or the pipe of a shell's `<(...)`, which has a writer.
 ///
 /// # Errors
-/// For other named pipes, sockets and devices, which may block for ever.
+/// For other named pipes, sockets and devices, which may never end.
 fn read_once(file: &Path) -> anyhow::Result<FileText> {
     let is_open = ["/dev/stdin", "/dev/fd/", "/proc/self/fd/"]
         .iter()

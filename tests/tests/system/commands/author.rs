@@ -171,18 +171,18 @@ fn watch_runs_again_when_the_plugin_is_replaced_and_when_the_script_changes() {
 
     let mut watching = Watching::start(&plugin, &script);
     watching.prints("1 of 1 runs as expected");
-    watching.prints("waiting for a change");
+    watching.prints("to change; press Ctrl-C to stop");
     fs::write(&other, memo_plugin()).unwrap();
     fs::rename(&other, &plugin).unwrap();
     watching.prints("expected fail, found pass");
     watching.prints("0 of 1 runs as expected");
-    watching.prints("waiting for a change");
+    watching.prints("to change; press Ctrl-C to stop");
     fs::write(&script, "[[run]]\nexpect = { verdict = \"pass\" }\n").unwrap();
     watching.prints("1 of 1 runs as expected");
-    watching.prints("waiting for a change");
+    watching.prints("to change; press Ctrl-C to stop");
     // A file that cannot be used is reported, and the command waits for the next change.
     fs::write(&plugin, "half a file").unwrap();
-    watching.prints("waiting for a change");
+    watching.prints("to change; press Ctrl-C to stop");
     fs::copy(builtin("tcp"), &plugin).unwrap();
     watching.prints("0 of 1 runs as expected");
     assert!(watching.child.try_wait().unwrap().is_none(), "it ended by itself");

@@ -10,7 +10,7 @@ use std::io::{self, IsTerminal, Write};
 
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
-use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::format::{DefaultFields, Format, Json, JsonFields, Writer};
@@ -25,6 +25,9 @@ use crate::output::escaped;
 /// the field `instance = web` as `instance web: `. JSON lines have it in `span`.
 pub const SUBJECTS: &str = "vouchd_subject";
 
+/// Lines that wait for the writer. Their places are allocated at the start, 40 bytes each, and locked in the router.
+const QUEUE: usize = 4096;
+
 /// Filters that hold whatever `VOUCHD_LOG` says. Nobody wants to read how plugins are compiled. WASI warns about what plugins
 /// do, without a limit, so a plugin could flood the log. Without its subject no line can be read alone.
 const FIXED: &str = "cranelift_codegen=info,regalloc2=info,wasmtime=info,wasmtime_internal_cranelift=info,\
@@ -33,7 +36,7 @@ const FIXED: &str = "cranelift_codegen=info,regalloc2=info,wasmtime=info,wasmtim
 /// Starts logging. Dropping the guard writes what is queued.
 pub fn start() -> WorkerGuard {
     // Lossy: if nobody reads the logs, lines are dropped, not advertisements.
-    let (writer, guard) = tracing_appender::non_blocking(io::stderr());
+    let (writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(QUEUE).lossy(true).finish(io::stderr());
     let wanted = std::env::var("VOUCHD_LOG").unwrap_or_else(|_| "info".to_owned());
     // A mistake in it does not keep the daemon from starting.
     let filter = EnvFilter::builder().parse_lossy(format!("{FIXED},{wanted}"));

@@ -39,12 +39,14 @@ fn recordings() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/captures")
 }
 
-/// Names the folder with other projects' recordings: `vrrp.pcap` and those of PcapPlusPlus and tcpdump.
+/// Names the folder with other projects' recordings (`vrrp.pcap` and those of PcapPlusPlus and tcpdump), if it is not in its
+/// usual place beside the repository.
 const FOREIGN: &str = "VOUCHD_FOREIGN_CAPTURES";
 
 /// The folder with other projects' recordings. `None`: the test is skipped.
 fn foreign_recordings() -> Option<PathBuf> {
-    let folder = std::env::var_os(FOREIGN).map(PathBuf::from);
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/captures");
+    let folder = std::env::var_os(FOREIGN).map(PathBuf::from).or_else(|| beside.is_dir().then_some(beside));
     if folder.is_none() {
         let what = format!("they are not part of this repository; set {FOREIGN} to their folder");
         vouchd_skip::skip_even_if_strict("no recordings of other projects", &what);

@@ -128,14 +128,24 @@ fn build_daemon(root: &Path) -> anyhow::Result<PathBuf> {
 /// Ends as nextest does.
 fn test(root: &Path, args: &[String]) -> anyhow::Result<ExitCode> {
     machine::install_packages(machine::FOR_TESTS)?;
-    let mut environment = built_for_tests(root)?;
-    environment.push(("VOUCHD_SMITH", smith::build(root)?));
-    run(guests(root, ["test"]).envs(environment.clone()))?;
-    run(cargo(["test", "--workspace", "--doc"]))?;
+    machine::install_nextest()?;
     // Minutes and a gigabyte at first: unless asked for, tests that need them report that they are skipped.
-    if env::var_os(vouchd_skip::STRICT).is_some() {
-        languages::build(root)?;
-    }
+    let with_languages = env::var_os(vouchd_skip::STRICT).is_some();
+    let environment = std::thread::scope(|scope| {
+        // Beside the rest: downloads and compilers that use one processor.
+        let languages = scope.spawn(move || if with_languages { languages::build(root) } else { Ok(()) });
+        let mut environment = built_for_tests(root)?;
+        environment.push(("VOUCHD_SMITH", smith::build(root)?));
+        run(guests(root, ["test"]).envs(environment.clone()))?;
+        run(cargo(["test", "--workspace", "--doc"]))?;
+        if with_languages && args.is_empty() {
+            run(cargo(["nextest", "run", "--workspace", "--no-run"]))?;
+        }
+        match languages.join() {
+            Ok(built) => built.map(|()| environment),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })?;
     languages::test(root, &root.join("target/debug/vouchd"))?;
     let records = totals::Records::new(root)?;
     nextest(root, &records, &environment, args)
@@ -144,6 +154,7 @@ fn test(root: &Path, args: &[String]) -> anyhow::Result<ExitCode> {
 /// The same with the tests of [`quick`] only.
 fn test_quickly(root: &Path, args: &[String]) -> anyhow::Result<ExitCode> {
     machine::install_packages(machine::FOR_TESTS)?;
+    machine::install_nextest()?;
     let environment = built_for_tests(root)?;
     let records = totals::Records::new(root)?;
     let all: Vec<String> = quick::arguments(root)?.into_iter().chain(args.iter().cloned()).collect();
@@ -164,7 +175,6 @@ fn nextest(
     environment: &[(&str, PathBuf)],
     args: &[String],
 ) -> anyhow::Result<ExitCode> {
-    machine::install_nextest()?;
     let mut nextest = cargo(["nextest", "run", "--workspace", "--no-fail-fast"]);
     nextest.args(args).envs(environment.iter().cloned()).env(vouchd_skip::FILE, records.skipped());
     eprintln!("xtask: {}", shown(&nextest));

@@ -106,7 +106,10 @@ pub fn update(root: &Path, check: bool) -> anyhow::Result<()> {
 
 impl Rule {
     fn check(&self, workspace: &Workspace) -> anyhow::Result<()> {
-        for member in workspace.members().into_iter().filter(|member| self.crates.contains(&&*member.name)) {
+        for name in self.crates {
+            let found = workspace.members().into_iter().find(|member| member.name == *name);
+            let member =
+                found.with_context(|| format!("a rule in xtask/src/house.rs is about {name}, which is no crate"))?;
             if let Some(path) = workspace.path(member, |used| self.never.contains(&&*used.name)) {
                 let path: Vec<_> = path.iter().map(|used| &*used.name).collect();
                 bail!(

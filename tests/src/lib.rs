@@ -29,7 +29,7 @@
 //! | [`local`] | servers in the test's own process |
 //! | [`guest`] | plugins, built from WebAssembly text |
 //! | [`corpus`] | plugin files that misbehave in every known way |
-//! | [`bench`] | the comparison with keepalived |
+//! | [`mod@bench`] | the comparison with keepalived |
 //!
 //! Environment variables:
 //!

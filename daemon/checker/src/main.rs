@@ -77,6 +77,10 @@ enum Command {
 fn main() -> ExitCode {
     // Usage errors end here, with exit status 2.
     let cli = Cli::parse();
+    // Started through a descriptor, it would be named after the descriptor's number in ps and top.
+    let name = if matches!(cli.command, Command::Plugin(_)) { c"vouchd" } else { c"vouchd-checker" };
+    // Never refused: the name is short enough.
+    let _ = nix::sys::prctl::set_name(name);
     let done = match cli.command {
         Command::Plugin(command) => commands::run(command),
         Command::Serve { uid, gid, router_version } => run_checks(uid, gid, &router_version),
@@ -97,8 +101,6 @@ fn compile(job: CompileJob) -> anyhow::Result<ExitCode> {
 fn run_checks(uid: u32, gid: u32, router_version: &str) -> anyhow::Result<ExitCode> {
     // Before anything else, since every thread would have to give up its privileges itself.
     let warning = privileges::become_checker(uid, gid)?;
-    // The program is started through a descriptor, whose number would be its name in ps and top.
-    nix::sys::prctl::set_name(c"vouchd-checker")?;
     let _log = logging::start();
     if let Some(warning) = warning {
         tracing::warn!("{warning}");

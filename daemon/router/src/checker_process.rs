@@ -80,6 +80,8 @@ impl CheckerProcess {
             .command()
             .args(["serve", "--uid", &identity.uid.to_string(), "--gid", &identity.gid.to_string()])
             .args(["--router-version", env!("CARGO_PKG_VERSION")])
+            // mallopt(3): with an arena for each thread, the checker's memory would grow by one tenth.
+            .env("MALLOC_ARENA_MAX", "2")
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
             .spawn()

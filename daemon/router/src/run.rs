@@ -69,7 +69,9 @@ pub fn run(config_file: &Path) -> anyhow::Result<ExitCode> {
     privileges::limit_router()?;
     let _log = logging::start();
     let cache = cache.and_then(|prepared| {
-        prepared.inspect_err(|error| warn!("every start compiles all plugins anew: cache_dir: {error:#}")).ok()
+        prepared
+            .inspect_err(|error| warn!("cannot use cache_dir, so every start compiles all plugins again: {error:#}"))
+            .ok()
     });
     warn_about(&config);
     let name = config.daemon.name.clone().unwrap_or_else(host_name);

@@ -74,17 +74,23 @@ enum Command {
 
 fn main() -> ExitCode {
     // Usage errors end here, with exit status 2.
-    let cli = Cli::parse();
-    let done = match cli.command {
+    let done = match commands::plugin::help_request(std::env::args_os()) {
+        Some(args) => commands::plugin::hand_over(&args),
+        None => execute(Cli::parse().command),
+    };
+    done.unwrap_or_else(|error| {
+        complain_about(&error);
+        ExitCode::FAILURE
+    })
+}
+
+fn execute(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
         Command::Run { config } => vouchd_router::run(&config),
         Command::Config(command) => commands::config::run(&command),
         Command::Status(args) => Ok(commands::status::status(&args)),
         Command::Explain(args) => commands::status::explain(&args),
         Command::Plugin(args) => commands::plugin::hand_over(&args),
         Command::Demo(args) => demo::run(args),
-    };
-    done.unwrap_or_else(|error| {
-        complain_about(&error);
-        ExitCode::FAILURE
-    })
+    }
 }

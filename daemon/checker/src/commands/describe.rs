@@ -1,7 +1,9 @@
 //! `vouchd-checker describe`: describes plugin files for `vouchd config check`, which has no WebAssembly engine.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use vouchd_blocking::Blocking;
 use vouchd_config::PluginFile;
 use vouchd_console::output::print;
 
-use crate::plugins::read::sha256;
+use crate::plugins::read::{MAX_SIZE, sha256};
 
 /// How long a plugin file may take to be read.
 const FILE_TIME: Duration = Duration::from_secs(5);
@@ -47,12 +49,7 @@ pub(crate) fn describe(args: &DescribeArgs) -> anyhow::Result<ExitCode> {
 /// `None` if there is no file of that name.
 fn plugin_file(directories: &[PathBuf], plugin: &str) -> Option<PluginFile> {
     let path = directories.iter().map(|it| it.join(format!("{plugin}.wasm"))).find(|path| path.exists())?;
-    let read = match std::fs::metadata(&path) {
-        Ok(metadata) if !metadata.is_file() => Err("it is not a regular file".to_owned()),
-        Ok(_) => std::fs::read(&path).map_err(|error| format!("can't be read: {error}")),
-        Err(error) => Err(format!("can't be read: {error}")),
-    };
-    Some(match read {
+    Some(match read(&path) {
         Ok(bytes) => PluginFile {
             sha256: sha256(&bytes),
             damage: vouchd_plugin::damage(&bytes),
@@ -61,4 +58,37 @@ fn plugin_file(directories: &[PathBuf], plugin: &str) -> Option<PluginFile> {
         },
         Err(damage) => PluginFile { path, sha256: String::new(), damage: Some(damage), declared: None },
     })
+}
+
+/// # Errors
+/// What is wrong with the file, in words.
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let unreadable = |error: io::Error| format!("can't be read: {error}");
+    let metadata = fs::metadata(path).map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err("it is not a regular file".to_owned());
+    }
+    let too_large = |size: u64| format!("it is too large: {} MiB; expected at most {} MiB", size >> 20, MAX_SIZE >> 20);
+    if metadata.len() > MAX_SIZE {
+        return Err(too_large(metadata.len()));
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    // It may grow meanwhile.
+    file.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_SIZE { Err(too_large(bytes.len() as u64)) } else { Ok(bytes) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_large_file_is_reported_without_reading_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("huge.wasm");
+        File::create(&path).unwrap().set_len(5 << 30).unwrap();
+        let found = plugin_file(&[directory.path().to_owned()], "huge").unwrap();
+        assert_eq!(found.damage.as_deref(), Some("it is too large: 5120 MiB; expected at most 64 MiB"));
+    }
 }

@@ -13,7 +13,7 @@ use super::listing::{Candidate, Stamp, oddity};
 use super::read_error::ReadError;
 
 /// The largest size of a plugin file, in bytes.
-const MAX_SIZE: u64 = 64 << 20;
+pub(crate) const MAX_SIZE: u64 = 64 << 20;
 
 /// The bytes of the file that the user of a command has named. Does not wait for the writer of a pipe, and stops at the
 /// largest size of a plugin.

@@ -22,8 +22,8 @@ pub enum LoadError {
     Proposals(String),
     /// The file exports nothing that a run could call.
     #[error(
-        "does not export `vouchd:check/checker@{offered}`, nor is it a WASI command (`wasi:cli/run`, or `_start` of a core \
-         module); it exports {found}", offered = offered_version()
+        "does not export `vouchd:check/checker@{offered}`, and is no WASI command (which exports `wasi:cli/run`, or `_start` \
+         as a core module); it exports {found}", offered = offered_version()
     )]
     NoChecker {
         /// The names of its exports, cut to a few.

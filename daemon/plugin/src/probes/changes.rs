@@ -1,7 +1,7 @@
-//! What the runs of a check looked at and what may change: files, by inotify; links and addresses, by rtnetlink.
+//! Watches what the runs of a check looked at: files by inotify, links and addresses by rtnetlink.
 //!
-//! Both outlive a run, since making and closing an inotify instance takes the kernel milliseconds. Watching begins before
-//! the look, so that nothing that happens between two runs is missed; what happens in between is told once too often.
+//! Both watches outlive a run, since the kernel takes milliseconds to create and close an inotify instance. Watching begins
+//! before the run looks, so that no change between two runs is missed. A change in between may cause one run too many.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -13,17 +13,17 @@ use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket};
 
-/// Files that are watched for one check. Those beyond are seen at the check's next interval.
+/// The most files that are watched for one check. Changes of further files are seen at the check's next interval.
 const MAX_FILES: usize = 64;
 
-/// A file is another one, has other content, or other permissions. Not each write to it: who keeps a file open and
-/// appends to it would have the check run without end.
+/// A file was replaced, or its content or permissions changed. A write alone is no event: a program that keeps appending to
+/// an open file would cause run after run.
 fn events() -> AddWatchFlags {
     use AddWatchFlags as On;
     On::IN_CREATE | On::IN_DELETE | On::IN_MOVED_FROM | On::IN_MOVED_TO | On::IN_CLOSE_WRITE | On::IN_ATTRIB
 }
 
-/// What one check looked at, from run to run. Without a look it costs nothing.
+/// What the runs of one check looked at. Opens no descriptor before the first look.
 #[derive(Debug, Default)]
 pub struct Changes {
     files: OnceLock<Option<Files>>,
@@ -38,10 +38,10 @@ struct Files {
 }
 
 impl Changes {
-    /// Descriptors that become readable when it is worth asking [`Changes::happened`].
+    /// Descriptors that become readable when [`Changes::happened`] is worth calling.
     ///
     /// # Errors
-    /// If there are no more descriptors to be had.
+    /// If the process has no file descriptor left.
     pub fn descriptors(&self) -> io::Result<Vec<OwnedFd>> {
         let files = self.files.get().and_then(Option::as_ref).map(|files| files.inotify.as_fd());
         let network = self.network.get().and_then(Option::as_ref).map(OwnedFd::as_fd);
@@ -55,26 +55,27 @@ impl Changes {
         files || network
     }
 
-    /// A run is going to look at the file `name` in this directory (a descriptor for looking at it is enough).
+    /// Watches the file `name` in this directory, before a run looks at it. An `O_PATH` descriptor is enough.
     pub(crate) fn watch_file(&self, directory: &OwnedFd, name: &str) {
         let files = self.files.get_or_init(|| {
             let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC);
             let made = inotify.map(|inotify| Files { inotify, names: Mutex::default() });
-            made.inspect_err(|errno| told("files", *errno)).ok()
+            made.inspect_err(|errno| warn_unwatched("files", *errno)).ok()
         });
         if let Some(files) = files {
             files.watch(directory, name);
         }
     }
 
-    /// A run is going to look at links or addresses.
+    /// Watches links and addresses, before a run looks at them.
     pub(crate) fn watch_network(&self) {
-        self.network.get_or_init(|| subscribe().inspect_err(|errno| told("links and addresses", *errno)).ok());
+        self.network
+            .get_or_init(|| subscribe().inspect_err(|errno| warn_unwatched("links and addresses", *errno)).ok());
     }
 }
 
-fn told(what: &str, errno: Errno) {
-    tracing::warn!("changes of {what} are seen at a check's next interval only: the kernel can't watch them: {errno}");
+fn warn_unwatched(what: &str, errno: Errno) {
+    tracing::warn!("could not watch {what}, so checks see changes only at their next interval: {errno}");
 }
 
 impl Files {
@@ -83,13 +84,13 @@ impl Files {
             return;
         }
         let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
-        // One that can't be watched, because the checker may not list it, is seen at the next interval.
+        // A directory that the checker may not list can't be watched; changes there are seen at the next interval.
         if let Ok(watch) = self.inotify.add_watch(path.as_str(), events()) {
             self.names().insert((number(watch), name.into()));
         }
     }
 
-    /// Never held while the kernel looks at a file system: whoever asks for changes must not have to wait for that.
+    /// The lock is never held during a file system call, which may block.
     fn names(&self) -> MutexGuard<'_, BTreeSet<(i32, OsString)>> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -100,7 +101,7 @@ impl Files {
         while let Ok(events) = self.inotify.read_events() {
             changed |= events.into_iter().any(|event| match event.name {
                 Some(name) => names.contains(&(number(event.wd), name)),
-                // The directory itself is gone or another, or events were lost.
+                // The directory itself was removed or replaced, or events were lost.
                 None => !event.mask.contains(AddWatchFlags::IN_ATTRIB),
             });
         }
@@ -121,7 +122,7 @@ fn subscribe() -> nix::Result<OwnedFd> {
 }
 
 fn was_sent_something(fd: &OwnedFd) -> bool {
-    // What it says does not matter, so that one that is cut off will do.
+    // The content does not matter, so a truncated message is enough.
     let mut buffer = [0; 64];
     let mut sent = false;
     loop {
@@ -142,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_happens_to_a_file_is_told_once_and_what_happens_beside_it_is_not() {
+    fn change_of_a_watched_file_is_reported_once_and_of_another_file_never() {
         let dir = tempfile::tempdir().unwrap();
         let changes = Changes::default();
         assert!(changes.descriptors().unwrap().is_empty() && !changes.happened());
@@ -165,12 +166,12 @@ mod tests {
         for (what, expected, step) in steps {
             step();
             assert_eq!(changes.happened(), expected, "{what}");
-            assert!(!changes.happened(), "{what}: told once");
+            assert!(!changes.happened(), "{what}: reported once");
         }
     }
 
     #[test]
-    fn who_keeps_writing_causes_no_runs() {
+    fn open_file_that_is_appended_to_causes_no_run() {
         let dir = tempfile::tempdir().unwrap();
         let changes = Changes::default();
         let mut log = File::create(dir.path().join("log")).unwrap();

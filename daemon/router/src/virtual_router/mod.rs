@@ -355,7 +355,7 @@ impl VirtualRouter {
                     CommandKind::Install => "installing the addresses",
                     CommandKind::Announce => "announcing the addresses",
                 };
-                self.log_event(now, "late", Line::warn, format_args!("not {what}: {late}"));
+                self.log_event(now, "late", Line::warn, format_args!("skipped {what}: {late}"));
             }
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Component, Path, PathBuf};
-use std::process::{ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -62,7 +62,7 @@ fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         let mut errors: Vec<Problem> = missing.map(|errors| errors.problems().to_vec()).unwrap_or_default();
         match plugin_files(config) {
             Ok(files) => errors.extend(config.check_plugin_files(&files)),
-            Err(error) => warnings.push(unexamined(&error)),
+            Err(error) => errors.push(unexamined(&error)),
         }
         examined.errors.extend(errors);
         // If users cannot be looked up, nothing is known about this one.
@@ -244,6 +244,9 @@ fn directory_of_drop_in(file: &Path) -> Option<PathBuf> {
 /// How long all drop-ins together may take to be read.
 const FILE_TIME: Duration = Duration::from_secs(5);
 
+/// The time that the checker has to look at all plugin files. It gives up a file that can't be read by itself.
+const DESCRIBE_TIME: Duration = Duration::from_secs(60);
+
 /// The files of the checks' plugins, by plugin name. `vouchd-checker` reads them, since this program has no WebAssembly
 /// engine.
 ///
@@ -255,15 +258,16 @@ fn plugin_files(config: &Config) -> anyhow::Result<BTreeMap<String, PluginFile>>
     }
     let program = CheckerProgram::find()?;
     program.check_version()?;
-    let mut command = program.command();
-    command.arg("describe").args([&config.daemon.plugin_dir, &config.daemon.builtin_plugin_dir]).arg("--");
-    command.args(config.checks.iter().map(|check| &check.plugin)).stdin(Stdio::null()).stderr(Stdio::inherit());
-    let answer = command.output().context("starting vouchd-checker")?;
+    let arguments = |command: &mut Command| {
+        command.arg("describe").args([&config.daemon.plugin_dir, &config.daemon.builtin_plugin_dir]).arg("--");
+        command.args(config.checks.iter().map(|check| &check.plugin));
+    };
+    let answer = program.output(arguments, DESCRIBE_TIME)?;
     anyhow::ensure!(answer.status.success(), "vouchd-checker: {}", answer.status);
     serde_json::from_slice(&answer.stdout).context("reading the output of vouchd-checker")
 }
 
-/// The warning that plugin files could not be checked.
+/// The error that plugin files could not be checked. The daemon does not start without its checker either.
 fn unexamined(error: &anyhow::Error) -> Problem {
     Problem {
         place: None,

@@ -24,6 +24,7 @@ use clap::{Args, Subcommand};
 
 use self::checked::Checked;
 use vouchd_console::arguments::key_value;
+use vouchd_router::CheckerProgram;
 
 /// Arguments of `vouchd demo`.
 #[derive(Debug, Args)]
@@ -67,6 +68,8 @@ enum Part {
 pub(crate) fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     match args.part {
         None => {
+            // Each node needs it. Its version is not checked here: that takes a thread.
+            CheckerProgram::find()?;
             let checked = match &args.plugin {
                 Some(file) => Checked::own(file, &args.params, args.allow.as_deref())?,
                 None => Checked::built_in(plugins::find(args.plugins.as_deref())?),

@@ -131,7 +131,7 @@ fn daemon_starts_and_stops_with_dead_directories() {
         })
         .with_context(|| format!("{:?}", vouchd.check("mine")))?;
         let log = vouchd.process.log();
-        ensure!(log.contains("every start compiles all plugins anew: cache_dir: the file system under"), "{log}");
+        ensure!(log.contains("so every start compiles all plugins again: the file system under"), "{log}");
         // So that it stops with a thread that nothing can end.
         until("a call to hang", Duration::from_secs(10), || {
             vouchd.check("dead").is_ok_and(|check| check["verdict"] == "error")

@@ -241,7 +241,10 @@ fn requested(args: &TestArgs) -> anyhow::Result<Check> {
 fn the_check(config: Config, name: &str) -> anyhow::Result<Check> {
     let known: Vec<_> = config.checks.iter().map(|check| check.name.clone()).collect();
     let check = config.checks.into_iter().find(|check| check.name == name);
-    check.with_context(|| format!("no check {name}: expected one of {}", known.join(", ")))
+    check.with_context(|| match known.as_slice() {
+        [] => format!("no check {name}: the configuration has no check"),
+        _ => format!("no check {name}: expected one of {}", known.join(", ")),
+    })
 }
 
 fn serves(result: &RunResult) -> bool {

@@ -16,9 +16,15 @@ impl Reconciler {
     /// Copies of an address on its own interface that are not vouchd's.
     pub(crate) fn copies(&self, address: &VirtualAddress) -> Vec<HostCopy> {
         let Some(link) = self.kernel.link_named(&address.interface) else { return Vec::new() };
+        let is_copy = |held: &&HeldAddress| held.address == address.address && self.is_the_hosts(held);
+        let copies: Vec<_> = self.kernel.on(link.index).iter().filter(is_copy).collect();
+        // Nearly always: the rest is costly where an interface has many addresses.
+        if copies.is_empty() {
+            return Vec::new();
+        }
         let hosts: Vec<_> = self.kernel.on(link.index).iter().filter(|held| self.is_the_hosts(held)).collect();
-        let copies = hosts.iter().filter(|held| held.address == address.address);
         copies
+            .into_iter()
             .map(|held| HostCopy {
                 at: VirtualAddress { interface: link.name.as_str().into(), address: held.address, prefix: held.prefix },
                 own: is_own(held, &hosts),

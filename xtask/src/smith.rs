@@ -9,7 +9,7 @@ pub fn build(root: &Path) -> anyhow::Result<PathBuf> {
     Ok(root.join("target/smith/debug/vouchd-smith"))
 }
 
-/// So many of the files that come from this seed; shows what became of them.
+/// Loads and runs `count` of the files that come from this seed, and shows the results.
 pub fn try_out(root: &Path, count: u64, seed: u64) -> anyhow::Result<()> {
     let program = build(root)?;
     // Not by nextest, which would end it after three minutes.

@@ -133,7 +133,8 @@ mod tests {
             (GENERALIZED_TIME, "20000301000001Z", Some(951_868_801)),
             (GENERALIZED_TIME, "19691231235959Z", Some(-1)),
             (UTC_TIME, "700001000000Z", None),
-            (UTC_TIME, "7001010000Z", None),
+            // Without seconds, which X.680 allows and RFC 5280 section 4.1.2.5.1 does not; there is no doubt what it means.
+            (UTC_TIME, "7001010000Z", Some(0)),
             (UTC_TIME, "70010100000+Z", None),
             (UTC_TIME, "700101000000", None),
             (0x02, "700101000000Z", None),

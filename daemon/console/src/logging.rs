@@ -11,12 +11,14 @@ use std::io::{self, IsTerminal, Write};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::{DefaultFields, Format, Json, JsonFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter, SubscriberBuilder};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
 use vouchd_printable::printable;
 
 use crate::output::escaped;
@@ -38,21 +40,32 @@ pub fn start() -> WorkerGuard {
     // Lossy: if nobody reads the logs, lines are dropped, not advertisements.
     let (writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(QUEUE).lossy(true).finish(io::stderr());
     let wanted = std::env::var("VOUCHD_LOG").unwrap_or_else(|_| "info".to_owned());
-    // A mistake in it does not keep the daemon from starting.
-    let filter = EnvFilter::builder().parse_lossy(format!("{FIXED},{wanted}"));
+    let filter = filter(&wanted);
     let wanted = std::env::var_os("VOUCHD_LOG_FORMAT").unwrap_or_default();
     if wanted == "json" {
-        json_lines(EscapedLines(writer)).with_env_filter(filter).init();
+        json_lines(EscapedLines(writer)).finish().with(filter).init();
         return guard;
     }
     // journald adds the time itself.
     let is_journal = std::env::var_os("JOURNAL_STREAM").is_some();
     let time = (!is_journal).then_some(SystemTime);
-    text_lines(writer, time, !is_journal && io::stderr().is_terminal()).with_env_filter(filter).init();
+    text_lines(writer, time, !is_journal && io::stderr().is_terminal()).finish().with(filter).init();
     if let Some(problem) = format_problem(&wanted) {
         tracing::warn!("{problem}");
     }
     guard
+}
+
+/// The filter for a value of `VOUCHD_LOG`: levels, and targets with a level, separated by commas. A mistake in it does not
+/// keep the daemon from starting: what can't be read is left out, and `info` is the level if nothing is left.
+fn filter(wanted: &str) -> Targets {
+    let can_be_read = |directive: &&str| !directive.is_empty() && directive.parse::<Targets>().is_ok();
+    let mut wanted: Vec<&str> = wanted.split(',').map(str::trim).filter(can_be_read).collect();
+    if wanted.is_empty() {
+        wanted.push("info");
+    }
+    // Each of them can be read, so all together can.
+    format!("{FIXED},{}", wanted.join(",")).parse().unwrap_or_default()
 }
 
 /// Describes a mistake in `VOUCHD_LOG_FORMAT`. It does not keep the daemon from starting either.
@@ -65,7 +78,12 @@ pub(crate) fn json_lines<W>(writer: W) -> SubscriberBuilder<JsonFields, Format<J
 where
     W: for<'w> MakeWriter<'w> + 'static,
 {
-    tracing_subscriber::fmt().json().with_target(false).with_span_list(false).with_writer(writer)
+    tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::TRACE)
+        .json()
+        .with_target(false)
+        .with_span_list(false)
+        .with_writer(writer)
 }
 
 pub(crate) fn text_lines<W>(
@@ -76,7 +94,8 @@ pub(crate) fn text_lines<W>(
 where
     W: for<'w> MakeWriter<'w> + 'static,
 {
-    let lines = tracing_subscriber::fmt().with_ansi(has_colours).fmt_fields(PlainFields);
+    let lines =
+        tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_ansi(has_colours).fmt_fields(PlainFields);
     lines.event_format(TextLine { time }).with_writer(writer)
 }
 
@@ -193,15 +212,34 @@ mod tests {
     #[test]
     fn subject_is_shown_whatever_the_filter() {
         for filter in ["warn", "vouchd_console=warn", "vouchd_console::logging=error,off"] {
-            let filter = EnvFilter::builder().parse_lossy(format!("{FIXED},{filter}"));
+            let filter = super::filter(filter);
             let lines = captured(
                 || {
                     let span = tracing::error_span!(target: SUBJECTS, "instance", instance = %"web");
                     span.in_scope(|| tracing::error!("text"));
                 },
-                |buffer| text_lines(move || buffer.clone(), None, false).with_env_filter(filter).finish(),
+                |buffer| text_lines(move || buffer.clone(), None, false).finish().with(filter),
             );
             assert_eq!(lines, ["ERROR instance web: text"]);
         }
+    }
+
+    #[test]
+    fn mistake_in_the_filter_leaves_the_rest_of_it() {
+        let levels = |wanted: &str| {
+            let filter = filter(wanted);
+            (filter.default_level(), filter.would_enable("vouchd_router::run", &Level::DEBUG))
+        };
+        for (wanted, expected) in [
+            ("warn", (Some(LevelFilter::WARN), false)),
+            ("debug", (Some(LevelFilter::DEBUG), true)),
+            ("vouchd_router=debug,warn", (Some(LevelFilter::WARN), true)),
+            ("vouchd_router=loud, vouchd_router=debug", (None, true)),
+            ("vouchd_router=loud", (Some(LevelFilter::INFO), false)),
+            ("", (Some(LevelFilter::INFO), false)),
+        ] {
+            assert_eq!(levels(wanted), expected, "{wanted}");
+        }
+        assert!(!filter("trace").would_enable("wasmtime_wasi::p2", &Level::WARN), "plugins could flood the log");
     }
 }

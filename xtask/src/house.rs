@@ -200,7 +200,7 @@ mod tests {
     /// starts with `vouchd` is a member.
     fn workspace(crates: &[(&str, &[&str])]) -> Workspace {
         let package = |(name, _): &(&str, &[&str])| {
-            format!(r#"{{"id":"{name}","name":"{name}","manifest_path":"/root/{name}/Cargo.toml","targets":[]}}"#)
+            format!(r#"{{"id":"{name}","name":"{name}","manifest_path":"/repository/{name}/Cargo.toml","targets":[]}}"#)
         };
         let node = |(name, uses): &(&str, &[&str])| {
             let uses = uses.iter().map(|used| {
@@ -216,7 +216,7 @@ mod tests {
             members.collect::<Vec<_>>().join(","),
             crates.iter().map(node).collect::<Vec<_>>().join(",")
         );
-        Workspace::parse(metadata.as_bytes(), Path::new("/root")).expect("the shape that cargo reports")
+        Workspace::parse(metadata.as_bytes(), Path::new("/repository")).expect("the shape that cargo reports")
     }
 
     #[test]

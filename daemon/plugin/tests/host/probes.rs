@@ -21,6 +21,17 @@ const READ: &str = r#"(import "vouchd:check/files@0.1.0" "read" (func $read (par
 const CONNECT: &str = r#"(import "vouchd:check/stream@0.1.0" "connect-unix" (func $connect (param i32 i32 i32 i32)))
     (import "vouchd:check/stream@0.1.0" "[resource-drop]connection" (func $close (param i32)))"#;
 
+/// Accepts connections and keeps them open.
+fn keep_connections(listener: UnixListener) {
+    thread::spawn(move || {
+        let mut kept = Vec::new();
+        // Not `collect`: the iterator claims usize::MAX connections, for which there is no room.
+        for connection in listener.incoming() {
+            kept.push(connection);
+        }
+    });
+}
+
 #[tokio::test]
 async fn file_is_read_as_granted_and_recorded() {
     let host = host();
@@ -50,7 +61,7 @@ async fn connection_carries_no_more_than_the_limit_of_its_check() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s.sock").to_str().unwrap().to_owned();
     let listener = UnixListener::bind(&path).unwrap();
-    thread::spawn(move || listener.incoming().collect::<Vec<_>>());
+    keep_connections(listener);
     let top = format!(
         r#"{CONNECT} (import "vouchd:check/stream@0.1.0" "[method]connection.send" (func $send (param i32 i32 i32 i32)))"#
     );
@@ -71,7 +82,7 @@ async fn open_connections_are_limited() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s.sock").to_str().unwrap().to_owned();
     let listener = UnixListener::bind(&path).unwrap();
-    thread::spawn(move || listener.incoming().collect::<Vec<_>>());
+    keep_connections(listener);
     let grants = Grants { unix: vec![path.parse().unwrap()], ..Grants::default() };
     let connect = "(call $connect PATH (i32.const 0) (i32.const 4000))";
     let close = "(call $close (i32.load (i32.const 4004)))";

@@ -170,7 +170,8 @@ fn check_interface(instance: &Instance, at: &InstancePlaces, host: &Host, findin
 fn check_edges(instance: &Instance, at: &InstancePlaces, host: &Host, findings: &mut Findings) {
     let Some(interface) = host.interface(&instance.interface) else { return };
     let virtual_ips = instance.addresses.iter().map(|address| address.ip).zip(&at.addresses);
-    let peers = instance.unicast.iter().flat_map(|unicast| unicast.peers.iter().copied()).zip(&at.peers);
+    let peers =
+        instance.unicast.iter().flat_map(|unicast| unicast.peers.iter().map(|peer| peer.address)).zip(&at.peers);
     for (ip, place) in virtual_ips.chain(peers) {
         let edge = |of: &HostAddress| Some((network_edge(ip, of.ip, of.prefix)?, *of));
         if let Some((edge, of)) = interface.addresses.iter().find_map(edge) {
@@ -201,8 +202,9 @@ fn check_source(instance: &Instance, at: &InstancePlaces, host: &Host, all: &[In
     else {
         return;
     };
-    let is_virtual = instance.addresses.iter().any(|address| address.ip == unicast.source);
-    if is_virtual || interface.addresses.iter().any(|address| address.ip == unicast.source) {
+    let Some(source) = unicast.sources.first() else { return };
+    let is_virtual = instance.addresses.iter().any(|address| unicast.sources.contains(&address.ip));
+    if is_virtual || interface.addresses.iter().any(|address| unicast.sources.contains(&address.ip)) {
         return;
     }
     // Virtual addresses may be on the interface now, but vouchd moves them.
@@ -221,7 +223,7 @@ fn check_source(instance: &Instance, at: &InstancePlaces, host: &Host, all: &[In
     };
     findings.warnings.push(Problem {
         place: Some(place.clone()),
-        subject: format!("instance.{}.unicast.source = \"{}\"", instance.name, unicast.source),
+        subject: format!("instance.{}.unicast.source = \"{source}\"", instance.name),
         message: format!(
             "{} does not have this address on this host ({found}); the instance waits for it",
             instance.interface

@@ -41,7 +41,8 @@ pub use load::{
     Access, DropIns, FileText, Files, drop_in_dir, is_drop_in, list_drop_ins, load, read_drop_in, read_main,
 };
 pub use model::{
-    Check, CheckUse, DEFAULT_CONTROL, DEFAULT_FILE, Daemon, ExitCodes, Garp, Instance, Limits, Unicast, VirtualAddress,
+    AddressFlags, Check, CheckUse, DEFAULT_CONTROL, DEFAULT_FILE, Daemon, ExitCodes, Garp, Group, Hmac, HmacKey,
+    HmacMode, Instance, Limits, Multicast, Peer, Track, Unicast, VirtualAddress, VirtualMac,
 };
 pub use partial::{PartialConfig, sort_by_place};
 pub use plugins::{PluginFile, plugin_name_of};
@@ -62,6 +63,8 @@ pub struct Config {
     pub checks: Vec<Check>,
     /// In the order of the files. Names are unique.
     pub instances: Vec<Instance>,
+    /// In the order of the files. Names are unique.
+    pub groups: Vec<Group>,
     /// The files that were read, the main file first.
     pub files: Vec<PathBuf>,
     /// What is allowed but probably not intended.

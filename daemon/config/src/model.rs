@@ -3,13 +3,14 @@
 //! [`Check`], [`Grants`] and [`Limits`] go through the pipe to the checker process and can be serialized. All types compare by
 //! value, so that a reload can find out what is new, gone or changed.
 
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use vouchd_health::{Influence, Thresholds};
-use vouchd_wire::{AdvertInterval, Auth, ChecksumForm, Priority, Version, Vrid};
+use vouchd_wire::{AdvertInterval, Auth, ChecksumForm, Family, Priority, Version, Vrid};
 
 use crate::grants::Grants;
 
@@ -40,6 +41,8 @@ pub struct Daemon {
     pub error_grace: Duration,
     /// Whether the protocol thread asks for real-time scheduling and locked memory.
     pub realtime: bool,
+    /// How long after the boot of the machine the instances begin to take part.
+    pub delay_after_boot: Duration,
 }
 
 /// `[check.NAME]`: a plugin with parameters, run at an interval.
@@ -130,16 +133,46 @@ pub struct Instance {
     pub priority: Priority,
     /// The VRRP version to send and to accept.
     pub version: Version,
+    /// Whether to send and accept version 2 too, for the time in which a group of routers moves from version 2 to 3
+    /// (RFC 9568 section 8.4). Only with version 3, over IPv4.
+    pub also_version_2: bool,
     /// Advertisement_Interval of this router.
     pub advert_interval: AdvertInterval,
-    /// The authentication of version 2.
+    /// The simple text authentication of version 2.
     pub auth: Auth,
+    /// The authentication by HMAC, in both versions. Never together with a simple text password.
+    pub hmac: Option<Hmac>,
     /// Whether to take over from an active router of lower priority.
     pub preempt: bool,
-    /// 1 to 255 different addresses of one family.
+    /// How long to wait before taking over from an active router of lower priority. Zero: a down interval only.
+    pub preempt_delay: Duration,
+    /// The intervals of silence in Active_Down_Interval, 1 to 100; 3 in every RFC.
+    pub down_timer_adverts: u8,
+    /// How long after the start of the daemon the instance begins to take part.
+    pub startup_delay: Duration,
+    /// How many routers the virtual router has, if the operator says so. With 2, hand-over is instant.
+    pub routers: Option<u8>,
+    /// The virtual addresses, in advertisements: at most 255 of each family, no two the same. With both families the
+    /// instance is two virtual routers that share their state. The first IPv6 address is link-local. May be empty.
     pub addresses: Vec<VirtualAddress>,
+    /// Further addresses that only the active router has, which no advertisement names. Any family.
+    pub extra_addresses: Vec<VirtualAddress>,
+    /// The families of the advertisements: those of `addresses`, or of the sources and peers if there are none.
+    pub families: Vec<Family>,
     /// `None`: multicast.
     pub unicast: Option<Unicast>,
+    /// The group and the source of multicast advertisements.
+    pub multicast: Multicast,
+    /// Whether the active router uses the virtual MAC address, on an interface of its own (macvlan).
+    pub virtual_mac: Option<VirtualMac>,
+    /// Accept_Mode: whether the active router accepts packets to the virtual addresses. Always true for an owner.
+    pub accept: bool,
+    /// The interfaces, besides its own, that the instance needs or prefers to be up.
+    pub track: Vec<Track>,
+    /// Whether the instance is in fault while its own interface is down. Without it the interface is still needed to send.
+    pub track_link: bool,
+    /// How long the interface, or a tracked one, must stay down or up before it counts. Zero: at once.
+    pub link_delay: Duration,
     /// In file order; each check at most once.
     pub checks: Vec<CheckUse>,
     /// Whether addresses are installed with a limited lifetime and renewed.
@@ -152,22 +185,181 @@ pub struct Instance {
     pub garp: Garp,
 }
 
+impl Instance {
+    /// The virtual router of one family: the instance with the addresses, sources, peers and groups of that family alone.
+    /// `extra_addresses` stay with the first family.
+    pub fn of_family(&self, family: Family) -> Instance {
+        let is_of = |ip: &IpAddr| Family::of(*ip) == family;
+        let mut instance = self.clone();
+        instance.families = vec![family];
+        instance.addresses.retain(|address| is_of(&address.ip));
+        if self.families.first() != Some(&family) {
+            instance.extra_addresses.clear();
+        }
+        if let Some(unicast) = &mut instance.unicast {
+            unicast.sources.retain(is_of);
+            unicast.peers.retain(|peer| is_of(&peer.address));
+        }
+        instance.multicast.groups.retain(is_of);
+        instance.multicast.sources.retain(is_of);
+        if family == Family::V6 {
+            instance.version = Version::V3;
+            instance.also_version_2 = false;
+            instance.auth = Auth::None;
+        }
+        instance
+    }
+}
+
 /// An address that only the active router has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct VirtualAddress {
     /// The address.
     pub ip: IpAddr,
-    /// The prefix length to install it with, 1 to 32.
+    /// The prefix length to install it with, 1 to 32 or 128.
     pub prefix: u8,
+    /// The interface to install it on. `None`: the instance's own, or its virtual MAC's.
+    pub interface: Option<String>,
+    /// The address label (IPv4), `eth0:1`.
+    pub label: Option<String>,
+    /// The scope, RT_SCOPE_*: 0 global, 200 site, 253 link, 254 host.
+    pub scope: u8,
+    /// The broadcast address (IPv4). `None`: no broadcast address.
+    pub broadcast: Option<Ipv4Addr>,
+    /// The other end of a point-to-point link.
+    pub peer: Option<IpAddr>,
+    /// Flags of the address, as in ip-address(8).
+    pub flags: AddressFlags,
+}
+
+impl VirtualAddress {
+    /// An address with this prefix length and nothing else.
+    pub fn new(ip: IpAddr, prefix: u8) -> Self {
+        VirtualAddress {
+            ip,
+            prefix,
+            interface: None,
+            label: None,
+            scope: 0,
+            broadcast: None,
+            peer: None,
+            flags: AddressFlags::default(),
+        }
+    }
+}
+
+/// Flags of an address (ip-address(8)). Duplicate address detection is always off for a virtual address.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct AddressFlags {
+    /// `home` (IPv6): the home address of RFC 6275.
+    pub home: bool,
+    /// `mngtmpaddr` (IPv6): the kernel makes temporary addresses from it.
+    pub manage_temporary: bool,
+    /// `noprefixroute`: the kernel adds no route for the prefix.
+    pub no_prefix_route: bool,
+    /// `autojoin`: the kernel joins the multicast group.
+    pub auto_join: bool,
+    /// The preferred lifetime is zero: the kernel prefers other addresses as a source. Default for IPv6 addresses with a
+    /// prefix length of 128.
+    pub deprecated: bool,
 }
 
 /// Advertisements by unicast to configured peers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unicast {
-    /// The address to send from; never one of `peers`.
-    pub source: IpAddr,
-    /// At least one; no two the same.
-    pub peers: Vec<IpAddr>,
+    /// The address to send from, one for each family; never one of `peers`.
+    pub sources: Vec<IpAddr>,
+    /// At least one of each family; no two the same.
+    pub peers: Vec<Peer>,
+}
+
+/// Another router, reached by unicast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// Its address.
+    pub address: IpAddr,
+    /// The smallest TTL or hop limit on arrival, 1 to 255. 255 in every RFC: no router lies between.
+    pub hop_limit: u8,
+}
+
+/// Where multicast advertisements go and come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Multicast {
+    /// The groups instead of 224.0.0.18 and ff02::12, at most one of each family.
+    pub groups: Vec<IpAddr>,
+    /// The addresses to send from instead of the interface's primary ones, at most one of each family.
+    pub sources: Vec<IpAddr>,
+}
+
+/// The interface with the virtual MAC address 00:00:5e:00:01:VRID (IPv4) or 00:00:5e:00:02:VRID (IPv6).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VirtualMac {
+    /// Its name. `None`: `vrrp4.VRID` or `vrrp6.VRID`, with the index of the interface if that is taken.
+    pub name: Option<String>,
+}
+
+/// Another interface whose state matters to an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Track {
+    /// Its name, or a pattern with `*` and `?`: at least one interface that matches must be up.
+    pub interface: String,
+    /// What is added to the priority: if negative while it is down, if positive while it is up. `None`: while it is down,
+    /// the instance is in fault.
+    pub weight: Option<i16>,
+}
+
+/// The authentication by HMAC (draft-cassen-vrrp-auth-hmac).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hmac {
+    /// The keys, each with another id. Packets with any of them are accepted.
+    pub keys: Vec<HmacKey>,
+    /// The id of the key to send with.
+    pub active_key: u8,
+    /// What to accept.
+    pub mode: HmacMode,
+    /// Whether a packet that is not newer than the last one of its sender is discarded.
+    pub anti_replay: bool,
+    /// How far the clocks of two routers may differ. `None`: by any time.
+    pub time_window: Option<Duration>,
+}
+
+/// A key of HMAC-SHA256.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HmacKey {
+    /// 0 to 255.
+    pub id: u8,
+    /// 16 to 64 bytes.
+    pub secret: Vec<u8>,
+}
+
+// Not derived: no log line may show a key.
+impl fmt::Debug for HmacKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HmacKey").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// What a router with HMAC keys accepts, so that a group can be moved to HMAC node by node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum HmacMode {
+    /// Sends the trailer; accepts packets without one, and does not check those with one.
+    SendOnly,
+    /// Sends the trailer; accepts packets without one, and checks those with one.
+    AcceptEither,
+    /// Sends the trailer; accepts only packets with a right one.
+    #[default]
+    Require,
+}
+
+/// `[group.NAME]`: instances that are active together or not at all (a sync group).
+///
+/// The checks and tracked interfaces of the group are already added to each of its instances.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group {
+    /// Unique among the groups.
+    pub name: String,
+    /// Names of at least two instances, in file order, each in one group only.
+    pub instances: Vec<String>,
 }
 
 /// A check that an instance lists.

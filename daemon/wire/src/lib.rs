@@ -26,7 +26,7 @@ mod values;
 pub use advertisement::{Advertisement, EncodeError, ParseError, Parsed, parse, peek_version, peek_vrid};
 pub use checksum::ChecksumForm;
 pub use time::Time;
-pub use values::{AdvertInterval, Auth, IntervalError, Priority, Version, Vrid, ZeroVrid};
+pub use values::{AdvertInterval, Auth, Family, IntervalError, Priority, Version, Vrid, ZeroVrid};
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -20,7 +20,7 @@ pub(super) fn parse(text: &str) -> Option<VirtualAddress> {
         Some(_) => return None,
         None => widest,
     };
-    (1..=widest).contains(&prefix).then_some(VirtualAddress { ip, prefix })
+    (1..=widest).contains(&prefix).then(|| VirtualAddress::new(ip, prefix))
 }
 
 /// A suggestion for a string that is not an address; empty if there is none.

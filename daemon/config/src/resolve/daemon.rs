@@ -20,6 +20,7 @@ impl Default for Daemon {
             user: None,
             error_grace: Duration::from_secs(3),
             realtime: true,
+            delay_after_boot: Duration::ZERO,
         }
     }
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 use vouchd_printable::is_unprintable;
-use vouchd_wire::{AdvertInterval, Auth, ChecksumForm, Priority, Version, Vrid};
+use vouchd_wire::{AdvertInterval, Auth, ChecksumForm, Family, Priority, TTL, Version, Vrid};
 
 use crate::InstancePlaces;
 use crate::hints::nearest;
-use crate::model::{Check, CheckUse, Garp, Instance, Unicast, VirtualAddress};
+use crate::model::{Check, CheckUse, Garp, Instance, Multicast, Peer, Unicast, VirtualAddress};
 use crate::reader::{Problems, Table, Value};
 use crate::source::Place;
 
@@ -61,17 +61,32 @@ pub(super) fn instance(
     table.finish(problems);
 
     let (addresses, places): (Vec<_>, Vec<_>) = addresses.into_iter().unzip();
+    let families = families(&addresses);
     let instance = Instance {
         name: name.to_owned(),
         interface: interface?,
         vrid: vrid?,
         priority,
         version,
+        also_version_2: false,
         advert_interval: interval.unwrap_or(AdvertInterval::ONE_SECOND),
         auth,
+        hmac: None,
         preempt,
+        preempt_delay: Duration::ZERO,
+        down_timer_adverts: 3,
+        startup_delay: Duration::ZERO,
+        routers: None,
         addresses,
+        extra_addresses: Vec::new(),
+        families,
         unicast,
+        multicast: Multicast::default(),
+        virtual_mac: None,
+        accept: true,
+        track: Vec::new(),
+        track_link: true,
+        link_delay: Duration::ZERO,
         checks: uses,
         lease: lease.unwrap_or(true),
         adopt,
@@ -188,6 +203,13 @@ fn virtual_addresses(value: &Value<'_>, problems: &mut Problems) -> Vec<(Virtual
     addresses
 }
 
+fn families(addresses: &[VirtualAddress]) -> Vec<Family> {
+    let mut families: Vec<Family> = addresses.iter().map(|address| Family::of(address.ip)).collect();
+    families.sort_unstable();
+    families.dedup();
+    families
+}
+
 fn unicast(
     value: &Value<'_>,
     priority: Priority,
@@ -233,13 +255,17 @@ fn unicast(
     }
     table.finish(problems);
     for (ip, place) in peers.iter().zip(&places).chain(source.iter().zip(&source_value.as_ref().map(Value::place))) {
-        let edge = |(of, _): &(VirtualAddress, Place)| Some((address::network_edge(*ip, of.ip, of.prefix)?, *of));
-        if let Some((edge, of)) = addresses.iter().find_map(edge) {
-            let message = format!("this is {edge} of {}/{}; expected the address of a router", of.ip, of.prefix);
+        let edge = |(of, _): &(VirtualAddress, Place)| {
+            let edge = address::network_edge(*ip, of.ip, of.prefix)?;
+            Some(format!("this is {edge} of {}/{}; expected the address of a router", of.ip, of.prefix))
+        };
+        if let Some(message) = addresses.iter().find_map(edge) {
             problems.error(place.clone(), format!("{}: {ip}", value.path), message);
         }
     }
-    Some((Unicast { source: source?, peers }, (source_value?.place(), places)))
+    let sources = vec![source?];
+    let peers = peers.into_iter().map(|address| Peer { address, hop_limit: TTL }).collect();
+    Some((Unicast { sources, peers }, (source_value?.place(), places)))
 }
 
 fn peer_address(value: &Value<'_>, problems: &mut Problems) -> Option<IpAddr> {

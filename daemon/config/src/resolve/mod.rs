@@ -90,6 +90,7 @@ pub(crate) fn examine(main: &Path, sources: Vec<Source>, unread: Vec<Problem>) -
         daemon,
         checks,
         instances,
+        groups: Vec::new(),
         files,
         warnings,
         notes,

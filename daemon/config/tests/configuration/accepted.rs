@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use vouchd_config::{Daemon, ExitCodes, Garp, Limits, ProcessGrant, VirtualAddress, resolve};
+use vouchd_config::{Daemon, ExitCodes, Garp, Limits, Peer, ProcessGrant, VirtualAddress, resolve};
 use vouchd_health::{Influence, OnError, Thresholds, Weight};
 use vouchd_wire::{AdvertInterval, Auth, ChecksumForm, Priority, Version, Vrid};
 
@@ -73,9 +73,10 @@ fn documented_example_gives_its_values() {
     let [instance] = config.instances.as_slice() else { panic!("one instance") };
     assert_eq!(Ok(instance.vrid), Vrid::new(55));
     assert_eq!(instance.auth, Auth::simple(b"1234"));
-    assert_eq!(instance.addresses, [VirtualAddress { ip: ip("192.168.175.100"), prefix: 32 }]);
+    assert_eq!(instance.addresses, [VirtualAddress::new(ip("192.168.175.100"), 32)]);
     let unicast = instance.unicast.as_ref().expect("unicast");
-    assert_eq!((unicast.source, unicast.peers.as_slice()), (ip("192.168.175.101"), [ip("192.168.175.102")].as_slice()));
+    assert_eq!(unicast.sources, [ip("192.168.175.101")]);
+    assert_eq!(unicast.peers, [Peer { address: ip("192.168.175.102"), hop_limit: 255 }]);
     let uses: Vec<_> = instance.checks.iter().map(|u| (u.check.as_str(), u.influence.weight)).collect();
     assert_eq!(uses, [("nginx", weight(-40)), ("site", weight(-20))]);
     assert_eq!(site.influence.weight, None, "an override is the instance's own");
@@ -195,7 +196,7 @@ fn every_key_is_read() {
     let instance = &config.instances[0];
     assert_eq!(instance.priority, Priority::OWNER);
     assert_eq!(instance.advert_interval.centiseconds(), 4095);
-    assert_eq!(instance.addresses[0], VirtualAddress { ip: ip("192.0.2.1"), prefix: 24 });
+    assert_eq!(instance.addresses[0], VirtualAddress::new(ip("192.0.2.1"), 24));
     let influence = Influence { weight: None, warn_weight: -6, adjust: Some((0, 0)), on_error: OnError::Fail };
     assert_eq!(instance.checks[0].influence, influence);
     assert_eq!(instance.checksum, ChecksumForm::MessageOnly);

@@ -12,7 +12,7 @@ pub(super) fn protocol_config(instance: &Instance) -> Config {
         preempt: instance.preempt,
         addresses: instance.addresses.iter().map(|address| address.ip).collect(),
         auth: instance.auth,
-        peers: instance.unicast.as_ref().map(|unicast| unicast.peers.clone()),
+        peers: instance.unicast.as_ref().map(|unicast| unicast.peers.iter().map(|peer| peer.address).collect()),
         checksum: instance.checksum,
         lease: instance.lease,
         announce: Announcements {

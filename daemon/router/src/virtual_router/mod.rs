@@ -107,7 +107,7 @@ impl VirtualRouter {
             return true;
         }
         // Another source or interface is another link, whose state is not known yet.
-        let source = |config: &Instance| config.unicast.as_ref().map(|unicast| unicast.source);
+        let source = |config: &Instance| config.unicast.as_ref().map(|unicast| unicast.sources.clone());
         if self.config.interface != config.interface || source(&self.config) != source(config) {
             return false;
         }
@@ -251,7 +251,7 @@ impl VirtualRouter {
                 ),
             };
         }
-        match self.config.unicast.as_ref().map(|unicast| unicast.source) {
+        match self.config.unicast.as_ref().and_then(|unicast| unicast.sources.first().copied()) {
             None => Link::Up { source: IpAddr::V4(*source) },
             Some(IpAddr::V4(wanted)) if addresses.contains(&wanted) => Link::Up { source: IpAddr::V4(wanted) },
             Some(wanted) => {

@@ -45,7 +45,7 @@ const IO: &[&str] = &[
 
 const RULES: &[Rule] = &[
     Rule {
-        crates: &["vouchd-health", "vouchd-printable", "vouchd-vrrp", "vouchd-wire"],
+        crates: &["vouchd-health", "vouchd-iproute", "vouchd-printable", "vouchd-vrrp", "vouchd-wire"],
         never: IO,
         reason: "it is pure: input and time come in, actions go out",
     },

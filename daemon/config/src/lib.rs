@@ -50,6 +50,7 @@ pub use quantity::{format_duration, parse_duration};
 pub use resolve::resolve;
 pub use resolve::script;
 pub use source::Place;
+pub use vouchd_iproute::{Route, Rule};
 
 /// A complete, valid configuration.
 ///

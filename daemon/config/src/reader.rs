@@ -127,6 +127,18 @@ impl<'a> Value<'a> {
         Place::new(self.source, self.span.clone())
     }
 
+    /// The place of a part of a string, in bytes of the string. The whole string if it is written with escapes.
+    pub(crate) fn part(&self, span: Range<usize>) -> Place {
+        let written = self.source.text.get(self.span.clone()).unwrap_or_default();
+        let DeValue::String(text) = self.value else { return self.place() };
+        let quotes = written.len().saturating_sub(text.len()) / 2;
+        if written.get(quotes..written.len() - quotes) != Some(text) {
+            return self.place();
+        }
+        let start = self.span.start + quotes;
+        Place::new(self.source, start + span.start..start + span.end)
+    }
+
     /// The place of the key.
     pub(crate) fn key_place(&self) -> Place {
         Place::new(self.source, self.key.clone())

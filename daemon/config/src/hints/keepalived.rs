@@ -59,8 +59,8 @@ const NO_MAIL: Instead =
     Say("vouchd sends no mail: leave it out, and let your monitoring read `vouchd status --json` or the log");
 const NO_SNMP: Instead = Say("vouchd has no SNMP and no D-Bus: leave it out, and read `vouchd status --json`");
 const NO_LVS: Instead = Say("vouchd does no load balancing (IPVS): leave that to another daemon");
-const NO_ROUTES: Instead =
-    Say("vouchd moves only addresses: leave it out, and configure routes and rules permanently on every node");
+const NO_STATIC: Instead =
+    Say("vouchd moves only what follows the state: leave it out, and configure permanently what every node always has");
 const NO_VMAC: Instead =
     Say("this version has no virtual MAC addresses: leave it out; gratuitous ARP updates the network, see `garp`");
 const NO_FIREWALL: Instead =
@@ -194,10 +194,9 @@ const KEYWORDS: &[(&[&str], Instead)] = &[
             "leave it out: an address is `addresses = [\"192.0.2.1/24\"]`, and is installed on the instance's `interface`",
         ),
     ),
-    (
-        &["virtual_routes", "virtual_rules", "static_ipaddress", "static_routes", "static_rules", "track_group"],
-        NO_ROUTES,
-    ),
+    (&["virtual_routes"], Write("`routes = [\"10.0.0.0/8 via 192.0.2.254\"]`")),
+    (&["virtual_rules"], Write("`rules = [\"from 10.0.0.0/8 lookup 100 priority 10\"]`")),
+    (&["static_ipaddress", "static_routes", "static_rules", "track_group"], NO_STATIC),
     (&["use_vmac", "vmac_xmit_base", "use_vmac_addr", "vmac_prefix", "vmac_addr_prefix", "use_ipvlan"], NO_VMAC),
     (&["accept", "no_accept", "iptables", "ipsets", "disable_local_igmp"], NO_FIREWALL),
     (

@@ -23,6 +23,8 @@ const TABLES: [(&str, &[&str]); 9] = [
             "adopt",
             "checksum",
             "garp",
+            "routes",
+            "rules",
         ],
     ),
     (

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use vouchd_iproute::{Route, Rule};
 use vouchd_wire::{AdvertInterval, Auth, ChecksumForm, Family, Priority, Version, Vrid};
 
 use super::{CheckUse, Hmac, VirtualAddress};
@@ -44,6 +45,10 @@ pub struct Instance {
     pub addresses: Vec<VirtualAddress>,
     /// Further addresses that only the active router has, which no advertisement names. Any family.
     pub extra_addresses: Vec<VirtualAddress>,
+    /// Routes that only the active router has. Any family.
+    pub routes: Vec<Route>,
+    /// Rules of policy routing that only the active router has. Any family.
+    pub rules: Vec<Rule>,
     /// The families of the advertisements: those of `addresses`, or of the sources and peers if there are none.
     pub families: Vec<Family>,
     /// `None`: multicast.
@@ -74,7 +79,7 @@ pub struct Instance {
 
 impl Instance {
     /// The virtual router of one family: the instance with the addresses, sources, peers and groups of that family alone.
-    /// `extra_addresses` stay with the first family.
+    /// `extra_addresses`, `routes` and `rules` stay with the first family.
     pub fn of_family(&self, family: Family) -> Instance {
         let is_of = |ip: &IpAddr| Family::of(*ip) == family;
         let mut instance = self.clone();
@@ -82,6 +87,8 @@ impl Instance {
         instance.addresses.retain(|address| is_of(&address.ip));
         if self.families.first() != Some(&family) {
             instance.extra_addresses.clear();
+            instance.routes.clear();
+            instance.rules.clear();
         }
         if let Some(unicast) = &mut instance.unicast {
             unicast.sources.retain(is_of);

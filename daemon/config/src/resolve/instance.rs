@@ -16,6 +16,7 @@ use crate::source::Place;
 use super::Known;
 use super::address::{self, ADDRESS};
 use super::check::influence;
+use super::routing;
 
 /// An instance and the places of its values.
 pub(super) struct Placed {
@@ -57,6 +58,8 @@ pub(super) fn instance(
     let lease = table.take("lease").and_then(|v| v.choice(&[("auto", true), ("off", false)], problems));
     let adopt = table.take("adopt").and_then(|v| adopt(&v, priority, problems)).unwrap_or(false);
     let checksum = table.take("checksum").and_then(|v| checksum(&v, version, problems));
+    let routes = table.take("routes").map(|value| routing::routes(&value, problems)).unwrap_or_default();
+    let rules = table.take("rules").map(|value| routing::rules(&value, problems)).unwrap_or_default();
     let garp = table.take("garp").map(|value| garp(&value, problems)).unwrap_or_default();
     table.finish(problems);
 
@@ -79,6 +82,8 @@ pub(super) fn instance(
         routers: None,
         addresses,
         extra_addresses: Vec::new(),
+        routes,
+        rules,
         families,
         unicast,
         multicast: Multicast::default(),

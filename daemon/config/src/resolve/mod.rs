@@ -6,6 +6,7 @@ mod daemon;
 mod instance;
 mod lint;
 mod needs;
+mod routing;
 pub mod script;
 
 use std::collections::BTreeMap;

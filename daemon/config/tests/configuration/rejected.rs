@@ -39,6 +39,23 @@ fn error_names_place_key_value_and_what_is_allowed() {
 }
 
 #[test]
+fn mistake_in_a_route_or_rule_has_the_column_of_the_wrong_word() {
+    for (line, column, words) in [
+        ("routes = \"10.0.0.0/8 dev eth0\"", 10, "write it in brackets"),
+        ("routes = [\"10.0.0.0/8 dve eth0\"]", 23, "did you mean `dev`"),
+        ("routes = ['10.0.0.0/8 dve eth0']", 23, "did you mean `dev`"),
+        ("routes = [\"10.0.0.0/8\\tdve eth0\"]", 11, "did you mean `dev`"),
+        ("routes = [\"10.0.0.0/8\"]", 22, "`via` an address"),
+        ("routes = [\"10.0.0.0/8 dev a\", \"10.0.0.0/8 via 192.0.2.1\"]", 31, "the kernel keeps only one"),
+        ("routes = [7]", 11, "found a whole number"),
+        ("rules = [\"from 10.0.0.0/8 lookup 100\"]", 37, "`priority` is missing"),
+        ("rules = [\"lookup 1 pref 1\", \"table 1 priority 1\"]", 29, "is the same rule"),
+    ] {
+        assert_error(&instance_with(line), &format!("6:{column}"), words);
+    }
+}
+
+#[test]
 fn wrong_values_of_an_instance() {
     for (line, column, words) in [
         ("priority = 0", 12, "from 1 to 255"),

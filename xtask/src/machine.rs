@@ -32,8 +32,7 @@ pub const FOR_TESTS: &[Needed] = &[
 
 /// Installs what is missing, if this is Debian and we are root; else says what to install.
 pub fn install_packages(needed: &[Needed]) -> anyhow::Result<()> {
-    let missing: Vec<_> =
-        needed.iter().filter(|(command, _)| !is_installed(command)).map(|(_, package)| *package).collect();
+    let missing = missing_packages(needed);
     if missing.is_empty() {
         return Ok(());
     }
@@ -46,6 +45,16 @@ pub fn install_packages(needed: &[Needed]) -> anyhow::Result<()> {
     let mut install = vec!["install", "-q", "-y", "--no-install-recommends"];
     install.extend(missing);
     apt_get(&install)
+}
+
+/// The packages that are not installed, as a list in words; `None` if there are none.
+pub fn missing(needed: &[Needed]) -> Option<String> {
+    let missing = missing_packages(needed);
+    (!missing.is_empty()).then(|| missing.join(", "))
+}
+
+fn missing_packages(needed: &[Needed]) -> Vec<&'static str> {
+    needed.iter().filter(|(command, _)| !is_installed(command)).map(|(_, package)| *package).collect()
 }
 
 /// The test runner.

@@ -11,6 +11,7 @@ mod plugins;
 mod quick;
 mod smith;
 mod totals;
+mod vm;
 mod workspace;
 
 use std::env;
@@ -55,6 +56,11 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Runs whole-system tests in a virtual machine: VLANs, bonds, VRFs, lossy links, a real systemd
+    Vm {
+        /// Run only tests whose name contains one of these
+        filters: Vec<String>,
+    },
     /// Builds the daemon and its plugins as an operator installs them
     Build,
     /// Measures vouchd side by side with keepalived, as ratios of one run
@@ -92,6 +98,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().task {
         Task::Test { quick: false, args } => return test(&root, &args),
         Task::Test { quick: true, args } => return test_quickly(&root, &args),
+        Task::Vm { filters } => return Ok(vm::run(&root, &built_for_tests(&root)?, &filters)?.into()),
         Task::Demo { args } => demo(&root, &args),
         Task::Build => build(&root),
         Task::Bench { args } => bench(&root, &args),
@@ -147,8 +154,21 @@ fn test(root: &Path, args: &[String]) -> anyhow::Result<ExitCode> {
         }
     })?;
     languages::test(root, &root.join("target/debug/vouchd"))?;
+    // Alone: emulation takes all the processor time there is, and the other tests have real clocks.
+    let guest = if args.is_empty() { Some(vm::run(root, &environment, &[])?) } else { None };
     let records = totals::Records::new(root)?;
-    nextest(root, &records, &environment, args)
+    let code = nextest(root, &records, &environment, args)?;
+    match guest {
+        None | Some(vm::Outcome::Ran { success: true, .. }) => Ok(code),
+        Some(vm::Outcome::Ran { success: false, totals }) => {
+            println!("in the virtual machine: {totals}");
+            Ok(ExitCode::FAILURE)
+        }
+        Some(vm::Outcome::Skipped) => {
+            println!("the tests in the virtual machine were skipped: see SKIPPED above");
+            Ok(code)
+        }
+    }
 }
 
 /// The same with the tests of [`quick`] only.

@@ -20,7 +20,7 @@ const MAIN_JOB: [&str; 5] = [
 
 /// What is not in it, for the end of its output.
 pub const LEFT_OUT: &str = "left out: documentation tests, the plugin host's own programs (host, services, corpus), \
-    plugins in other languages, and all but five whole-system tests; `cargo xtask test` runs everything";
+    plugins in other languages, the virtual machine, and all but five whole-system tests; `cargo xtask test` runs everything";
 
 /// Arguments for `cargo nextest run --workspace`: only these programs are built, and only these tests run.
 pub fn arguments(root: &Path) -> anyhow::Result<Vec<String>> {

@@ -1,7 +1,7 @@
 //! A [`Network`] that only records calls, for tests of the protocol engine.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use crate::addresses::{AddressCommand, CommandRefused};
 use crate::network::Network;
@@ -14,9 +14,9 @@ pub enum Call {
         /// The interface.
         interface: String,
         /// The source address.
-        source: Ipv4Addr,
+        source: IpAddr,
         /// The destination address.
-        destination: Ipv4Addr,
+        destination: IpAddr,
         /// The VRRP packet.
         payload: Vec<u8>,
     },
@@ -43,7 +43,7 @@ impl Recorder {
 }
 
 impl Network for Recorder {
-    fn send(&mut self, interface: &str, source: Ipv4Addr, destination: Ipv4Addr, payload: &[u8]) -> io::Result<()> {
+    fn send(&mut self, interface: &str, source: IpAddr, destination: IpAddr, payload: &[u8]) -> io::Result<()> {
         if let Some(kind) = self.send_error {
             return Err(kind.into());
         }
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn calls_are_recorded_in_order_and_refused_ones_are_not() {
-        let (source, destination) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(224, 0, 0, 18));
+        let (source, destination) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([224, 0, 0, 18]));
         let remove = AddressCommand::Remove { instance: "web".into() };
         let mut network = Recorder::default();
         network.send("eth0", source, destination, &[1]).unwrap();

@@ -29,7 +29,7 @@ pub use addresses::{
 };
 pub use channel::{Closed, Notifier, Receiver, channel};
 pub use clock::now;
-pub use links::{DownReason, LinkEvent, LinkState, LinkWatcher, Watched};
+pub use links::{DownReason, LinkEvent, LinkState, LinkWatcher, Sources, Watched};
 pub use netlink::{OUR_PROTOCOL, RequestSocket};
 pub use network::{Kernel, Network};
 pub use sockets::{ArpClaim, ArpWatched, ArpWatcher, Groups, MAX_PACKET, Received, Sender, VrrpSocket};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::addresses::{AddressCommand, AddressKeeper, CommandRefused};
@@ -14,7 +14,7 @@ pub trait Network {
     ///
     /// # Errors
     /// As [`VrrpSocket::send`]; `NotConnected` if the interface has no open socket.
-    fn send(&mut self, interface: &str, source: Ipv4Addr, destination: Ipv4Addr, payload: &[u8]) -> io::Result<()>;
+    fn send(&mut self, interface: &str, source: IpAddr, destination: IpAddr, payload: &[u8]) -> io::Result<()>;
 
     /// Queues a command about virtual addresses. Commands are carried out later, in order.
     ///
@@ -70,7 +70,7 @@ impl Kernel {
 }
 
 impl Network for Kernel {
-    fn send(&mut self, interface: &str, source: Ipv4Addr, destination: Ipv4Addr, payload: &[u8]) -> io::Result<()> {
+    fn send(&mut self, interface: &str, source: IpAddr, destination: IpAddr, payload: &[u8]) -> io::Result<()> {
         let socket = self
             .sockets
             .get(interface)

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -48,19 +48,14 @@ pub(crate) struct Holdings {
     /// Interface and virtual router id.
     routers: BTreeSet<(String, u8)>,
     /// Interface and address.
-    addresses: BTreeSet<(String, Ipv4Addr)>,
+    addresses: BTreeSet<(String, IpAddr)>,
 }
 
 impl Holdings {
     pub(crate) fn of(config: &Config) -> Self {
         let instances = || config.instances.iter();
-        let v4 = |ip| match ip {
-            IpAddr::V4(ip) => Some(ip),
-            IpAddr::V6(_) => None,
-        };
-        let addresses = instances().flat_map(|instance| {
-            instance.addresses.iter().filter_map(move |it| Some((instance.interface.clone(), v4(it.ip)?)))
-        });
+        let addresses =
+            instances().flat_map(|instance| instance.addresses.iter().map(|it| (instance.interface.clone(), it.ip)));
         Holdings {
             control: config.daemon.control.clone(),
             routers: instances().map(|instance| (instance.interface.clone(), instance.vrid.get())).collect(),
@@ -117,7 +112,7 @@ pub(crate) struct OtherDaemons(Vec<OtherDaemon>);
 
 impl OtherDaemons {
     /// Whether one of them holds, or may hold, the address on the interface.
-    pub(crate) fn hold(&self, interface: &str, address: Ipv4Addr) -> bool {
+    pub(crate) fn hold(&self, interface: &str, address: IpAddr) -> bool {
         let wanted = (interface.to_owned(), address);
         self.0.iter().any(|other| match other {
             OtherDaemon::Answers { holdings, .. } => holdings.addresses.contains(&wanted),

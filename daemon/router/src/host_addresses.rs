@@ -1,7 +1,5 @@
 //! Virtual addresses that this host has already, for `vouchd config check`.
 
-use std::net::IpAddr;
-
 use vouchd_config::Config;
 use vouchd_config::host::Findings;
 use vouchd_net::{Finding, examine};
@@ -18,8 +16,7 @@ pub fn check(config: &Config) -> Findings {
     for Finding { instance, address, copies, endangers } in
         examine(others.map(virtual_addresses::claim).collect()).unwrap_or_default()
     {
-        let ip = IpAddr::V4(address.address);
-        let problem = |message: String| config.address_problem(instance.as_str(), ip, message);
+        let problem = |message: String| config.address_problem(instance.as_str(), address.address, message);
         let adopts = config.instances.iter().any(|it| it.name == instance.as_str() && it.adopt);
         for copy in &copies {
             if copy.own {

@@ -15,7 +15,7 @@ use tracing::{error, info};
 use vouchd_config::{Config, Instance};
 use vouchd_net::{
     AddressKeeper, ArpClaim, ArpWatched, ArpWatcher, Groups, Kernel, LinkEvent, LinkState, LinkWatcher, MAX_PACKET,
-    Notifier, Receiver, Report, sweep,
+    Notifier, Receiver, Report, Sources, sweep,
 };
 use vouchd_vrrp::{Health, Time};
 
@@ -152,8 +152,8 @@ impl Protocol {
         let changed = !events.is_empty();
         for LinkEvent { interface, state } in events {
             let kind = match &state {
+                LinkState::Up { sources, .. } if *sources == Sources::default() => "no address",
                 LinkState::Up { .. } => "up",
-                LinkState::NoAddress { .. } => "no address",
                 LinkState::Down { .. } => "down",
                 LinkState::Missing => "missing",
             };
@@ -177,9 +177,7 @@ impl Protocol {
         let watched = self.engine.watched();
         let on = |(interface, state): (String, LinkState)| {
             let index = match state {
-                LinkState::Up { index, .. } | LinkState::NoAddress { index, .. } | LinkState::Down { index, .. } => {
-                    index
-                }
+                LinkState::Up { index, .. } | LinkState::Down { index, .. } => index,
                 LinkState::Missing => return None,
             };
             let addresses = watched.iter().find(|watched| watched.interface == interface)?.addresses.clone();
@@ -198,7 +196,7 @@ impl Protocol {
     /// Opens or closes the interface's socket. A socket belongs to an index: a new index is a new interface.
     fn open_socket(&mut self, interface: &str, state: &LinkState) -> std::io::Result<()> {
         match state {
-            LinkState::Up { index, .. } | LinkState::NoAddress { index, .. } | LinkState::Down { index, .. } => {
+            LinkState::Up { index, .. } | LinkState::Down { index, .. } => {
                 if self.opened.get(interface) == Some(index) {
                     return Ok(());
                 }

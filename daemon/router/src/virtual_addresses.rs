@@ -1,16 +1,15 @@
 //! An instance's addresses in the terms of `vouchd_net`.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use vouchd_config::Instance;
 use vouchd_net::{Claim, InstanceKey, VirtualAddress};
-use vouchd_wire::Priority;
+use vouchd_wire::{Family, Priority};
 
 /// The claim of an instance that is not active.
 pub(crate) fn claim(instance: &Instance) -> Claim {
     Claim {
-        instance: InstanceKey::from(instance.name.as_str()),
+        instance: key(instance),
         addresses: of(instance),
         owner: instance.priority == Priority::OWNER,
         adopt: instance.adopt,
@@ -18,14 +17,28 @@ pub(crate) fn claim(instance: &Instance) -> Claim {
     }
 }
 
-/// The addresses of an instance. The configuration has only IPv4 addresses so far.
+/// The key of an instance of one family.
+pub(crate) fn key(instance: &Instance) -> InstanceKey {
+    InstanceKey::new(&instance.name, family(instance))
+}
+
+/// The family of an instance of one family, as [`Instance::of_family`] makes it.
+pub(crate) fn family(instance: &Instance) -> Family {
+    instance.families.first().copied().unwrap_or(Family::V4)
+}
+
+/// The virtual routers of an instance: one for each of its families.
+pub(crate) fn by_family(instance: &Instance) -> impl Iterator<Item = Instance> + '_ {
+    instance.families.iter().map(|family| instance.of_family(*family))
+}
+
+/// The addresses of an instance.
 pub(crate) fn of(instance: &Instance) -> Arc<[VirtualAddress]> {
     let interface: Arc<str> = instance.interface.as_str().into();
-    let v4 = instance.addresses.iter().filter_map(|address| match address.ip {
-        IpAddr::V4(ip) => {
-            Some(VirtualAddress { interface: Arc::clone(&interface), address: ip, prefix: address.prefix })
-        }
-        IpAddr::V6(_) => None,
-    });
-    v4.collect()
+    let address = |address: &vouchd_config::VirtualAddress| VirtualAddress {
+        interface: Arc::clone(&interface),
+        address: address.ip,
+        prefix: address.prefix,
+    };
+    instance.addresses.iter().map(address).collect()
 }

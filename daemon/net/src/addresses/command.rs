@@ -1,33 +1,48 @@
 //! What the protocol thread orders from the [`AddressKeeper`](crate::AddressKeeper).
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use vouchd_wire::Time;
+use vouchd_wire::{Family, Time};
 
 use crate::addresses::lease::Lifetime;
 
-/// The name of a virtual router in the configuration (`[instance.NAME]`). The keeper only hands it back in reports.
+/// A virtual router: the name of its instance in the configuration (`[instance.NAME]`), and its family. The keeper only
+/// hands it back in reports.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct InstanceKey(Arc<str>);
+pub struct InstanceKey {
+    name: Arc<str>,
+    family: Family,
+}
 
 impl InstanceKey {
-    /// The name itself.
+    /// The virtual router of one family of an instance.
+    pub fn new(name: &str, family: Family) -> Self {
+        Self { name: name.into(), family }
+    }
+
+    /// The name of the instance.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.name
+    }
+
+    /// The family of the virtual router.
+    pub fn family(&self) -> Family {
+        self.family
     }
 }
 
+/// The IPv4 virtual router of an instance.
 impl From<&str> for InstanceKey {
     fn from(name: &str) -> Self {
-        Self(name.into())
+        Self::new(name, Family::V4)
     }
 }
 
 impl fmt::Display for InstanceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.name)
     }
 }
 
@@ -37,9 +52,21 @@ pub struct VirtualAddress {
     /// The interface's name.
     pub interface: Arc<str>,
     /// The address.
-    pub address: Ipv4Addr,
-    /// The prefix length, 0..=32; 32 unless the kernel shall add a route for the subnet.
+    pub address: IpAddr,
+    /// The prefix length, up to 32 or 128; that of a single address unless the kernel shall add a route for the subnet.
     pub prefix: u8,
+}
+
+impl VirtualAddress {
+    /// Whether the kernel may make it the primary or a secondary address of a subnet. Only IPv4 has these.
+    pub(crate) fn is_in_subnet(&self) -> bool {
+        is_in_subnet(self.address, self.prefix)
+    }
+}
+
+/// As [`VirtualAddress::is_in_subnet`].
+pub(crate) fn is_in_subnet(address: IpAddr, prefix: u8) -> bool {
+    address.is_ipv4() && prefix < 32
 }
 
 impl fmt::Display for VirtualAddress {
@@ -96,8 +123,9 @@ pub enum AddressCommand {
     Ask {
         /// The instance.
         instance: InstanceKey,
-        /// The sender address of the requests: the interface's own or 0.0.0.0. A virtual one would be an announcement.
-        sender: Ipv4Addr,
+        /// The sender address of the requests, of the addresses' family: the interface's own or the unspecified one. A
+        /// virtual one would be an announcement.
+        sender: IpAddr,
         /// As for an announcement.
         not_after: Time,
     },

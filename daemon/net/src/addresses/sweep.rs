@@ -6,7 +6,7 @@ use crate::addresses::command::VirtualAddress;
 use crate::addresses::worker::is_gone;
 use crate::netlink::{AddressRequest, OUR_PROTOCOL, RequestSocket};
 
-/// Removes every IPv4 address with our mark, on the given interfaces or on all, except those for which `is_kept` says
+/// Removes every address with our mark, on the given interfaces or on all, except those for which `is_kept` says
 /// that another running daemon keeps them. Returns the removed addresses. May wait for the kernel.
 ///
 /// # Errors
@@ -26,7 +26,7 @@ pub fn sweep(
             continue;
         }
         // The host's addresses of the same subnet stay.
-        if held.prefix < 32 && !link.promotes {
+        if found.is_in_subnet() && !link.promotes {
             requests.promote_secondaries(held.index)?;
         }
         let removal = AddressRequest::Remove { index: held.index, address: held.address, prefix: held.prefix };

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -258,6 +258,13 @@ impl Worker {
         }
     }
 
+    fn announce(&self, index: u32, mac: [u8; 6], address: IpAddr) -> io::Result<()> {
+        match address {
+            IpAddr::V4(address) => self.arp.announce(index, mac, address),
+            IpAddr::V6(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
     fn announce_returned(&mut self) {
         let now = clock::now();
         self.announced.retain(|_, at| now.since(*at) < ANNOUNCEMENT_PAUSE);
@@ -267,7 +274,7 @@ impl Worker {
                 continue;
             }
             self.announced.insert(placement, now);
-            if let Err(error) = self.arp.announce(placement.index, mac, placement.address) {
+            if let Err(error) = self.announce(placement.index, mac, placement.address) {
                 tracing::warn!("{} could not be announced: {error}", placement.address);
             }
         }
@@ -312,7 +319,7 @@ impl Worker {
             let mut left = Vec::with_capacity(targets.len());
             for (index, mac, address) in targets {
                 Late::check(not_after, clock::now())?;
-                match self.arp.announce(index, mac, address.address) {
+                match self.announce(index, mac, address.address) {
                     Ok(()) => {
                         frames += 1;
                         left.push((index, mac, address));
@@ -326,14 +333,15 @@ impl Worker {
     }
 
     /// A request that cannot be sent is not repeated: the next Ask makes up for it.
-    fn ask_all(&self, instance: &InstanceKey, sender: Ipv4Addr, not_after: Time) {
+    fn ask_all(&self, instance: &InstanceKey, sender: IpAddr, not_after: Time) {
         let claim = self.reconciler.claim(instance).filter(|claim| claim.lifetime.is_some());
         for address in claim.into_iter().flat_map(|claim| claim.addresses.iter()) {
             if Late::check(not_after, clock::now()).is_err() {
                 return;
             }
             if let Ok((index, Some(mac))) = self.reconciler.target(address)
-                && let Err(error) = self.arp.ask(index, mac, sender, address.address)
+                && let (IpAddr::V4(sender), IpAddr::V4(wanted)) = (sender, address.address)
+                && let Err(error) = self.arp.ask(index, mac, sender, wanted)
             {
                 tracing::debug!(%error, "could not ask who else has {}", address.address);
             }

@@ -1,16 +1,19 @@
 //! The links and addresses of this host, and which changes of them to report. Pure: the watcher's thread feeds it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use crate::links::{DownReason, LinkEvent, LinkState, Watched};
+use vouchd_wire::Family;
+
+use crate::links::{DownReason, LinkEvent, LinkState, Sources, Watched};
 use crate::netlink::{Change, HeldAddress, KernelState, Link, OUR_PROTOCOL};
 
-/// All links and IPv4 addresses, and the states of watched links that were reported last.
+/// All links and addresses, and the states of watched links that were reported last.
 #[derive(Debug, Default)]
 pub(crate) struct LinkTable {
     kernel: KernelState,
-    watched: BTreeMap<String, (BTreeSet<Ipv4Addr>, Option<LinkState>)>,
+    /// The interfaces by name, each with its state that was reported last.
+    watched: BTreeMap<String, (Watched, Option<LinkState>)>,
 }
 
 impl LinkTable {
@@ -18,9 +21,9 @@ impl LinkTable {
     /// state changes.
     pub(crate) fn watch(&mut self, list: Vec<Watched>) {
         let mut before = std::mem::take(&mut self.watched);
-        for Watched { interface, addresses } in list {
-            let reported = before.remove(&interface).and_then(|(_, reported)| reported);
-            self.watched.insert(interface, (addresses, reported));
+        for watched in list {
+            let reported = before.remove(&watched.interface).and_then(|(_, reported)| reported);
+            self.watched.insert(watched.interface.clone(), (watched, reported));
         }
     }
 
@@ -39,10 +42,10 @@ impl LinkTable {
     pub(crate) fn news(&mut self) -> Vec<LinkEvent> {
         let mut events = Vec::new();
         let Self { kernel, watched } = self;
-        for (interface, (virtual_addresses, reported)) in watched {
+        for (interface, (watched, reported)) in watched {
             let link = kernel.link_named(interface);
             let held = link.map_or(&[][..], |link| kernel.on(link.index));
-            let state = state(link, held, virtual_addresses);
+            let state = state(link, held, watched);
             if reported.as_ref() != Some(&state) {
                 *reported = Some(state.clone());
                 events.push(LinkEvent { interface: interface.clone(), state });
@@ -52,38 +55,53 @@ impl LinkTable {
     }
 }
 
-fn state(link: Option<&Link>, held: &[HeldAddress], virtual_addresses: &BTreeSet<Ipv4Addr>) -> LinkState {
+fn state(link: Option<&Link>, held: &[HeldAddress], watched: &Watched) -> LinkState {
     let Some(link) = link else { return LinkState::Missing };
     let (index, mac) = (link.index, link.mac);
     if !link.running {
         let reason = if link.enabled { DownReason::NoCarrier } else { DownReason::SwitchedOff };
         return LinkState::Down { index, reason };
     }
-    let mut own: Vec<_> = held.iter().filter(|address| address.protocol != OUR_PROTOCOL).collect();
+    let is_usable = |held: &&HeldAddress| {
+        held.protocol != OUR_PROTOCOL && !held.tentative && watched.families.contains(&Family::of(held.address))
+    };
+    let mut own: Vec<_> = held.iter().filter(is_usable).collect();
     // A virtual address without our mark is the address owner's, or on a kernel that keeps no marks. A secondary address,
     // or one of link scope, is not the primary one while there is another. The sort is stable.
-    own.sort_by_key(|address| (virtual_addresses.contains(&address.address), address.secondary, address.scope));
+    own.sort_by_key(|address| (watched.addresses.contains(&address.address), address.secondary, address.scope));
     let addresses: Vec<_> = own.iter().map(|address| address.address).collect();
-    match addresses.first() {
-        Some(&source) => LinkState::Up { index, mac, source, addresses },
-        None => LinkState::NoAddress { index, mac },
-    }
+    let sources = Sources {
+        v4: addresses.iter().find_map(|address| match address {
+            IpAddr::V4(v4) => Some(*v4),
+            IpAddr::V6(_) => None,
+        }),
+        v6: addresses.iter().find_map(|address| match address {
+            IpAddr::V6(v6) => v6.is_unicast_link_local().then_some(*v6),
+            IpAddr::V4(_) => None,
+        }),
+    };
+    LinkState::Up { index, mac, sources, addresses }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
     use super::*;
 
     const MAC: Option<[u8; 6]> = Some([2, 0, 0, 0, 0, 1]);
-    const VIRTUAL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
-    const PRIMARY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-    const OTHER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+    const VIRTUAL: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 100));
+    const PRIMARY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+    const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
+    const LINK_LOCAL: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1));
+    const GLOBAL: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
 
     fn link(index: u32, enabled: bool, running: bool) -> Link {
         Link { index, name: "eth0".into(), enabled, running, mac: MAC, promotes: false }
     }
 
-    fn held(address: Ipv4Addr) -> HeldAddress {
+    fn held(address: IpAddr) -> HeldAddress {
         HeldAddress {
             index: 5,
             address,
@@ -91,13 +109,21 @@ mod tests {
             peer: None,
             scope: 0,
             secondary: false,
+            tentative: false,
             permanent: true,
             protocol: 0,
         }
     }
 
-    fn up(addresses: &[Ipv4Addr]) -> LinkEvent {
-        state_event(LinkState::Up { index: 5, mac: MAC, source: addresses[0], addresses: addresses.to_vec() })
+    fn up(addresses: &[IpAddr]) -> LinkEvent {
+        let mut sources = Sources::default();
+        for address in addresses {
+            match address {
+                IpAddr::V4(v4) => sources.v4 = sources.v4.or(Some(*v4)),
+                IpAddr::V6(v6) => sources.v6 = sources.v6.or(Some(*v6).filter(Ipv6Addr::is_unicast_link_local)),
+            }
+        }
+        state_event(LinkState::Up { index: 5, mac: MAC, sources, addresses: addresses.to_vec() })
     }
 
     fn state_event(state: LinkState) -> LinkEvent {
@@ -115,8 +141,13 @@ mod tests {
     }
 
     fn watching() -> LinkTable {
+        watching_for(&[Family::V4], VIRTUAL)
+    }
+
+    fn watching_for(families: &[Family], address: IpAddr) -> LinkTable {
         let mut table = LinkTable::default();
-        let list = vec![Watched { interface: "eth0".into(), addresses: BTreeSet::from([VIRTUAL]) }];
+        let families = families.iter().copied().collect();
+        let list = vec![Watched { interface: "eth0".into(), families, addresses: BTreeSet::from([address]) }];
         table.watch(list);
         assert_eq!(table.news(), [state_event(LinkState::Missing)]);
         table
@@ -128,10 +159,7 @@ mod tests {
         let down = |reason| state_event(LinkState::Down { index: 5, reason });
         assert_eq!(apply(&mut table, Change::Link(link(5, false, false))), [down(DownReason::SwitchedOff)]);
         assert_eq!(apply(&mut table, Change::Link(link(5, true, false))), [down(DownReason::NoCarrier)]);
-        assert_eq!(
-            apply(&mut table, Change::Link(link(5, true, true))),
-            [state_event(LinkState::NoAddress { index: 5, mac: MAC })]
-        );
+        assert_eq!(apply(&mut table, Change::Link(link(5, true, true))), [up(&[])]);
         assert_eq!(apply(&mut table, Change::Address(held(PRIMARY))), [up(&[PRIMARY])]);
         assert_eq!(apply(&mut table, Change::LinkGone { index: 5 }), [state_event(LinkState::Missing)]);
     }
@@ -161,6 +189,27 @@ mod tests {
     }
 
     #[test]
+    fn row_1_source_over_ipv6_is_a_usable_link_local_address_and_not_one_of_ours() {
+        let virtual_link_local = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x100));
+        let ours = HeldAddress { protocol: OUR_PROTOCOL, ..held(virtual_link_local) };
+        let tentative = HeldAddress { tentative: true, ..held(LINK_LOCAL) };
+        let watching = || watching_for(&[Family::V6], virtual_link_local);
+        for (addresses, expected) in [
+            (vec![held(GLOBAL), held(LINK_LOCAL)], vec![GLOBAL, LINK_LOCAL]),
+            (vec![ours.clone(), held(LINK_LOCAL)], vec![LINK_LOCAL]),
+            (vec![held(virtual_link_local), held(LINK_LOCAL)], vec![LINK_LOCAL, virtual_link_local]),
+            (vec![ours, held(GLOBAL)], vec![GLOBAL]),
+            (vec![tentative, held(GLOBAL)], vec![GLOBAL]),
+            (vec![held(PRIMARY)], vec![]),
+        ] {
+            assert_eq!(replace(&mut watching(), vec![link(5, true, true)], addresses), [up(&expected)]);
+        }
+        let mut table = watching_for(&[Family::V4, Family::V6], virtual_link_local);
+        let addresses = vec![held(PRIMARY), held(LINK_LOCAL)];
+        assert_eq!(replace(&mut table, vec![link(5, true, true)], addresses), [up(&[PRIMARY, LINK_LOCAL])]);
+    }
+
+    #[test]
     fn row_4_new_primary_address_is_reported() {
         let mut table = watching();
         replace(&mut table, vec![link(5, true, true)], vec![held(PRIMARY), held(OTHER)]);
@@ -181,7 +230,8 @@ mod tests {
         let mut table = watching();
         replace(&mut table, vec![link(5, true, true)], vec![held(PRIMARY)]);
         apply(&mut table, Change::LinkGone { index: 5 });
-        let expected = LinkState::NoAddress { index: 6, mac: MAC };
+        let (sources, addresses) = (Sources::default(), Vec::new());
+        let expected = LinkState::Up { index: 6, mac: MAC, sources, addresses };
         assert_eq!(apply(&mut table, Change::Link(link(6, true, true))), [state_event(expected)]);
     }
 
@@ -189,7 +239,11 @@ mod tests {
     fn new_list_reports_only_new_interfaces() {
         let mut table = watching();
         replace(&mut table, vec![link(5, true, true)], vec![held(PRIMARY)]);
-        let watched = |interface: &str| Watched { interface: interface.into(), addresses: BTreeSet::new() };
+        let watched = |interface: &str| Watched {
+            interface: interface.into(),
+            families: BTreeSet::from([Family::V4]),
+            addresses: BTreeSet::new(),
+        };
         table.watch(vec![watched("eth0"), watched("eth1")]);
         assert_eq!(table.news(), [LinkEvent { interface: "eth1".into(), state: LinkState::Missing }]);
     }

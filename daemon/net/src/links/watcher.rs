@@ -143,7 +143,11 @@ mod tests {
             SockRef::from(&notifications.as_fd()).set_recv_buffer_size(8192).unwrap();
             let (listener, events) = channel().unwrap();
             let mut watcher = Watcher { notifications, table: LinkTable::default(), listener };
-            watcher.table.watch(vec![Watched { interface: "lo".into(), addresses: Default::default() }]);
+            watcher.table.watch(vec![Watched {
+                interface: "lo".into(),
+                families: [vouchd_wire::Family::V4].into(),
+                addresses: Default::default(),
+            }]);
             ip("link set lo up");
             // The queue has room for the notification that the address went, not for the one that it came back.
             ip("address del 127.0.0.1/8 dev lo");

@@ -3,8 +3,6 @@
 //! Hand-written on the header and attribute types of `netlink-packet-route`: its own parser of whole messages fails on
 //! any attribute that it can't parse, whether we need that attribute or not.
 
-use std::net::IpAddr;
-
 use netlink_packet_core::{NetlinkBuffer, NlaBuffer, NlasIterator, Parseable, ParseableParametrized};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressHeader, AddressHeaderFlags};
@@ -43,7 +41,7 @@ pub(super) fn messages(datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
 }
 
 impl Message<'_> {
-    /// What the message says about links and IPv4 addresses; `None` if that is nothing.
+    /// What the message says about links and addresses; `None` if that is nothing.
     pub(super) fn change(&self) -> Option<Change> {
         change(self.kind, self.bytes.get(NETLINK_HEADER..)?)
     }
@@ -104,16 +102,18 @@ fn find(attributes: &[u8], kind: u16) -> Option<NlaBuffer<&[u8]>> {
 
 fn held_address(payload: &[u8]) -> Option<HeldAddress> {
     let header = AddressHeader::parse(payload).ok()?;
-    if header.family != AddressFamily::Inet {
-        return None;
-    }
+    let is_ipv4 = match header.family {
+        AddressFamily::Inet => true,
+        AddressFamily::Inet6 => false,
+        _ => return None,
+    };
     let mut local = None;
     let mut address = None;
     let mut protocol = 0;
     for attribute in NlasIterator::new(payload.get(ADDRESS_HEADER..)?) {
         match AddressAttribute::parse(&attribute.ok()?) {
-            Ok(AddressAttribute::Local(IpAddr::V4(found))) => local = Some(found),
-            Ok(AddressAttribute::Address(IpAddr::V4(found))) => address = Some(found),
+            Ok(AddressAttribute::Local(found)) if found.is_ipv4() == is_ipv4 => local = Some(found),
+            Ok(AddressAttribute::Address(found)) if found.is_ipv4() == is_ipv4 => address = Some(found),
             Ok(AddressAttribute::Protocol(found)) => protocol = u8::from(found),
             Ok(_) | Err(_) => {}
         }
@@ -126,15 +126,23 @@ fn held_address(payload: &[u8]) -> Option<HeldAddress> {
         prefix: header.prefix_len,
         peer: address.filter(|address| *address != held),
         scope: u8::from(header.scope),
-        secondary: header.flags.contains(AddressHeaderFlags::Secondary),
+        // In IPv6 the same bit marks a temporary address.
+        secondary: is_ipv4 && header.flags.contains(AddressHeaderFlags::Secondary),
+        tentative: is_tentative(header.flags),
         permanent: header.flags.contains(AddressHeaderFlags::Permanent),
         protocol,
     })
 }
 
+/// An optimistic address is usable while it is tentative (RFC 4429).
+fn is_tentative(flags: AddressHeaderFlags) -> bool {
+    flags.contains(AddressHeaderFlags::Dadfailed)
+        || flags.contains(AddressHeaderFlags::Tentative) && !flags.contains(AddressHeaderFlags::Optimistic)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
     use netlink_packet_core::{DefaultNla, Emitable};
     use netlink_packet_route::address::{AddressMessage, AddressProtocol};
@@ -173,11 +181,12 @@ mod tests {
             change(libc::RTM_DELADDR, &bytes(&message)),
             Some(Change::AddressGone(HeldAddress {
                 index: 7,
-                address: ADDRESS,
+                address: ADDRESS.into(),
                 prefix: 24,
                 peer: None,
                 scope: 0,
                 secondary: false,
+                tentative: false,
                 permanent: false,
                 protocol: OUR_PROTOCOL,
             }))
@@ -189,7 +198,26 @@ mod tests {
         let mut message = address_message();
         message.attributes[1] = AddressAttribute::Address(Ipv4Addr::new(192, 0, 2, 2).into());
         let held = held_address(&bytes(&message)).unwrap();
-        assert_eq!(held.address, ADDRESS);
+        assert_eq!(held.address, IpAddr::from(ADDRESS));
+    }
+
+    #[test]
+    fn ipv6_address_is_tentative_until_duplicate_address_detection_has_ended() {
+        let address = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+        for (flags, tentative) in [(0x80, false), (0xc0, true), (0xc4, false), (0x88, true), (0x81, false)] {
+            let mut message = AddressMessage::default();
+            message.header = AddressHeader {
+                family: AddressFamily::Inet6,
+                prefix_len: 64,
+                flags: AddressHeaderFlags::from_bits_retain(flags),
+                index: 7,
+                ..Default::default()
+            };
+            message.attributes = vec![AddressAttribute::Address(address.into())];
+            let held = held_address(&bytes(&message)).unwrap();
+            assert_eq!((held.address, held.prefix, held.tentative), (address.into(), 64, tentative), "{flags:#x}");
+            assert!(!held.secondary, "a temporary address is not a secondary one");
+        }
     }
 
     #[test]

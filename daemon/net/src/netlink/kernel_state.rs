@@ -1,10 +1,10 @@
-//! The kernel's links and IPv4 addresses, as its dumps and notifications report them. Pure.
+//! The kernel's links and addresses, as its dumps and notifications report them. Pure.
 
 use std::collections::BTreeMap;
 
 use crate::netlink::{Change, HeldAddress, Link};
 
-/// A copy of the kernel's links and IPv4 addresses.
+/// A copy of the kernel's links and addresses.
 #[derive(Debug, Default)]
 pub(crate) struct KernelState {
     links: BTreeMap<u32, Link>,

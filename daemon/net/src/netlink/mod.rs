@@ -1,5 +1,5 @@
 //! rtnetlink: requests through the crate `rtnetlink`, notifications through a socket of our own, and one reader for what
-//! the kernel says about links and IPv4 addresses in both.
+//! the kernel says about links and addresses in both.
 //!
 //! The reader takes messages attribute by attribute and skips what it can't parse. `netlink-packet-route` parses a message
 //! whole or not at all, and one attribute of a newer kernel must not hide a link.
@@ -10,7 +10,7 @@ mod notifications;
 mod requests;
 mod tolerant_socket;
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 pub(crate) use kernel_state::KernelState;
 pub(crate) use notifications::{News, Notifications};
@@ -23,7 +23,7 @@ pub const OUR_PROTOCOL: u8 = 0x76;
 /// The kernel sends datagrams of at most 32 KiB.
 const DATAGRAM: usize = 64 * 1024;
 
-/// What the kernel says about a link or an IPv4 address, in an answer or a notification.
+/// What the kernel says about a link or an address, in an answer or a notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change {
     Link(Link),
@@ -48,18 +48,20 @@ pub(crate) struct Link {
     pub(crate) promotes: bool,
 }
 
-/// An IPv4 address that an interface holds.
+/// An address that an interface holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HeldAddress {
     pub(crate) index: u32,
-    pub(crate) address: Ipv4Addr,
+    pub(crate) address: IpAddr,
     pub(crate) prefix: u8,
     /// The other end of a point-to-point link.
-    pub(crate) peer: Option<Ipv4Addr>,
+    pub(crate) peer: Option<IpAddr>,
     /// RT_SCOPE_UNIVERSE is 0.
     pub(crate) scope: u8,
-    /// The interface already had another address of the same subnet.
+    /// The interface already had another address of the same subnet. Only IPv4 has these.
     pub(crate) secondary: bool,
+    /// Not usable (yet): duplicate address detection has not ended, or has found another holder. IPv6.
+    pub(crate) tentative: bool,
     /// Without a lifetime.
     pub(crate) permanent: bool,
     /// IFA_PROTO; 0 unless somebody set it.

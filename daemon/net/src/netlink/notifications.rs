@@ -1,4 +1,4 @@
-//! The socket that receives the kernel's notifications about links and IPv4 addresses.
+//! The socket that receives the kernel's notifications about links and addresses.
 //!
 //! Without `rtnetlink`: its connection drops a message that it can't parse, and it queues messages without a bound where
 //! the kernel would report that notifications were lost.
@@ -44,6 +44,7 @@ impl Notifications {
         }
         socket.add_membership(libc::RTNLGRP_LINK)?;
         socket.add_membership(libc::RTNLGRP_IPV4_IFADDR)?;
+        socket.add_membership(libc::RTNLGRP_IPV6_IFADDR)?;
         Ok(Self { socket, buffer: Vec::with_capacity(DATAGRAM) })
     }
 

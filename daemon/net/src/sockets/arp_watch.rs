@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::os::fd::AsFd;
 use std::thread;
@@ -42,7 +42,7 @@ pub struct ArpWatched {
     /// Its index.
     pub index: u32,
     /// The virtual addresses on it.
-    pub addresses: BTreeSet<Ipv4Addr>,
+    pub addresses: BTreeSet<IpAddr>,
 }
 
 /// Another machine's claim to one of the addresses.
@@ -51,7 +51,7 @@ pub struct ArpClaim {
     /// The interface on which it was received.
     pub interface: String,
     /// The address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// The other machine's MAC address.
     pub mac: [u8; 6],
     /// The number of frames that claimed it since the last report.
@@ -98,7 +98,7 @@ struct Open {
 }
 
 /// The number of frames by interface, address and sender.
-type Frames = BTreeMap<(String, Ipv4Addr), Vec<([u8; 6], u64)>>;
+type Frames = BTreeMap<(String, IpAddr), Vec<([u8; 6], u64)>>;
 
 impl Worker {
     /// Works until the handle or the receiver of claims is dropped.
@@ -145,16 +145,19 @@ impl Worker {
             for _ in 0..FRAMES {
                 // The link watcher reports any error other than an empty queue.
                 let Ok(Some((length, _))) = socket.receive(&mut buffer) else { break };
-                let sender = buffer.get(..length.min(buffer.len())).and_then(arp::sender);
-                let Some(sender) = sender.filter(|sender| watched.addresses.contains(&sender.address)) else {
+                let sender = buffer
+                    .get(..length.min(buffer.len()))
+                    .and_then(arp::sender)
+                    .map(|sender| (IpAddr::V4(sender.address), sender.mac));
+                let Some((address, mac)) = sender.filter(|(address, _)| watched.addresses.contains(address)) else {
                     continue;
                 };
-                let senders = frames.entry((interface.clone(), sender.address)).or_default();
+                let senders = frames.entry((interface.clone(), address)).or_default();
                 // Frames of senders beyond the limit count for the last one.
-                let known = senders.iter().position(|(mac, _)| *mac == sender.mac);
+                let known = senders.iter().position(|(known, _)| *known == mac);
                 match known.or(senders.len().checked_sub(1).filter(|_| senders.len() >= SENDERS)) {
                     Some(at) => senders[at].1 += 1,
-                    None => senders.push((sender.mac, 1)),
+                    None => senders.push((mac, 1)),
                 }
             }
         }
@@ -215,11 +218,13 @@ fn filtered<T>(
 }
 
 /// Accepts ARP whose sender has one of these addresses.
-fn senders(index: NonZeroU32, addresses: &BTreeSet<Ipv4Addr>) -> Vec<SockFilter> {
+fn senders(index: NonZeroU32, addresses: &BTreeSet<IpAddr>) -> Vec<SockFilter> {
     let mut program = Vec::from(filter::arrived_on(index));
     program.push(filter::load_word(SENDER_ADDRESS as u32));
     for address in addresses {
-        program.extend([filter::if_equal(u32::from(*address), 0, 1), filter::ACCEPT]);
+        if let IpAddr::V4(v4) = address {
+            program.extend([filter::if_equal(u32::from(*v4), 0, 1), filter::ACCEPT]);
+        }
     }
     program.push(filter::DROP);
     program

@@ -6,7 +6,7 @@
 //! because the IP layer reassembles it.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddrV4};
 use std::num::NonZeroU32;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -57,10 +57,10 @@ pub struct VrrpSocket {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
     /// The sender's address.
-    pub source: Ipv4Addr,
+    pub source: IpAddr,
     /// The destination address. A unicast address need not be one of this host.
-    pub destination: Ipv4Addr,
-    /// The time to live; 255 if the packet comes from this link.
+    pub destination: IpAddr,
+    /// The time to live or hop limit; 255 if the packet comes from this link.
     pub ttl: u8,
     /// The sender as the link layer reports it.
     pub sender: Sender,
@@ -112,7 +112,10 @@ impl VrrpSocket {
     /// # Errors
     /// `EINVAL` if `source` is not an address of this host (any more), `ENETDOWN` or `ENODEV` if the interface is down or
     /// gone, `EAGAIN` if the send buffer is full.
-    pub fn send(&self, source: Ipv4Addr, destination: Ipv4Addr, payload: &[u8]) -> io::Result<()> {
+    pub fn send(&self, source: IpAddr, destination: IpAddr, payload: &[u8]) -> io::Result<()> {
+        let (IpAddr::V4(source), IpAddr::V4(destination)) = (source, destination) else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
         let information = libc::in_pktinfo {
             ipi_ifindex: i32::try_from(self.index.get()).map_err(|_| Errno::ENODEV)?,
             ipi_spec_dst: libc::in_addr { s_addr: u32::from_ne_bytes(source.octets()) },
@@ -182,8 +185,8 @@ impl VrrpSocket {
         // RFC 1122 section 3.2.1.3: such an address is never on a wire.
         let is_martian = header.source.is_loopback() && sender != Sender::Loopback;
         (is_for_us && !is_martian).then(|| Received {
-            source: header.source,
-            destination: header.destination,
+            source: header.source.into(),
+            destination: header.destination.into(),
             ttl: header.ttl,
             sender,
             payload: header.length..header.length + payload.len(),

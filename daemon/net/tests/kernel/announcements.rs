@@ -49,7 +49,7 @@ fn installed_address_is_asked_for_once() {
         let wire = Wire::open("far", ETH_P_ARP);
         let (keeper, reports) = AddressKeeper::start().unwrap();
         let own = std::net::Ipv4Addr::new(192, 0, 2, 7);
-        let ask = |not_after| AddressCommand::Ask { instance: instance(), sender: own, not_after };
+        let ask = |not_after| AddressCommand::Ask { instance: instance(), sender: own.into(), not_after };
         keeper.command(AddressCommand::Configure(vec![claim()])).unwrap();
         keeper.command(ask(soon())).unwrap();
         install(&keeper);

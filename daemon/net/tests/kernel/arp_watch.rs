@@ -1,7 +1,6 @@
 //! Other machines' claims to our addresses, received through a real kernel.
 
-use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -17,12 +16,12 @@ const OTHER: [u8; 6] = [2, 0, 0, 0, 0, 9];
 
 fn watch(watcher: &ArpWatcher, addresses: &[Ipv4Addr]) {
     let index = if_nametoindex("near").unwrap();
-    let addresses = BTreeSet::from_iter(addresses.iter().copied());
+    let addresses = addresses.iter().copied().map(IpAddr::V4).collect();
     watcher.watch(vec![ArpWatched { interface: "near".into(), index, addresses }]);
 }
 
 fn claim(address: Ipv4Addr, mac: [u8; 6], count: u64) -> ArpClaim {
-    ArpClaim { interface: "near".into(), address, mac, count }
+    ArpClaim { interface: "near".into(), address: address.into(), mac, count }
 }
 
 fn is_silent(claims: &Receiver<ArpClaim>) -> bool {
@@ -48,7 +47,7 @@ fn claim_of_another_machine_is_reported() {
         let (watcher, claims) = ArpWatcher::start().unwrap();
         watch(&watcher, &[VIRTUAL]);
         let found = until_claimed(&wire, &claims, &arp::gratuitous(OTHER, VIRTUAL));
-        assert_eq!((found.address, found.mac), (VIRTUAL, OTHER));
+        assert_eq!((found.address, found.mac), (VIRTUAL.into(), OTHER));
         let mut reply = arp::gratuitous(OTHER, VIRTUAL);
         reply[..6].copy_from_slice(&mac("near"));
         reply[21] = 2;

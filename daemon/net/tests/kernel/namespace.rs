@@ -77,7 +77,7 @@ pub fn instance() -> InstanceKey {
 }
 
 pub fn virtual_address() -> VirtualAddress {
-    VirtualAddress { interface: "near".into(), address: VIRTUAL, prefix: 32 }
+    VirtualAddress { interface: "near".into(), address: VIRTUAL.into(), prefix: 32 }
 }
 
 /// The instance's claim while it is not active.
@@ -86,8 +86,11 @@ pub fn claim() -> Claim {
 }
 
 pub fn claim_of(instance: &InstanceKey, interface: &str, addresses: &[(Ipv4Addr, u8)]) -> Claim {
-    let virtual_address =
-        |&(address, prefix): &(Ipv4Addr, u8)| VirtualAddress { interface: interface.into(), address, prefix };
+    let virtual_address = |&(address, prefix): &(Ipv4Addr, u8)| VirtualAddress {
+        interface: interface.into(),
+        address: address.into(),
+        prefix,
+    };
     Claim {
         instance: instance.clone(),
         addresses: addresses.iter().map(virtual_address).collect(),

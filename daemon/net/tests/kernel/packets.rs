@@ -61,6 +61,10 @@ fn sent(wire: &Wire) -> Vec<u8> {
     }
 }
 
+fn send(socket: &VrrpSocket, source: Ipv4Addr, destination: Ipv4Addr) -> std::io::Result<()> {
+    socket.send(source.into(), destination.into(), PAYLOAD)
+}
+
 fn receive(socket: &VrrpSocket, timeout: Duration) -> Option<(Received, Vec<u8>)> {
     let end = Instant::now() + timeout;
     let mut buffer = vec![0; MAX_PACKET];
@@ -86,7 +90,7 @@ fn rows_1_2_4_13_advertisement_is_sent_with_the_right_header() {
         let wire = Wire::open("far", ETH_P_IP);
         let socket = VrrpSocket::open("near", Groups::Vrrp).unwrap();
         for source in [PRIMARY, Ipv4Addr::new(198, 51, 100, 1)] {
-            socket.send(source, GROUP_V4, PAYLOAD).unwrap();
+            send(&socket, source, GROUP_V4).unwrap();
             let frame = sent(&wire);
             assert_eq!(frame[..6], [0x01, 0x00, 0x5e, 0x00, 0x00, 0x12]);
             assert_eq!(frame[6..12], mac("near"));
@@ -104,7 +108,7 @@ fn rows_1_2_4_13_advertisement_is_sent_with_the_right_header() {
 fn row_14_own_advertisement_does_not_come_back() {
     in_namespace(|| {
         let socket = VrrpSocket::open("near", Groups::Vrrp).unwrap();
-        socket.send(PRIMARY, GROUP_V4, PAYLOAD).unwrap();
+        send(&socket, PRIMARY, GROUP_V4).unwrap();
         assert_eq!(receive(&socket, Duration::from_millis(300)), None);
     });
 }
@@ -117,7 +121,7 @@ fn packet_is_received_without_its_padding_and_with_its_ttl() {
         for (destination, ttl) in [(GROUP_V4, 255), (GROUP_V4, 64), (PRIMARY, 255)] {
             wire.send(&frame(destination, ttl)).unwrap();
             let (received, payload) = receive(&socket, Duration::from_secs(2)).expect("a packet");
-            assert_eq!((received.source, received.destination, received.ttl), (PEER, destination, ttl));
+            assert_eq!((received.source, received.destination, received.ttl), (PEER.into(), destination.into(), ttl));
             assert_eq!(received.sender, Sender::Ethernet(PEER_MAC));
             assert_eq!(payload, PAYLOAD);
         }
@@ -156,12 +160,12 @@ fn row_24_socket_receives_only_from_its_interface() {
 fn failed_send_is_an_error_and_the_socket_stays_usable() {
     in_namespace(|| {
         let socket = VrrpSocket::open("near", Groups::Vrrp).unwrap();
-        assert!(socket.send(PEER, GROUP_V4, PAYLOAD).is_err(), "an address of another machine");
+        assert!(send(&socket, PEER, GROUP_V4).is_err(), "an address of another machine");
         ip("link set near down");
-        assert!(socket.send(PRIMARY, GROUP_V4, PAYLOAD).is_err(), "an interface that is down");
+        assert!(send(&socket, PRIMARY, GROUP_V4).is_err(), "an interface that is down");
         ip("link set near up");
         let wire = Wire::open("far", ETH_P_IP);
-        socket.send(PRIMARY, GROUP_V4, PAYLOAD).unwrap();
+        send(&socket, PRIMARY, GROUP_V4).unwrap();
         sent(&wire);
         wire.send(&frame(GROUP_V4, 255)).unwrap();
         assert!(receive(&socket, Duration::from_secs(2)).is_some(), "still in the group");
@@ -173,7 +177,7 @@ fn recreated_interface_needs_a_new_socket() {
     in_namespace(|| {
         let old = VrrpSocket::open("near", Groups::Vrrp).unwrap();
         ip("link delete near");
-        assert!(old.send(PRIMARY, GROUP_V4, PAYLOAD).is_err());
+        assert!(send(&old, PRIMARY, GROUP_V4).is_err());
         let mut buffer = vec![0; MAX_PACKET];
         assert!(!matches!(old.receive(&mut buffer), Ok(Some(_))));
         let mut fds = old.descriptors().map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN));
@@ -185,7 +189,7 @@ fn recreated_interface_needs_a_new_socket() {
         ip("address add 192.0.2.1/24 dev near");
         let new = VrrpSocket::open("near", Groups::Vrrp).unwrap();
         assert_ne!(new.index(), old.index());
-        new.send(PRIMARY, GROUP_V4, PAYLOAD).unwrap();
+        send(&new, PRIMARY, GROUP_V4).unwrap();
     });
 }
 
@@ -196,7 +200,7 @@ fn row_34_packet_from_our_own_address_is_received() {
         let socket = VrrpSocket::open("near", Groups::Vrrp).unwrap();
         wire.send(&framed(&packet(PRIMARY, GROUP_V4, 255, 0, PAYLOAD))).unwrap();
         let (received, _) = receive(&socket, Duration::from_secs(2)).expect("a packet");
-        assert_eq!((received.source, received.sender), (PRIMARY, Sender::Ethernet(PEER_MAC)));
+        assert_eq!((received.source, received.sender), (PRIMARY.into(), Sender::Ethernet(PEER_MAC)));
         assert_eq!(receive(&socket, Duration::from_millis(100)), None, "once");
     });
 }
@@ -212,7 +216,7 @@ fn row_32_packet_in_fragments_is_received_once_and_whole() {
             wire.send(&framed(&packet(PEER, GROUP_V4, 255, more | (offset / 8), piece))).unwrap();
         }
         let (received, found) = receive(&socket, Duration::from_secs(2)).expect("a packet");
-        assert_eq!((received.source, received.ttl, found), (PEER, 255, payload));
+        assert_eq!((received.source, received.ttl, found), (PEER.into(), 255, payload));
         assert_eq!(receive(&socket, Duration::from_millis(100)), None, "once");
     });
 }

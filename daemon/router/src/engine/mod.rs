@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use tracing::{debug, error, warn};
 use vouchd_config::Instance;
@@ -13,16 +13,19 @@ use vouchd_net::{
     Watched,
 };
 use vouchd_vrrp::{Health, Input, Link, Time};
+use vouchd_wire::Family;
 
 use crate::address_log::log_of_removed;
 use crate::log::Subject;
+use crate::virtual_addresses;
 use crate::virtual_router::VirtualRouter;
 use vouchd_ipc::status;
 
 /// The virtual routers and their interfaces.
 pub(crate) struct Engine<N> {
     network: N,
-    routers: BTreeMap<String, VirtualRouter>,
+    /// One for each family of each instance.
+    routers: BTreeMap<InstanceKey, VirtualRouter>,
     interfaces: BTreeMap<String, Interface>,
     /// The newest health of each instance, also of those that could not be started.
     health: BTreeMap<String, Health>,
@@ -64,17 +67,20 @@ impl<N: Network> Engine<N> {
     /// if its checks have not reported yet.
     pub(crate) fn configure(&mut self, now: Time, instances: &[Instance], health: BTreeMap<String, Health>) {
         self.health = health;
+        let instances: Vec<_> = instances.iter().flat_map(virtual_addresses::by_family).collect();
         let mut before = std::mem::take(&mut self.routers);
         let mut network = Batch::new(&mut self.network);
-        // Interface and virtual router id identify a virtual router; the name may change.
+        // Interface, virtual router id and family identify a virtual router; the name may change.
         let taken: Vec<_> = instances
             .iter()
             .map(|instance| {
                 let same = |router: &VirtualRouter| {
-                    router.interface() == instance.interface && router.vrid() == instance.vrid.get()
+                    router.interface() == instance.interface
+                        && router.vrid() == instance.vrid.get()
+                        && router.family() == virtual_addresses::family(instance)
                 };
-                let name = before.iter().find(|(_, router)| same(router)).map(|(name, _)| name.clone())?;
-                before.remove(&name)
+                let key = before.iter().find(|(_, router)| same(router)).map(|(key, _)| key.clone())?;
+                before.remove(&key)
             })
             .collect();
         for mut router in before.into_values() {
@@ -95,12 +101,12 @@ impl<N: Network> Engine<N> {
                 started.push(instance);
                 continue;
             }
-            self.routers.insert(instance.name.clone(), router);
+            self.routers.insert(virtual_addresses::key(instance), router);
         }
         for instance in started {
             let (interfaces, health) = (&self.interfaces, &self.health);
             if let Some(router) = start(now, instance, interfaces, health, &mut network) {
-                self.routers.insert(instance.name.clone(), router);
+                self.routers.insert(virtual_addresses::key(instance), router);
             }
         }
         network.finish(self.routers.values().map(VirtualRouter::claim).collect());
@@ -147,8 +153,10 @@ impl<N: Network> Engine<N> {
         let payload = buffer.get(received.payload.clone()).unwrap_or_default();
         // Without a virtual router id, every instance on the interface discards the packet and counts it.
         let vrid = payload.get(1).copied();
+        let family = Family::of(received.source);
         let mut known = false;
-        for router in self.routers.values_mut().filter(|router| router.interface() == interface) {
+        let on_it = |router: &&mut VirtualRouter| router.interface() == interface && router.family() == family;
+        for router in self.routers.values_mut().filter(on_it) {
             if vrid.is_none_or(|vrid| vrid == router.vrid()) {
                 known = true;
                 router.packet(now, received, payload, &mut self.network);
@@ -170,7 +178,7 @@ impl<N: Network> Engine<N> {
 
     /// Takes a new health of an instance.
     pub(crate) fn health(&mut self, now: Time, instance: &str, health: Health) {
-        if let Some(router) = self.routers.get_mut(instance) {
+        for (_, router) in self.routers.iter_mut().filter(|(key, _)| key.as_str() == instance) {
             router.handle(now, Input::Health(health.clone()), &mut self.network);
         }
         self.health.insert(instance.to_owned(), health);
@@ -178,7 +186,7 @@ impl<N: Network> Engine<N> {
 
     /// Takes a report of the address keeper.
     pub(crate) fn report(&mut self, now: Time, report: Report) {
-        let instance = subject(&report).as_str().to_owned();
+        let instance = subject(&report).clone();
         if let Report::Addresses { changes, .. } = &report {
             self.note_promotion(changes);
         }
@@ -186,9 +194,10 @@ impl<N: Network> Engine<N> {
             Some(router) => router.report(now, report, &mut self.network),
             None => {
                 if let Report::Addresses { changes, .. } = &report {
-                    log_of_removed(&instance, changes);
+                    log_of_removed(instance.as_str(), changes);
                 }
-                Subject::instance(&instance).in_scope(|| debug!("ignored a report for a removed instance: {report:?}"));
+                Subject::instance(instance.as_str())
+                    .in_scope(|| debug!("ignored a report for a removed instance: {report:?}"));
             }
         }
     }
@@ -223,14 +232,15 @@ impl<N: Network> Engine<N> {
 
     /// The interfaces in use and the virtual addresses on them.
     pub(crate) fn watched(&self) -> Vec<Watched> {
-        let addresses_on = |name: &str| {
-            self.routers
-                .values()
-                .filter(|router| router.interface() == name)
-                .flat_map(VirtualRouter::addresses)
-                .collect()
+        let watched = |name: &String| {
+            let on_it = || self.routers.values().filter(|router| router.interface() == name);
+            Watched {
+                interface: name.clone(),
+                families: on_it().map(VirtualRouter::family).collect(),
+                addresses: on_it().flat_map(VirtualRouter::addresses).collect(),
+            }
         };
-        self.interfaces.keys().map(|name| Watched { interface: name.clone(), addresses: addresses_on(name) }).collect()
+        self.interfaces.keys().map(watched).collect()
     }
 
     /// The known states of the interfaces in use.
@@ -250,8 +260,10 @@ impl<N: Network> Engine<N> {
                 name: name.clone(),
                 state: interface.state.as_ref().map_or("not examined yet".to_owned(), ToString::to_string),
                 source: match &interface.state {
-                    Some(LinkState::Up { source, .. }) => Some(source.to_string()),
-                    Some(LinkState::NoAddress { .. } | LinkState::Down { .. } | LinkState::Missing) | None => None,
+                    Some(LinkState::Up { sources, .. }) => {
+                        sources.of(Family::V4).or(sources.of(Family::V6)).map(|source| source.to_string())
+                    }
+                    Some(LinkState::Down { .. } | LinkState::Missing) | None => None,
                 },
                 promote_secondaries: interface.promote_secondaries.clone(),
                 other_virtual_routers: interface.other_virtual_routers,
@@ -306,7 +318,7 @@ impl<'n, N: Network> Batch<'n, N> {
 }
 
 impl<N: Network> Network for Batch<'_, N> {
-    fn send(&mut self, interface: &str, source: Ipv4Addr, destination: Ipv4Addr, payload: &[u8]) -> io::Result<()> {
+    fn send(&mut self, interface: &str, source: IpAddr, destination: IpAddr, payload: &[u8]) -> io::Result<()> {
         self.network.send(interface, source, destination, payload)
     }
 

@@ -41,7 +41,7 @@ fn connect(name: &str) -> io::Result<Socket> {
 fn silent_daemon_may_hold_everything() {
     let (name, _listener) = listen("silent");
     let silent = OtherDaemons(ask_all(BTreeSet::from([name])));
-    assert!(silent.hold("eth0", Ipv4Addr::new(192, 0, 2, 1)));
+    assert!(silent.hold("eth0", IpAddr::from([192, 0, 2, 1])));
     let refused = silent.ensure_none_hold(&instance("web", "eth0", 7, "192.0.2.100")).unwrap_err().to_string();
     assert!(refused.contains(&format!("(pid {}) is running but does not answer", std::process::id())), "{refused}");
 }
@@ -51,7 +51,7 @@ fn process_with_a_full_queue_may_hold_addresses_but_keeps_no_daemon_from_startin
     let (name, _listener) = listen("full");
     let _queue: Vec<_> = std::iter::from_fn(|| connect(&name).ok()).collect();
     let full = OtherDaemons(ask_all(BTreeSet::from([name])));
-    assert!(full.hold("eth0", Ipv4Addr::new(192, 0, 2, 1)));
+    assert!(full.hold("eth0", IpAddr::from([192, 0, 2, 1])));
     full.ensure_none_hold(&instance("web", "eth0", 7, "192.0.2.100")).unwrap();
 }
 
@@ -84,12 +84,12 @@ fn running_daemons_see_each_other_and_a_refused_change_changes_nothing() {
     let refused = second.other_daemons().ensure_none_hold(&wanted).unwrap_err().to_string();
     assert!(refused.contains("virtual router 201 on test0"), "{refused}");
     assert!(refused.contains(&format!("pid {}", std::process::id())), "{refused}");
-    assert!(second.other_daemons().hold("test0", Ipv4Addr::new(192, 0, 2, 201)));
-    assert!(!second.other_daemons().hold("test0", Ipv4Addr::new(192, 0, 2, 203)));
+    assert!(second.other_daemons().hold("test0", IpAddr::from([192, 0, 2, 201])));
+    assert!(!second.other_daemons().hold("test0", IpAddr::from([192, 0, 2, 203])));
 
     let free = instance("mine", "test0", 202, "192.0.2.202");
     second.replace(free.clone()).unwrap();
-    assert!(first.other_daemons().hold("test0", Ipv4Addr::new(192, 0, 2, 202)));
+    assert!(first.other_daemons().hold("test0", IpAddr::from([192, 0, 2, 202])));
     second.replace(wanted).unwrap_err();
     assert_eq!(*second.lock(), free, "a refused change changes nothing");
 }

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use vouchd_vrrp::Time;
@@ -66,15 +66,15 @@ pub(super) struct Situation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Finding {
     /// This router is active, and another machine answers for the address.
-    Conflict { address: Ipv4Addr, mac: Mac },
+    Conflict { address: IpAddr, mac: Mac },
     /// Announce the addresses again.
     Defend,
     /// Send ARP requests for the addresses.
     Ask,
     /// This router is not active, and a machine that does not advertise answers for the address.
-    Moved { address: Ipv4Addr, from: Option<Mac>, to: Mac },
+    Moved { address: IpAddr, from: Option<Mac>, to: Mac },
     /// The active router advertises from a new MAC address.
-    RouterMoved { router: Ipv4Addr, from: Mac, to: Mac },
+    RouterMoved { router: IpAddr, from: Mac, to: Mac },
 }
 
 impl Finding {
@@ -123,12 +123,12 @@ pub(super) struct ConflictDetector {
     /// The senders of accepted advertisements, and when the last one was received.
     routers: BTreeMap<Mac, Time>,
     /// The active router, and the MAC address that it advertises from.
-    active: Option<(Ipv4Addr, Mac)>,
+    active: Option<(IpAddr, Mac)>,
     /// Claims not judged yet.
     claims: Vec<Claim>,
     /// The machines that answer for the addresses while this router is not active.
-    holders: BTreeMap<Ipv4Addr, Mac>,
-    conflicts: BTreeMap<Ipv4Addr, Conflict>,
+    holders: BTreeMap<IpAddr, Mac>,
+    conflicts: BTreeMap<IpAddr, Conflict>,
     /// When the addresses were last announced against a conflict.
     defended: Option<Time>,
     /// Whether there was a claim since.
@@ -140,7 +140,7 @@ pub(super) struct ConflictDetector {
 #[derive(Debug)]
 struct Claim {
     at: Time,
-    address: Ipv4Addr,
+    address: IpAddr,
     mac: Mac,
     count: u64,
 }
@@ -150,7 +150,7 @@ impl ConflictDetector {
     pub(super) fn record_advertisement(
         &mut self,
         now: Time,
-        router: Ipv4Addr,
+        router: IpAddr,
         mac: Mac,
         is_active: bool,
     ) -> Option<Finding> {
@@ -171,7 +171,7 @@ impl ConflictDetector {
     }
 
     /// Records `count` ARP packets in which another machine claims the address.
-    pub(super) fn record_claim(&mut self, now: Time, address: Ipv4Addr, mac: Mac, count: u64) {
+    pub(super) fn record_claim(&mut self, now: Time, address: IpAddr, mac: Mac, count: u64) {
         let is_full = self.claims.len() >= CAPACITY;
         let known = |claim: &&mut Claim| claim.address == address && claim.mac == mac;
         match self.claims.iter_mut().find(known) {
@@ -192,7 +192,7 @@ impl ConflictDetector {
     }
 
     /// Forgets all other addresses, after a reload.
-    pub(super) fn retain(&mut self, addresses: &[Ipv4Addr]) {
+    pub(super) fn retain(&mut self, addresses: &[IpAddr]) {
         self.claims.retain(|claim| addresses.contains(&claim.address));
         self.holders.retain(|address, _| addresses.contains(address));
         self.conflicts.retain(|address, _| addresses.contains(address));
@@ -254,19 +254,19 @@ impl ConflictDetector {
     }
 
     /// The machine that answers for the address while this router is not active, if heard.
-    pub(super) fn holder(&self, address: Ipv4Addr) -> Option<Mac> {
+    pub(super) fn holder(&self, address: IpAddr) -> Option<Mac> {
         self.holders.get(&address).copied()
     }
 
     /// The conflict about the address, if there was one since this router was started.
-    pub(super) fn conflict(&self, now: Time, address: Ipv4Addr) -> Option<Conflict> {
+    pub(super) fn conflict(&self, now: Time, address: IpAddr) -> Option<Conflict> {
         let conflict = *self.conflicts.get(&address)?;
         let since = conflict.since.filter(|_| now.since(conflict.last) <= OVER);
         Some(Conflict { since, ..conflict })
     }
 
     /// An address in conflict now, and the machine that claims it.
-    pub(super) fn ongoing(&self, now: Time) -> Option<(Ipv4Addr, Mac)> {
+    pub(super) fn ongoing(&self, now: Time) -> Option<(IpAddr, Mac)> {
         let mut conflicts = self.conflicts.keys().filter_map(|address| Some((*address, self.conflict(now, *address)?)));
         conflicts.find(|(_, conflict)| conflict.since.is_some()).map(|(address, conflict)| (address, conflict.mac))
     }

@@ -8,7 +8,7 @@ mod status;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use tracing::debug;
@@ -18,7 +18,7 @@ use vouchd_net::{
     Presence, Received, Report, Sender, VirtualAddress,
 };
 use vouchd_vrrp::{Action, ConfigError, Health, Input, Link, Packet, Router, State, Time};
-use vouchd_wire::{Advertisement, Priority};
+use vouchd_wire::{Advertisement, Family, Priority};
 
 use self::config::protocol_config;
 use self::conflict_detector::{ConflictDetector, Finding, Mac, Situation};
@@ -53,7 +53,7 @@ impl VirtualRouter {
         Ok(VirtualRouter {
             router: Router::new(now, protocol_config(config))?,
             subject: Subject::instance(&config.name),
-            key: InstanceKey::from(config.name.as_str()),
+            key: virtual_addresses::key(config),
             addresses: virtual_addresses::of(config),
             lifetime: None,
             states: Vec::new(),
@@ -79,7 +79,11 @@ impl VirtualRouter {
         self.config.unicast.is_none()
     }
 
-    pub(crate) fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
+    pub(crate) fn family(&self) -> Family {
+        self.key.family()
+    }
+
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.addresses.iter().map(|address| address.address)
     }
 
@@ -115,7 +119,7 @@ impl VirtualRouter {
         self.config = config.clone();
         self.subject = Subject::instance(&config.name);
         self.log_event(now, "configuration", Line::info, "configuration changed");
-        self.key = InstanceKey::from(config.name.as_str());
+        self.key = virtual_addresses::key(config);
         self.addresses = virtual_addresses::of(config);
         // With another prefix length it is the same address, with the same copies.
         self.states.retain(|state| self.addresses.iter().any(|address| address.address == state.address.address));
@@ -147,7 +151,7 @@ impl VirtualRouter {
         let resigns = payload.get(2) == Some(&Priority::RESIGN.get());
         if let (Sender::Ethernet(mac), true, false) = (received.sender, accepted, resigns) {
             let active = self.router.active_peer().map(|peer| peer.address);
-            let is_active = active == Some(IpAddr::V4(received.source));
+            let is_active = active == Some(received.source);
             let finding = self.conflicts.record_advertisement(now, received.source, Mac(mac), is_active);
             finding.into_iter().for_each(|finding| self.log_finding(now, &finding));
         }
@@ -176,8 +180,12 @@ impl VirtualRouter {
 
     /// Asks by ARP who else has the addresses. If the source is one of them (an owner), the request has no sender address.
     fn ask(&mut self, now: Time, network: &mut impl Network) {
-        let Some(IpAddr::V4(source)) = self.router.source() else { return };
-        let sender = if self.addresses().any(|address| address == source) { Ipv4Addr::UNSPECIFIED } else { source };
+        let Some(source) = self.router.source() else { return };
+        let unspecified = match source {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        let sender = if self.addresses().any(|address| address == source) { unspecified } else { source };
         let not_after = now + self.router.down_interval();
         self.order(now, AddressCommand::Ask { instance: self.key.clone(), sender, not_after }, network);
     }
@@ -203,9 +211,10 @@ impl VirtualRouter {
         let Received { destination, .. } = received;
         let is_local = match &self.link {
             Some(LinkState::Up { addresses, .. }) => addresses.contains(destination),
-            Some(LinkState::NoAddress { .. } | LinkState::Down { .. } | LinkState::Missing) | None => false,
+            Some(LinkState::Down { .. } | LinkState::Missing) | None => false,
         };
-        !self.uses_multicast() && !destination.is_multicast() && !destination.is_broadcast() && !is_local
+        let is_broadcast = matches!(destination, IpAddr::V4(v4) if v4.is_broadcast());
+        !self.uses_multicast() && !destination.is_multicast() && !is_broadcast && !is_local
     }
 
     /// Whether this router sent the packet itself and something on the link sent it back. The MAC address distinguishes it from
@@ -218,7 +227,7 @@ impl VirtualRouter {
             Sender::Loopback => true,
             Sender::Unknown => false,
         };
-        from_here && self.router.source() == Some(IpAddr::V4(received.source))
+        from_here && self.router.source() == Some(received.source)
     }
 
     /// Takes a new state of the interface.
@@ -240,7 +249,7 @@ impl VirtualRouter {
 
     /// What the interface's state means for this router.
     fn usable(&self, state: &LinkState) -> Link {
-        let LinkState::Up { source, addresses, .. } = state else {
+        let LinkState::Up { sources, addresses, .. } = state else {
             return Link::Down { reason: format!("{}: {state}", self.config.interface) };
         };
         if let Some(copy) = self.own_address() {
@@ -251,12 +260,20 @@ impl VirtualRouter {
                 ),
             };
         }
-        match self.config.unicast.as_ref().and_then(|unicast| unicast.sources.first().copied()) {
-            None => Link::Up { source: IpAddr::V4(*source) },
-            Some(IpAddr::V4(wanted)) if addresses.contains(&wanted) => Link::Up { source: IpAddr::V4(wanted) },
-            Some(wanted) => {
-                Link::Down { reason: format!("{} does not have the address {wanted}", self.config.interface) }
+        let interface = &self.config.interface;
+        let own = match (sources.of(self.family()), self.family()) {
+            (Some(source), _) => Link::Up { source },
+            (None, Family::V4) => {
+                Link::Down { reason: format!("{interface}: up, but without an IPv4 address of its own") }
             }
+            (None, Family::V6) => Link::Down {
+                reason: format!("{interface}: up, but without a usable IPv6 link-local address of its own"),
+            },
+        };
+        match self.config.unicast.as_ref().and_then(|unicast| unicast.sources.first().copied()) {
+            None => own,
+            Some(wanted) if addresses.contains(&wanted) => Link::Up { source: wanted },
+            Some(wanted) => Link::Down { reason: format!("{interface} does not have the address {wanted}") },
         }
     }
 
@@ -322,16 +339,15 @@ impl VirtualRouter {
     }
 
     fn send(&mut self, now: Time, advertisement: &Advertisement, network: &mut impl Network) {
-        let Some(IpAddr::V4(source)) = self.router.source() else { return };
+        let Some(source) = self.router.source() else { return };
         for (destination, bytes) in self.router.packets(advertisement) {
-            let IpAddr::V4(destination) = destination else { continue };
             let Err(error) = network.send(&self.config.interface, source, destination, &bytes) else {
-                self.failing.remove(&IpAddr::V4(destination));
+                self.failing.remove(&destination);
                 continue;
             };
             self.send_errors += 1;
             let error = format!("could not send an advertisement to {destination}: {error}");
-            if self.failing.insert(IpAddr::V4(destination), error.clone()).as_ref() != Some(&error) {
+            if self.failing.insert(destination, error.clone()).as_ref() != Some(&error) {
                 self.log_event(now, "send", Line::warn, error);
             }
         }
@@ -395,5 +411,5 @@ impl VirtualRouter {
 
 fn packet<'a>(received: &Received, payload: &'a [u8]) -> Packet<'a> {
     let Received { source, destination, ttl, .. } = *received;
-    Packet { source: IpAddr::V4(source), destination: IpAddr::V4(destination), ttl, payload }
+    Packet { source, destination, ttl, payload }
 }

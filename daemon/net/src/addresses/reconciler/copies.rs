@@ -1,9 +1,9 @@
 //! Copies of virtual addresses that are not vouchd's, and which of them are an interface's own address.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::{Placement, Reconciler};
-use crate::addresses::command::VirtualAddress;
+use crate::addresses::command::{VirtualAddress, is_in_subnet};
 use crate::addresses::report::HostCopy;
 use crate::netlink::{HeldAddress, OUR_PROTOCOL};
 
@@ -32,9 +32,12 @@ impl Reconciler {
             .collect()
     }
 
-    /// Copies of an address on other interfaces that are not vouchd's. Unless `arp_ignore` is set, Linux answers for them
-    /// on every interface.
+    /// Copies of an IPv4 address on other interfaces that are not vouchd's. Unless `arp_ignore` is set, Linux answers for
+    /// them on every interface. For an IPv6 address it answers on the address's own interface only.
     pub(crate) fn copies_elsewhere(&self, address: &VirtualAddress) -> Vec<HostCopy> {
+        if address.address.is_ipv6() {
+            return Vec::new();
+        }
         let others = self.kernel.links().filter(|link| link.name != *address.interface);
         let copies = others.flat_map(|link| {
             let held = self.kernel.on(link.index).iter();
@@ -50,7 +53,8 @@ impl Reconciler {
 
     /// An address of the host that the kernel could remove together with this one, because `promote_secondaries` is not set.
     pub(crate) fn endangered_by(&self, address: &VirtualAddress) -> Option<VirtualAddress> {
-        let link = self.kernel.link_named(&address.interface).filter(|link| !link.promotes && address.prefix < 32)?;
+        let link =
+            self.kernel.link_named(&address.interface).filter(|link| !link.promotes && address.is_in_subnet())?;
         let at_risk = self.kernel.on(link.index).iter().find(|held| {
             held.address != address.address
                 && held.prefix == address.prefix
@@ -61,27 +65,36 @@ impl Reconciler {
     }
 }
 
-/// Whether one of an interface's addresses is the interface's own: its primary one, or the only one of its subnet. `all`
-/// are the host's addresses there. Any other address was added beside it.
+/// Whether one of an interface's addresses is the interface's own: its primary one (IPv4), or the only one of its subnet.
+/// `all` are the host's addresses there. Any other address was added beside it.
 fn is_own(held: &HeldAddress, all: &[&HeldAddress]) -> bool {
     if held.secondary {
         return false;
     }
     let others: Vec<_> = all.iter().filter(|other| other.address != held.address).collect();
-    let is_within = |address: Ipv4Addr, of: &HeldAddress| network(address, of.prefix) == network(of.address, of.prefix);
+    let is_within = |address: IpAddr, of: &HeldAddress| network(address, of.prefix) == network(of.address, of.prefix);
     // The primary address of a subnet with secondary ones.
     let leads =
         others.iter().any(|other| other.secondary && other.prefix == held.prefix && is_within(other.address, held));
     // The first address of the interface, unless it is a /32 within the subnet of another.
     let covered = others.iter().any(|other| is_within(held.address, other));
-    let is_first = held.prefix < 32 && all.iter().find(|one| one.scope == 0).is_some_and(|one| one.is_same(held));
+    let first = all.iter().find(|one| one.scope == 0 && one.address.is_ipv4());
+    let is_first = is_in_subnet(held.address, held.prefix) && first.is_some_and(|one| one.is_same(held));
     leads || is_first || !covered
 }
 
-/// The network part of an address.
-pub(super) fn network(address: Ipv4Addr, prefix: u8) -> u32 {
-    let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
-    u32::from(address) & mask
+/// The network part of an address, which differs between the families.
+pub(super) fn network(address: IpAddr, prefix: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => {
+            let mask = u32::MAX.checked_shl(32_u32.saturating_sub(u32::from(prefix))).unwrap_or(0);
+            IpAddr::from((u32::from(v4) & mask).to_be_bytes())
+        }
+        IpAddr::V6(v6) => {
+            let mask = u128::MAX.checked_shl(128_u32.saturating_sub(u32::from(prefix))).unwrap_or(0);
+            IpAddr::from((u128::from(v6) & mask).to_be_bytes())
+        }
+    }
 }
 
 #[cfg(test)]
@@ -98,6 +111,7 @@ mod tests {
             peer: None,
             scope: 0,
             secondary,
+            tentative: false,
             permanent: true,
             protocol: 0,
         }
@@ -114,6 +128,9 @@ mod tests {
             // Before the others of the subnet.
             ("192.0.2.9/24", &["192.0.2.1/24 secondary"], true),
             ("192.0.2.9/16", &["192.0.2.1/24"], true),
+            // Among addresses of the other family.
+            ("192.0.2.9/24", &["2001:db8::1/64"], true),
+            ("2001:db8::9/64", &["192.0.2.1/24", "fe80::1/64"], true),
         ] {
             let rest: Vec<_> = rest.iter().map(|text| held(text)).collect();
             let all: Vec<_> = [held(first)].into_iter().chain(rest).collect();
@@ -128,6 +145,8 @@ mod tests {
             ["192.0.2.1/24", "192.0.2.9/32"],
             ["192.0.2.1/24", "192.0.2.9/25"],
             ["192.0.2.1/16", "192.0.2.9/24"],
+            ["2001:db8::1/64", "2001:db8::9/128"],
+            ["fe80::1/64", "fe80::9/64"],
         ] {
             let all = all.map(held);
             assert!(!is_own(&all[1], &all.iter().collect::<Vec<_>>()), "{all:?}");

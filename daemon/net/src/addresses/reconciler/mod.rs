@@ -16,12 +16,12 @@ mod states;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use vouchd_wire::Time;
 
-use crate::addresses::command::{Claim, InstanceKey, VirtualAddress};
+use crate::addresses::command::{Claim, InstanceKey, VirtualAddress, is_in_subnet};
 use crate::addresses::lease::Lifetime;
 use crate::addresses::report::{AddressChange, AddressError};
 use crate::netlink::{Change, HeldAddress, KernelState, Link, OUR_PROTOCOL};
@@ -33,11 +33,15 @@ const RENEWAL_PAUSE: Duration = Duration::from_millis(250);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Placement {
     pub(crate) index: u32,
-    pub(crate) address: Ipv4Addr,
+    pub(crate) address: IpAddr,
     pub(crate) prefix: u8,
 }
 
 impl Placement {
+    fn is_in_subnet(&self) -> bool {
+        is_in_subnet(self.address, self.prefix)
+    }
+
     /// `None` for the end of a point-to-point link, which is never a virtual address.
     fn of(held: &HeldAddress) -> Option<Self> {
         held.peer.is_none().then_some(Self { index: held.index, address: held.address, prefix: held.prefix })

@@ -126,8 +126,8 @@ impl Reconciler {
     /// Promotions for interfaces where the kernel would remove the host's addresses together with ours.
     fn promotions(&self, operations: &[Operation]) -> Vec<Operation> {
         let touches = |operation: &&Operation| match operation {
-            Operation::Add { placement, .. } | Operation::Remove { placement } => placement.prefix < 32,
-            Operation::Renew { placement, .. } => placement.prefix < 32 && self.endangers(placement),
+            Operation::Add { placement, .. } | Operation::Remove { placement } => placement.is_in_subnet(),
+            Operation::Renew { placement, .. } => placement.is_in_subnet() && self.endangers(placement),
             Operation::Promote { .. } => false,
         };
         let touched = operations.iter().filter(touches).map(Operation::placement);

@@ -1,10 +1,10 @@
-//! Requests about IPv4 addresses.
+//! Requests about addresses.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netlink_packet_route::AddressFamily;
-use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressProtocol, CacheInfo};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressProtocol, CacheInfo};
 use rtnetlink::AddressMessageBuilder;
 
 use super::{RequestSocket, finished};
@@ -13,12 +13,13 @@ use crate::netlink::{Change, HeldAddress, OUR_PROTOCOL};
 /// A change of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AddressRequest {
-    /// Adds the address with our mark, valid for this many seconds. `EEXIST` if it is there already.
-    Add { index: u32, address: Ipv4Addr, prefix: u8, seconds: u32 },
+    /// Adds the address with our mark, valid for this many seconds. `EEXIST` if it is there already; over IPv6 also if it
+    /// is there with another prefix.
+    Add { index: u32, address: IpAddr, prefix: u8, seconds: u32 },
     /// Gives the address our mark and this many seconds. Adds it if it is not there.
-    Renew { index: u32, address: Ipv4Addr, prefix: u8, seconds: u32 },
+    Renew { index: u32, address: IpAddr, prefix: u8, seconds: u32 },
     /// Removes the address. `EADDRNOTAVAIL` if it is not there.
-    Remove { index: u32, address: Ipv4Addr, prefix: u8 },
+    Remove { index: u32, address: IpAddr, prefix: u8 },
 }
 
 impl RequestSocket {
@@ -30,31 +31,30 @@ impl RequestSocket {
         let addresses = self.handle.address();
         match request {
             AddressRequest::Add { index, address, prefix, seconds } => {
-                let mut request = addresses.add(index, address.into(), prefix);
-                mark(request.message_mut(), seconds);
+                let mut request = addresses.add(index, address, prefix);
+                complete(request.message_mut(), address, prefix, seconds);
                 self.send(request.execute())
             }
             AddressRequest::Renew { index, address, prefix, seconds } => {
-                let mut request = addresses.add(index, address.into(), prefix).replace();
-                mark(request.message_mut(), seconds);
+                let mut request = addresses.add(index, address, prefix).replace();
+                complete(request.message_mut(), address, prefix, seconds);
                 self.send(request.execute())
             }
             AddressRequest::Remove { index, address, prefix } => {
-                let mut message =
-                    AddressMessageBuilder::<Ipv4Addr>::new().index(index).address(address, prefix).build();
+                let mut message = message(index, address, prefix);
                 leave_out_broadcast(&mut message);
                 self.send(addresses.del(message).execute())
             }
         }
     }
 
-    /// Returns all IPv4 addresses of all interfaces.
+    /// Returns all addresses of both families of all interfaces.
     ///
     /// # Errors
     /// As [`RequestSocket::send`].
     pub(crate) fn addresses(&mut self) -> io::Result<Vec<HeldAddress>> {
         let mut request = self.handle.address().get();
-        request.message_mut().header.family = AddressFamily::Inet;
+        request.message_mut().header.family = AddressFamily::Unspec;
         let answers = self.read(finished(request.execute()))?;
         let held = answers.into_iter().filter_map(|change| match change {
             Change::Address(address) => Some(address),
@@ -64,11 +64,27 @@ impl RequestSocket {
     }
 }
 
+fn message(index: u32, address: IpAddr, prefix: u8) -> AddressMessage {
+    match address {
+        IpAddr::V4(address) => AddressMessageBuilder::<Ipv4Addr>::new().index(index).address(address, prefix).build(),
+        IpAddr::V6(address) => AddressMessageBuilder::<Ipv6Addr>::new().index(index).address(address, prefix).build(),
+    }
+}
+
 /// Adds our mark and a lifetime; `u32::MAX` seconds last forever.
-fn mark(message: &mut AddressMessage, seconds: u32) {
+///
+/// A virtual IPv6 address is usable at once: duplicate address detection would delay it by a second, and find the
+/// predecessor. A single one is deprecated, so that the kernel prefers other addresses as the source of connections.
+fn complete(message: &mut AddressMessage, address: IpAddr, prefix: u8, seconds: u32) {
     leave_out_broadcast(message);
     let mut lifetime = CacheInfo::default();
     (lifetime.ifa_valid, lifetime.ifa_preferred) = (seconds, seconds);
+    if address.is_ipv6() {
+        message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+        if prefix == 128 {
+            lifetime.ifa_preferred = 0;
+        }
+    }
     message.attributes.push(AddressAttribute::CacheInfo(lifetime));
     message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(OUR_PROTOCOL)));
 }

@@ -64,7 +64,7 @@ impl RequestSocket {
 
     /// Sends the request that `build` makes, and waits until the kernel has carried it out.
     ///
-    /// For requests that change something: the request itself receives no answers about links and IPv4 addresses.
+    /// For requests that change something: the request itself receives no answers about links and addresses.
     ///
     /// # Errors
     /// The kernel's error. After `TimedOut`, `ENOBUFS` and `BrokenPipe` the request may have been carried out; open another

@@ -3,7 +3,7 @@
 mod reload;
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use vouchd_config::Config;
 use vouchd_net::double::{Call, Recorder};
 use vouchd_net::{
     AddressCommand, AddressError, AddressState, Claim, DownReason, HostCopy, Lifetime, LinkState, Presence, Report,
-    Sender, VirtualAddress,
+    Sender, Sources, VirtualAddress,
 };
 use vouchd_vrrp::{Health, Time};
 use vouchd_wire::Priority;
@@ -20,7 +20,7 @@ use super::Engine;
 use vouchd_console::capture;
 
 const SOURCE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
+const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 100));
 
 fn at(milliseconds: u64) -> Time {
     Time::from_nanos((1_000_000 + milliseconds) * 1_000_000)
@@ -37,7 +37,13 @@ fn web(extra: &str) -> Config {
 }
 
 fn up() -> LinkState {
-    LinkState::Up { index: 2, mac: None, source: SOURCE, addresses: vec![SOURCE] }
+    link_with(None, &[SOURCE])
+}
+
+/// The interface with these addresses, the first of them primary.
+fn link_with(mac: Option<[u8; 6]>, addresses: &[Ipv4Addr]) -> LinkState {
+    let sources = Sources { v4: addresses.first().copied(), v6: None };
+    LinkState::Up { index: 2, mac, sources, addresses: addresses.iter().copied().map(IpAddr::V4).collect() }
 }
 
 fn fit(priority: u8) -> Health {
@@ -112,7 +118,7 @@ fn reported(active: bool, presence: Presence, error: Option<AddressError>, copie
 /// The keeper's report that all addresses of `instance` are installed.
 fn installed(instance: &str, addresses: &[[u8; 4]]) -> Report {
     let state = |address: &[u8; 4]| AddressState {
-        address: VirtualAddress { interface: "eth0".into(), address: Ipv4Addr::from(*address), prefix: 32 },
+        address: VirtualAddress { interface: "eth0".into(), address: IpAddr::from(*address), prefix: 32 },
         presence: Presence::Ours,
         error: None,
         copies: Vec::new(),
@@ -178,7 +184,7 @@ fn each_unicast_peer_gets_an_advertisement_of_its_own() {
 fn interface_without_the_unicast_source_is_down() {
     let mut engine = started(&web("unicast = { source = \"192.0.2.9\", peers = [\"192.0.2.2\"] }\n"));
     assert_eq!(state(&engine), "initialize");
-    let has_it = LinkState::Up { index: 2, mac: None, source: SOURCE, addresses: vec![SOURCE, [192, 0, 2, 9].into()] };
+    let has_it = link_with(None, &[SOURCE, [192, 0, 2, 9].into()]);
     engine.link(at(10), "eth0", has_it);
     assert_eq!(state(&engine), "backup");
 }
@@ -254,7 +260,7 @@ fn owner_leaves_the_hosts_own_addresses_alone() {
     let config = web("priority = 255\n");
     let mut engine = Engine::new(Recorder::default());
     engine.configure(at(0), &config.instances, BTreeMap::new());
-    let owned = LinkState::Up { index: 2, mac: None, source: VIP, addresses: vec![VIP] };
+    let owned = link_with(None, &[Ipv4Addr::new(192, 0, 2, 100)]);
     engine.link(at(0), "eth0", owned);
     engine.health(at(0), "web", fit(255));
     engine.report(at(0), reported(true, Presence::Host, None, Vec::new()));
@@ -271,8 +277,8 @@ fn packets_of_other_virtual_routers_are_counted_and_change_nothing() {
     let deadline = engine.deadline();
     let mut packet = vec![0x31, 8, 200, 1, 0, 100, 0, 0, 192, 0, 2, 100];
     let received = vouchd_net::Received {
-        source: Ipv4Addr::new(192, 0, 2, 2),
-        destination: Ipv4Addr::new(224, 0, 0, 18),
+        source: IpAddr::from([192, 0, 2, 2]),
+        destination: IpAddr::from([224, 0, 0, 18]),
         ttl: 255,
         sender: Sender::Ethernet([2, 0, 0, 0, 0, 2]),
         payload: 0..packet.len(),
@@ -288,9 +294,10 @@ fn packets_of_other_virtual_routers_are_counted_and_change_nothing() {
 
 /// The reasons for which the router discards a damaged packet received like this. Empty if it ignores the packet.
 fn discarded(extra: &str, source: Ipv4Addr, destination: Ipv4Addr, sender: Sender) -> Vec<String> {
+    let (source, destination) = (IpAddr::V4(source), IpAddr::V4(destination));
     let mac = [2, 0, 0, 0, 0, 1];
     let mut engine = started(&web(extra));
-    engine.link(at(0), "eth0", LinkState::Up { index: 2, mac: Some(mac), source: SOURCE, addresses: vec![SOURCE] });
+    engine.link(at(0), "eth0", link_with(Some(mac), &[SOURCE]));
     let packet = [0x31, 7, 200, 1, 0, 100, 0, 0, 192, 0, 2, 100];
     let received = vouchd_net::Received { source, destination, ttl: 255, sender, payload: 0..packet.len() };
     engine.packet(at(100), "eth0", &received, &packet);

@@ -1,14 +1,14 @@
 //! Conflicts, hand-overs, and how often the addresses are defended.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use vouchd_vrrp::Time;
 
 use super::{ConflictDetector, Finding, Mac, Situation};
 
-const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
-const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 100));
+const ROUTER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
 const PEER: Mac = Mac([2, 0, 0, 0, 0, 2]);
 const STRANGER: Mac = Mac([2, 0, 0, 0, 0, 66]);
 
@@ -137,7 +137,7 @@ fn new_mac_address_of_the_active_router_is_reported_unless_it_was_replaced() {
     assert_eq!(detector.record_advertisement(at(0), ROUTER, PEER, true), None);
     let moved = Finding::RouterMoved { router: ROUTER, from: PEER, to: STRANGER };
     assert_eq!(detector.record_advertisement(at(1_000), ROUTER, STRANGER, true), Some(moved));
-    let other = Ipv4Addr::new(192, 0, 2, 3);
+    let other = IpAddr::from([192, 0, 2, 3]);
     assert_eq!(detector.record_advertisement(at(2_000), other, PEER, true), None, "another router");
     detector.record_transition(at(2_500), false);
     assert_eq!(detector.record_advertisement(at(3_000), other, STRANGER, true), None, "after a transition");

@@ -12,7 +12,7 @@ pub(super) struct Kernel {
     /// Before Linux 5.18.
     pub(super) forgets_marks: bool,
     /// Addresses that it refuses to add.
-    pub(super) refuses: BTreeSet<(Ipv4Addr, u8)>,
+    pub(super) refuses: BTreeSet<(IpAddr, u8)>,
 }
 
 impl Kernel {
@@ -57,6 +57,7 @@ impl Kernel {
                     peer: None,
                     scope: 0,
                     secondary,
+                    tentative: false,
                     permanent,
                     protocol,
                 };
@@ -90,27 +91,28 @@ impl Kernel {
     }
 
     /// Somebody else adds a permanent address.
-    pub(super) fn host_adds(&mut self, address: Ipv4Addr, prefix: u8) {
+    pub(super) fn host_adds(&mut self, address: IpAddr, prefix: u8) {
         let _ = self.add(Placement { index: ETH0, address, prefix }, 0, true, false, 77);
     }
 
-    pub(super) fn host_removes(&mut self, address: Ipv4Addr, prefix: u8) {
+    pub(super) fn host_removes(&mut self, address: IpAddr, prefix: u8) {
         let _ = self.remove(Placement { index: ETH0, address, prefix }, 77);
     }
 
-    pub(super) fn placements(&self) -> BTreeSet<(u32, Ipv4Addr, u8)> {
+    pub(super) fn placements(&self) -> BTreeSet<(u32, IpAddr, u8)> {
         self.addresses.iter().map(|held| (held.index, held.address, held.prefix)).collect()
     }
 
-    pub(super) fn of_host(&self) -> BTreeSet<(u32, Ipv4Addr, u8)> {
+    pub(super) fn of_host(&self) -> BTreeSet<(u32, IpAddr, u8)> {
         let hosts = self.addresses.iter().filter(|held| held.protocol != OUR_PROTOCOL);
         hosts.map(|held| (held.index, held.address, held.prefix)).collect()
     }
 }
 
 fn same_subnet(held: &HeldAddress, placement: Placement) -> bool {
-    let mask = u32::MAX.checked_shl(32 - u32::from(placement.prefix)).unwrap_or(0);
+    let network = |address| super::copies::network(address, placement.prefix);
     held.index == placement.index
         && held.prefix == placement.prefix
-        && u32::from(held.address) & mask == u32::from(placement.address) & mask
+        && placement.address.is_ipv4()
+        && network(held.address) == network(placement.address)
 }

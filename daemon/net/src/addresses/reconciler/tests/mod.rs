@@ -4,15 +4,16 @@ mod kernel;
 mod random;
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::*;
 use crate::addresses::report::Presence;
 use kernel::Kernel;
 
-const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
-const OTHER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 101);
-const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 100));
+const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 101));
+const HOST: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 /// The port of the keeper's requests.
 const US: u32 = 1;
@@ -27,11 +28,11 @@ struct World {
     kernel: Kernel,
     reconciler: Reconciler,
     /// The addresses of all interfaces after each operation of the last `settle`.
-    steps: Vec<BTreeSet<(u32, Ipv4Addr, u8)>>,
+    steps: Vec<BTreeSet<(u32, IpAddr, u8)>>,
 }
 
 impl World {
-    fn new(host: &[(Ipv4Addr, u8)]) -> Self {
+    fn new(host: &[(IpAddr, u8)]) -> Self {
         let mut kernel = Kernel::default().with_link(ETH0, "eth0");
         for (address, prefix) in host {
             kernel.host_adds(*address, *prefix);
@@ -93,14 +94,14 @@ impl World {
     }
 
     /// Whether the address was on the interface at each step.
-    fn never_off(&self, address: Ipv4Addr) -> bool {
+    fn never_off(&self, address: IpAddr) -> bool {
         self.steps.iter().all(|placements| placements.iter().any(|(_, held, _)| *held == address))
     }
 }
 
-fn claim(name: &str, addresses: &[(Ipv4Addr, u8)], lifetime: Option<Lifetime>) -> Claim {
+fn claim(name: &str, addresses: &[(IpAddr, u8)], lifetime: Option<Lifetime>) -> Claim {
     let virtual_address =
-        |&(address, prefix): &(Ipv4Addr, u8)| VirtualAddress { interface: "eth0".into(), address, prefix };
+        |&(address, prefix): &(IpAddr, u8)| VirtualAddress { interface: "eth0".into(), address, prefix };
     Claim {
         instance: name.into(),
         addresses: addresses.iter().map(virtual_address).collect(),
@@ -114,7 +115,7 @@ fn lease(end: u64) -> Option<Lifetime> {
     Some(Lifetime::Until(at(end)))
 }
 
-fn placement(address: Ipv4Addr, prefix: u8) -> Placement {
+fn placement(address: IpAddr, prefix: u8) -> Placement {
     Placement { index: ETH0, address, prefix }
 }
 

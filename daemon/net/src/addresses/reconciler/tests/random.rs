@@ -14,9 +14,9 @@ impl Dice {
         (mixed ^ (mixed >> 31)) % sides
     }
 
-    fn address(&mut self) -> (Ipv4Addr, u8) {
+    fn address(&mut self) -> (IpAddr, u8) {
         let last = 100 + u8::try_from(self.roll(5)).unwrap();
-        (Ipv4Addr::new(192, 0, 2, last), [24, 25, 32][usize::try_from(self.roll(3)).unwrap()])
+        (IpAddr::from([192, 0, 2, last]), [24, 25, 32][usize::try_from(self.roll(3)).unwrap()])
     }
 
     fn claims(&mut self, now: u64) -> Vec<Claim> {

@@ -103,6 +103,9 @@ pub struct Instance {
     pub since: String,
     /// Whether it takes over from an active router with a lower priority.
     pub preempt: bool,
+    /// Of a virtual router with two routers: `instant`, or `off: ` and why hand-over takes a Skew_Time.
+    #[serde(default)]
+    pub pair: Option<String>,
     /// Its priority, and what it is made of.
     pub priority: Priority,
     /// The address that it sends from; `None` while the interface can't be used.

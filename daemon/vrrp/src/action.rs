@@ -100,6 +100,16 @@ pub enum ProtocolEvent {
     },
     /// Another router persistently claims to be active too. Reported once, until the claim ends.
     Rival(Rival),
+    /// Of a pair, a third router was heard: hand-over waits for Skew_Time until it is gone.
+    ThirdRouter {
+        /// The third router.
+        peer: IpAddr,
+    },
+    /// The third router was not heard for long: hand-over is instant again.
+    PairAgain {
+        /// The router that was the third.
+        gone: IpAddr,
+    },
     /// The caller was so late that this router no longer knows who is active.
     Stalled {
         /// How late the call was.
@@ -145,6 +155,8 @@ pub(crate) enum EventKind {
     ElectionWon,
     OtherActive,
     Rival,
+    ThirdRouter,
+    PairAgain,
     Stalled,
     PeerInterval,
     PeerChecksum,
@@ -162,6 +174,8 @@ impl ProtocolEvent {
             Self::ElectionWon { .. } => EventKind::ElectionWon,
             Self::OtherActive { .. } => EventKind::OtherActive,
             Self::Rival(_) => EventKind::Rival,
+            Self::ThirdRouter { .. } => EventKind::ThirdRouter,
+            Self::PairAgain { .. } => EventKind::PairAgain,
             Self::Stalled { .. } => EventKind::Stalled,
             Self::PeerInterval { .. } => EventKind::PeerInterval,
             Self::PeerChecksum { .. } => EventKind::PeerChecksum,
@@ -188,6 +202,14 @@ impl fmt::Display for ProtocolEvent {
                 write!(f, "{peer} is active too, with priority {priority}, and has to step back: answered it")
             }
             Self::Rival(rival) => rival.fmt(f),
+            Self::ThirdRouter { peer } => write!(
+                f,
+                "{peer} is a third router, so hand-over is no longer instant: set routers to the number of routers, or \
+                 leave it out"
+            ),
+            Self::PairAgain { gone } => {
+                write!(f, "{gone} is gone: two routers are left, and hand-over is instant again")
+            }
             Self::Stalled { late } => {
                 write!(f, "did not run in time, {late:?} late: another router may be active, so it listens first")
             }

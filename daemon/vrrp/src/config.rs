@@ -20,6 +20,16 @@ pub struct Config {
     pub interval: AdvertInterval,
     /// Preempt_Mode: whether this router takes over from a worse active router. An owner always does.
     pub preempt: bool,
+    /// How long to wait before taking over from a worse active router, counted from when it was first heard. The down interval
+    /// is the least; an owner never waits longer. No meaning without `preempt`.
+    pub preempt_delay: Duration,
+    /// How long after it was made this router begins to take part.
+    pub startup_delay: Duration,
+    /// The intervals of silence in Active_Down_Interval, 1..=100; 3 in every RFC.
+    pub down_timer_adverts: u8,
+    /// The virtual router has two routers, so that a hand-over needs no Skew_Time: see "Instant hand-over in a pair" on the
+    /// [crate's page](crate).
+    pub pair: bool,
     /// The virtual addresses: 1..=255 of one family, over IPv6 a link-local one first.
     pub addresses: Vec<IpAddr>,
     /// The authentication of version 2.
@@ -66,6 +76,9 @@ pub enum ConfigError {
     /// Unicast without a peer: the router would reach nobody and always be active.
     #[error("unicast without a peer: list at least one, or leave unicast out to use multicast")]
     NoPeers,
+    /// Without an interval of silence, a backup would take over from a router that works.
+    #[error("down_timer_adverts is {0}; expected 1 to 100")]
+    DownTimerAdverts(u8),
     /// A peer that can't be reached with the addresses' family.
     #[error("the peer {0} is not a unicast address of the virtual addresses' family")]
     Peer(IpAddr),
@@ -83,6 +96,9 @@ impl Config {
         self.advertisement(self.priority).check()?;
         if self.priority == Priority::RESIGN {
             return Err(ConfigError::PriorityZero);
+        }
+        if !(1..=100).contains(&self.down_timer_adverts) {
+            return Err(ConfigError::DownTimerAdverts(self.down_timer_adverts));
         }
         let Some(peers) = &self.peers else { return Ok(()) };
         if peers.is_empty() {

@@ -18,7 +18,7 @@
 //! ```
 //! use std::time::Duration;
 //! use vouchd_vrrp::wire::{AdvertInterval, Auth, ChecksumForm, Priority, Version, Vrid};
-//! use vouchd_vrrp::{Action, Announcements, Config, Health, Input, Time, Link, Router, State};
+//! use vouchd_vrrp::{Action, Announcements, Config, DOWN_TIMER_ADVERTS, Health, Input, Link, Router, State, Time};
 //!
 //! let config = Config {
 //!     vrid: Vrid::new(55)?,
@@ -26,6 +26,10 @@
 //!     priority: Priority::new(100),
 //!     interval: AdvertInterval::ONE_SECOND,
 //!     preempt: true,
+//!     preempt_delay: Duration::ZERO,
+//!     startup_delay: Duration::ZERO,
+//!     down_timer_adverts: DOWN_TIMER_ADVERTS,
+//!     pair: false,
 //!     addresses: vec!["192.168.175.100".parse()?],
 //!     auth: Auth::simple(b"1234"),
 //!     peers: None,
@@ -90,6 +94,24 @@
 //! **What other routers can cause is limited per second** ([`limit`]), however short the interval is: one report for each kind
 //! of event, with a count of those suppressed; ten immediate answers; five announcements.
 //!
+//! **Instant hand-over in a pair.** Skew_Time orders several backups, so that the best one takes over. Where a virtual router has
+//! two routers ([`Config::pair`]) there is nothing to order: the backup becomes active as soon as it hears priority 0, with or
+//! without preemption, after a trial if it needs one. There is one exception, the election of an active router that is still
+//! better (see below): its priority and priority 0 come in one burst. A backup that heard a better priority than its own from
+//! the same router within 10 ms before the 0 waits for its Skew_Time, as every RFC says. If that frame of the burst is lost or
+//! comes last, the backup takes over for a moment: the better router answers its advertisement, as it answers any worse active
+//! router, and the backup steps back. Nothing changes on the wire, so the peer may be any router.
+//!
+//! Over multicast an unknown router may be there. A third one is noticed when it advertises: hand-over then waits for
+//! Skew_Time until that router was silent for 60 down intervals ([`Router::hand_over`]). The first hand-over may thus make two
+//! backups active at once; the worse one steps back when it hears the other.
+//!
+//! **Delays.** `preempt_delay` makes a backup wait before it takes over from a worse active router: it follows that router, as
+//! without preemption, until the delay since it first heard it is over; then its Skew_Time, which orders several such backups.
+//! The wait is at least a down interval. A better router ends it; if the active one resigns or falls silent, the usual rules
+//! apply. An owner does not wait. `startup_delay` holds a new router in Initialize. `down_timer_adverts` replaces the 3 in
+//! Active_Down_Interval. The lease gets shorter with it, and never longer, since peers may count three.
+//!
 //! **Leases.** [`Action::Install`] comes with every periodic advertisement and limits how long the kernel keeps the addresses:
 //! [`lease`], the shortest time after which a peer could have taken over, in whole seconds. A router that advertises keeps its
 //! addresses. One that is killed, frozen or starved loses them at about the time when its peers take over, without running any
@@ -114,6 +136,23 @@
 //! This router's turn comes half a priority step before its Skew_Time: after every better peer, and before an equal one.
 //! Routers that all fail alike (the same broken plugin on every node) are equal, at priority 1, and the addresses must not
 //! wander between them with each election.
+//!
+//! **No worse router wins an election for good.** With frames lost, a worse backup can take over before a better one. With
+//! preemption the better one puts that right; without, it would follow the worse router for ever, in spite of its claim. So a
+//! backup that does not preempt follows one worse router only, the one that was active when it came:
+//!
+//! * After priority 0, an advertisement of a worse router does not restart the timer: the backup's own Skew_Time ends, and it
+//!   takes over, whoever was faster. (RFC 9568 section 6.4.2 would set the timer to Active_Down_Interval.)
+//! * While it follows one router, the advertisement of another one that is worse than itself does not restart the timer either.
+//!   The backup missed an election. If the router that it followed is silent from then on, it takes over an
+//!   Active_Down_Interval after that router's last advertisement. If that router is heard again, it goes on following it.
+//!
+//! Without preemption, a router that was out of service still leaves a worse active router alone, as configured: it follows
+//! nobody when it comes back.
+//!
+//! The bound: let a failing router yield or fall silent, and a worse backup win because frames were lost. A better backup that
+//! was in Backup all the time takes over at the latest an Active_Down_Interval after the last advertisement of the failing
+//! router that it received, and from then on every advertisement that arrives makes the worse one step back.
 //!
 //! Elections are limited to one per down interval; a fall within one is remembered, and the election is called at its end.
 //! One lost frame of priority 0 must not leave a failing router active where peers don't preempt. So while the priority stays
@@ -155,6 +194,7 @@ mod config;
 mod discard;
 mod input;
 pub mod limit;
+mod pair;
 mod peek;
 mod peers;
 mod reception;
@@ -168,10 +208,11 @@ pub use action::{Action, ProtocolEvent};
 pub use config::{Announcements, Config, ConfigError};
 pub use discard::{DiscardReason, Rejection};
 pub use input::{Health, Input, Link, Packet};
+pub use pair::HandOver;
 pub use rival::{Rival, RivalReason};
 pub use router::Router;
 pub use sources::Source;
 pub use status::{Counters, Peer, State, Why};
-pub use timers::{down_interval, election_wait, lease, skew};
+pub use timers::{DOWN_TIMER_ADVERTS, down_interval, election_wait, lease, skew};
 pub use vouchd_wire as wire;
 pub use vouchd_wire::Time;

@@ -15,6 +15,7 @@ mod trial;
 mod view;
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use vouchd_wire::{AdvertInterval, Advertisement, Priority, group_for};
 
@@ -25,6 +26,7 @@ use crate::action::{Action, EventKind, ProtocolEvent};
 use crate::config::{Config, ConfigError};
 use crate::input::{Health, Input, Link};
 use crate::limit::{Limiter, PerSecond};
+use crate::pair::Pair;
 use crate::peers::Peers;
 use crate::sources::Sources;
 use crate::status::{Counters, State, Why};
@@ -43,6 +45,8 @@ pub struct Router {
     shut_down: bool,
     /// How many times in a row the kernel refused the addresses.
     address_failures: u32,
+    /// When `startup_delay` is over. `None` afterwards.
+    startup: Option<(Time, Duration)>,
     /// When to try the refused addresses again, and why the kernel refused them.
     retry: Option<(Time, String)>,
     /// The kernel accepted the addresses the last time, and nothing has changed since.
@@ -58,6 +62,7 @@ pub struct Router {
     last_election: Option<Time>,
     /// The peer that was active when it was last heard. Always `None` in Active.
     active_peer: Option<IpAddr>,
+    pair: Pair,
     peers: Peers,
     sources: Sources,
     counters: Counters,
@@ -100,6 +105,7 @@ impl Router {
             health: Health::Waiting { reason: "no check has reported yet".to_owned(), priority: config.priority },
             shut_down: false,
             address_failures: 0,
+            startup: startup(now, &config),
             retry: None,
             addresses_proven: false,
             trial_until: None,
@@ -107,6 +113,7 @@ impl Router {
             learned_interval: None,
             last_election: None,
             active_peer: None,
+            pair: Pair::default(),
             peers: Peers::default(),
             sources: Sources::default(),
             counters: Counters::default(),
@@ -163,6 +170,13 @@ impl Router {
         self.detect_stall(now, &mut out);
         let (old, old_priority) = (std::mem::replace(&mut self.config, config), self.priority);
         self.peers.compare_again();
+        if old.peers != self.config.peers {
+            self.pair = Pair::default();
+        }
+        if old.startup_delay != self.config.startup_delay {
+            let made = self.startup.map(|(at, delay)| at.before(delay));
+            self.startup = made.and_then(|made| startup(made, &self.config));
+        }
         self.apply_health(now, &health, &mut out);
         self.health = health;
         if self.state() == State::Active || self.is_in_trial() {
@@ -193,8 +207,11 @@ impl Router {
     pub fn deadline(&self) -> Option<Time> {
         match &self.phase {
             Phase::Initialize | Phase::Backup(_) if self.is_in_trial() => self.trial_until,
-            Phase::Initialize => self.retry.as_ref().map(|(at, _)| *at),
-            Phase::Backup(backup) => Some(backup.down_at),
+            Phase::Initialize => {
+                let (startup, retry) = (self.startup.map(|(at, _)| at), self.retry.as_ref().map(|(at, _)| *at));
+                startup.into_iter().chain(retry).min()
+            }
+            Phase::Backup(backup) => Some(backup.deadline()),
             Phase::Active(active) => Some(active.deadline()),
         }
     }
@@ -219,12 +236,8 @@ impl Router {
                     self.handle_refused(now, "the kernel does not answer".to_owned(), out);
                 }
             }
-            Phase::Initialize => self.retry_addresses(now, out),
-            Phase::Backup(backup) => {
-                if backup.down_at <= now {
-                    self.take_over(now, out);
-                }
-            }
+            Phase::Initialize => self.end_pauses(now, out),
+            Phase::Backup(_) => self.backup_timer(now, out),
             Phase::Active(_) => self.active_timer(now, out),
         }
     }
@@ -257,4 +270,10 @@ impl Router {
         }
         out.push(Action::Send(self.config.advertisement(priority)));
     }
+}
+
+/// When `startup_delay` is over, for a router made at `made`.
+fn startup(made: Time, config: &Config) -> Option<(Time, Duration)> {
+    let delay = config.startup_delay;
+    (delay != Duration::ZERO).then(|| (made + delay, delay))
 }

@@ -48,6 +48,8 @@ pub enum Why {
     HealthWaiting(String),
     /// Initialize: a check forbids this node to hold the addresses.
     HealthFault(String),
+    /// Initialize: the configured delay after the start is not over.
+    StartupDelay(Duration),
     /// Initialize: the kernel refused the addresses; the router tries again later.
     AddressesFailed(String),
     /// Initialize: the router was shut down.
@@ -84,6 +86,13 @@ pub enum Why {
         /// Its priority.
         priority: Priority,
     },
+    /// Active: a worse router took over from the one that was active, while this one was a backup that should have.
+    Claimed {
+        /// The router that was active.
+        peer: IpAddr,
+        /// Its priority.
+        priority: Priority,
+    },
 }
 
 impl Why {
@@ -94,6 +103,7 @@ impl Why {
             Self::LinkDown(_) => "link_down",
             Self::HealthWaiting(_) => "health_waiting",
             Self::HealthFault(_) => "health_fault",
+            Self::StartupDelay(_) => "startup_delay",
             Self::AddressesFailed(_) => "addresses_failed",
             Self::ShutDown => "shut_down",
             Self::Ready => "ready",
@@ -104,6 +114,7 @@ impl Why {
             Self::Silence => "silence",
             Self::Resigned { .. } => "resigned",
             Self::Preempted { .. } => "preempted",
+            Self::Claimed { .. } => "claimed",
         }
     }
 }
@@ -115,6 +126,7 @@ impl fmt::Display for Why {
             Self::LinkDown(reason) => write!(f, "link: {reason}"),
             Self::HealthWaiting(reason) => write!(f, "waiting for checks: {reason}"),
             Self::HealthFault(reason) => write!(f, "fault: {reason}"),
+            Self::StartupDelay(delay) => write!(f, "waiting until its startup_delay of {delay:?} is over"),
             Self::AddressesFailed(reason) => write!(f, "could not install the addresses: {reason}"),
             Self::ShutDown => f.write_str("shut down"),
             Self::Ready => f.write_str("ready, listening for an active router"),
@@ -127,6 +139,9 @@ impl fmt::Display for Why {
             Self::Silence => f.write_str("no active router was heard"),
             Self::Resigned { peer } => write!(f, "{peer} resigned"),
             Self::Preempted { peer, priority } => write!(f, "preempts {peer} with priority {priority}"),
+            Self::Claimed { peer, priority } => {
+                write!(f, "better than {peer}, which took over with priority {priority}")
+            }
         }
     }
 }

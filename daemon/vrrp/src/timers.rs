@@ -26,15 +26,20 @@ pub fn election_wait(version: Version, priority: Priority, interval: AdvertInter
     skew(version, priority, interval) - skew(version, Priority::OWNER, interval) / 2
 }
 
-/// Active_Down_Interval: how long an active router may be silent before it counts as gone.
-pub fn down_interval(version: Version, priority: Priority, interval: AdvertInterval) -> Duration {
-    interval.duration() * 3 + skew(version, priority, interval)
+/// The intervals of silence in Active_Down_Interval in every RFC.
+pub const DOWN_TIMER_ADVERTS: u8 = 3;
+
+/// Active_Down_Interval: how long an active router may be silent before it counts as gone. `adverts` is the number of its
+/// intervals in it, [`DOWN_TIMER_ADVERTS`] in every RFC.
+pub fn down_interval(version: Version, priority: Priority, interval: AdvertInterval, adverts: u8) -> Duration {
+    interval.duration() * u32::from(adverts) + skew(version, priority, interval)
 }
 
 /// The lifetime of an installed address after its last renewal: the shortest time after which a peer could have taken over,
-/// in the kernel's unit of whole seconds, and at least one.
-pub fn lease(interval: AdvertInterval) -> Duration {
-    Duration::from_secs((interval.duration() * 3).as_secs().max(1))
+/// in the kernel's unit of whole seconds, and at least one. A peer may count fewer intervals of silence than this router, so
+/// `adverts` makes it shorter, and never longer.
+pub fn lease(interval: AdvertInterval, adverts: u8) -> Duration {
+    Duration::from_secs((interval.duration() * u32::from(adverts.min(DOWN_TIMER_ADVERTS))).as_secs().max(1))
 }
 
 #[cfg(test)]
@@ -68,7 +73,7 @@ mod tests {
             let priority = Priority::new(80);
             assert_eq!(skew(Version::V2, priority, interval), Duration::from_micros(687_500));
             assert_eq!(
-                down_interval(Version::V2, priority, interval),
+                down_interval(Version::V2, priority, interval, DOWN_TIMER_ADVERTS),
                 Duration::from_secs(3 * u64::from(seconds)) + Duration::from_micros(687_500)
             );
         }
@@ -84,7 +89,10 @@ mod tests {
     #[test]
     fn lease_ends_before_the_fastest_peer_takes_over_unless_that_is_within_a_second() {
         for (interval, seconds) in [(1, 1), (10, 1), (33, 1), (66, 1), (67, 2), (100, 3), (150, 4), (4095, 122)] {
-            assert_eq!(lease(centiseconds(interval)), Duration::from_secs(seconds), "{interval} cs");
+            let lease = |adverts| lease(centiseconds(interval), adverts);
+            assert_eq!(lease(DOWN_TIMER_ADVERTS), Duration::from_secs(seconds), "{interval} cs");
+            assert_eq!(lease(100), Duration::from_secs(seconds), "a peer may count three intervals, {interval} cs");
+            assert_eq!(lease(1), Duration::from_secs((u64::from(interval) / 100).max(1)), "{interval} cs");
         }
     }
 }

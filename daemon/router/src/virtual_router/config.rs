@@ -10,6 +10,10 @@ pub(super) fn protocol_config(instance: &Instance) -> Config {
         priority: instance.priority,
         interval: instance.advert_interval,
         preempt: instance.preempt,
+        preempt_delay: instance.preempt_delay,
+        startup_delay: instance.startup_delay,
+        down_timer_adverts: instance.down_timer_adverts,
+        pair: is_pair(instance),
         addresses: instance.addresses.iter().map(|address| address.ip).collect(),
         auth: instance.auth,
         peers: instance.unicast.as_ref().map(|unicast| unicast.peers.iter().map(|peer| peer.address).collect()),
@@ -21,5 +25,14 @@ pub(super) fn protocol_config(instance: &Instance) -> Config {
             refresh: instance.garp.refresh,
             refresh_repeat: instance.garp.refresh_repeat,
         },
+    }
+}
+
+/// Whether the virtual router has two routers: because the operator says so, or because the only other one is named.
+fn is_pair(instance: &Instance) -> bool {
+    match (instance.routers, &instance.unicast) {
+        (Some(routers), _) => routers == 2,
+        (None, Some(unicast)) => unicast.peers.len() == 1,
+        (None, None) => false,
     }
 }

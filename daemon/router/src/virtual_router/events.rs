@@ -22,12 +22,14 @@ impl VirtualRouter {
             ProtocolEvent::Held { .. }
             | ProtocolEvent::Priority { .. }
             | ProtocolEvent::ElectionCalled { .. }
-            | ProtocolEvent::ElectionWon { .. } => {
+            | ProtocolEvent::ElectionWon { .. }
+            | ProtocolEvent::PairAgain { .. } => {
                 Line::info(&self.subject, event.to_string()).write(left_out);
             }
             ProtocolEvent::Discarded { .. }
             | ProtocolEvent::OtherActive { .. }
             | ProtocolEvent::Rival(_)
+            | ProtocolEvent::ThirdRouter { .. }
             | ProtocolEvent::Stalled { .. }
             | ProtocolEvent::PeerInterval { .. }
             | ProtocolEvent::PeerChecksum { .. }
@@ -48,6 +50,7 @@ impl VirtualRouter {
             Why::LinkDown(_)
             | Why::HealthWaiting(_)
             | Why::HealthFault(_)
+            | Why::StartupDelay(_)
             | Why::AddressesFailed(_)
             | Why::Refused(_)
             | Why::ShutDown
@@ -57,9 +60,14 @@ impl VirtualRouter {
             | Why::Owner
             | Why::Silence
             | Why::Resigned { .. }
-            | Why::Preempted { .. } => {
+            | Why::Preempted { .. }
+            | Why::Claimed { .. } => {
                 format!("{why} on {interface}")
             }
+        };
+        let why = match self.router.preempt_at().map(|at| at.since(now).as_secs_f64().ceil()) {
+            Some(wait) => format!("{why}; takes over from a router of lower priority in {wait} s (preempt_delay)"),
+            None => why,
         };
         // An answer is proof enough that hosts reach another machine.
         let conflict = self.conflicts.ongoing(now).filter(|_| self.router.state() == State::Active);

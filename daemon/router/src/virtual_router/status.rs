@@ -32,6 +32,7 @@ impl VirtualRouter {
             cause: self.router.why().name().to_owned(),
             since: status::time(since),
             preempt: *preempt,
+            pair: self.router.hand_over(now).map(|hand_over| hand_over.to_string()),
             priority: status::Priority {
                 base: priority.get(),
                 effective: (state != State::Initialize).then(|| self.router.priority().get()),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use vouchd_wire::{Parsed, Priority};
 
 use super::announce::{Announcement, first_announcement};
-use super::backup::{Awaiting, Backup};
+use super::backup::Backup;
 use super::election::Yielding;
 use super::{Phase, Router};
 use crate::action::{Action, ProtocolEvent};
@@ -96,7 +96,9 @@ impl Router {
     }
 
     pub(super) fn install(&self, out: &mut Vec<Action>) {
-        out.push(Action::Install { lease: self.config.lease.then(|| lease(self.config.interval)) });
+        out.push(Action::Install {
+            lease: self.config.lease.then(|| lease(self.config.interval, self.config.down_timer_adverts)),
+        });
     }
 
     pub(super) fn active_timer(&mut self, now: Time, out: &mut Vec<Action>) {
@@ -143,7 +145,7 @@ impl Router {
         self.learn_interval(parsed);
         self.active_peer = Some(peer);
         out.push(Action::Remove);
-        let backup = Backup { down_at: now + self.down_interval(), awaiting: Awaiting::Silence };
+        let backup = Backup::following(now + self.down_interval(), peer);
         let why = Why::Better { peer, priority: parsed.advertisement.priority };
         self.transition(now, Phase::Backup(backup), why, out);
     }

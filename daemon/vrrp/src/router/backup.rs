@@ -1,12 +1,14 @@
 //! Backup (RFC 9568 section 6.4.2): listen, and take over when the active router is gone.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use vouchd_wire::{Parsed, Priority};
 
 use super::{Phase, Router};
 use crate::action::Action;
 use crate::config::Config;
+use crate::pair::HandOver;
 use crate::status::Why;
 use vouchd_wire::Time;
 
@@ -15,6 +17,10 @@ pub(super) struct Backup {
     /// Active_Down_Timer.
     pub(super) down_at: Time,
     pub(super) awaiting: Awaiting,
+    /// The active router whose advertisements restart the timer. `None` after it resigned.
+    followed: Option<IpAddr>,
+    /// A worse router is active, and `preempt_delay` runs or is over.
+    pub(super) delayed: Option<Delayed>,
 }
 
 /// What it means if the timer fires.
@@ -28,6 +34,18 @@ pub(super) enum Awaiting {
     Resigned { peer: IpAddr },
     /// A worse router is active.
     Preemption { peer: IpAddr, priority: Priority },
+    /// A worse router took over from the one that this router followed, or before this router's turn.
+    Claim { peer: IpAddr, priority: Priority },
+}
+
+/// The wait before this router takes over from a worse one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Delayed {
+    /// When it is over.
+    pub(super) at: Time,
+    /// The router that is active, and its priority.
+    peer: IpAddr,
+    priority: Priority,
 }
 
 impl Awaiting {
@@ -38,31 +56,118 @@ impl Awaiting {
             Self::Ownership => Why::Owner,
             Self::Resigned { peer } => Why::Resigned { peer },
             Self::Preemption { peer, priority } => Why::Preempted { peer, priority },
+            Self::Claim { peer, priority } => Why::Claimed { peer, priority },
         }
     }
 }
 
+impl Backup {
+    /// Follows nobody yet.
+    pub(super) fn listening(down_at: Time) -> Self {
+        Self { down_at, awaiting: Awaiting::Silence, followed: None, delayed: None }
+    }
+
+    /// Follows a better router.
+    pub(super) fn following(down_at: Time, active: IpAddr) -> Self {
+        Self { followed: Some(active), ..Self::listening(down_at) }
+    }
+
+    pub(super) fn deadline(&self) -> Time {
+        self.delayed.map_or(self.down_at, |delayed| delayed.at.min(self.down_at))
+    }
+}
+
 impl Router {
+    pub(super) fn backup_timer(&mut self, now: Time, out: &mut Vec<Action>) {
+        let priority = self.priority;
+        let Phase::Backup(backup) = &mut self.phase else { return };
+        if let Some(Delayed { peer, priority: active, .. }) = backup.delayed.take_if(|delayed| delayed.at <= now)
+            && active < priority
+        {
+            backup.awaiting = Awaiting::Preemption { peer, priority: active };
+            backup.down_at = now;
+        }
+        if backup.down_at <= now {
+            self.take_over(now, out);
+        }
+    }
+
     pub(super) fn hear_as_backup(&mut self, now: Time, peer: IpAddr, parsed: &Parsed, out: &mut Vec<Action>) {
         let priority = parsed.advertisement.priority;
-        let follows = priority >= self.priority || !self.config.preempts();
-        if priority == Priority::RESIGN || follows || self.active_peer.is_none() {
+        if priority == Priority::RESIGN {
             self.note_active(peer, parsed);
-        }
-        let (down_at, awaiting) = if priority == Priority::RESIGN {
-            (Some(now + self.skew()), Awaiting::Resigned { peer })
-        } else if follows {
-            self.learn_interval(parsed);
-            self.end_trial(out);
-            (Some(now + self.down_interval()), Awaiting::Silence)
-        } else {
+            self.hear_resignation(now, peer, out);
+        } else if priority >= self.priority {
+            self.with_backup(|backup| backup.delayed = None);
+            self.follow(now, peer, parsed, out);
+        } else if self.preempts_now(now, peer, priority) {
+            if self.active_peer.is_none() {
+                self.note_active(peer, parsed);
+            }
             // A worse router does not restart the timer.
-            (None, Awaiting::Preemption { peer, priority })
+            self.with_backup(|backup| backup.awaiting = Awaiting::Preemption { peer, priority });
+        } else {
+            self.hear_worse_without_preemption(now, peer, parsed, out);
+        }
+    }
+
+    /// Priority 0. In a pair there is nobody to wait for, unless the router that resigns called an election that it will win.
+    fn hear_resignation(&mut self, now: Time, peer: IpAddr, out: &mut Vec<Action>) {
+        let outranks = |priority: Priority| {
+            priority > self.priority || (priority == self.priority && self.source().is_some_and(|own| peer > own))
         };
+        let is_instant = self.hand_over(now) == Some(HandOver::Instant)
+            && !self.pair.priority_in_burst(now, peer).is_some_and(outranks);
+        let wait = if is_instant { Duration::ZERO } else { self.skew() };
         self.with_backup(|backup| {
-            backup.down_at = down_at.unwrap_or(backup.down_at);
-            backup.awaiting = awaiting;
+            *backup = Backup { awaiting: Awaiting::Resigned { peer }, ..Backup::listening(now + wait) };
         });
+        if is_instant {
+            self.take_over(now, out);
+        }
+    }
+
+    /// Restarts Active_Down_Timer for an active router.
+    fn follow(&mut self, now: Time, peer: IpAddr, parsed: &Parsed, out: &mut Vec<Action>) {
+        self.note_active(peer, parsed);
+        self.learn_interval(parsed);
+        self.end_trial(out);
+        let down_at = now + self.down_interval();
+        self.with_backup(|backup| {
+            backup.down_at = down_at;
+            backup.awaiting = Awaiting::Silence;
+            backup.followed = Some(peer);
+        });
+    }
+
+    /// Whether a worse active router may be taken over from now: with Preempt_Mode, and after `preempt_delay`, which starts
+    /// when it could have been for the first time.
+    fn preempts_now(&mut self, now: Time, peer: IpAddr, priority: Priority) -> bool {
+        if self.config.preempt_delay == Duration::ZERO || !self.config.preempt || self.config.is_owner() {
+            return self.config.preempts();
+        }
+        // Several backups that wait for the same time are ordered by their Skew_Time, as after a down interval.
+        let wait = (self.config.preempt_delay + self.skew()).max(self.down_interval());
+        let Phase::Backup(backup) = &mut self.phase else { return false };
+        let at = backup.delayed.map_or(now + wait, |delayed| delayed.at);
+        backup.delayed = Some(Delayed { at, peer, priority });
+        at <= now
+    }
+
+    /// See "No worse router wins an election for good" on the [crate's page](crate).
+    fn hear_worse_without_preemption(&mut self, now: Time, peer: IpAddr, parsed: &Parsed, out: &mut Vec<Action>) {
+        let Phase::Backup(backup) = &mut self.phase else { return };
+        let takes_part = match backup.followed {
+            Some(followed) => followed != peer,
+            // After a resignation, until its turn has come.
+            None => matches!(backup.awaiting, Awaiting::Resigned { .. } | Awaiting::Claim { .. }),
+        };
+        if takes_part {
+            backup.awaiting = Awaiting::Claim { peer, priority: parsed.advertisement.priority };
+            self.note_active(peer, parsed);
+        } else {
+            self.follow(now, peer, parsed, out);
+        }
     }
 
     /// For rules that apply in Backup only.
@@ -78,8 +183,13 @@ impl Router {
             self.with_backup(|backup| backup.awaiting = Awaiting::Ownership);
             return self.take_over(now, out);
         }
+        if old.preempt_delay != self.config.preempt_delay || old.preempt != self.config.preempt {
+            // The next advertisement of a worse router starts the new delay.
+            self.with_backup(|backup| backup.delayed = None);
+        }
         // While an active router is heard, its interval counts, not ours.
-        if old.interval == self.config.interval || self.learned_interval.is_some() {
+        let same_interval = old.interval == self.config.interval || self.learned_interval.is_some();
+        if same_interval && old.down_timer_adverts == self.config.down_timer_adverts {
             return;
         }
         // The deadline was computed from the old interval.
@@ -87,7 +197,7 @@ impl Router {
         self.with_backup(|backup| {
             backup.down_at = match backup.awaiting {
                 Awaiting::Resigned { .. } => skew,
-                Awaiting::Silence | Awaiting::Ownership | Awaiting::Preemption { .. } => down,
+                Awaiting::Silence | Awaiting::Ownership | Awaiting::Preemption { .. } | Awaiting::Claim { .. } => down,
             };
         });
     }

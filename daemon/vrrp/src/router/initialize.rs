@@ -2,7 +2,7 @@
 
 use vouchd_wire::Priority;
 
-use super::backup::{Awaiting, Backup};
+use super::backup::Backup;
 use super::{Phase, Router};
 use crate::action::{Action, ProtocolEvent};
 use crate::input::{Health, Link};
@@ -24,8 +24,11 @@ impl Router {
         self.reconcile(now, out);
     }
 
-    /// Leaves Initialize once the pause after refused addresses is over.
-    pub(super) fn retry_addresses(&mut self, now: Time, out: &mut Vec<Action>) {
+    /// Leaves Initialize once `startup_delay` and the pause after refused addresses are over.
+    pub(super) fn end_pauses(&mut self, now: Time, out: &mut Vec<Action>) {
+        if self.startup.take_if(|(at, _)| *at <= now).is_some() {
+            self.reconcile(now, out);
+        }
         if let Some((_, reason)) = self.retry.take_if(|(at, _)| *at <= now) {
             self.reconcile(now, out);
             if self.state() == State::Backup {
@@ -66,6 +69,9 @@ impl Router {
             Health::Fault { reason } => return Some(Why::HealthFault(reason.clone())),
             Health::Fit { .. } => {}
         }
+        if let Some((_, delay)) = self.startup {
+            return Some(Why::StartupDelay(delay));
+        }
         self.retry.as_ref().map(|(_, reason)| Why::AddressesFailed(reason.clone()))
     }
 
@@ -97,6 +103,6 @@ impl Router {
     pub(super) fn enter_backup(&mut self, now: Time, why: Why, out: &mut Vec<Action>) {
         self.learned_interval = None;
         let down_at = now + self.down_interval();
-        self.transition(now, Phase::Backup(Backup { down_at, awaiting: Awaiting::Silence }), why, out);
+        self.transition(now, Phase::Backup(Backup::listening(down_at)), why, out);
     }
 }

@@ -22,6 +22,7 @@ impl Router {
                 self.note_source(now, packet, Outcome::Accepted, out);
                 self.note_peer(now, packet.source, &parsed, out);
                 self.note_active(packet.source, &parsed);
+                self.note_pair(now, packet.source, &parsed, out);
             }
             // It takes no part, so it doesn't judge either.
             (Err(_), State::Initialize) => {}
@@ -32,6 +33,7 @@ impl Router {
                 }
                 self.note_source(now, packet, Outcome::Accepted, out);
                 self.note_peer(now, packet.source, &parsed, out);
+                self.note_pair(now, packet.source, &parsed, out);
                 match state {
                     State::Active => self.hear_as_active(now, packet.source, &parsed, out),
                     State::Backup | State::Initialize => self.hear_as_backup(now, packet.source, &parsed, out),
@@ -76,6 +78,14 @@ impl Router {
 
     fn note_peer(&mut self, now: Time, peer: IpAddr, parsed: &Parsed, out: &mut Vec<Action>) {
         for event in self.peers.note(now, &self.config, peer, parsed, self.active_peer) {
+            self.report(now, event, out);
+        }
+    }
+
+    /// Keeps count of the other routers, for the instant hand-over in a pair.
+    fn note_pair(&mut self, now: Time, peer: IpAddr, parsed: &Parsed, out: &mut Vec<Action>) {
+        let event = self.pair.note(now, peer, parsed.advertisement.priority, self.down_interval());
+        if let Some(event) = event.filter(|_| self.config.pair) {
             self.report(now, event, out);
         }
     }

@@ -1,6 +1,6 @@
 //! "Never act late on stale knowledge": see the [crate's page](crate).
 
-use super::backup::{Awaiting, Backup};
+use super::backup::Backup;
 use super::{Phase, Router};
 use crate::action::{Action, ProtocolEvent};
 use crate::status::Why;
@@ -15,7 +15,7 @@ impl Router {
             Phase::Backup(backup) => {
                 let late = now.since(self.trial_until.unwrap_or(backup.down_at));
                 if late > down {
-                    *backup = Backup { down_at: now + down, awaiting: Awaiting::Silence };
+                    *backup = Backup::listening(now + down);
                     self.counters.stalls += 1;
                     self.end_trial(out);
                     self.report(now, ProtocolEvent::Stalled { late }, out);

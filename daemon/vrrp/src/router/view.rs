@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use vouchd_wire::{AdvertInterval, Priority};
 
-use super::Router;
+use super::{Phase, Router};
 use crate::config::Config;
 use crate::input::Link;
+use crate::pair::HandOver;
 use crate::rival::Rival;
 use crate::sources::{Observer, Source};
 use crate::status::{Counters, Peer, State, Why};
-use crate::timers::{down_interval, skew};
+use crate::timers::{DOWN_TIMER_ADVERTS, down_interval, skew};
 use vouchd_wire::Time;
 
 impl Router {
@@ -81,7 +82,8 @@ impl Router {
 
     /// How long this router, at its current priority, waits for a silent active router (Active_Down_Interval).
     pub fn down_interval(&self) -> Duration {
-        down_interval(self.config.version, self.priority, self.active_adver_interval())
+        let adverts = self.config.down_timer_adverts;
+        down_interval(self.config.version, self.priority, self.active_adver_interval(), adverts)
     }
 
     /// Whether the kernel is installing the addresses before this router says that it is active.
@@ -89,14 +91,35 @@ impl Router {
         self.trial_until.is_some()
     }
 
+    /// Whether hand-over is instant. `None` unless the router is configured as one of a pair.
+    pub fn hand_over(&self, now: Time) -> Option<HandOver> {
+        self.config.pair.then(|| self.pair.hand_over(now, self.down_interval()))
+    }
+
+    /// When this router takes over from a worse active router, once `preempt_delay` is over. `None` while it does not wait for
+    /// that.
+    pub fn preempt_at(&self) -> Option<Time> {
+        match &self.phase {
+            Phase::Backup(backup) => backup.delayed.map(|delayed| delayed.at),
+            Phase::Initialize | Phase::Active(_) => None,
+        }
+    }
+
+    /// When `startup_delay` is over. `None` afterwards.
+    pub fn starts_at(&self) -> Option<Time> {
+        self.startup.map(|(at, _)| at)
+    }
+
     /// Active_Adver_Interval.
     pub(super) fn active_adver_interval(&self) -> AdvertInterval {
         self.learned_interval.unwrap_or(self.config.interval)
     }
 
-    /// The silence after which the peers of this router, were it active, may have taken over.
+    /// The silence after which the peers of this router, were it active, may have taken over. They may count three intervals
+    /// where this router counts more.
     pub(super) fn own_down_interval(&self) -> Duration {
-        down_interval(self.config.version, self.priority, self.config.interval)
+        let adverts = self.config.down_timer_adverts.min(DOWN_TIMER_ADVERTS);
+        down_interval(self.config.version, self.priority, self.config.interval, adverts)
     }
 
     pub(super) fn skew(&self) -> Duration {

@@ -164,7 +164,7 @@ fn flood_of_priority_0_neither_stops_nor_multiplies_advertisements() {
 fn every_advertisement_renews_the_lease_whatever_others_send() {
     for config in [config(100), Config { interval: interval(10), ..config(100) }, v2(100)] {
         for (priority, every) in [(0, 1), (0, 90), (0, 300), (50, 1), (50, 500), (100, 700)] {
-            let lease = vouchd_vrrp::lease(config.interval);
+            let lease = vouchd_vrrp::lease(config.interval, 3);
             let mut bench = Bench::active(config.clone());
             let mut renewed = bench.now;
             for millisecond in 0..20_000 {

@@ -30,7 +30,7 @@ fn lowered_router_advertises_then_resigns_and_keeps_the_addresses() {
         (v2(100), 0.765_625 - 0.001_953_125),
         (Config { interval: interval(10), ..config(100) }, 0.076_562_5 - 0.000_195_312),
     ] {
-        let lease = vouchd_vrrp::lease(config.interval).as_secs();
+        let lease = vouchd_vrrp::lease(config.interval, 3).as_secs();
         let mut bench = Bench::active(config);
         bench.wait(millis(30));
         let actions = bench.fit(60);
@@ -195,4 +195,64 @@ fn priority_change_during_an_election_moves_the_turn() {
     assert_eq!(bench.until_deadline(), turn - seconds(0.5));
     bench.fit(60);
     assert_eq!(bench.until_deadline(), turn);
+}
+
+/// A backup without preemption that follows HIGHER, a failing router with priority 20.
+fn follower() -> Bench {
+    let mut bench = Bench::started(Config { preempt: false, ..config(80) });
+    bench.hear(HIGHER, 100);
+    bench.wait(seconds(1.0));
+    bench.hear(HIGHER, 20);
+    bench
+}
+
+#[test]
+fn worse_router_that_is_faster_after_priority_0_does_not_end_the_election() {
+    for source in [LOWER, HIGHER] {
+        let mut bench = follower();
+        bench.hear(HIGHER, 0);
+        bench.wait(seconds(0.1));
+        assert!(done(&bench.hear(source, 60)).is_empty());
+        assert_eq!(bench.until_deadline(), seconds(0.587_5), "its turn stays");
+        let actions = bench.run_to_deadline();
+        let why = Why::Claimed { peer: source, priority: Priority::new(60) };
+        assert_eq!(transitions(&actions), [(State::Backup, State::Active, why)]);
+    }
+}
+
+#[test]
+fn backup_that_missed_an_election_takes_over_a_down_interval_after_the_router_that_it_followed() {
+    let mut bench = follower();
+    let last = bench.now;
+    bench.wait(seconds(0.8));
+    while bench.state() == State::Backup {
+        bench.hear(LOWER, 60);
+        bench.run(seconds(1.0));
+    }
+    assert_eq!(bench.router.since().since(last), seconds(3.687_5));
+    assert_eq!(bench.router.why(), &Why::Claimed { peer: LOWER, priority: Priority::new(60) });
+}
+
+#[test]
+fn router_that_is_heard_again_is_followed_again_in_spite_of_a_worse_one() {
+    let mut bench = follower();
+    for _ in 0..20 {
+        bench.hear(LOWER, 10);
+        bench.run(seconds(1.0));
+        bench.hear(HIGHER, 20);
+        assert_eq!(bench.until_deadline(), seconds(3.687_5));
+    }
+    assert_eq!(bench.state(), State::Backup);
+}
+
+#[test]
+fn router_that_comes_back_without_preemption_follows_whoever_is_active() {
+    let mut bench = follower();
+    bench.fault();
+    bench.fit(80);
+    for _ in 0..20 {
+        bench.hear(LOWER, 60);
+        bench.run(seconds(1.0));
+    }
+    assert_eq!(bench.state(), State::Backup);
 }

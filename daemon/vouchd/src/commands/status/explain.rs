@@ -35,6 +35,11 @@ pub(crate) fn explanation(instance: &Instance, status: &Status, now: SystemTime)
         None => line("= takes no part in elections"),
     }
     line(&election(instance));
+    match instance.pair.as_deref() {
+        Some("instant") => line("One of two routers: hand-over is instant when the active one resigns."),
+        Some(off) => line(&format!("One of two routers, as configured, but instant hand-over is {off}.")),
+        None => {}
+    }
     peers::lines(instance, true, now).iter().for_each(|peer| line(peer));
     for term in priority.terms.iter().filter(|term| term.effect != Effect::Add || term.value != 0) {
         if let Some(check) = status.checks.iter().find(|check| check.name == term.check) {
@@ -117,6 +122,7 @@ fn obstacle(instance: &Instance) -> String {
         "link_down" => format!("It takes part again, as a backup first, when {interface} can carry packets."),
         "health_fault" => "It takes part again, as a backup first, when that check recovers.".to_owned(),
         "health_waiting" => "It takes part when these checks have had their first result.".to_owned(),
+        "startup_delay" => "It takes part when that time is over.".to_owned(),
         "addresses_failed" => "It tries again, after longer and longer pauses.".to_owned(),
         "shut_down" => "vouchd is ending.".to_owned(),
         _ => String::new(),

@@ -1,6 +1,7 @@
 //! Groups of routers on a simulated network: whatever their checks report and whatever the network loses, the best one ends up
 //! active. A run depends on its seed alone; a failure names the seed, and `run(seed)` repeats it.
 
+mod elections;
 mod network;
 mod random;
 mod rfc;

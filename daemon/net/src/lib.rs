@@ -10,7 +10,7 @@
 //! The threads report through [`channel`], whose receiving end is a file descriptor for `poll`.
 //!
 //! The protocol engine sees all of it through the trait [`Network`]. [`Kernel`] implements it for real, and
-//! [`double::Recorder`] records calls for tests. IPv4 only so far. No decision of the protocol is made here.
+//! [`double::Recorder`] records calls for tests. No decision of the protocol is made here.
 #![warn(missing_docs, unreachable_pub)]
 
 mod addresses;

@@ -5,6 +5,8 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use vouchd_wire::Family;
+
 use crate::addresses::{AddressCommand, AddressKeeper, CommandRefused};
 use crate::sockets::{Groups, VrrpSocket};
 
@@ -13,7 +15,7 @@ pub trait Network {
     /// Sends a VRRP packet out of `interface`, from `source` to `destination`.
     ///
     /// # Errors
-    /// As [`VrrpSocket::send`]; `NotConnected` if the interface has no open socket.
+    /// As [`VrrpSocket::send`]; `NotConnected` if the interface has no open socket of that family.
     fn send(&mut self, interface: &str, source: IpAddr, destination: IpAddr, payload: &[u8]) -> io::Result<()>;
 
     /// Queues a command about virtual addresses. Commands are carried out later, in order.
@@ -26,7 +28,7 @@ pub trait Network {
 /// The kernel of this host: the sockets of each interface, and the address keeper.
 #[derive(Debug)]
 pub struct Kernel {
-    sockets: BTreeMap<String, VrrpSocket>,
+    sockets: BTreeMap<(String, Family), VrrpSocket>,
     keeper: AddressKeeper,
 }
 
@@ -36,29 +38,29 @@ impl Kernel {
         Self { sockets: BTreeMap::new(), keeper }
     }
 
-    /// Opens the sockets of `interface`, in place of the open ones.
+    /// Opens the sockets of `interface` for one family, in place of the open ones.
     ///
     /// # Errors
     /// As [`VrrpSocket::open`]; the old ones are closed in any case.
-    pub fn open(&mut self, interface: &str, groups: Groups) -> io::Result<()> {
-        self.close(interface);
-        let socket = VrrpSocket::open(interface, groups)?;
-        self.sockets.insert(interface.to_owned(), socket);
+    pub fn open(&mut self, interface: &str, family: Family, groups: Groups) -> io::Result<()> {
+        self.close(interface, family);
+        let socket = VrrpSocket::open(interface, family, groups)?;
+        self.sockets.insert((interface.to_owned(), family), socket);
         Ok(())
     }
 
-    /// Closes the sockets of `interface`, if they are open.
-    pub fn close(&mut self, interface: &str) {
-        self.sockets.remove(interface);
+    /// Closes the sockets of `interface` for one family, if they are open.
+    pub fn close(&mut self, interface: &str, family: Family) {
+        self.sockets.remove(&(interface.to_owned(), family));
     }
 
     /// The open sockets by interface, to poll and to receive from.
     pub fn sockets(&self) -> impl Iterator<Item = (&str, &VrrpSocket)> {
-        self.sockets.iter().map(|(interface, socket)| (interface.as_str(), socket))
+        self.sockets.iter().map(|((interface, _), socket)| (interface.as_str(), socket))
     }
 
-    /// The sockets of `interface`, if they are open.
-    pub fn socket(&self, interface: &str) -> Option<&VrrpSocket> {
+    /// The sockets of `interface` for one family, if they are open.
+    pub fn socket(&self, interface: &(String, Family)) -> Option<&VrrpSocket> {
         self.sockets.get(interface)
     }
 
@@ -73,7 +75,7 @@ impl Network for Kernel {
     fn send(&mut self, interface: &str, source: IpAddr, destination: IpAddr, payload: &[u8]) -> io::Result<()> {
         let socket = self
             .sockets
-            .get(interface)
+            .get(&(interface.to_owned(), Family::of(destination)))
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, format!("no socket on {interface}")))?;
         socket.send(source, destination, payload)
     }

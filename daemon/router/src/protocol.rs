@@ -4,6 +4,7 @@
 //! a stall the packets received meanwhile count first.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use vouchd_net::{
     Notifier, Receiver, Report, Sources, sweep,
 };
 use vouchd_vrrp::{Health, Time};
+use vouchd_wire::Family;
 
 use crate::engine::Engine;
 use crate::heartbeat::Heartbeat;
@@ -65,8 +67,8 @@ pub(crate) struct Protocol {
     watcher: LinkWatcher,
     arp: ArpWatcher,
     claims: Receiver<ArpClaim>,
-    /// The interfaces with a socket, and the index of each when its socket was opened.
-    opened: BTreeMap<String, u32>,
+    /// The sockets by interface and family, and the index of the interface when each was opened.
+    opened: BTreeMap<(String, Family), u32>,
     heartbeat: Arc<Heartbeat>,
     buffer: Vec<u8>,
     log: Log,
@@ -159,12 +161,12 @@ impl Protocol {
             };
             let subject = Subject::interface(&interface);
             self.log.state(vouchd_net::now(), "state", kind, Line::info(&subject, state.to_string()));
-            let opened = self.open_socket(&interface, &state);
+            let failed = self.open_sockets(&interface, &state);
             self.engine.link(vouchd_net::now(), &interface, state);
-            if let Err(error) = opened {
-                self.log.event(vouchd_net::now(), "socket", Line::error(&subject, no_socket(&error)));
-                let reason = format!("{interface}: {}", no_socket(&error));
-                self.engine.link_unusable(vouchd_net::now(), &interface, &reason);
+            for (family, error) in failed {
+                self.log.event(vouchd_net::now(), "socket", Line::error(&subject, no_socket(family, &error)));
+                let reason = format!("{interface}: {}", no_socket(family, &error));
+                self.engine.link_unusable(vouchd_net::now(), &interface, family, &reason);
             }
         }
         if changed {
@@ -193,30 +195,56 @@ impl Protocol {
         }
     }
 
-    /// Opens or closes the interface's socket. A socket belongs to an index: a new index is a new interface.
-    fn open_socket(&mut self, interface: &str, state: &LinkState) -> std::io::Result<()> {
-        match state {
-            LinkState::Up { index, .. } | LinkState::Down { index, .. } => {
-                if self.opened.get(interface) == Some(index) {
-                    return Ok(());
-                }
-                self.opened.remove(interface);
-                // With unicast too, so that a router that advertises the same addresses to the group is noticed.
-                self.engine.network().open(interface, Groups::Vrrp)?;
-                self.opened.insert(interface.to_owned(), *index);
-            }
-            LinkState::Missing => {
-                self.opened.remove(interface);
-                self.engine.network().close(interface);
+    /// Opens and closes the interface's sockets, one for each family in use. Returns the errors.
+    fn open_sockets(&mut self, interface: &str, state: &LinkState) -> Vec<(Family, std::io::Error)> {
+        let used = self.engine.families(interface);
+        let mut errors = Vec::new();
+        for family in [Family::V4, Family::V6] {
+            if let Err(error) = self.open_socket(interface, family, state, used.contains(&family)) {
+                errors.push((family, error));
             }
         }
+        errors
+    }
+
+    /// Opens or closes one socket. A socket belongs to an index: a new index is a new interface. An IPv6 socket loses its
+    /// group when the kernel ends IPv6 on the interface, so without an IPv6 address there is none.
+    fn open_socket(
+        &mut self,
+        interface: &str,
+        family: Family,
+        state: &LinkState,
+        is_used: bool,
+    ) -> std::io::Result<()> {
+        let key = (interface.to_owned(), family);
+        let index = match state {
+            LinkState::Up { index, addresses, .. } => {
+                let is_on = family == Family::V4 || addresses.iter().any(IpAddr::is_ipv6);
+                Some(*index).filter(|_| is_used && is_on)
+            }
+            LinkState::Down { index, .. } => Some(*index).filter(|_| is_used && family == Family::V4),
+            LinkState::Missing => None,
+        };
+        let Some(index) = index else {
+            self.opened.remove(&key);
+            self.engine.network().close(interface, family);
+            return Ok(());
+        };
+        if self.opened.get(&key) == Some(&index) {
+            return Ok(());
+        }
+        self.opened.remove(&key);
+        // With unicast too, so that a router that advertises the same addresses to the group is noticed.
+        self.engine.network().open(interface, family, Groups::Vrrp)?;
+        self.opened.insert(key, index);
         Ok(())
     }
 
     fn take_packets(&mut self) {
-        for interface in self.opened.keys() {
+        for key in self.opened.keys() {
+            let (interface, _) = key;
             for _ in 0..DRAIN {
-                let Some(socket) = self.engine.network_ref().socket(interface) else { break };
+                let Some(socket) = self.engine.network_ref().socket(key) else { break };
                 match socket.receive(&mut self.buffer) {
                     Ok(Some(received)) => self.engine.packet(vouchd_net::now(), interface, &received, &self.buffer),
                     Ok(None) => break,
@@ -259,17 +287,17 @@ impl Protocol {
     fn configure(&mut self, now: Time, instances: &[Instance], health: BTreeMap<String, Health>) {
         self.engine.configure(now, instances, health);
         let watched = self.engine.watched();
-        self.opened.retain(|name, _| {
+        self.opened.retain(|(name, family), _| {
             let used = watched.iter().any(|watched| watched.interface == *name);
             if !used {
-                self.engine.network().close(name);
+                self.engine.network().close(name, *family);
             }
             used
         });
-        // The watcher does not report the state of a known interface again, so its socket is opened here.
+        // The watcher does not report the state of a known interface again, so its sockets are opened here.
         for (interface, state) in self.engine.known_links() {
-            if let Err(error) = self.open_socket(&interface, &state) {
-                let line = Line::error(&Subject::interface(&interface), no_socket(&error));
+            for (family, error) in self.open_sockets(&interface, &state) {
+                let line = Line::error(&Subject::interface(&interface), no_socket(family, &error));
                 self.log.event(vouchd_net::now(), "socket", line);
             }
         }
@@ -278,6 +306,6 @@ impl Protocol {
     }
 }
 
-fn no_socket(error: &std::io::Error) -> String {
-    format!("could not open a socket: {error}")
+fn no_socket(family: Family, error: &std::io::Error) -> String {
+    format!("could not open a socket for {family}: {error}")
 }

@@ -6,7 +6,7 @@
 //! a whole, checked value or is rejected with one named [`ParseError`]. Nothing half-parsed leaves this crate, and no input
 //! makes it panic.
 //!
-//! [`ipv4`] reads and checks the IP header in front of it. [`arp`] builds the gratuitous ARP frame that moves an address
+//! [`ipv4`] and [`ipv6`] read and check the IP header in front of it. [`arp`] builds the gratuitous ARP frame that moves an address
 //! to its new holder, and reads the sender of other machines' ARP packets.
 //!
 //! [`Time`] is here because both the protocol and the kernel's side need it, and neither depends on the other.
@@ -20,6 +20,7 @@ mod advertisement;
 pub mod arp;
 mod checksum;
 pub mod ipv4;
+pub mod ipv6;
 mod time;
 mod values;
 

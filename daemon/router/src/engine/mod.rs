@@ -141,9 +141,10 @@ impl<N: Network> Engine<N> {
         }
     }
 
-    /// Treats the interface as down because its socket could not be opened.
-    pub(crate) fn link_unusable(&mut self, now: Time, name: &str, reason: &str) {
-        for router in self.routers.values_mut().filter(|router| router.interface() == name) {
+    /// Treats the interface as down for one family because its socket could not be opened.
+    pub(crate) fn link_unusable(&mut self, now: Time, name: &str, family: Family, reason: &str) {
+        let on_it = |router: &&mut VirtualRouter| router.interface() == name && router.family() == family;
+        for router in self.routers.values_mut().filter(on_it) {
             router.handle(now, Input::Link(Link::Down { reason: reason.to_owned() }), &mut self.network);
         }
     }
@@ -241,6 +242,12 @@ impl<N: Network> Engine<N> {
             }
         };
         self.interfaces.keys().map(watched).collect()
+    }
+
+    /// The families of the virtual routers on an interface.
+    pub(crate) fn families(&self, interface: &str) -> BTreeSet<Family> {
+        let on_it = self.routers.values().filter(|router| router.interface() == interface);
+        on_it.map(VirtualRouter::family).collect()
     }
 
     /// The known states of the interfaces in use.

@@ -118,6 +118,12 @@ pub struct Instance {
     pub peers: Vec<Peer>,
     /// Its virtual addresses.
     pub addresses: Vec<Address>,
+    /// The virtual routes.
+    #[serde(default)]
+    pub routes: Vec<Routing>,
+    /// The virtual rules.
+    #[serde(default)]
+    pub rules: Vec<Routing>,
     /// Whether vouchd takes over copies of its addresses that somebody else installed.
     #[serde(default)]
     pub adopt: bool,
@@ -206,6 +212,17 @@ pub struct Address {
     /// Copies on the interface that vouchd did not install. Empty for an owner.
     #[serde(default)]
     pub copies: Vec<Copy>,
+}
+
+/// A route or a rule.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Routing {
+    /// As in ip-route(8) or ip-rule(8), in the shortest form.
+    pub text: String,
+    /// Whether vouchd has installed it and it is there.
+    pub installed: bool,
+    /// Why it could not be installed or removed; cleared once that has worked.
+    pub error: Option<String>,
 }
 
 /// Another machine that answers for an address of an active router.

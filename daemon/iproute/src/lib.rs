@@ -19,7 +19,7 @@ mod words;
 
 pub use metrics::{Metric, Metrics};
 pub use prefix::{Family, Prefix};
-pub use route::{NextHop, Preference, Route, RouteKind};
+pub use route::{NextHop, Preference, Route, RouteId, RouteKind};
 pub use rule::{FwMark, Rule, RuleAction};
 pub use words::Mistake;
 

@@ -111,6 +111,35 @@ pub struct Route {
     pub preference: Preference,
 }
 
+/// What the kernel tells routes apart by: it keeps one route for each of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouteId {
+    /// As in [`Route`].
+    pub destination: Prefix,
+    /// As in [`Route`].
+    pub from: Option<Prefix>,
+    /// As in [`Route`].
+    pub tos: u8,
+    /// As in [`Route`].
+    pub table: u32,
+    /// As in [`Route`].
+    pub metric: u32,
+}
+
+impl fmt::Display for RouteId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RouteId { destination, from, tos, table, metric } = self;
+        write!(f, "{destination}")?;
+        if let Some(from) = from {
+            write!(f, " from {from}")?;
+        }
+        if *tos != 0 {
+            write!(f, " tos {tos:#x}")?;
+        }
+        write!(f, " table {table} metric {metric}")
+    }
+}
+
 /// IP6_RT_PRIO_USER, which the kernel takes for the metric 0 of an IPv6 route.
 const METRIC_V6: u32 = 1024;
 const SCOPE_UNIVERSE: u8 = 0;
@@ -178,6 +207,12 @@ impl Route {
             (None, None) => options.family().unwrap_or(Family::V4),
         };
         options.route(kind, destination.unwrap_or(family.all()), &words)
+    }
+
+    /// What the kernel tells it from other routes by.
+    pub fn id(&self) -> RouteId {
+        let Route { destination, from, tos, table, metric, .. } = *self;
+        RouteId { destination, from, tos, table, metric }
     }
 
     /// The family of its destination.

@@ -21,6 +21,7 @@ mod links;
 mod netlink;
 mod network;
 pub mod realtime;
+mod routing;
 mod sockets;
 
 pub use addresses::{
@@ -32,4 +33,5 @@ pub use clock::now;
 pub use links::{DownReason, LinkEvent, LinkState, LinkWatcher, Sources, Watched};
 pub use netlink::{OUR_PROTOCOL, RequestSocket};
 pub use network::{Kernel, Network};
+pub use routing::{Routing, RoutingChange, RoutingError, RoutingItem, RoutingState, sweep_routing};
 pub use sockets::{ArpClaim, ArpWatched, ArpWatcher, Groups, MAX_PACKET, Received, Sender, VrrpSocket};

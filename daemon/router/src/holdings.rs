@@ -49,6 +49,9 @@ pub(crate) struct Holdings {
     routers: BTreeSet<(String, u8)>,
     /// Interface and address.
     addresses: BTreeSet<(String, IpAddr)>,
+    /// Its routes, by what the kernel tells them apart by, and its rules.
+    #[serde(default)]
+    routing: BTreeSet<String>,
 }
 
 impl Holdings {
@@ -60,6 +63,12 @@ impl Holdings {
             control: config.daemon.control.clone(),
             routers: instances().map(|instance| (instance.interface.clone(), instance.vrid.get())).collect(),
             addresses: addresses.collect(),
+            routing: instances()
+                .flat_map(|it| {
+                    let routes = it.routes.iter().map(|route| route.id().to_string());
+                    routes.chain(it.rules.iter().map(ToString::to_string))
+                })
+                .collect(),
         }
     }
 
@@ -68,8 +77,9 @@ impl Holdings {
         let router = self.routers.intersection(&other.routers).next();
         let router = router.map(|(interface, vrid)| format!("virtual router {vrid} on {interface}"));
         router.or_else(|| {
-            let (interface, address) = self.addresses.intersection(&other.addresses).next()?;
-            Some(format!("{address} on {interface}"))
+            let address = self.addresses.intersection(&other.addresses).next();
+            let address = address.map(|(interface, address)| format!("{address} on {interface}"));
+            address.or_else(|| Some(format!("the route or rule {}", self.routing.intersection(&other.routing).next()?)))
         })
     }
 }
@@ -116,6 +126,14 @@ impl OtherDaemons {
         let wanted = (interface.to_owned(), address);
         self.0.iter().any(|other| match other {
             OtherDaemon::Answers { holdings, .. } => holdings.addresses.contains(&wanted),
+            OtherDaemon::Silent { .. } | OtherDaemon::Unknown => true,
+        })
+    }
+
+    /// Whether one of them holds, or may hold, a route or rule.
+    pub(crate) fn hold_routing(&self, text: &str) -> bool {
+        self.0.iter().any(|other| match other {
+            OtherDaemon::Answers { holdings, .. } => holdings.routing.contains(text),
             OtherDaemon::Silent { .. } | OtherDaemon::Unknown => true,
         })
     }

@@ -30,6 +30,7 @@ mod log;
 mod plugin_files;
 mod privileges;
 mod protocol;
+mod routing_log;
 mod run;
 mod supervisor;
 mod virtual_addresses;

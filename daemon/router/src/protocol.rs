@@ -16,7 +16,7 @@ use tracing::{error, info};
 use vouchd_config::{Config, Instance};
 use vouchd_net::{
     AddressKeeper, ArpClaim, ArpWatched, ArpWatcher, Groups, Kernel, LinkEvent, LinkState, LinkWatcher, MAX_PACKET,
-    Notifier, Receiver, Report, Sources, sweep,
+    Notifier, Receiver, Report, Sources, sweep, sweep_routing,
 };
 use vouchd_vrrp::{Health, Time};
 use vouchd_wire::Family;
@@ -75,7 +75,7 @@ pub(crate) struct Protocol {
 }
 
 impl Protocol {
-    /// Removes the addresses that an earlier run left behind and no other daemon holds, and starts the threads that serve the
+    /// Removes the addresses, routes and rules that an earlier run left behind and no other daemon holds, and starts the threads that serve the
     /// protocol.
     pub(crate) fn new(
         config: &Config,
@@ -83,6 +83,9 @@ impl Protocol {
         commands: Receiver<Command>,
         heartbeat: Arc<Heartbeat>,
     ) -> anyhow::Result<Self> {
+        for item in sweep_routing(|text| others.hold_routing(text))? {
+            info!("removed {item}, which an earlier run left behind");
+        }
         let interfaces: Vec<_> = config.instances.iter().map(|instance| instance.interface.as_str()).collect();
         for address in sweep(Some(&interfaces), |found| others.hold(&found.interface, found.address))? {
             info!("removed {address}, which an earlier run left behind");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use vouchd_config::Instance;
-use vouchd_net::{Claim, InstanceKey, VirtualAddress};
+use vouchd_net::{Claim, InstanceKey, Routing, VirtualAddress};
 use vouchd_wire::{Family, Priority};
 
 /// The claim of an instance that is not active.
@@ -13,6 +13,7 @@ pub(crate) fn claim(instance: &Instance) -> Claim {
         addresses: of(instance),
         owner: instance.priority == Priority::OWNER,
         adopt: instance.adopt,
+        routing: routing(instance),
         lifetime: None,
     }
 }
@@ -30,6 +31,11 @@ pub(crate) fn family(instance: &Instance) -> Family {
 /// The virtual routers of an instance: one for each of its families.
 pub(crate) fn by_family(instance: &Instance) -> impl Iterator<Item = Instance> + '_ {
     instance.families.iter().map(|family| instance.of_family(*family))
+}
+
+/// The routes and rules of an instance.
+pub(crate) fn routing(instance: &Instance) -> Arc<Routing> {
+    Arc::new(Routing { routes: instance.routes.clone(), rules: instance.rules.clone() })
 }
 
 /// The addresses of an instance.

@@ -10,10 +10,7 @@ const MOST: usize = 10_000;
 pub(super) fn routes(value: &Value<'_>, problems: &mut Problems) -> Vec<Route> {
     let example = "10.0.0.0/8 via 192.0.2.254";
     // The kernel keeps one route for each of these.
-    let is_same = |a: &Route, b: &Route| {
-        let identity = |route: &Route| (route.destination, route.from, route.tos, route.table, route.metric);
-        identity(a) == identity(b)
-    };
+    let is_same = |a: &Route, b: &Route| a.id() == b.id();
     let twice = "has the same destination, table and metric, and the kernel keeps only one such route; give one of them \
                  another metric, or write one route with several `nexthop`";
     read(value, "routes", example, Route::parse, is_same, twice, problems)

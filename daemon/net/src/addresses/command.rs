@@ -7,6 +7,7 @@ use std::sync::Arc;
 use vouchd_wire::{Family, Time};
 
 use crate::addresses::lease::Lifetime;
+use crate::routing::Routing;
 
 /// A virtual router: the name of its instance in the configuration (`[instance.NAME]`), and its family. The keeper only
 /// hands it back in reports.
@@ -87,6 +88,8 @@ pub struct Claim {
     /// The instance takes over copies that are not vouchd's: they are removed while it is not active, and replaced while
     /// it is.
     pub adopt: bool,
+    /// Its routes and rules.
+    pub routing: Arc<Routing>,
     /// How long the instance holds its addresses; `None` while it is not active.
     pub lifetime: Option<Lifetime>,
 }

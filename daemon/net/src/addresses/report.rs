@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::addresses::command::{CommandKind, InstanceKey, VirtualAddress};
 use crate::addresses::lease::Late;
+use crate::routing::{RoutingChange, RoutingState};
 
 /// Whether an address is on its interface, and who put it there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +80,16 @@ pub enum Report {
         states: Vec<AddressState>,
         /// What happened since the last report.
         changes: Vec<AddressChange>,
+    },
+    /// The state of all routes and rules of an instance that has any. Sent after each Configure and whenever a state
+    /// changes.
+    Routing {
+        /// The instance.
+        instance: InstanceKey,
+        /// One for each route, in order, and then one for each rule.
+        states: Vec<RoutingState>,
+        /// What happened since the last report.
+        changes: Vec<RoutingChange>,
     },
     /// The Announce is done.
     Announced {

@@ -28,7 +28,8 @@ use crate::addresses::reconciler::{Operation, Placement, Reconciler};
 use crate::addresses::report::{AddressError, AddressState, Report};
 use crate::channel::{Notifier, Receiver};
 use crate::clock;
-use crate::netlink::{AddressRequest, News, Notifications, RequestSocket};
+use crate::netlink::{AddressRequest, Change, News, Notifications, RequestSocket};
+use crate::routing::RoutingKeeper;
 use crate::sockets::ArpSocket;
 
 /// Steps from any state to what is wanted: new placements, old ones, what somebody changed in the meantime.
@@ -45,6 +46,7 @@ pub(super) struct Worker {
     notifications: Notifications,
     arp: ArpSocket,
     reconciler: Reconciler,
+    routing: RoutingKeeper,
     reports: Notifier<Report>,
     /// When an address that came back was announced last; kept for [`ANNOUNCEMENT_PAUSE`].
     announced: BTreeMap<Placement, Time>,
@@ -60,6 +62,7 @@ impl Worker {
             requests: RequestSocket::open()?,
             arp: ArpSocket::open()?,
             reconciler: Reconciler::default(),
+            routing: RoutingKeeper::default(),
             reports,
             announced: BTreeMap::new(),
             reported: BTreeMap::new(),
@@ -76,19 +79,31 @@ impl Worker {
                 self.carry_out(command);
             }
             self.wait(queue);
-            if self.follow() {
+            if self.follow() | self.routing.follow() {
                 self.settle(None);
             }
         }
         self.reconciler.release_all();
+        self.routing.release_all();
         self.settle(None);
     }
 
     fn wait(&self, queue: &Receiver<AddressCommand>) {
-        let mut descriptors =
-            [PollFd::new(queue.as_fd(), PollFlags::POLLIN), PollFd::new(self.notifications.as_fd(), PollFlags::POLLIN)];
+        let mut descriptors = vec![
+            PollFd::new(queue.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.notifications.as_fd(), PollFlags::POLLIN),
+        ];
+        descriptors.extend(self.routing.descriptor().map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN)));
+        // Routes and rules have no lifetime in the kernel: this thread removes them when the lease has ended.
+        let timeout = match self.routing.deadline() {
+            Some(deadline) => {
+                let left = deadline.since(clock::now()).as_millis().saturating_add(1);
+                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+            }
+            None => PollTimeout::NONE,
+        };
         // `poll` would fail again at once. The caller looks at the queue in any case.
-        if poll(&mut descriptors, PollTimeout::NONE).is_err_and(|error| error != Errno::EINTR) {
+        if poll(&mut descriptors, timeout).is_err_and(|error| error != Errno::EINTR) {
             thread::sleep(RETRY);
         }
     }
@@ -99,17 +114,21 @@ impl Worker {
         match command {
             AddressCommand::Configure(claims) => {
                 self.reported.clear();
+                let routing = claims.iter().map(|it| (it.instance.clone(), Arc::clone(&it.routing), it.lifetime));
+                self.routing.configure(routing);
                 self.reconciler.configure(claims);
                 self.settle(None);
             }
             AddressCommand::Install { instance, lifetime } => match lifetime.seconds(clock::now()) {
                 Ok(_) => {
+                    self.routing.serve(&instance, lifetime);
                     let begins = self.reconciler.serve(&instance, lifetime) == Some(true);
                     self.settle(Some(&instance).filter(|_| begins));
                 }
                 Err(late) => self.report(Report::Late { instance, command: CommandKind::Install, late }),
             },
             AddressCommand::Remove { instance } => {
+                self.routing.release(&instance);
                 self.reconciler.release(&instance);
                 self.settle(Some(&instance));
             }
@@ -135,6 +154,9 @@ impl Worker {
             match self.notifications.next() {
                 Ok(Some(news)) => {
                     for News { change, port } in news {
+                        if concerns_routing(&change) {
+                            self.routing.suspect();
+                        }
                         matters |= self.reconciler.apply(change, port == self.requests.port());
                     }
                 }
@@ -173,6 +195,7 @@ impl Worker {
 
     /// Brings the kernel in line with what is wanted, and reports what changed, and `answer`'s state in any case.
     fn settle(&mut self, answer: Option<&InstanceKey>) {
+        self.routing.retire();
         self.reconciler.begin();
         for _ in 0..ROUNDS {
             let operations = self.reconciler.plan(clock::now());
@@ -184,6 +207,11 @@ impl Worker {
         }
         self.announce_returned();
         self.reconciler.settled();
+        let reconciler = &self.reconciler;
+        self.routing.settle(&|name| reconciler.index_of(name));
+        for report in self.routing.take_reports() {
+            self.report(report);
+        }
         self.report_states(answer);
     }
 
@@ -360,6 +388,15 @@ impl Worker {
         {
             self.requests = requests;
         }
+    }
+}
+
+/// Whether a change may have removed routes, or may let the kernel accept others.
+fn concerns_routing(change: &Change) -> bool {
+    match change {
+        Change::Link(_) | Change::LinkGone { .. } | Change::AddressGone(_) => true,
+        // A renewed lease, nearly always.
+        Change::Address(_) => false,
     }
 }
 

@@ -8,14 +8,16 @@ mod decode;
 mod kernel_state;
 mod notifications;
 mod requests;
+mod routing_news;
 mod tolerant_socket;
 
 use std::net::IpAddr;
 
 pub(crate) use kernel_state::KernelState;
 pub(crate) use notifications::{News, Notifications};
-pub(crate) use requests::AddressRequest;
 pub use requests::RequestSocket;
+pub(crate) use requests::{AddressRequest, RouteOrder, route_message};
+pub(crate) use routing_news::RoutingNews;
 
 /// The IFA_PROTO value that marks an address as installed by vouchd: 'v'. Linux before 5.18 does not keep it.
 pub const OUR_PROTOCOL: u8 = 0x76;

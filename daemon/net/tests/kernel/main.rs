@@ -8,3 +8,4 @@ mod links;
 mod monitor;
 mod namespace;
 mod packets;
+mod routing;

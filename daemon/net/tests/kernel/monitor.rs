@@ -1,18 +1,23 @@
-//! `ip monitor address` as a witness.
+//! `ip monitor` as a witness.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use crate::namespace::{ip, until};
 
-/// A running `ip monitor address`.
+/// A running `ip monitor`.
 pub struct Monitor(Child);
 
 impl Monitor {
-    /// Starts it and waits until it listens.
+    /// Starts `ip monitor address`, and waits until it listens.
     pub fn start() -> Self {
+        Self::of("address")
+    }
+
+    /// Starts `ip monitor` for this kind of object, and waits until it listens.
+    pub fn of(object: &str) -> Self {
         let mut command = Command::new("ip");
-        command.args(["-o", "-4", "monitor", "address"]).stdout(Stdio::piped());
+        command.args(["-o", "-4", "monitor", object]).stdout(Stdio::piped());
         let monitor = Self(command.spawn().expect("iproute2 is installed"));
         // It does not report that it is ready.
         let path = format!("/proc/{}/net/netlink", monitor.0.id());

@@ -96,6 +96,7 @@ pub fn claim_of(instance: &InstanceKey, interface: &str, addresses: &[(Ipv4Addr,
         addresses: addresses.iter().map(virtual_address).collect(),
         owner: false,
         adopt: false,
+        routing: Default::default(),
         lifetime: None,
     }
 }

@@ -17,6 +17,7 @@ use vouchd_wire::Family;
 
 use crate::address_log::log_of_removed;
 use crate::log::Subject;
+use crate::routing_log;
 use crate::virtual_addresses;
 use crate::virtual_router::VirtualRouter;
 use vouchd_ipc::status;
@@ -194,8 +195,10 @@ impl<N: Network> Engine<N> {
         match self.routers.get_mut(&instance) {
             Some(router) => router.report(now, report, &mut self.network),
             None => {
-                if let Report::Addresses { changes, .. } = &report {
-                    log_of_removed(instance.as_str(), changes);
+                match &report {
+                    Report::Addresses { changes, .. } => log_of_removed(instance.as_str(), changes),
+                    Report::Routing { changes, .. } => routing_log::log_of_removed(instance.as_str(), changes),
+                    Report::Announced { .. } | Report::AnnounceFailed { .. } | Report::Late { .. } => {}
                 }
                 Subject::instance(instance.as_str())
                     .in_scope(|| debug!("ignored a report for a removed instance: {report:?}"));
@@ -342,6 +345,7 @@ impl<N: Network> Network for Batch<'_, N> {
 fn subject(report: &Report) -> &InstanceKey {
     match report {
         Report::Addresses { instance, .. }
+        | Report::Routing { instance, .. }
         | Report::Announced { instance, .. }
         | Report::AnnounceFailed { instance, .. }
         | Report::Late { instance, .. } => instance,

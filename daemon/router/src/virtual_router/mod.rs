@@ -15,7 +15,7 @@ use tracing::debug;
 use vouchd_config::Instance;
 use vouchd_net::{
     AddressCommand, AddressState, ArpClaim, Claim, CommandKind, HostCopy, InstanceKey, Lifetime, LinkState, Network,
-    Presence, Received, Report, Sender, VirtualAddress,
+    Presence, Received, Report, RoutingState, Sender, VirtualAddress,
 };
 use vouchd_vrrp::{Action, ConfigError, Health, Input, Link, Packet, Router, State, Time};
 use vouchd_wire::{Advertisement, Family, Priority};
@@ -24,6 +24,7 @@ use self::config::protocol_config;
 use self::conflict_detector::{ConflictDetector, Finding, Mac, Situation};
 use crate::address_log;
 use crate::log::{Line, Log, Subject};
+use crate::routing_log;
 use crate::virtual_addresses;
 
 /// A virtual router of this node.
@@ -37,6 +38,8 @@ pub(crate) struct VirtualRouter {
     lifetime: Option<Lifetime>,
     /// The newest report about each address.
     states: Vec<AddressState>,
+    /// The newest report about each route and rule.
+    routing: Vec<RoutingState>,
     /// The newest state of the interface.
     link: Option<LinkState>,
     /// Whether a virtual address is the interface's own address, so that this router can't use the interface.
@@ -57,6 +60,7 @@ impl VirtualRouter {
             addresses: virtual_addresses::of(config),
             lifetime: None,
             states: Vec::new(),
+            routing: Vec::new(),
             link: None,
             is_shut_out: false,
             conflicts: ConflictDetector::default(),
@@ -361,6 +365,12 @@ impl VirtualRouter {
                     self.log.state(now, reason, kind, line);
                 }
                 self.take_states(now, active, states, network);
+            }
+            Report::Routing { states, changes, .. } => {
+                for (reason, kind, line) in routing_log::lines(&self.subject, &changes) {
+                    self.log.state(now, reason, kind, line);
+                }
+                self.routing = states;
             }
             Report::Announced { frames, .. } => self.subject.in_scope(|| debug!(frames, "announced the addresses")),
             Report::AnnounceFailed { address, error, .. } => {

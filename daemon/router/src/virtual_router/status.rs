@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use vouchd_config::Instance;
 use vouchd_ipc::status;
-use vouchd_net::{Presence, VirtualAddress};
+use vouchd_net::{Presence, RoutingItem, VirtualAddress};
 use vouchd_vrrp::{DiscardReason, State, Time};
 use vouchd_wire::Priority;
 
@@ -42,6 +42,8 @@ impl VirtualRouter {
             active: self.active_router(state),
             peers: peers(&self.router, now),
             addresses: self.addresses.iter().map(|address| self.address_status(now, address)).collect(),
+            routes: self.config.routes.iter().cloned().map(RoutingItem::Route).map(|it| self.routing(&it)).collect(),
+            rules: self.config.rules.iter().cloned().map(RoutingItem::Rule).map(|it| self.routing(&it)).collect(),
             adopt: self.config.adopt,
             advertisements: status::Advertisements {
                 sent: counters.sent,
@@ -71,6 +73,19 @@ impl VirtualRouter {
                 checksum: peer.checksum_form.map(|form| form.name().to_owned()),
                 mac: self.conflicts.active_mac().map(|mac| mac.to_string()),
             }),
+        }
+    }
+
+    fn routing(&self, item: &RoutingItem) -> status::Routing {
+        let state = self.routing.iter().find(|state| state.item == *item);
+        let text = match item {
+            RoutingItem::Route(route) => route.to_string(),
+            RoutingItem::Rule(rule) => rule.to_string(),
+        };
+        status::Routing {
+            text,
+            installed: state.is_some_and(|state| state.installed),
+            error: state.and_then(|state| state.error.as_ref()).map(ToString::to_string),
         }
     }
 

@@ -279,6 +279,11 @@ impl Reconciler {
         Some(Placement { index, address: address.address, prefix: address.prefix })
     }
 
+    /// The index of an interface.
+    pub(crate) fn index_of(&self, interface: &str) -> Option<u32> {
+        self.kernel.link_named(interface).map(|link| link.index)
+    }
+
     pub(crate) fn claim(&self, instance: &InstanceKey) -> Option<&Claim> {
         self.claims.get(instance).map(|claimed| &claimed.claim)
     }

@@ -5,6 +5,8 @@
 
 mod address;
 mod link;
+mod route;
+mod rule;
 
 use std::fmt;
 use std::io;
@@ -21,6 +23,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
 pub(crate) use self::address::AddressRequest;
+pub(crate) use self::route::{RouteOrder, route_message};
 use super::Change;
 use super::tolerant_socket::TolerantSocket;
 
@@ -55,6 +58,12 @@ impl RequestSocket {
         SockRef::from(socket.socket_ref()).set_recv_buffer_size(BUFFER)?;
         let (connection, handle, unsolicited) = rtnetlink::from_socket(socket);
         Ok(Self { connection, handle, unsolicited: Box::new(unsolicited), port, runtime })
+    }
+
+    /// Makes the kernel filter dumps by what their requests name. Linux before 4.20 does not, and sends everything.
+    pub(crate) fn be_strict(&mut self) {
+        // An older kernel refuses the option; the caller filters anyway.
+        let _ = self.connection.socket_mut().socket_mut().set_netlink_get_strict_chk(true);
     }
 
     /// The socket's port: notifications name it as the cause of what it changed.

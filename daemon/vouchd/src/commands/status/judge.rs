@@ -7,7 +7,7 @@ use serde::Serialize;
 use vouchd_health::Effect;
 
 use super::answers::{self, SETTLING};
-use vouchd_ipc::status::{Address, Check, Checker, Copy, Instance, Peer, Plugin, Status};
+use vouchd_ipc::status::{Address, Check, Checker, Copy, Instance, Peer, Plugin, Routing, Status};
 
 /// How bad a problem is. Decides the exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -74,6 +74,27 @@ pub(crate) fn problems(status: &Status, now: SystemTime) -> Vec<Problem> {
     problems
 }
 
+/// Routes and rules never keep an instance from serving.
+fn of_routing(instance: &Instance, now: SystemTime) -> Vec<(Level, String)> {
+    let since = humantime::parse_rfc3339_weak(&instance.since).ok();
+    let settled = since.is_none_or(|since| now.duration_since(since).is_ok_and(|time| time > SETTLING));
+    let is_active = instance.state == "active";
+    let kinds = [("route", &instance.routes), ("rule", &instance.rules)];
+    let all = kinds.into_iter().flat_map(|(kind, items)| items.iter().map(move |item| (kind, item)));
+    all.filter_map(|(kind, Routing { text, installed, error })| {
+        let problem = match (is_active, installed, error) {
+            (true, false, Some(error)) => format!("{kind} {text} is not installed: {error}"),
+            (true, false, None) if settled => format!("{kind} {text} is not installed"),
+            (true, true, Some(error)) => format!("{kind} {text}: {error}"),
+            (false, true, Some(error)) => format!("{kind} {text} is still installed: {error}"),
+            (false, true, None) if settled => format!("{kind} {text} is still installed"),
+            (true | false, _, _) => return None,
+        };
+        Some((Level::Degraded, problem))
+    })
+    .collect()
+}
+
 /// The plugins that a check names.
 pub(crate) fn used_plugins(status: &Status) -> impl Iterator<Item = &Plugin> {
     let is_used = |plugin: &&Plugin| status.checks.iter().any(|check| check.plugin == plugin.name);
@@ -93,6 +114,7 @@ fn of_instance(instance: &Instance, now: SystemTime) -> Vec<(Level, String)> {
     }
     found.extend(instance.peers.iter().filter_map(|peer| of_peer(peer, is_active)));
     found.extend(of_addresses(instance, now));
+    found.extend(of_routing(instance, now));
     if let (true, Some(error)) = (is_active, &instance.advertisements.send_error) {
         found.push((Level::Fault, format!("it can't send advertisements: {error}")));
     }

@@ -9,7 +9,7 @@ use super::judge::{Level, Problem, copied, used_plugins};
 use super::peers;
 use vouchd_console::plugin_table;
 use vouchd_console::table::{Table, first_line, indented};
-use vouchd_ipc::status::{Address, Check, Checker, Instance, Plugin, Status};
+use vouchd_ipc::status::{Address, Check, Checker, Instance, Plugin, Routing, Status};
 
 pub(crate) fn overview(status: &Status, problems: &[Problem], all: bool, now: SystemTime) -> String {
     let Status { name, version, pid, since, config, instances, checks, .. } = status;
@@ -125,6 +125,18 @@ fn instance_table(instances: &[Instance], all: bool, now: SystemTime) -> String 
                 table.note(&copied(copy, instance));
             }
             answers::conflict(instance, address, now).iter().for_each(|conflict| table.note(conflict));
+        }
+        for (kind, items) in [("routes", &instance.routes), ("rules", &instance.rules)] {
+            if items.is_empty() {
+                continue;
+            }
+            let installed = items.iter().filter(|item| item.installed).count();
+            table.note(&format!("{kind}: {installed} of {} installed", items.len()));
+            for Routing { text, error, .. } in items {
+                if let Some(error) = error {
+                    table.note(&format!("{text} FAILED: {error}"));
+                }
+            }
         }
         peers::lines(instance, all, now).iter().for_each(|line| table.note(line));
     }

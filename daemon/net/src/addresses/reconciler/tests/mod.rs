@@ -107,6 +107,7 @@ fn claim(name: &str, addresses: &[(IpAddr, u8)], lifetime: Option<Lifetime>) -> 
         addresses: addresses.iter().map(virtual_address).collect(),
         owner: false,
         adopt: false,
+        routing: Default::default(),
         lifetime,
     }
 }

@@ -1,0 +1,100 @@
+//! The socket that receives the kernel's notifications about routes and rules.
+//!
+//! Not the one for addresses: a router with a full table of the internet has more of these than of anything else, and they
+//! must not delay or displace the others. Only what concerns routes and rules with our mark counts, and only that
+//! something happened: the kernel removes IPv4 routes with their interface without a notification, so the caller reads
+//! its own routes again anyway.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use netlink_packet_core::{NlasIterator, Parseable};
+use netlink_packet_route::route::RouteHeader;
+use netlink_packet_route::rule::RuleAttribute;
+use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::SockRef;
+
+use super::{DATAGRAM, OUR_PROTOCOL, decode};
+
+/// Room for notifications that are not read yet.
+const BUFFER: usize = 4 << 20;
+
+const NETLINK_HEADER: usize = 16;
+const RULE_HEADER: usize = 12;
+
+/// A non-blocking socket for notifications, in the network namespace of the thread that opened it.
+#[derive(Debug)]
+pub(crate) struct RoutingNews {
+    socket: Socket,
+    buffer: Vec<u8>,
+}
+
+impl RoutingNews {
+    /// Opens the socket and joins the groups.
+    ///
+    /// # Errors
+    /// Out of descriptors.
+    pub(crate) fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        socket.set_non_blocking(true)?;
+        // Exceeding the system's limit takes CAP_NET_ADMIN.
+        if setsockopt(&socket, sockopt::RcvBufForce, &BUFFER).is_err() {
+            SockRef::from(&socket).set_recv_buffer_size(BUFFER)?;
+        }
+        for group in [
+            libc::RTNLGRP_IPV4_ROUTE,
+            libc::RTNLGRP_IPV6_ROUTE,
+            libc::RTNLGRP_IPV4_RULE,
+            // libc has no RTNLGRP_IPV6_RULE of linux/rtnetlink.h.
+            19,
+        ] {
+            socket.add_membership(group)?;
+        }
+        Ok(Self { socket, buffer: Vec::with_capacity(DATAGRAM) })
+    }
+
+    /// Takes everything that is queued. Returns whether somebody other than `port` changed a route or rule with our mark,
+    /// or may have done so because notifications were lost. Never blocks.
+    pub(crate) fn take(&mut self, port: u32) -> bool {
+        let mut changed = false;
+        loop {
+            self.buffer.clear();
+            match self.socket.recv_from(&mut self.buffer, libc::MSG_DONTWAIT) {
+                // Any process may send to a netlink socket; the kernel's port is 0.
+                Ok((_, sender)) if sender.port_number() != 0 => {}
+                Ok(_) => {
+                    changed |= decode::messages(&self.buffer).any(|message| message.port != port && is_ours(&message));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return changed,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => changed = true,
+                // The socket is broken: the next round tries again.
+                Err(_) => return true,
+            }
+        }
+    }
+}
+
+fn is_ours(message: &decode::Message<'_>) -> bool {
+    let Some(payload) = message.bytes.get(NETLINK_HEADER..) else { return false };
+    match message.kind {
+        libc::RTM_NEWROUTE | libc::RTM_DELROUTE => {
+            RouteHeader::parse(payload).is_ok_and(|header| u8::from(header.protocol) == OUR_PROTOCOL)
+        }
+        libc::RTM_NEWRULE | libc::RTM_DELRULE => {
+            let attributes = NlasIterator::new(payload.get(RULE_HEADER..).unwrap_or_default()).map_while(Result::ok);
+            attributes
+                .filter_map(|attribute| RuleAttribute::parse(&attribute).ok())
+                .any(|attribute| matches!(attribute, RuleAttribute::Protocol(found) if u8::from(found) == OUR_PROTOCOL))
+        }
+        kind => i32::from(kind) == libc::NLMSG_OVERRUN,
+    }
+}
+
+impl AsFd for RoutingNews {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

@@ -61,27 +61,18 @@ const NO_SNMP: Instead = Say("vouchd has no SNMP and no D-Bus: leave it out, and
 const NO_LVS: Instead = Say("vouchd does no load balancing (IPVS): leave that to another daemon");
 const NO_STATIC: Instead =
     Say("vouchd moves only what follows the state: leave it out, and configure permanently what every node always has");
-const NO_VMAC: Instead =
-    Say("this version has no virtual MAC addresses: leave it out; gratuitous ARP updates the network, see `garp`");
-const NO_FIREWALL: Instead =
-    Say("vouchd sets no firewall rules, and answers on its addresses like any host: leave it out");
-const NO_SYNC: Instead = Say(
-    "vouchd has no groups: put all addresses that move together into one instance's `addresses`, or list the same checks in \
-     each instance",
-);
 const NO_BFD: Instead =
     Say("vouchd has no BFD: with version = 3, a short `advert_interval` detects a dead router within 30 ms");
+const NO_FIREWALL: Instead =
+    Say("leave it out: vouchd sets the few rules that `accept = false` needs in a table of its own");
 const NO_STRICT: Instead = Say(
     "leave it out: vouchd follows the RFC as keepalived's strict mode does; docs/conformance.md lists the exceptions",
 );
-const NO_TTL: Instead = Say("leave it out: packets with a TTL other than 255 are always discarded");
 const NO_CHECK_SKIP: Instead = Say("leave it out: addresses are always compared");
 const ALWAYS_ANSWERS: Instead =
     Say("leave it out: vouchd answers an advertisement of lower priority, as RFC 9568 section 6.4.3 requires");
 const NO_SCHEDULING: Instead = Say("leave it out: `realtime` in `[daemon]`, which is on by default, covers it");
 const NO_BUFFERS: Instead = Say("leave it out: vouchd sizes its sockets itself");
-const NO_GROUP: Instead =
-    Say("the multicast group is always 224.0.0.18, as in the RFC: leave it out, or use `unicast`");
 const LINK_IS_WATCHED: Instead =
     Say("leave it out: an instance whose link goes down always leaves the election, without polling");
 
@@ -95,7 +86,11 @@ const KEYWORDS: &[(&[&str], Instead)] = &[
         &["vrrp_track_file", "track_file"],
         Write("`[check.NAME]` with `plugin = \"file\"` and `params = { path = \"...\", weight = true }`"),
     ),
-    (&["vrrp_sync_group", "sync_group_tracking_weight", "global_tracking", "group"], NO_SYNC),
+    (&["vrrp_sync_group", "group"], Write("`[group.NAME]` with `instances = [\"...\"]`")),
+    (
+        &["sync_group_tracking_weight", "global_tracking"],
+        Say("leave it out: a lower priority of one instance always lowers all instances of its group"),
+    ),
     // The protocol
     (&["advert_int"], Write("`advert_interval = \"1s\"`")),
     (&["vrid"], Write("`virtual_router_id`")),
@@ -114,13 +109,11 @@ const KEYWORDS: &[(&[&str], Instead)] = &[
             "leave it out: with `unicast`, advertisements from routers other than the peers are always discarded, and at least one peer is needed",
         ),
     ),
-    (&["unicast_ttl", "min_ttl", "max_ttl"], NO_TTL),
-    (
-        &["mcast_src_ip"],
-        Say("leave it out: multicast is sent from the interface's first address; with `unicast`, `source` sets it"),
-    ),
-    (&["mcast_dst_ip", "mcast_group4", "mcast_group6"], NO_GROUP),
-    (&["native_ipv6"], Say("IPv6 is not available in this version: leave it out")),
+    (&["unicast_ttl", "max_ttl"], Say("leave it out: vouchd always sends with a TTL of 255")),
+    (&["min_ttl"], Write("`peers = [{ address = \"...\", hop_limit = 250 }]`")),
+    (&["native_ipv6"], Say("leave it out: the addresses tell the family")),
+    (&["mcast_src_ip"], Write("`multicast = { source = \"...\" }`")),
+    (&["mcast_dst_ip", "mcast_group4", "mcast_group6"], Write("`multicast = { group = \"...\" }`")),
     (&["v3_checksum_as_v2"], Write("`checksum = \"message-only\"`")),
     (
         &["old_unicast_checksum"],
@@ -134,11 +127,10 @@ const KEYWORDS: &[(&[&str], Instead)] = &[
     ),
     (&["lower_prio_no_advert", "higher_prio_send_advert"], ALWAYS_ANSWERS),
     (
-        &["down_timer_adverts", "timer_expired_backup", "thread_timer_expired"],
-        Say(
-            "leave it out: a router counts as down after three intervals and its skew time, as in RFC 9568 section 6.1",
-        ),
+        &["timer_expired_backup", "thread_timer_expired"],
+        Say("leave it out: a router that was not scheduled in time always listens before it takes over"),
     ),
+    (&["down_timer_adverts"], Write("`down_timer_adverts` in the instance")),
     (&["log_unknown_vrids"], Say("leave it out: `vouchd status --json` counts discarded packets by reason")),
     (
         &[
@@ -159,46 +151,39 @@ const KEYWORDS: &[(&[&str], Instead)] = &[
         Say("leave it out: every router starts as backup, and the priorities elect the active one"),
     ),
     (&["nopreempt"], Write("`preempt = false`")),
+    (&["preempt_delay"], Write("`preempt_delay = \"10s\"` in the instance")),
+    (&["startup_delay"], Write("`startup_delay = \"10s\"` in `[daemon]`")),
+    (&["delay_after_boot"], Write("`delay_after_boot = \"10s\"` in `[daemon]`")),
+    (&["dont_track_primary"], Write("`track_link = false`")),
+    (&["interface_up_down_delays"], Write("`link_delay = \"500ms\"`")),
     (
-        &["preempt_delay"],
-        Say(
-            "not available in this version: leave it out, and set `rise` of the checks, so that the service is up before this \
-             router takes over",
-        ),
-    ),
-    (
-        &["startup_delay", "delay_after_boot"],
-        Say("leave it out: an instance takes no part before its checks without a `weight` have a result"),
-    ),
-    (
-        &["dont_track_primary", "track_src_ip", "interface_up_down_delays"],
-        Say("leave it out: an instance without its interface or source address takes no part until it is back"),
+        &["track_src_ip"],
+        Say("leave it out: an instance without its source address takes no part until the address is back"),
     ),
     (&["track_script"], Write("`checks`")),
     (&["track_process"], Write("`checks`, with a check whose `plugin = \"process\"`")),
-    (
-        &["track_interface"],
-        Say("the instance's own interface is always watched; for another one, write a check with \
-             `plugin = \"file\"` and `params = { path = \"/sys/class/net/eth1/operstate\", contains = \"up\" }`"),
-    ),
+    (&["track_interface"], Write("`track = [{ interface = \"eth1\", weight = -20 }]`")),
     (&["linkbeat_use_polling", "linkbeat_interfaces", "linkbeat"], LINK_IS_WATCHED),
     // Addresses
     (&["virtual_ipaddress"], Write("`addresses`")),
+    (&["virtual_ipaddress_excluded"], Write("`extra_addresses`")),
+    (&["no_virtual_ipaddress"], Write("`addresses = []`")),
     (
-        &["virtual_ipaddress_excluded", "no_virtual_ipaddress"],
-        Say("vouchd advertises all addresses of an instance: list them in `addresses`, up to 255"),
+        &["label", "scope", "brd", "dev", "peer", "home", "mngtmpaddr", "noprefixroute", "autojoin", "preferred_lft"],
+        Write("`{ address = \"192.0.2.1/24\", interface = \"eth1\", label = \"eth1:1\", broadcast = true }`"),
     ),
-    (
-        &["label", "scope", "brd", "dev", "peer", "home", "noprefixroute", "no_track", "preferred_lft"],
-        Say(
-            "leave it out: an address is `addresses = [\"192.0.2.1/24\"]`, and is installed on the instance's `interface`",
-        ),
-    ),
+    (&["no_track"], Say("leave it out: vouchd puts an address back that somebody else removed")),
     (&["virtual_routes"], Write("`routes = [\"10.0.0.0/8 via 192.0.2.254\"]`")),
     (&["virtual_rules"], Write("`rules = [\"from 10.0.0.0/8 lookup 100 priority 10\"]`")),
     (&["static_ipaddress", "static_routes", "static_rules", "track_group"], NO_STATIC),
-    (&["use_vmac", "vmac_xmit_base", "use_vmac_addr", "vmac_prefix", "vmac_addr_prefix", "use_ipvlan"], NO_VMAC),
-    (&["accept", "no_accept", "iptables", "ipsets", "disable_local_igmp"], NO_FIREWALL),
+    (&["use_vmac"], Write("`virtual_mac = true`")),
+    (
+        &["vmac_xmit_base", "use_vmac_addr", "vmac_prefix", "vmac_addr_prefix", "use_ipvlan"],
+        Say("leave it out: `virtual_mac = true` puts the virtual addresses on an interface with the virtual MAC"),
+    ),
+    (&["accept"], Write("`accept = true`")),
+    (&["no_accept"], Write("`accept = false`")),
+    (&["iptables", "ipsets", "disable_local_igmp"], NO_FIREWALL),
     (
         &["promote_secondaries"],
         Say("leave it out, and set it with sysctl: `net.ipv4.conf.all.promote_secondaries = 1`"),

@@ -5,7 +5,7 @@ mod keepalived;
 pub(crate) use keepalived::{hint as for_keepalived, is_block};
 
 /// The table that each key belongs to, for keys in the wrong table.
-const TABLES: [(&str, &[&str]); 9] = [
+const TABLES: [(&str, &[&str]); 11] = [
     (
         "an instance, below [instance.NAME]",
         &[
@@ -25,6 +25,17 @@ const TABLES: [(&str, &[&str]); 9] = [
             "garp",
             "routes",
             "rules",
+            "extra_addresses",
+            "multicast",
+            "routers",
+            "virtual_mac",
+            "accept",
+            "track",
+            "track_link",
+            "link_delay",
+            "preempt_delay",
+            "startup_delay",
+            "down_timer_adverts",
         ],
     ),
     (
@@ -49,10 +60,21 @@ const TABLES: [(&str, &[&str]); 9] = [
     ),
     (
         "[daemon]",
-        &["plugin_dir", "builtin_plugin_dir", "plugin_keys", "control", "cache_dir", "error_grace", "realtime"],
+        &[
+            "plugin_dir",
+            "builtin_plugin_dir",
+            "plugin_keys",
+            "control",
+            "cache_dir",
+            "error_grace",
+            "realtime",
+            "delay_after_boot",
+        ],
     ),
     ("[daemon], or to the params of a check", &["name"]),
-    ("`unicast` of an instance", &["source", "peers"]),
+    ("a group, below [group.NAME]", &["instances"]),
+    ("`unicast` of an instance", &["source", "peers", "hop_limit"]),
+    ("an address in `addresses`", &["label", "scope", "broadcast", "manage_temporary", "no_prefix_route", "auto_join"]),
     ("`auth` of an instance", &["type", "password"]),
     ("`garp` of an instance", &["repeat", "refresh", "refresh_repeat"]),
     (
@@ -67,7 +89,7 @@ pub(crate) fn for_key(unknown: &str, known: &[&str]) -> String {
     // One wrong letter is a typing mistake, whatever the word means elsewhere.
     let lower = unknown.to_lowercase();
     let is_typed = known.iter().any(|key| strsim::damerau_levenshtein(&lower, key) <= 1);
-    if let Some(hint) = keepalived::hint(unknown).filter(|_| !is_typed) {
+    if let Some(hint) = keepalived::hint(unknown).filter(|_| !is_typed && table_of(&lower).is_none()) {
         return hint;
     }
     let meant = nearest(unknown, known.iter().copied());
@@ -162,7 +184,8 @@ mod tests {
 
     #[test]
     fn every_keepalived_keyword_has_a_hint() {
-        for keyword in KEYWORDS.split_whitespace() {
+        // Words that are keys of vouchd too get the table that they belong to.
+        for keyword in KEYWORDS.split_whitespace().filter(|word| table_of(word).is_none()) {
             let hint = for_key(keyword, &["interface", "priority", "plugin", "preempt"]);
             assert!(hint.starts_with(" (a keyword of keepalived; "), "{keyword}: {hint:?}");
             assert!(hint.len() > 30, "{keyword}: {hint}");

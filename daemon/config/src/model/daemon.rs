@@ -30,6 +30,8 @@ pub struct Daemon {
     pub error_grace: Duration,
     /// Whether the protocol thread asks for real-time scheduling and locked memory.
     pub realtime: bool,
+    /// How long after the start of the daemon the instances begin to take part, unless they say otherwise.
+    pub startup_delay: Duration,
     /// How long after the boot of the machine the instances begin to take part.
     pub delay_after_boot: Duration,
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::model::VirtualAddress;
 
 pub(super) const ADDRESS: &str =
-    "an IPv4 address, optionally with its prefix length, like \"192.0.2.1\" or \"192.0.2.1/24\"";
+    "an address, optionally with its prefix length, like \"192.0.2.1\", \"192.0.2.1/24\" or \"2001:db8::1\"";
 
 /// Parses `192.0.2.1` or `192.0.2.1/24`, of either family.
 pub(super) fn parse(text: &str) -> Option<VirtualAddress> {
@@ -57,19 +57,15 @@ pub(super) fn suggestion(text: &str) -> String {
 }
 
 /// Why no host can have this address. `None` if it can.
-pub(super) fn why_no_host(ip: Ipv4Addr) -> Option<&'static str> {
-    if ip.is_unspecified() {
-        Some("this is the unspecified address")
-    } else if ip.octets()[0] == 0 {
-        Some("no host can have an address that begins with 0")
-    } else if ip.is_loopback() {
-        Some("this is a loopback address, which no other machine can reach")
-    } else if ip.is_multicast() {
-        Some("this is a multicast address")
-    } else if ip.is_broadcast() {
-        Some("this is the broadcast address")
-    } else {
-        None
+pub(super) fn why_no_host(ip: IpAddr) -> Option<&'static str> {
+    match ip {
+        _ if ip.is_unspecified() => Some("this is the unspecified address"),
+        IpAddr::V4(v4) if v4.octets()[0] == 0 => Some("no host can have an address that begins with 0"),
+        _ if ip.is_loopback() => Some("this is a loopback address, which no other machine can reach"),
+        _ if ip.is_multicast() => Some("this is a multicast address"),
+        IpAddr::V4(v4) if v4.is_broadcast() => Some("this is the broadcast address"),
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => Some("this is an IPv4 address in IPv6's form"),
+        IpAddr::V4(_) | IpAddr::V6(_) => None,
     }
 }
 

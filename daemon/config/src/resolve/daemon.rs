@@ -20,6 +20,7 @@ impl Default for Daemon {
             user: None,
             error_grace: Duration::from_secs(3),
             realtime: true,
+            startup_delay: Duration::ZERO,
             delay_after_boot: Duration::ZERO,
         }
     }
@@ -56,6 +57,12 @@ pub(super) fn daemon(mut table: Table<'_>, problems: &mut Problems) -> Daemon {
     }
     if let Some(value) = table.take("realtime") {
         daemon.realtime = value.boolean(problems).unwrap_or(daemon.realtime);
+    }
+    for (key, delay) in
+        [("startup_delay", &mut daemon.startup_delay), ("delay_after_boot", &mut daemon.delay_after_boot)]
+    {
+        let range = Duration::ZERO..=Duration::from_secs(1000);
+        *delay = table.take(key).and_then(|value| value.duration(range, problems)).unwrap_or_default();
     }
     if let Some(value) = table.take("metrics") {
         value.error("not available in this version; leave it out", problems);

@@ -3,6 +3,7 @@
 pub(crate) mod address;
 mod check;
 mod daemon;
+mod group;
 mod instance;
 mod lint;
 mod needs;
@@ -12,12 +13,14 @@ pub mod script;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::DeTable;
+use vouchd_wire::Family;
 
 use crate::errors::{Errors, Problem};
-use crate::model::{Check, Daemon};
+use crate::model::{Check, Daemon, Instance};
 use crate::partial::PartialConfig;
 use crate::reader::{Problems, Table, Value};
 use crate::source::Source;
@@ -49,6 +52,7 @@ pub(crate) fn examine(main: &Path, sources: Vec<Source>, unread: Vec<Problem>) -
     let mut user_at = None;
     let mut check_tables = Named::new("check");
     let mut instance_tables = Named::new("instance");
+    let mut group_tables = Named::new("group");
     for (source, document) in &documents {
         let mut root = Table::root(source, document.get_ref());
         if let Some(value) = root.take("daemon") {
@@ -63,13 +67,16 @@ pub(crate) fn examine(main: &Path, sources: Vec<Source>, unread: Vec<Problem>) -
         }
         check_tables.collect(root.take("check"), &mut problems);
         instance_tables.collect(root.take("instance"), &mut problems);
+        group_tables.collect(root.take("group"), &mut problems);
         root.finish(&mut problems);
     }
 
     let known: Vec<String> = check_tables.tables.iter().map(|(name, _)| name.clone()).collect();
     let known = Known { checks: known.iter().map(String::as_str).collect(), all_read };
     let (checks, checks_at) = checks(check_tables, &mut problems);
-    let placed = instances(instance_tables, &checks, &known, &mut problems);
+    let names: Vec<String> = instance_tables.tables.iter().map(|(name, _)| name.clone()).collect();
+    let mut placed = instances(instance_tables, &checks, &known, daemon.startup_delay, &mut problems);
+    let groups = group::groups(group_tables.tables, &mut placed, &names, &checks, &known, &mut problems);
     let mut instances = Vec::new();
     let mut instances_at = BTreeMap::new();
     for Placed { instance, at } in placed {
@@ -91,7 +98,7 @@ pub(crate) fn examine(main: &Path, sources: Vec<Source>, unread: Vec<Problem>) -
         daemon,
         checks,
         instances,
-        groups: Vec::new(),
+        groups,
         files,
         warnings,
         notes,
@@ -165,10 +172,16 @@ struct Known<'a> {
     all_read: bool,
 }
 
-fn instances(tables: Named<'_>, checks: &[Check], known: &Known<'_>, problems: &mut Problems) -> Vec<Placed> {
+fn instances(
+    tables: Named<'_>,
+    checks: &[Check],
+    known: &Known<'_>,
+    startup_delay: Duration,
+    problems: &mut Problems,
+) -> Vec<Placed> {
     let mut placed: Vec<Placed> = Vec::new();
     for (name, table) in tables.tables {
-        let Some(new) = instance::instance(&name, table, checks, known, problems) else { continue };
+        let Some(new) = instance::instance(&name, table, checks, known, startup_delay, problems) else { continue };
         for old in placed.iter().filter(|old| old.instance.interface == new.instance.interface) {
             conflicts(old, &new, problems);
         }
@@ -180,10 +193,11 @@ fn instances(tables: Named<'_>, checks: &[Check], known: &Known<'_>, problems: &
 /// Reports what two instances on the same interface must not share.
 fn conflicts(old: &Placed, new: &Placed, problems: &mut Problems) {
     let (other, interface) = (&old.instance.name, &old.instance.interface);
-    if old.instance.vrid == new.instance.vrid {
+    if old.instance.vrid == new.instance.vrid && !are_apart(&old.instance, &new.instance) {
         let subject = format!("instance.{}.virtual_router_id = {}", new.instance.name, new.instance.vrid);
         let message = format!(
-            "instance {other} on {interface} already has it (at {}); expected a different number on the same interface",
+            "instance {other} on {interface} already has it (at {}); expected a different number on the same interface, or \
+             other unicast peers or another multicast group",
             old.at.vrid
         );
         problems.error(new.at.vrid.clone(), subject, message);
@@ -197,6 +211,22 @@ fn conflicts(old: &Placed, new: &Placed, problems: &mut Problems) {
             problems.error(place.clone(), subject, message);
         }
     }
+}
+
+/// Whether two instances with the same VRID on one interface never hear each other's routers: they differ in family, in
+/// their unicast peers, or in their multicast groups.
+fn are_apart(old: &Instance, new: &Instance) -> bool {
+    let common = |family: &&Family| old.families.contains(family) && new.families.contains(family);
+    new.families.iter().filter(common).all(|family| {
+        let (old, new) = (old.of_family(*family), new.of_family(*family));
+        match (&old.unicast, &new.unicast) {
+            (Some(old), Some(new)) => {
+                !new.peers.iter().any(|peer| old.peers.iter().any(|other| other.address == peer.address))
+            }
+            (None, None) => old.multicast.groups != new.multicast.groups,
+            (Some(_), None) | (None, Some(_)) => false,
+        }
+    })
 }
 
 const NAME: &str = "a name of 1 to 64 letters, digits and the characters _ - . :";

@@ -1,12 +1,15 @@
 //! Valid configurations, and the values that they give.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use vouchd_config::{Daemon, ExitCodes, Garp, Limits, Peer, ProcessGrant, VirtualAddress, resolve};
+use vouchd_config::{
+    Daemon, ExitCodes, Garp, Group, Instance, Limits, Multicast, Peer, ProcessGrant, Track, VirtualAddress, VirtualMac,
+    resolve,
+};
 use vouchd_health::{Influence, OnError, Thresholds, Weight};
-use vouchd_wire::{AdvertInterval, Auth, ChecksumForm, Priority, Version, Vrid};
+use vouchd_wire::{AdvertInterval, Auth, ChecksumForm, Family, Priority, Version, Vrid};
 
 use crate::config;
 
@@ -280,5 +283,113 @@ fn check_survives_serialization() {
     for check in config(EXAMPLE).checks {
         let text = toml::to_string(&check).expect("serializes");
         assert_eq!(toml::from_str::<vouchd_config::Check>(&text).expect("deserializes"), check);
+    }
+}
+
+/// An instance with these lines.
+fn instance(lines: &str) -> Instance {
+    let text = format!("[instance.web]\ninterface = \"eth0\"\nvirtual_router_id = 55\n{lines}\n");
+    config(&text).instances.remove(0)
+}
+
+fn ips(addresses: &[VirtualAddress]) -> Vec<IpAddr> {
+    addresses.iter().map(|address| address.ip).collect()
+}
+
+#[test]
+fn instance_with_both_families_is_one_virtual_router_of_each() {
+    let both = instance(
+        "addresses = [\"192.0.2.1\", \"2001:db8::1/64\", \"fe80::1\"]\n\
+         unicast = { source = [\"192.0.2.11\", \"fe80::11\"], peers = [\"192.0.2.12\", \"fe80::12\"] }",
+    );
+    assert_eq!(both.families, [Family::V4, Family::V6]);
+    let (v4, v6) = (both.of_family(Family::V4), both.of_family(Family::V6));
+    assert_eq!((v4.version, v6.version), (Version::V2, Version::V3));
+    assert_eq!(ips(&v4.addresses), [ip("192.0.2.1")]);
+    assert_eq!(ips(&v6.addresses), [ip("fe80::1"), ip("2001:db8::1")], "a link-local address comes first");
+    assert!(v6.addresses[0].flags.deprecated && !v6.addresses[1].flags.deprecated, "only a /128");
+    let unicast = v6.unicast.expect("unicast");
+    assert_eq!(unicast.sources, [ip("fe80::11")]);
+    assert_eq!(unicast.peers, [Peer { address: ip("fe80::12"), hop_limit: 255 }]);
+}
+
+#[test]
+fn row_9_missing_link_local_address_is_added_with_a_warning() {
+    let text =
+        "[instance.web]\ninterface = \"eth0\"\nvirtual_router_id = 10\naddresses = [\"2001:db8::1\"]\nchecks = []\n";
+    let config = config(text);
+    assert_eq!(ips(&config.instances[0].addresses), [ip("fe80::200:5eff:fe00:20a"), ip("2001:db8::1")]);
+    assert!(config.warnings.iter().any(|warning| warning.message.contains("fe80::200:5eff:fe00:20a")));
+}
+
+#[test]
+fn keys_of_every_set_up_are_read() {
+    let web = instance(
+        "addresses = []\nextra_addresses = [\"198.51.100.1\", \"2001:db8::2/64\"]\nversion = [2, 3]\nrouters = 2\n\
+         virtual_mac = { name = \"vrrp55\" }\ntrack = [\"eth1\", { interface = \"ppp*\", weight = -20 }]\n\
+         track_link = false\nlink_delay = \"500ms\"\npreempt_delay = \"10s\"\nstartup_delay = \"5s\"\n\
+         down_timer_adverts = 5\nmulticast = { group = \"224.0.0.200\", source = \"192.0.2.5\" }",
+    );
+    assert_eq!((web.version, web.also_version_2), (Version::V3, true));
+    assert_eq!((web.addresses.len(), web.extra_addresses.len(), web.routers), (0, 2, Some(2)));
+    assert_eq!(web.virtual_mac, Some(VirtualMac { name: Some("vrrp55".to_owned()) }));
+    assert!(!web.accept, "the default with a virtual MAC (RFC 9568 section 6.1)");
+    let track = |interface: &str, weight| Track { interface: interface.to_owned(), weight };
+    assert_eq!(web.track, [track("eth1", None), track("ppp*", Some(-20))]);
+    assert!(!web.track_link);
+    assert_eq!(web.link_delay, Duration::from_millis(500));
+    assert_eq!((web.preempt_delay, web.startup_delay), (Duration::from_secs(10), Duration::from_secs(5)));
+    assert_eq!(web.down_timer_adverts, 5);
+    assert_eq!(web.multicast, Multicast { groups: vec![ip("224.0.0.200")], sources: vec![ip("192.0.2.5")] });
+    assert_eq!(web.families, [Family::V4]);
+}
+
+#[test]
+fn address_has_the_attributes_of_its_table() {
+    let web = instance(
+        "addresses = [{ address = \"192.0.2.1/24\", interface = \"eth1\", label = \"eth1:vip\", scope = \"link\", \
+         broadcast = true, no_prefix_route = true }]",
+    );
+    let [address] = web.addresses.as_slice() else { panic!("one address") };
+    assert_eq!(address.interface.as_deref(), Some("eth1"));
+    assert_eq!(address.label.as_deref(), Some("eth1:vip"));
+    assert_eq!((address.scope, address.broadcast), (253, Some(Ipv4Addr::new(192, 0, 2, 255))));
+    assert!(address.flags.no_prefix_route && !address.flags.deprecated);
+}
+
+#[test]
+fn group_gives_its_checks_and_tracked_interfaces_to_its_instances() {
+    let instance = |name: &str, vrid: u8| {
+        format!(
+            "[instance.{name}]\ninterface = \"eth0\"\nvirtual_router_id = {vrid}\naddresses = [\"192.0.2.{vrid}\"]\n"
+        )
+    };
+    let text = format!(
+        "[check.c]\nplugin = \"p\"\n{}{}[group.g]\ninstances = [\"a\", \"b\"]\nchecks = [\"c\"]\ntrack = [\"uplink\"]\n",
+        instance("a", 1),
+        instance("b", 2)
+    );
+    let config = config(&text);
+    assert_eq!(config.groups, [Group { name: "g".to_owned(), instances: vec!["a".to_owned(), "b".to_owned()] }]);
+    for instance in &config.instances {
+        assert_eq!((instance.checks.len(), instance.track.len()), (1, 1), "{}", instance.name);
+    }
+}
+
+#[test]
+fn same_virtual_router_id_is_allowed_where_routers_never_meet() {
+    let instance =
+        |name: &str, lines: &str| format!("[instance.{name}]\ninterface = \"eth0\"\nvirtual_router_id = 7\n{lines}\n");
+    let unicast = |address: &str, peer: &str| {
+        format!("addresses = [\"{address}\"]\nunicast = {{ source = \"192.0.2.11\", peers = [\"{peer}\"] }}")
+    };
+    let group =
+        |address: &str, group: &str| format!("addresses = [\"{address}\"]\nmulticast = {{ group = \"{group}\" }}");
+    for (first, second) in [
+        ("addresses = [\"192.0.2.1\"]".to_owned(), "addresses = [\"fe80::1\"]".to_owned()),
+        (unicast("192.0.2.1", "192.0.2.12"), unicast("192.0.2.2", "192.0.2.13")),
+        (group("192.0.2.1", "224.0.0.200"), group("192.0.2.2", "224.0.0.201")),
+    ] {
+        config(&format!("{}{}", instance("a", &first), instance("b", &second)));
     }
 }

@@ -83,29 +83,62 @@ fn wrong_values_of_an_instance() {
         ("auth = { type = \"pass\", password = 1234 }", 36, "a password of 1 to 8 bytes, found a whole number"),
         ("auth = { type = \"pass\" }", 1, "`password` is missing"),
         ("auth = { password = \"1234\" }", 1, "`type` is missing"),
-        ("addresses = []", 13, "expected 1 to 255 addresses, found 0"),
         ("addresses = \"192.0.2.1\"", 13, "a list of addresses"),
-        ("addresses = [1]", 14, "an IPv4 address"),
-        ("addresses = [\"192.0.2\"]", 14, "an IPv4 address"),
-        ("addresses = [\"192.0.2.256\"]", 14, "an IPv4 address"),
+        ("addresses = [1]", 14, "an address"),
+        ("addresses = [\"192.0.2\"]", 14, "an address"),
+        ("addresses = [\"192.0.2.256\"]", 14, "an address"),
         ("addresses = [\"192.0.2.1/33\"]", 14, "from 1 to 32"),
         ("addresses = [\"192.0.2.1/0\"]", 14, "from 1 to 32"),
-        ("addresses = [\"192.0.2.1/+8\"]", 14, "an IPv4 address"),
+        ("addresses = [\"192.0.2.1/+8\"]", 14, "an address"),
         ("addresses = [\"224.0.0.18\"]", 14, "the address of a host"),
         ("addresses = [\"127.0.0.1\"]", 14, "the address of a host"),
         ("addresses = [\"0.0.0.0\"]", 14, "the address of a host"),
-        ("addresses = [\"2001:db8::1\", \"2001:db8::2\"]", 14, "IPv6 is not available in this version"),
-        ("addresses = [\"192.0.2.1\", \"2001:db8::1\"]", 27, "one family"),
+        ("addresses = [\"2001:db8::1/129\"]", 14, "from 1 to 128"),
+        ("addresses = [\"ff02::12\"]", 14, "the address of a host"),
+        ("addresses = [\"::1\"]", 14, "the address of a host"),
+        ("addresses = [\"::ffff:192.0.2.1\"]", 14, "an IPv4 address in IPv6's form"),
+        ("addresses = [{ label = \"eth0:1\" }]", 14, "`address` is missing"),
+        ("addresses = [{ address = \"192.0.2.1\", labl = \"x\" }]", 39, "did you mean `label`?"),
+        ("addresses = [{ address = \"192.0.2.1\", label = \"sixteen-letters-\" }]", 47, "1 to 15 characters"),
+        ("addresses = [{ address = \"192.0.2.1\", broadcast = true }]", 51, "a /32 has no broadcast address"),
+        ("addresses = [{ address = \"192.0.2.1\", scope = \"world\" }]", 47, "\"global\""),
+        ("addresses = [{ address = \"192.0.2.1\", home = true }]", 46, "only an IPv6 address"),
+        ("addresses = [{ address = \"fe80::1\", label = \"eth0:1\" }]", 45, "an IPv6 address has no label"),
+        ("extra_addresses = [\"192.0.2.1\"]", 20, "listed twice, first at"),
+        ("version = [3]", 11, "[2, 3] to send both"),
+        ("version = [2, 4]", 15, "from 2 to 3"),
+        ("advert_interval = \"100ms\"\nversion = [2, 3]", 19, "which both versions can carry"),
+        ("routers = 1", 11, "from 2 to 255"),
+        ("preempt_delay = \"1001s\"", 17, "from 0s to 1000s"),
+        ("down_timer_adverts = 0", 22, "from 1 to 100"),
+        ("accept = false\npriority = 255", 10, "an owner (priority = 255) always accepts"),
+        ("virtual_mac = 1", 15, "write true, without quotes"),
+        ("virtual_mac = { name = \"a/b\" }", 24, "the name of a network interface"),
+        ("track = [\"eth1\", \"eth1\"]", 18, "listed twice"),
+        ("track = [{ interface = \"eth1\", weight = 0 }]", 41, "not 0"),
+        ("track = [\"a b\"]", 10, "a pattern with * and ?"),
+        ("link_delay = \"61s\"", 14, "from 0s to 1m"),
+        ("multicast = { group = \"192.0.2.5\" }", 23, "a multicast address"),
+        ("multicast = { group = [\"224.0.0.5\", \"224.0.0.6\"] }", 37, "expected one IPv4 address"),
+        ("multicast = { source = \"fe80::5\" }", 24, "there is no IPv6 virtual address"),
         ("addresses = [\"192.0.2.1\", \"192.0.2.1/24\"]", 27, "twice, first at v.toml:6:14"),
         ("interface = \"eth1\"", 1, "duplicate key"),
         ("unicast = { peers = [\"192.0.2.12\"] }", 1, "`source` is missing"),
         ("unicast = { source = \"192.0.2.11\", peers = [] }", 44, "at least one peer"),
         ("unicast = { source = \"192.0.2.11\", peers = [\"192.0.2.11\"] }", 45, "the router itself"),
         ("unicast = { source = \"192.0.2.11\", peers = [\"192.0.2.12\", \"192.0.2.12\"] }", 59, "twice"),
-        ("unicast = { source = \"192.0.2.11/24\", peers = [\"192.0.2.12\"] }", 22, "the IPv4 address of a router"),
+        ("unicast = { source = \"192.0.2.11/24\", peers = [\"192.0.2.12\"] }", 22, "the address of a router"),
         ("unicast = { source = \"192.0.2.1\", peers = [\"192.0.2.12\"] }", 22, "this is a virtual address"),
-        ("unicast = { source = \"192.0.2.11\", peers = [\"224.0.0.18\"] }", 45, "the IPv4 address of a router"),
-        ("unicast = { source = \"fe80::1\", peers = [\"192.0.2.12\"] }", 22, "IPv6 is not available"),
+        ("unicast = { source = \"192.0.2.11\", peers = [\"224.0.0.18\"] }", 45, "the address of a router"),
+        ("unicast = { source = \"fe80::5\", peers = [\"192.0.2.12\"] }", 1, "the peers need an IPv4 source"),
+        ("unicast = { source = \"192.0.2.11\", peers = [\"fe80::5\"] }", 1, "there is no IPv4 peer"),
+        (
+            "unicast = { source = \"192.0.2.11\", peers = [{ address = \"192.0.2.12\", hop_limit = 0 }] }",
+            83,
+            "from 1 to 255",
+        ),
+        ("routers = 3\nunicast = { source = \"192.0.2.11\", peers = [\"192.0.2.12\"] }", 11, "there are 2 routers"),
+        ("multicast = {}\nunicast = { source = \"192.0.2.11\", peers = [\"192.0.2.12\"] }", 1, "leave one of them out"),
         ("checks = \"c\"", 10, "a list of checks"),
         ("checks = [\"d\"]", 11, "there is no such check (did you mean \"c\"?); expected one of: c"),
         ("checks = [{ name = \"d\" }]", 20, "there is no such check"),
@@ -404,4 +437,38 @@ fn missing_plugin_is_reported_with_its_place_and_the_available_ones() {
     let shown = config.check_plugins(&[]).expect_err("missing").to_string();
     assert!(shown.contains("no plugin is installed; expected proces.wasm in"), "{shown}");
     assert!(config.check_plugins(&["proces".to_owned()]).is_ok());
+}
+
+#[test]
+fn ipv6_with_version_2_is_rejected() {
+    let text = "[check.c]\nplugin = \"p\"\n[instance.web]\ninterface = \"eth0\"\nvirtual_router_id = 55\nversion = 2\n\
+                addresses = [\"fe80::1\"]\n";
+    assert_error(text, "6:11", "IPv6 needs version 3");
+}
+
+/// Two instances whose members and group follow.
+fn group_with(lines: &str) -> String {
+    let instance = |name: &str, vrid: u8| {
+        format!(
+            "[instance.{name}]\ninterface = \"eth0\"\nvirtual_router_id = {vrid}\naddresses = [\"192.0.2.{vrid}\"]\n"
+        )
+    };
+    format!("{}{}{lines}", instance("a", 1), instance("b", 2))
+}
+
+#[test]
+fn wrong_values_of_a_group() {
+    for (lines, place, words) in [
+        ("[group.g]\ninstances = [\"a\"]", "10:13", "at least two instances"),
+        ("[group.g]\ninstances = [\"a\", \"c\"]", "10:19", "there is no such instance"),
+        ("[group.g]\ninstances = [\"a\", \"b\"]\n[group.h]\ninstances = [\"a\", \"b\"]", "12:14", "in a group already"),
+        ("[group.g]\ninstances = [\"a\", \"a\"]", "10:19", "in a group already, at v.toml:10:14"),
+        ("[group.g]\ninstances = [\"a\", \"b\"]\nchecks = [\"c\"]", "11:11", "there is no such check"),
+        ("[group.g]\ninstances = [\"a\", \"b\"]\ninstnces = 1", "11:1", "did you mean `instances`?"),
+    ] {
+        let text = group_with(lines);
+        let errors = errors(&[("v.toml", &text)]).to_string();
+        assert!(errors.starts_with(&format!("v.toml:{place}: ")), "{place} expected:\n{errors}");
+        assert!(errors.contains(words), "{words:?} expected:\n{errors}");
+    }
 }

@@ -6,8 +6,8 @@
 //! a whole, checked value or is rejected with one named [`ParseError`]. Nothing half-parsed leaves this crate, and no input
 //! makes it panic.
 //!
-//! [`ipv4`] and [`ipv6`] read and check the IP header in front of it. [`arp`] builds the gratuitous ARP frame that moves an address
-//! to its new holder, and reads the sender of other machines' ARP packets.
+//! [`ipv4`] and [`ipv6`] read and check the IP header in front of it. [`arp`] and [`ndp`] build the frames that move an
+//! address to its new holder, and read the claims in other machines' packets.
 //!
 //! [`Time`] is here because both the protocol and the kernel's side need it, and neither depends on the other.
 //!
@@ -21,6 +21,7 @@ pub mod arp;
 mod checksum;
 pub mod ipv4;
 pub mod ipv6;
+pub mod ndp;
 mod time;
 mod values;
 

@@ -112,7 +112,8 @@ pub enum AddressCommand {
         /// The instance.
         instance: InstanceKey,
     },
-    /// Sends gratuitous ARP for those addresses of an active instance that are on the interface at that time.
+    /// Announces those addresses of an active instance that are on the interface at that time, by gratuitous ARP or
+    /// unsolicited neighbour advertisements.
     Announce {
         /// The instance.
         instance: InstanceKey,
@@ -121,7 +122,7 @@ pub enum AddressCommand {
         /// The latest time to start: issuing time plus lease.
         not_after: Time,
     },
-    /// Sends one ARP request for each of those addresses, to learn who else answers for them. There is no report; the
+    /// Sends one ARP request or neighbour solicitation for each of those addresses, to learn who else answers for them. There is no report; the
     /// [`ArpWatcher`](crate::ArpWatcher) receives the answers.
     Ask {
         /// The instance.

@@ -124,6 +124,9 @@ pub enum AddressError {
     /// The interface does not exist (any more).
     #[error("interface {0} does not exist")]
     NoInterface(Arc<str>),
+    /// The interface does not take part in IPv6.
+    #[error("IPv6 is off on {0}: set net.ipv6.conf.{0}.disable_ipv6 to 0")]
+    NoIpv6(Arc<str>),
     /// Missing privilege.
     #[error("the kernel does not permit it: vouchd needs {capability}")]
     NotPermitted {

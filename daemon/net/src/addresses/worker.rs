@@ -30,7 +30,7 @@ use crate::channel::{Notifier, Receiver};
 use crate::clock;
 use crate::netlink::{AddressRequest, Change, News, Notifications, RequestSocket};
 use crate::routing::RoutingKeeper;
-use crate::sockets::ArpSocket;
+use crate::sockets::NeighbourSocket;
 
 /// Steps from any state to what is wanted: new placements, old ones, what somebody changed in the meantime.
 const ROUNDS: usize = 8;
@@ -44,7 +44,7 @@ const RETRY: Duration = Duration::from_millis(100);
 pub(super) struct Worker {
     requests: RequestSocket,
     notifications: Notifications,
-    arp: ArpSocket,
+    neighbours: NeighbourSocket,
     reconciler: Reconciler,
     routing: RoutingKeeper,
     reports: Notifier<Report>,
@@ -60,7 +60,7 @@ impl Worker {
         let mut worker = Self {
             notifications: Notifications::open()?,
             requests: RequestSocket::open()?,
-            arp: ArpSocket::open()?,
+            neighbours: NeighbourSocket::open()?,
             reconciler: Reconciler::default(),
             routing: RoutingKeeper::default(),
             reports,
@@ -264,6 +264,10 @@ impl Worker {
     fn error(&self, placement: Placement, error: io::Error) -> AddressError {
         match error.raw_os_error() {
             Some(libc::ENODEV) => AddressError::NoInterface(self.reconciler.name(placement).interface),
+            // A missing capability is EPERM.
+            Some(libc::EACCES) if placement.address.is_ipv6() => {
+                AddressError::NoIpv6(self.reconciler.name(placement).interface)
+            }
             _ => refusal(error, "CAP_NET_ADMIN"),
         }
     }
@@ -286,13 +290,6 @@ impl Worker {
         }
     }
 
-    fn announce(&self, index: u32, mac: [u8; 6], address: IpAddr) -> io::Result<()> {
-        match address {
-            IpAddr::V4(address) => self.arp.announce(index, mac, address),
-            IpAddr::V6(_) => Err(io::ErrorKind::Unsupported.into()),
-        }
-    }
-
     fn announce_returned(&mut self) {
         let now = clock::now();
         self.announced.retain(|_, at| now.since(*at) < ANNOUNCEMENT_PAUSE);
@@ -302,7 +299,7 @@ impl Worker {
                 continue;
             }
             self.announced.insert(placement, now);
-            if let Err(error) = self.announce(placement.index, mac, placement.address) {
+            if let Err(error) = self.neighbours.announce(placement.index, mac, placement.address) {
                 tracing::warn!("{} could not be announced: {error}", placement.address);
             }
         }
@@ -336,7 +333,7 @@ impl Worker {
             let target = if is_active { self.reconciler.target(address) } else { Err(AddressError::NotInstalled) };
             match target {
                 Ok((index, Some(mac))) => targets.push((index, mac, address)),
-                // Only Ethernet has ARP.
+                // Only Ethernet has ARP, and link-layer addresses for neighbour discovery.
                 Ok((_, None)) => {}
                 Err(error) => self.announce_failed(instance, address, error),
             }
@@ -347,7 +344,7 @@ impl Worker {
             let mut left = Vec::with_capacity(targets.len());
             for (index, mac, address) in targets {
                 Late::check(not_after, clock::now())?;
-                match self.announce(index, mac, address.address) {
+                match self.neighbours.announce(index, mac, address.address) {
                     Ok(()) => {
                         frames += 1;
                         left.push((index, mac, address));
@@ -368,8 +365,7 @@ impl Worker {
                 return;
             }
             if let Ok((index, Some(mac))) = self.reconciler.target(address)
-                && let (IpAddr::V4(sender), IpAddr::V4(wanted)) = (sender, address.address)
-                && let Err(error) = self.arp.ask(index, mac, sender, wanted)
+                && let Err(error) = self.neighbours.ask(index, mac, sender, address.address)
             {
                 tracing::debug!(%error, "could not ask who else has {}", address.address);
             }

@@ -1,8 +1,8 @@
 //! The model of virtual addresses: what this daemon installed on which interface, and what its instances want there.
 //!
 //! Commands change what is wanted, the kernel's notifications what is there, and [`Reconciler::plan`] is the difference:
-//! an address that stays is never touched, an address whose prefix changes is there with the new one before the old one
-//! goes, and an address that nobody wants any more goes, wherever it is. Pure: the keeper's thread carries the plan out.
+//! an address that stays is never touched, an IPv4 address whose prefix changes is there with the new one before the old one
+//! goes (the kernel can't do that for IPv6), and an address that nobody wants any more goes, wherever it is. Pure: the keeper's thread carries the plan out.
 //!
 //! An address is ours if this daemon installed it and nobody has replaced it since. A mark ([`OUR_PROTOCOL`]) alone may be
 //! another daemon's. An address that is neither ours nor marked is the host's: it is never removed, marked or given a
@@ -211,8 +211,11 @@ impl Reconciler {
 
     /// Takes in that an address is there. Returns whether it was ours and is the host's now.
     fn saw(&mut self, placement: Placement, held: &HeldAddress, by_us: bool) -> bool {
-        if by_us {
-            self.keeps_marks = Some(held.protocol == OUR_PROTOCOL);
+        if held.protocol == OUR_PROTOCOL {
+            // Whoever caused it: the kernel notifies of an IPv6 address of ours by itself.
+            self.keeps_marks = Some(true);
+        } else if by_us {
+            self.keeps_marks = Some(false);
         } else if self.ours.contains_key(&placement) && !self.may_be_ours(held, &placement) {
             self.ours.remove(&placement);
             self.missing.remove(&placement);
@@ -238,7 +241,11 @@ impl Reconciler {
         let address = self.name(placement);
         self.errors.remove(&address);
         self.missing.insert(placement);
-        self.note(&installed.instance, AddressChange::Lost(address));
+        // The kernel removes all IPv6 addresses of an interface that is switched off. That is the interface's news.
+        let is_off = self.kernel.link(placement.index).is_some_and(|link| !link.enabled);
+        if !(is_off && placement.address.is_ipv6()) {
+            self.note(&installed.instance, AddressChange::Lost(address));
+        }
         true
     }
 
@@ -268,6 +275,14 @@ impl Reconciler {
 
     fn held(&self, placement: Placement) -> Option<&HeldAddress> {
         self.kernel.on(placement.index).iter().find(|held| Placement::of(held) == Some(placement))
+    }
+
+    /// Whether the kernel can't add an IPv6 address: it has it with another prefix, which does not make it another address
+    /// there, or the interface is switched off, where the kernel would not keep it.
+    fn is_blocked(&self, placement: Placement) -> bool {
+        let is_off = self.kernel.link(placement.index).is_some_and(|link| !link.enabled);
+        let is_same = |held: &HeldAddress| held.address == placement.address && held.prefix != placement.prefix;
+        placement.address.is_ipv6() && (is_off || self.kernel.on(placement.index).iter().any(is_same))
     }
 
     pub(crate) fn is_there(&self, placement: Placement) -> bool {

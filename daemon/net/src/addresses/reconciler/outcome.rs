@@ -5,7 +5,7 @@ use vouchd_wire::Time;
 
 use crate::addresses::command::InstanceKey;
 use crate::addresses::report::{AddressChange, AddressError};
-use crate::netlink::OUR_PROTOCOL;
+use crate::netlink::{Change, HeldAddress, OUR_PROTOCOL};
 
 impl Reconciler {
     /// Notes that the kernel has carried out an operation, no later than at `now`.
@@ -14,6 +14,7 @@ impl Reconciler {
         match operation {
             Operation::Promote { .. } => {}
             Operation::Add { seconds, .. } => {
+                self.note_ipv6(placement, seconds);
                 let Some(instance) = self.claimant(placement) else { return };
                 let settled = self.claims.get(&instance).is_some_and(|claimed| claimed.settled);
                 let back = self.missing.remove(&placement);
@@ -59,6 +60,25 @@ impl Reconciler {
                 }
             }
         }
+    }
+
+    /// Notes an IPv6 address that the kernel has added. It notifies of one in a thread of its own, later than it answers.
+    fn note_ipv6(&mut self, placement: Placement, seconds: u32) {
+        let Placement { index, address, prefix } = placement;
+        if address.is_ipv4() || self.is_there(placement) {
+            return;
+        }
+        self.kernel.apply(Change::Address(HeldAddress {
+            index,
+            address,
+            prefix,
+            peer: None,
+            scope: 0,
+            secondary: false,
+            tentative: false,
+            permanent: seconds == u32::MAX,
+            protocol: OUR_PROTOCOL,
+        }));
     }
 
     /// Notes that the kernel has refused an operation.

@@ -79,6 +79,8 @@ impl Reconciler {
                     let seconds = want.longest(|lifetime| lifetime.seconds_left(now).ok());
                     operations.extend(seconds.filter(|_| take).map(|seconds| Operation::Renew { placement, seconds }));
                 }
+                // The next round adds it, once what blocks it is removed.
+                (None, None) if self.is_blocked(placement) => {}
                 (None, None) => {
                     let seconds = want.longest(|lifetime| lifetime.seconds_left(now).ok());
                     operations.extend(seconds.map(|seconds| Operation::Add { placement, seconds }));
@@ -94,6 +96,7 @@ impl Reconciler {
             Some(want) => {
                 want.is_exceeded(installed) && want.longest(|lifetime| lifetime.seconds_left(now).ok()).is_none()
             }
+            None if placement.address.is_ipv6() => true,
             // An address that is wanted with another prefix stays until that is there: it is never off the interface.
             None => {
                 let mut others =
@@ -111,9 +114,12 @@ impl Reconciler {
         let mut operations = Vec::new();
         for (claim, address) in adopting.flat_map(|claim| claim.addresses.iter().map(move |address| (claim, address))) {
             let Some(wanted) = self.placement(address) else { continue };
-            // While active, only when our own is there.
-            let may = !is_serving(claim) || (wants.contains_key(&wanted) && self.ours.contains_key(&wanted));
-            for copy in self.copies(address).iter().filter(|copy| may && !copy.own) {
+            // While active, only when our own is there, or can't be there before the copy is gone.
+            let may = |prefix| {
+                let is_in_the_way = wanted.address.is_ipv6() && prefix != wanted.prefix;
+                !is_serving(claim) || wants.contains_key(&wanted) && (self.ours.contains_key(&wanted) || is_in_the_way)
+            };
+            for copy in self.copies(address).iter().filter(|copy| !copy.own && may(copy.at.prefix)) {
                 let placement = Placement { prefix: copy.at.prefix, ..wanted };
                 if self.is_there(placement) {
                     operations.push(Operation::Remove { placement });

@@ -36,6 +36,10 @@ impl Reconciler {
         if claim.owner {
             return !copies.is_empty();
         }
+        if placement.address.is_ipv6() {
+            // To the kernel it is the same address with any prefix.
+            return !claim.adopt && !copies.is_empty();
+        }
         !claim.adopt
             && copies.iter().any(|copy| copy.at.prefix == placement.prefix)
             && self.held(placement).is_some_and(|held| self.is_the_hosts(held))

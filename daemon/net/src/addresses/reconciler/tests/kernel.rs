@@ -24,6 +24,17 @@ impl Kernel {
         self
     }
 
+    /// Switches an interface off, which removes its IPv6 addresses, or on.
+    pub(super) fn switch(&mut self, index: u32, enabled: bool) {
+        let link = self.links.iter_mut().find(|link| link.index == index).unwrap();
+        (link.enabled, link.running) = (enabled, enabled);
+        self.news.push((Change::Link(link.clone()), 0));
+        if !enabled {
+            let gone = self.addresses.extract_if(.., |held| held.index == index && held.address.is_ipv6());
+            self.news.extend(gone.map(|held| (Change::AddressGone(held), 0)));
+        }
+    }
+
     pub(super) fn rename(&mut self, index: u32, name: &str) {
         let link = self.links.iter_mut().find(|link| link.index == index).unwrap();
         link.name = name.into();
@@ -41,6 +52,10 @@ impl Kernel {
         let protocol = if self.forgets_marks { 0 } else { protocol };
         if self.refuses.contains(&(placement.address, placement.prefix)) {
             return Err(libc::EPERM);
+        }
+        let is_same = |held: &&HeldAddress| held.address == placement.address && held.prefix != placement.prefix;
+        if placement.address.is_ipv6() && self.addresses.iter().any(|held| is_same(&held)) {
+            return Err(libc::EEXIST);
         }
         let held = match self.addresses.iter_mut().find(|held| Placement::of(held) == Some(placement)) {
             Some(_) if !replace => return Err(libc::EEXIST),

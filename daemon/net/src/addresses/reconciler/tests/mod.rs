@@ -1,5 +1,6 @@
 //! The model against a small kernel: what it plans, and that it never touches the host's addresses.
 
+mod ipv6;
 mod kernel;
 mod random;
 

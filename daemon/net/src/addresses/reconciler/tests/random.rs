@@ -16,7 +16,11 @@ impl Dice {
 
     fn address(&mut self) -> (IpAddr, u8) {
         let last = 100 + u8::try_from(self.roll(5)).unwrap();
-        (IpAddr::from([192, 0, 2, last]), [24, 25, 32][usize::try_from(self.roll(3)).unwrap()])
+        let prefix = usize::try_from(self.roll(3)).unwrap();
+        match self.roll(3) {
+            0 => (IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, u16::from(last)]), [64, 10, 128][prefix]),
+            _ => (IpAddr::from([192, 0, 2, last]), [24, 25, 32][prefix]),
+        }
     }
 
     fn claims(&mut self, now: u64) -> Vec<Claim> {
@@ -82,11 +86,12 @@ fn host_keeps_its_addresses_and_an_address_that_stays_is_never_off() {
             let what = format!("seed {seed}, step {step}");
             assert!(hosts.is_subset(&world.kernel.of_host()), "{what}: {hosts:?}, now {:?}", world.kernel.of_host());
             let (before, after) = (&world.steps[0], &world.steps[world.steps.len() - 1]);
-            for (_, address, _) in before {
-                let stays = after.iter().any(|(_, held, _)| held == address);
+            for (_, address, prefix) in before {
+                let is_same = |held: &IpAddr, other| held == address && (address.is_ipv4() || other == *prefix);
+                let stays = after.iter().any(|(_, held, other)| is_same(held, *other));
                 assert!(!stays || world.never_off(*address), "{what}: {address} was off: {:?}", world.steps);
             }
-            world.agrees(&what);
+            world.agrees(at(now), &what);
         }
         world.reconciler.release_all();
         world.settle(at(now));
@@ -96,7 +101,7 @@ fn host_keeps_its_addresses_and_an_address_that_stays_is_never_off() {
 
 impl World {
     /// Asserts that the kernel has exactly the addresses that are wanted and those of the host.
-    fn agrees(&self, what: &str) {
+    fn agrees(&self, now: Time, what: &str) {
         let marked: BTreeSet<_> = self
             .kernel
             .addresses
@@ -122,7 +127,10 @@ impl World {
                         wanted.insert((address, prefix));
                     }
                     Presence::Host => assert!(!state.copies.is_empty(), "{what}: {state:?}"),
-                    Presence::Absent => assert!(state.error.is_some(), "{what}: {state:?}"),
+                    Presence::Absent => {
+                        let is_over = claim.lifetime.is_some_and(|lifetime| lifetime.seconds_left(now).is_err());
+                        assert!(state.error.is_some() || is_over, "{what}: {state:?}");
+                    }
                 }
             }
         }

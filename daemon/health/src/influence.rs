@@ -77,27 +77,53 @@ pub enum Effect {
     HardFault,
 }
 
-/// One check's share of an instance's priority.
+/// What a term comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TermKind {
+    /// A check.
+    Check,
+    /// A tracked interface, or a pattern of interfaces.
+    Interface,
+}
+
+/// The share of one check or tracked interface in an instance's priority.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Term {
-    /// The check's name.
-    pub check: String,
+    /// The check's name, the interface's name, or the pattern of names.
+    pub name: String,
+    /// What it is the name of.
+    pub kind: TermKind,
     /// How it affects the instance.
     pub effect: Effect,
     /// Added to the base priority; 0 unless the effect is [`Effect::Add`].
     pub value: i16,
-    /// The check's status in words.
+    /// The state of the check or the interface in words.
     pub why: String,
+}
+
+impl Term {
+    /// Its name with its kind: `check nginx`, `interface eth1`.
+    pub fn subject(&self) -> String {
+        match self.kind {
+            TermKind::Check => format!("check {}", self.name),
+            TermKind::Interface => format!("interface {}", self.name),
+        }
+    }
 }
 
 impl std::fmt::Display for Term {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Term { check, effect, value, why } = self;
+        let Term { name, kind, effect, value, why } = self;
+        let name = match kind {
+            TermKind::Check => name,
+            TermKind::Interface => &self.subject(),
+        };
         match effect {
-            Effect::Waiting => write!(f, "{check} has no result yet ({why})"),
-            Effect::Add => write!(f, "{check} {value:+} ({why})"),
-            Effect::LastResort => write!(f, "{check} makes it the last resort ({why})"),
-            Effect::HardFault => write!(f, "{check} is a hard fault ({why})"),
+            Effect::Waiting => write!(f, "{name} has no result yet ({why})"),
+            Effect::Add => write!(f, "{name} {value:+} ({why})"),
+            Effect::LastResort => write!(f, "{name} makes it the last resort ({why})"),
+            Effect::HardFault => write!(f, "{name} is a hard fault ({why})"),
         }
     }
 }
@@ -105,27 +131,25 @@ impl std::fmt::Display for Term {
 /// Whether an instance may be active, and at which priority.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fitness {
-    /// Checks whose first result could be a hard fault have none yet.
+    /// Terms with [`Effect::Waiting`]: their first result could be a hard fault.
     Waiting {
-        /// The names of these checks.
-        checks: Vec<String>,
         /// The priority by the other checks.
         priority: u8,
-        /// One for each check.
+        /// One for each check and tracked interface.
         terms: Vec<Term>,
     },
     /// The instance may take part in elections.
     Fit {
         /// The effective priority.
         priority: u8,
-        /// One for each check.
+        /// One for each check and tracked interface.
         terms: Vec<Term>,
     },
     /// The instance must not be active.
     Fault {
-        /// Which check is a hard fault, and why.
+        /// Which check or interface is a hard fault, and why.
         reason: String,
-        /// One for each check.
+        /// One for each check and tracked interface.
         terms: Vec<Term>,
     },
 }
@@ -133,21 +157,24 @@ pub enum Fitness {
 /// The priority of a router that owns the address (RFC 9568 section 5.2.4): checks don't change it.
 const OWNER: u8 = 255;
 
-/// Computes the fitness of an instance with base priority `base` (1..=255) from the statuses of its checks.
+/// Computes the fitness of an instance with base priority `base` (1..=255) from the statuses of its checks and the terms of
+/// its tracked interfaces.
 ///
 /// The priority is `clamp(base + sum of the terms, 1, 254)`; an owner (255) keeps 255. A hard fault takes precedence over
 /// everything else, then an error that makes the router the last resort (priority 1).
-pub fn fitness<'a>(base: u8, checks: impl IntoIterator<Item = (&'a str, &'a CheckStatus, &'a Influence)>) -> Fitness {
-    let terms: Vec<Term> = checks
-        .into_iter()
-        .map(|(name, status, influence)| {
-            let (effect, value) = effect(status, influence);
-            Term { check: name.to_owned(), effect, value, why: describe(status) }
-        })
-        .collect();
+pub fn fitness<'a>(
+    base: u8,
+    checks: impl IntoIterator<Item = (&'a str, &'a CheckStatus, &'a Influence)>,
+    interfaces: impl IntoIterator<Item = Term>,
+) -> Fitness {
+    let checks = checks.into_iter().map(|(name, status, influence)| {
+        let (effect, value) = effect(status, influence);
+        Term { name: name.to_owned(), kind: TermKind::Check, effect, value, why: describe(status) }
+    });
+    let terms: Vec<Term> = checks.chain(interfaces).collect();
     let with = |effect| terms.iter().filter(move |term| term.effect == effect);
     if let Some(term) = with(Effect::HardFault).next() {
-        let reason = format!("check {}: {}", term.check, term.why);
+        let reason = format!("{}: {}", term.subject(), term.why);
         return Fitness::Fault { reason, terms };
     }
     let sum = i32::from(base) + terms.iter().map(|term| i32::from(term.value)).sum::<i32>();
@@ -157,11 +184,8 @@ pub fn fitness<'a>(base: u8, checks: impl IntoIterator<Item = (&'a str, &'a Chec
         (_, true) => 1,
         (_, false) => sum.clamp(1, 254) as u8,
     };
-    let waiting: Vec<_> = with(Effect::Waiting).map(|term| term.check.clone()).collect();
-    match waiting.is_empty() {
-        true => Fitness::Fit { priority, terms },
-        false => Fitness::Waiting { checks: waiting, priority, terms },
-    }
+    let is_waiting = with(Effect::Waiting).next().is_some();
+    if is_waiting { Fitness::Waiting { priority, terms } } else { Fitness::Fit { priority, terms } }
 }
 
 fn effect(status: &CheckStatus, influence: &Influence) -> (Effect, i16) {
@@ -220,7 +244,7 @@ mod tests {
     }
 
     fn of(base: u8, checks: &[(CheckStatus, Influence)]) -> Fitness {
-        fitness(base, checks.iter().map(|(status, influence)| ("check", status, influence)))
+        fitness(base, checks.iter().map(|(status, influence)| ("check", status, influence)), [])
     }
 
     /// The priority, or `None` for a fault; panics if waiting.
@@ -228,7 +252,7 @@ mod tests {
         match of(base, checks) {
             Fitness::Fit { priority, .. } => Some(priority),
             Fitness::Fault { .. } => None,
-            Fitness::Waiting { checks, .. } => panic!("waits for {checks:?}"),
+            Fitness::Waiting { terms, .. } => panic!("waits: {terms:?}"),
         }
     }
 
@@ -284,7 +308,7 @@ mod tests {
     #[test]
     fn instance_waits_only_for_its_unweighted_checks() {
         let waits = of(100, &[(waiting(), Influence::default())]);
-        assert!(matches!(waits, Fitness::Waiting { checks, .. } if checks == ["check"]));
+        assert!(matches!(waits, Fitness::Waiting { priority: 100, .. }), "{waits:?}");
         let failing = (verdict(Verdict::Fail), weight(-40));
         let waits = of(100, &[(waiting(), Influence::default()), failing]);
         assert!(matches!(waits, Fitness::Waiting { priority: 60, .. }), "the others count: {waits:?}");
@@ -295,6 +319,24 @@ mod tests {
     fn hard_fault_takes_precedence_over_a_waiting_check() {
         let checks = [(waiting(), Influence::default()), (verdict(Verdict::Fail), Influence::default())];
         assert_eq!(priority(100, &checks), None);
+    }
+
+    #[test]
+    fn interfaces_count_beside_the_checks() {
+        let term = |effect, value| Term {
+            name: "eth1".to_owned(),
+            kind: TermKind::Interface,
+            effect,
+            value,
+            why: "no carrier".to_owned(),
+        };
+        let failing = (verdict(Verdict::Fail), weight(-40));
+        let with = |interface| fitness(100, [("web", &failing.0, &failing.1)], [interface]);
+        assert!(matches!(with(term(Effect::Add, -30)), Fitness::Fit { priority: 30, .. }));
+        assert!(matches!(with(term(Effect::Waiting, 0)), Fitness::Waiting { priority: 60, .. }));
+        let Fitness::Fault { reason, .. } = with(term(Effect::HardFault, 0)) else { panic!("no fault") };
+        assert_eq!(reason, "interface eth1: no carrier");
+        assert_eq!(term(Effect::Add, -30).to_string(), "interface eth1 -30 (no carrier)");
     }
 
     #[test]

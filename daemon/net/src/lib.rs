@@ -30,7 +30,7 @@ pub use addresses::{
 };
 pub use channel::{Closed, Notifier, Receiver, channel};
 pub use clock::now;
-pub use links::{DownReason, LinkEvent, LinkState, LinkWatcher, Sources, Watched};
+pub use links::{Carrier, CarrierEvent, DownReason, LinkEvent, LinkEvents, LinkState, LinkWatcher, Sources, Watched};
 pub use netlink::{OUR_PROTOCOL, RequestSocket};
 pub use network::{Kernel, Network};
 pub use routing::{Routing, RoutingChange, RoutingError, RoutingItem, RoutingState, sweep_routing};

@@ -15,13 +15,13 @@ use nix::sys::time::TimeSpec;
 use tracing::{error, info};
 use vouchd_config::{Config, Instance};
 use vouchd_net::{
-    AddressKeeper, ArpClaim, ArpWatched, ArpWatcher, Groups, Kernel, LinkEvent, LinkState, LinkWatcher, MAX_PACKET,
-    Notifier, Receiver, Report, Sources, sweep, sweep_routing,
+    AddressKeeper, ArpClaim, ArpWatched, ArpWatcher, CarrierEvent, Groups, Kernel, LinkEvent, LinkEvents, LinkState,
+    LinkWatcher, MAX_PACKET, Notifier, Receiver, Report, Sources, sweep, sweep_routing,
 };
 use vouchd_vrrp::{Health, Time};
 use vouchd_wire::Family;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Startup};
 use crate::heartbeat::Heartbeat;
 use crate::holdings::OtherDaemons;
 use crate::log::{Line, Log, Subject};
@@ -75,14 +75,14 @@ pub(crate) struct Protocol {
 }
 
 impl Protocol {
-    /// Removes the addresses, routes and rules that an earlier run left behind and no other daemon holds, and starts the threads that serve the
-    /// protocol.
+    /// Removes the addresses, routes and rules that an earlier run left behind and no other daemon holds, and starts the threads
+    /// that serve the protocol. Returns also whether each interface of the host can carry packets, for the health thread.
     pub(crate) fn new(
         config: &Config,
         others: &OtherDaemons,
         commands: Receiver<Command>,
         heartbeat: Arc<Heartbeat>,
-    ) -> anyhow::Result<Self> {
+    ) -> anyhow::Result<(Self, Receiver<Vec<CarrierEvent>>)> {
         for item in sweep_routing(|text| others.hold_routing(text))? {
             info!("removed {item}, which an earlier run left behind");
         }
@@ -93,11 +93,13 @@ impl Protocol {
         // In real time like the protocol thread, since an address whose lease is not renewed in time is lost.
         let (keeper, reports) =
             if config.daemon.realtime { AddressKeeper::start_real_time(PRIORITY)? } else { AddressKeeper::start()? };
-        let mut engine = Engine::new(Kernel::new(keeper));
-        engine.configure(vouchd_net::now(), &config.instances, BTreeMap::new());
-        let (watcher, links) = LinkWatcher::start(engine.watched())?;
+        let now = vouchd_net::now();
+        let startup = Startup { daemon: now, after_boot: config.daemon.delay_after_boot };
+        let mut engine = Engine::new(Kernel::new(keeper), startup);
+        engine.configure(now, &config.instances, BTreeMap::new());
+        let (watcher, LinkEvents { states: links, carriers }) = LinkWatcher::start(engine.watched())?;
         let (arp, claims) = ArpWatcher::start()?;
-        Ok(Protocol {
+        let protocol = Protocol {
             engine,
             commands,
             reports,
@@ -109,7 +111,8 @@ impl Protocol {
             heartbeat,
             buffer: vec![0; MAX_PACKET],
             log: Log::default(),
-        })
+        };
+        Ok((protocol, carriers))
     }
 
     /// Runs until the command to shut down.

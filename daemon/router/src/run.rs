@@ -91,8 +91,8 @@ pub fn run(config_file: &Path) -> anyhow::Result<ExitCode> {
     let heartbeat = Arc::new(Heartbeat::default());
     let (to_protocol, protocol_commands) = channel()?;
     let (to_health, health_commands) = channel()?;
-    let protocol = Protocol::new(&config, &others, protocol_commands, Arc::clone(&heartbeat))?;
-    let supervisor = Supervisor::new(&config, checker, identity, cache, health_commands, to_protocol.clone());
+    let (protocol, carriers) = Protocol::new(&config, &others, protocol_commands, Arc::clone(&heartbeat))?;
+    let supervisor = Supervisor::new(&config, checker, identity, cache, health_commands, carriers, to_protocol.clone());
     let protocol = spawn_protocol(protocol, config.daemon.realtime, events)?;
     let health = thread::Builder::new().name("health".to_owned()).spawn(move || supervisor.run())?;
 

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use vouchd_config::Config;
 use vouchd_health::Term;
-use vouchd_net::{Closed, Notifier, Receiver};
+use vouchd_net::{CarrierEvent, Closed, Notifier, Receiver};
 
 use crate::checker_process::{CheckerProcess, Identity, Received};
 use crate::checker_program::CheckerProgram;
@@ -53,6 +53,8 @@ pub(crate) struct Supervisor {
     error_grace: Duration,
     checks: Checks,
     commands: Receiver<Command>,
+    /// Whether each interface of the host can carry packets.
+    carriers: Receiver<Vec<CarrierEvent>>,
     protocol: Notifier<protocol::Command>,
     checker: CheckerState,
     /// Set from the loss of a checker until a run completes. A checker that dies before that does not end it.
@@ -83,6 +85,7 @@ impl Supervisor {
         identity: Identity,
         cache: Option<CacheSettings>,
         commands: Receiver<Command>,
+        carriers: Receiver<Vec<CarrierEvent>>,
         protocol: Notifier<protocol::Command>,
     ) -> Self {
         let mut checks = Checks::new();
@@ -100,6 +103,7 @@ impl Supervisor {
             error_grace: config.daemon.error_grace,
             checks,
             commands,
+            carriers,
             protocol,
             checker: CheckerState::Gone { start_at: now },
             outage: None,
@@ -123,6 +127,7 @@ impl Supervisor {
                 Ok(true) => {}
                 Ok(false) | Err(Closed) => return,
             }
+            self.take_carriers();
             self.take_messages();
             self.supervise();
         }
@@ -145,9 +150,16 @@ impl Supervisor {
             until = until.min(*since + self.error_grace);
         }
         // At least once a second, to notice overdue checks.
-        let timeout = until.saturating_duration_since(now).min(Duration::from_secs(1)) + Duration::from_millis(1);
+        let mut timeout = until.saturating_duration_since(now).min(Duration::from_secs(1));
+        if let Some(deadline) = self.checks.deadline() {
+            timeout = timeout.min(deadline.since(vouchd_net::now()));
+        }
+        let timeout = timeout + Duration::from_millis(1);
         let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
-        let mut fds = vec![PollFd::new(self.commands.as_fd(), PollFlags::POLLIN)];
+        let mut fds = vec![
+            PollFd::new(self.commands.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.carriers.as_fd(), PollFlags::POLLIN),
+        ];
         if let CheckerState::Running { process, .. } = &self.checker {
             fds.push(PollFd::new(process.as_fd(), PollFlags::POLLIN));
         }
@@ -179,6 +191,15 @@ impl Supervisor {
             }
         }
         Ok(true)
+    }
+
+    fn take_carriers(&mut self) {
+        let now = vouchd_net::now();
+        // A watcher that has ended has logged why. The known states remain.
+        for changes in self.carriers.drain().unwrap_or_default() {
+            self.checks.take_carriers(now, changes);
+        }
+        self.checks.settle(now);
     }
 
     fn take_messages(&mut self) {

@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use vouchd_wire::Family;
-pub use watcher::LinkWatcher;
+pub use watcher::{LinkEvents, LinkWatcher};
 
 /// An interface to watch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Watched {
     /// The virtual addresses of all instances on it. None of them counts as the interface's own address while it has
     /// another one.
     pub addresses: BTreeSet<IpAddr>,
+    /// Configured sources of advertisements. They may be on another interface, or on loopback.
+    pub sources: BTreeSet<IpAddr>,
 }
 
 /// The state of an interface, as far as it matters to a router.
@@ -33,7 +35,8 @@ pub enum LinkState {
         mac: Option<[u8; 6]>,
         /// The primary address of each family, from which advertisements are sent.
         sources: Sources,
-        /// All usable addresses that are not ours, the primary one first. A configured source must be one of them.
+        /// All usable addresses that are not ours, the primary one first, then the configured sources that are on other
+        /// interfaces. A configured source must be one of them.
         addresses: Vec<IpAddr>,
     },
     /// It exists but cannot carry packets.
@@ -42,6 +45,12 @@ pub enum LinkState {
         index: u32,
         /// The reason.
         reason: DownReason,
+        /// As in `Up`.
+        mac: Option<[u8; 6]>,
+        /// As in `Up`: for a router that goes on without its interface.
+        sources: Sources,
+        /// As in `Up`.
+        addresses: Vec<IpAddr>,
     },
     /// There is no interface of that name.
     Missing,
@@ -98,4 +107,24 @@ pub struct LinkEvent {
     pub interface: String,
     /// Its state.
     pub state: LinkState,
+}
+
+/// Whether an interface can carry packets, whatever its addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carrier {
+    /// Switched on and with a carrier.
+    Up,
+    /// It exists but cannot carry packets.
+    Down(DownReason),
+    /// There is no interface of that name.
+    Missing,
+}
+
+/// The new state of any interface of the host. The first list has all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CarrierEvent {
+    /// Its name.
+    pub interface: String,
+    /// Its state.
+    pub carrier: Carrier,
 }

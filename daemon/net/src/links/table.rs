@@ -1,11 +1,11 @@
 //! The links and addresses of this host, and which changes of them to report. Pure: the watcher's thread feeds it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use vouchd_wire::Family;
 
-use crate::links::{DownReason, LinkEvent, LinkState, Sources, Watched};
+use crate::links::{Carrier, CarrierEvent, DownReason, LinkEvent, LinkState, Sources, Watched};
 use crate::netlink::{Change, HeldAddress, KernelState, Link, OUR_PROTOCOL};
 
 /// All links and addresses, and the states of watched links that were reported last.
@@ -14,6 +14,17 @@ pub(crate) struct LinkTable {
     kernel: KernelState,
     /// The interfaces by name, each with its state that was reported last.
     watched: BTreeMap<String, (Watched, Option<LinkState>)>,
+    /// The states of all interfaces that were reported last.
+    carriers: BTreeMap<String, Carrier>,
+    changed: Changed,
+}
+
+/// The names of the interfaces that may have changed since the last report. Every advertisement of an active router renews a
+/// lease, of which the kernel notifies, so all interfaces must not be examined each time.
+#[derive(Debug, Default)]
+struct Changed {
+    all: bool,
+    names: BTreeSet<String>,
 }
 
 impl LinkTable {
@@ -25,51 +36,88 @@ impl LinkTable {
             let reported = before.remove(&watched.interface).and_then(|(_, reported)| reported);
             self.watched.insert(watched.interface.clone(), (watched, reported));
         }
+        self.changed.all = true;
     }
 
     /// Takes in one notification; [`LinkTable::news`] returns what it changed.
     pub(crate) fn apply(&mut self, change: Change) {
+        let (index, address) = match &change {
+            Change::Link(link) => {
+                self.changed.names.insert(link.name.clone());
+                (link.index, None)
+            }
+            Change::LinkGone { index } => {
+                // Its addresses go with it, and one of them may be a source of another.
+                self.changed.all = true;
+                (*index, None)
+            }
+            Change::Address(held) | Change::AddressGone(held) => (held.index, Some(held.address)),
+        };
+        // After a new name, under its old one.
+        self.changed.names.extend(self.kernel.link(index).map(|link| link.name.clone()));
+        if let Some(address) = address {
+            let uses_it = self.watched.values().filter(|(watched, _)| watched.sources.contains(&address));
+            self.changed.names.extend(uses_it.map(|(watched, _)| watched.interface.clone()));
+        }
         self.kernel.apply(change);
     }
 
     /// Takes in a full dump, at the start and after notifications were lost.
     pub(crate) fn replace(&mut self, links: Vec<Link>, addresses: Vec<HeldAddress>) {
         self.kernel.replace(links, addresses);
+        self.changed.all = true;
     }
 
-    /// Returns the states that differ from those reported last. Call it when no more notifications are queued, so that
-    /// states that are over already are not reported.
-    pub(crate) fn news(&mut self) -> Vec<LinkEvent> {
-        let mut events = Vec::new();
-        let Self { kernel, watched } = self;
-        for (interface, (watched, reported)) in watched {
-            let link = kernel.link_named(interface);
-            let held = link.map_or(&[][..], |link| kernel.on(link.index));
-            let state = state(link, held, watched);
-            if reported.as_ref() != Some(&state) {
-                *reported = Some(state.clone());
-                events.push(LinkEvent { interface: interface.clone(), state });
+    /// Returns the states that differ from those reported last: of watched interfaces, and of all. Call it when no more
+    /// notifications are queued, so that states that are over already are not reported.
+    pub(crate) fn news(&mut self) -> (Vec<LinkEvent>, Vec<CarrierEvent>) {
+        let Changed { all, mut names } = std::mem::take(&mut self.changed);
+        if all {
+            names.extend(self.watched.keys().chain(self.carriers.keys()).cloned());
+            names.extend(self.kernel.links().map(|link| link.name.clone()));
+        }
+        let (mut states, mut carriers) = (Vec::new(), Vec::new());
+        for interface in names {
+            let link = self.kernel.link_named(&interface);
+            if let Some((watched, reported)) = self.watched.get_mut(&interface) {
+                let state = state(link, &self.kernel, watched);
+                if reported.as_ref() != Some(&state) {
+                    *reported = Some(state.clone());
+                    states.push(LinkEvent { interface: interface.clone(), state });
+                }
+            }
+            let carrier = link.map_or(Carrier::Missing, carrier);
+            let before = match carrier {
+                Carrier::Missing => self.carriers.remove(&interface),
+                Carrier::Up | Carrier::Down(_) => self.carriers.insert(interface.clone(), carrier),
+            };
+            if before.unwrap_or(Carrier::Missing) != carrier {
+                carriers.push(CarrierEvent { interface, carrier });
             }
         }
-        events
+        (states, carriers)
     }
 }
 
-fn state(link: Option<&Link>, held: &[HeldAddress], watched: &Watched) -> LinkState {
+fn carrier(link: &Link) -> Carrier {
+    match (link.running, link.enabled) {
+        (true, _) => Carrier::Up,
+        (false, true) => Carrier::Down(DownReason::NoCarrier),
+        (false, false) => Carrier::Down(DownReason::SwitchedOff),
+    }
+}
+
+fn state(link: Option<&Link>, kernel: &KernelState, watched: &Watched) -> LinkState {
     let Some(link) = link else { return LinkState::Missing };
     let (index, mac) = (link.index, link.mac);
-    if !link.running {
-        let reason = if link.enabled { DownReason::NoCarrier } else { DownReason::SwitchedOff };
-        return LinkState::Down { index, reason };
-    }
     let is_usable = |held: &&HeldAddress| {
         held.protocol != OUR_PROTOCOL && !held.tentative && watched.families.contains(&Family::of(held.address))
     };
-    let mut own: Vec<_> = held.iter().filter(is_usable).collect();
+    let mut own: Vec<_> = kernel.on(index).iter().filter(is_usable).collect();
     // A virtual address without our mark is the address owner's, or on a kernel that keeps no marks. A secondary address,
     // or one of link scope, is not the primary one while there is another. The sort is stable.
     own.sort_by_key(|address| (watched.addresses.contains(&address.address), address.secondary, address.scope));
-    let addresses: Vec<_> = own.iter().map(|address| address.address).collect();
+    let mut addresses: Vec<_> = own.iter().map(|address| address.address).collect();
     let sources = Sources {
         v4: addresses.iter().find_map(|address| match address {
             IpAddr::V4(v4) => Some(*v4),
@@ -80,12 +128,19 @@ fn state(link: Option<&Link>, held: &[HeldAddress], watched: &Watched) -> LinkSt
             IpAddr::V4(_) => None,
         }),
     };
-    LinkState::Up { index, mac, sources, addresses }
+    let elsewhere = |source: &&IpAddr| {
+        !addresses.contains(source) && kernel.addresses().filter(is_usable).any(|held| held.address == **source)
+    };
+    let elsewhere: Vec<_> = watched.sources.iter().filter(elsewhere).copied().collect();
+    addresses.extend(elsewhere);
+    match carrier(link) {
+        Carrier::Down(reason) => LinkState::Down { index, reason, mac, sources, addresses },
+        Carrier::Up | Carrier::Missing => LinkState::Up { index, mac, sources, addresses },
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
     use std::net::{Ipv4Addr, Ipv6Addr};
 
     use super::*;
@@ -132,12 +187,12 @@ mod tests {
 
     fn apply(table: &mut LinkTable, change: Change) -> Vec<LinkEvent> {
         table.apply(change);
-        table.news()
+        table.news().0
     }
 
     fn replace(table: &mut LinkTable, links: Vec<Link>, addresses: Vec<HeldAddress>) -> Vec<LinkEvent> {
         table.replace(links, addresses);
-        table.news()
+        table.news().0
     }
 
     fn watching() -> LinkTable {
@@ -147,16 +202,24 @@ mod tests {
     fn watching_for(families: &[Family], address: IpAddr) -> LinkTable {
         let mut table = LinkTable::default();
         let families = families.iter().copied().collect();
-        let list = vec![Watched { interface: "eth0".into(), families, addresses: BTreeSet::from([address]) }];
+        let list = vec![Watched {
+            interface: "eth0".into(),
+            families,
+            addresses: BTreeSet::from([address]),
+            sources: BTreeSet::new(),
+        }];
         table.watch(list);
-        assert_eq!(table.news(), [state_event(LinkState::Missing)]);
+        assert_eq!(table.news().0, [state_event(LinkState::Missing)]);
         table
     }
 
     #[test]
     fn interface_is_reported_at_each_step_of_coming_up() {
         let mut table = watching();
-        let down = |reason| state_event(LinkState::Down { index: 5, reason });
+        let down = |reason| {
+            let (sources, addresses) = (Sources::default(), Vec::new());
+            state_event(LinkState::Down { index: 5, reason, mac: MAC, sources, addresses })
+        };
         assert_eq!(apply(&mut table, Change::Link(link(5, false, false))), [down(DownReason::SwitchedOff)]);
         assert_eq!(apply(&mut table, Change::Link(link(5, true, false))), [down(DownReason::NoCarrier)]);
         assert_eq!(apply(&mut table, Change::Link(link(5, true, true))), [up(&[])]);
@@ -243,9 +306,10 @@ mod tests {
             interface: interface.into(),
             families: BTreeSet::from([Family::V4]),
             addresses: BTreeSet::new(),
+            sources: BTreeSet::new(),
         };
         table.watch(vec![watched("eth0"), watched("eth1")]);
-        assert_eq!(table.news(), [LinkEvent { interface: "eth1".into(), state: LinkState::Missing }]);
+        assert_eq!(table.news().0, [LinkEvent { interface: "eth1".into(), state: LinkState::Missing }]);
     }
 
     #[test]
@@ -254,6 +318,57 @@ mod tests {
         replace(&mut table, vec![link(5, true, true)], vec![held(PRIMARY)]);
         table.apply(Change::AddressGone(held(PRIMARY)));
         table.apply(Change::Address(held(PRIMARY)));
-        assert_eq!(table.news(), []);
+        assert_eq!(table.news().0, []);
+    }
+
+    #[test]
+    fn address_of_an_interface_that_is_down_is_reported() {
+        let mut table = watching();
+        replace(&mut table, vec![link(5, true, true)], vec![held(PRIMARY)]);
+        let events = apply(&mut table, Change::Link(link(5, true, false)));
+        let [LinkEvent { state: LinkState::Down { sources, addresses, .. }, .. }] = events.as_slice() else {
+            panic!("{events:?}")
+        };
+        assert_eq!((sources.of(Family::V4), addresses.as_slice()), (Some(PRIMARY), &[PRIMARY][..]));
+    }
+
+    #[test]
+    fn configured_source_on_another_interface_is_reported_when_it_comes_and_goes() {
+        let source = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
+        let mut table = LinkTable::default();
+        table.watch(vec![Watched {
+            interface: "eth0".into(),
+            families: BTreeSet::from([Family::V4]),
+            addresses: BTreeSet::new(),
+            sources: BTreeSet::from([source]),
+        }]);
+        let loopback = Link { name: "lo".into(), ..link(1, true, true) };
+        replace(&mut table, vec![loopback, link(5, true, true)], vec![held(PRIMARY)]);
+        let on_loopback = HeldAddress { index: 1, ..held(source) };
+        assert_eq!(apply(&mut table, Change::Address(on_loopback.clone())), [up(&[PRIMARY, source])]);
+        assert_eq!(apply(&mut table, Change::AddressGone(on_loopback.clone())), [up(&[PRIMARY])]);
+        assert_eq!(apply(&mut table, Change::Address(on_loopback)), [up(&[PRIMARY, source])]);
+        assert_eq!(apply(&mut table, Change::LinkGone { index: 1 }), [up(&[PRIMARY])]);
+    }
+
+    #[test]
+    fn carrier_of_every_interface_is_reported_once_under_its_present_name() {
+        let event = |interface: &str, carrier| CarrierEvent { interface: interface.into(), carrier };
+        let mut table = LinkTable::default();
+        table.replace(vec![link(5, true, true)], vec![held(PRIMARY)]);
+        assert_eq!(table.news().1, [event("eth0", Carrier::Up)]);
+        table.apply(Change::Address(held(OTHER)));
+        assert_eq!(table.news().1, []);
+        table.apply(Change::Link(link(5, true, false)));
+        assert_eq!(table.news().1, [event("eth0", Carrier::Down(DownReason::NoCarrier))]);
+        table.apply(Change::Link(Link { name: "lan".into(), ..link(5, false, false) }));
+        let renamed = [event("eth0", Carrier::Missing), event("lan", Carrier::Down(DownReason::SwitchedOff))];
+        assert_eq!(table.news().1, renamed);
+        // Another interface takes the old name before the first one goes.
+        table.apply(Change::Link(link(6, true, true)));
+        table.apply(Change::LinkGone { index: 5 });
+        assert_eq!(table.news().1, [event("eth0", Carrier::Up), event("lan", Carrier::Missing)]);
+        table.replace(vec![], vec![]);
+        assert_eq!(table.news().1, [event("eth0", Carrier::Missing)]);
     }
 }

@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::channel::{Closed, Notifier, Receiver, channel};
 use crate::links::table::LinkTable;
-use crate::links::{LinkEvent, Watched};
+use crate::links::{CarrierEvent, LinkEvent, Watched};
 use crate::netlink::{Notifications, RequestSocket};
 
 /// How long to wait before a broken netlink socket is opened again.
@@ -22,19 +22,29 @@ pub struct LinkWatcher {
     lists: Notifier<Vec<Watched>>,
 }
 
+/// What a [`LinkWatcher`] reports.
+#[derive(Debug)]
+pub struct LinkEvents {
+    /// The states of the watched interfaces.
+    pub states: Receiver<LinkEvent>,
+    /// Whether each interface of the host can carry packets. It may be dropped.
+    pub carriers: Receiver<Vec<CarrierEvent>>,
+}
+
 impl LinkWatcher {
-    /// Starts the thread, in the network namespace of the caller. It reports each watched interface once at first, then
-    /// whenever its state changes.
+    /// Starts the thread, in the network namespace of the caller. It reports each interface once at first, then whenever its
+    /// state changes.
     ///
     /// # Errors
     /// Out of descriptors or threads.
-    pub fn start(watched: Vec<Watched>) -> io::Result<(Self, Receiver<LinkEvent>)> {
-        let (listener, receiver) = channel()?;
+    pub fn start(watched: Vec<Watched>) -> io::Result<(Self, LinkEvents)> {
+        let (listener, states) = channel()?;
+        let (carrier_listener, carriers) = channel()?;
         let (lists, new_lists) = channel()?;
         let notifications = Notifications::open()?;
-        let mut watcher = Watcher { notifications, table: LinkTable::default(), listener };
+        let mut watcher = Watcher { notifications, table: LinkTable::default(), listener, carrier_listener };
         thread::Builder::new().name("links".into()).spawn(move || watcher.run(watched, &new_lists))?;
-        Ok((Self { lists }, receiver))
+        Ok((Self { lists }, LinkEvents { states, carriers }))
     }
 
     /// Watches these interfaces instead of those before. Never blocks. An interface that was watched before is reported
@@ -49,6 +59,7 @@ struct Watcher {
     notifications: Notifications,
     table: LinkTable,
     listener: Notifier<LinkEvent>,
+    carrier_listener: Notifier<Vec<CarrierEvent>>,
 }
 
 impl Watcher {
@@ -88,7 +99,12 @@ impl Watcher {
     }
 
     fn report(&mut self) -> Result<(), Closed> {
-        self.table.news().into_iter().try_for_each(|event| self.listener.send(event))
+        let (states, carriers) = self.table.news();
+        if !carriers.is_empty() {
+            // Not everybody listens to these.
+            let _ = self.carrier_listener.send(carriers);
+        }
+        states.into_iter().try_for_each(|event| self.listener.send(event))
     }
 
     /// Takes in the queued notifications.
@@ -142,8 +158,10 @@ mod tests {
             let notifications = Notifications::open().unwrap();
             SockRef::from(&notifications.as_fd()).set_recv_buffer_size(8192).unwrap();
             let (listener, events) = channel().unwrap();
-            let mut watcher = Watcher { notifications, table: LinkTable::default(), listener };
+            let (carrier_listener, _carriers) = channel().unwrap();
+            let mut watcher = Watcher { notifications, table: LinkTable::default(), listener, carrier_listener };
             watcher.table.watch(vec![Watched {
+                sources: Default::default(),
                 interface: "lo".into(),
                 families: [vouchd_wire::Family::V4].into(),
                 addresses: Default::default(),

@@ -8,6 +8,8 @@ use crate::netlink::{Change, HeldAddress, Link};
 #[derive(Debug, Default)]
 pub(crate) struct KernelState {
     links: BTreeMap<u32, Link>,
+    /// The index of each name: a host may have a thousand interfaces.
+    names: BTreeMap<String, u32>,
     /// In the kernel's order, oldest first.
     addresses: BTreeMap<u32, Vec<HeldAddress>>,
 }
@@ -17,9 +19,12 @@ impl KernelState {
     pub(crate) fn apply(&mut self, change: Change) {
         match change {
             Change::Link(link) => {
+                self.forget_name(link.index);
+                self.names.insert(link.name.clone(), link.index);
                 self.links.insert(link.index, link);
             }
             Change::LinkGone { index } => {
+                self.forget_name(index);
                 self.addresses.remove(&index);
                 self.links.remove(&index);
             }
@@ -41,6 +46,7 @@ impl KernelState {
 
     /// Takes in a full dump, at the start and after notifications were lost.
     pub(crate) fn replace(&mut self, links: Vec<Link>, addresses: Vec<HeldAddress>) {
+        self.names = links.iter().map(|link| (link.name.clone(), link.index)).collect();
         self.links = links.into_iter().map(|link| (link.index, link)).collect();
         self.addresses.clear();
         for address in addresses {
@@ -53,11 +59,25 @@ impl KernelState {
     }
 
     pub(crate) fn link_named(&self, name: &str) -> Option<&Link> {
-        self.links.values().find(|link| link.name == name)
+        self.links.get(self.names.get(name)?)
+    }
+
+    /// Forgets the name of a link that is gone or renamed, unless another link has it by now.
+    fn forget_name(&mut self, index: u32) {
+        if let Some(link) = self.links.get(&index)
+            && self.names.get(&link.name) == Some(&index)
+        {
+            self.names.remove(&link.name);
+        }
     }
 
     pub(crate) fn links(&self) -> impl Iterator<Item = &Link> {
         self.links.values()
+    }
+
+    /// The addresses of all interfaces.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = &HeldAddress> {
+        self.addresses.values().flatten()
     }
 
     /// The addresses on an interface, oldest first.

@@ -12,11 +12,17 @@ use vouchd_wire::Family;
 use crate::namespace::{PRIMARY, VIRTUAL, claim, in_namespace, instance, ip, mac, virtual_address, wait_until};
 
 fn watch() -> (LinkWatcher, Receiver<LinkEvent>) {
-    LinkWatcher::start(vec![watched("near")]).unwrap()
+    let (watcher, events) = LinkWatcher::start(vec![watched("near")]).unwrap();
+    (watcher, events.states)
 }
 
 fn watched(interface: &str) -> Watched {
-    Watched { interface: interface.into(), families: [Family::V4].into(), addresses: BTreeSet::from([VIRTUAL.into()]) }
+    Watched {
+        interface: interface.into(),
+        families: [Family::V4].into(),
+        addresses: BTreeSet::from([VIRTUAL.into()]),
+        sources: BTreeSet::new(),
+    }
 }
 
 /// Waits until a state of an interface is reported for which `found` holds.

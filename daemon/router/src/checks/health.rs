@@ -1,29 +1,37 @@
-//! The health of an instance, from the statuses of its checks.
+//! The health of an instance, from the statuses of its checks and of the interfaces that it tracks.
 
 use std::collections::BTreeMap;
 
 use vouchd_config::Instance;
-use vouchd_health::{CheckStatus, Effect, Fitness, Influence, Term, fitness};
+use vouchd_health::{CheckStatus, Effect, Fitness, Influence, Term, TermKind, Tracked, Tracking, Weight, fitness};
 use vouchd_vrrp::Health;
 use vouchd_wire::Priority;
 
 use super::check::CheckState;
 
-/// The checks of an instance.
+/// The checks of an instance, and the interfaces that it tracks.
 pub(super) struct InstanceChecks {
     base: u8,
     uses: Vec<(String, Influence)>,
+    pub(super) tracking: Tracking,
     pub(super) router: (String, u8),
     /// The health that was reported to the protocol last.
     pub(super) reported: Option<Health>,
 }
 
 impl InstanceChecks {
-    pub(super) fn new(instance: &Instance, reported: Option<Health>) -> Self {
+    /// `before`: the same virtual router under the previous configuration.
+    pub(super) fn new(instance: &Instance, before: Option<InstanceChecks>) -> Self {
+        let tracked = instance.track.iter().map(|track| Tracked {
+            pattern: track.interface.clone(),
+            weight: track.weight.and_then(|weight| Weight::try_from(weight).ok()),
+        });
+        let (tracking, reported) = before.map_or_else(Default::default, |known| (known.tracking, known.reported));
         InstanceChecks {
             router: virtual_router(instance),
             base: instance.priority.get(),
             uses: instance.checks.iter().map(|used| (used.check.clone(), used.influence)).collect(),
+            tracking: tracking.with(tracked.collect(), instance.link_delay),
             reported,
         }
     }
@@ -35,6 +43,7 @@ impl InstanceChecks {
                 let check = checks.get(name)?;
                 Some((name.as_str(), check.counter.status(), influence))
             }),
+            self.tracking.terms(),
         )
     }
 
@@ -81,14 +90,11 @@ pub(super) fn virtual_router(instance: &Instance) -> (String, u8) {
 
 fn health(fitness: Fitness) -> Health {
     match fitness {
-        Fitness::Waiting { checks, priority, terms } => {
-            let why = |check: &String| {
-                let term = terms.iter().find(|term| term.check == *check);
-                format!("{check} ({})", term.map_or("", |term| &term.why))
-            };
-            let checks: Vec<_> = checks.iter().map(why).collect();
+        Fitness::Waiting { priority, terms } => {
+            let waiting = terms.iter().filter(|term| term.effect == Effect::Waiting);
+            let waiting: Vec<_> = waiting.map(|term| format!("{} ({})", waits_for(term), term.why)).collect();
             Health::Waiting {
-                reason: format!("waits for the first result of {}", checks.join(", ")),
+                reason: format!("waits for the first result of {}", waiting.join(", ")),
                 priority: Priority::new(priority),
             }
         }
@@ -104,5 +110,12 @@ fn health(fitness: Fitness) -> Health {
             }
         }
         Fitness::Fault { reason, .. } => Health::Fault { reason },
+    }
+}
+
+fn waits_for(term: &Term) -> String {
+    match term.kind {
+        TermKind::Check => term.name.clone(),
+        TermKind::Interface => term.subject(),
     }
 }

@@ -1,4 +1,5 @@
-//! The results of the checks: counts runs, keeps statuses, computes the health of each instance.
+//! The results of the checks: counts runs, keeps statuses, computes the health of each instance from them and from the
+//! interfaces that it tracks.
 //!
 //! In the router, not in the checker, so that no knowledge is lost with a checker. No I/O here.
 
@@ -10,8 +11,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::debug;
 use vouchd_config::Config;
-use vouchd_health::Term;
-use vouchd_vrrp::Health;
+use vouchd_health::{Carrier, Carriers, Term};
+use vouchd_net::{CarrierEvent, DownReason};
+use vouchd_vrrp::{Health, Time};
 
 use self::check::CheckState;
 use self::health::{InstanceChecks, virtual_router};
@@ -24,12 +26,20 @@ pub(crate) struct Checks {
     checks: BTreeMap<String, CheckState>,
     instances: BTreeMap<String, InstanceChecks>,
     plugins: BTreeMap<String, PluginState>,
+    /// All interfaces of the host.
+    carriers: Carriers,
     log: Log,
 }
 
 impl Checks {
     pub(crate) fn new() -> Self {
-        Checks { checks: BTreeMap::new(), instances: BTreeMap::new(), plugins: BTreeMap::new(), log: Log::default() }
+        Checks {
+            checks: BTreeMap::new(),
+            instances: BTreeMap::new(),
+            plugins: BTreeMap::new(),
+            carriers: None,
+            log: Log::default(),
+        }
     }
 
     /// Applies a configuration. An unchanged check keeps its status and counts; a changed one keeps its status until its first
@@ -55,14 +65,42 @@ impl Checks {
         }
         // A plugin whose file is gone is listed only for its checks.
         self.plugins.retain(|name, state| !state.is_gone || config.checks.iter().any(|check| check.plugin == *name));
-        let mut known: BTreeMap<_, _> =
-            std::mem::take(&mut self.instances).into_values().map(|known| (known.router, known.reported)).collect();
+        let before = std::mem::take(&mut self.instances).into_values();
+        let mut known: BTreeMap<_, _> = before.map(|known| (known.router.clone(), known)).collect();
+        let now = vouchd_net::now();
         for instance in &config.instances {
             // Under another name it is still the same virtual router.
-            let reported = known.remove(&virtual_router(instance)).flatten();
-            self.instances.insert(instance.name.clone(), InstanceChecks::new(instance, reported));
+            let mut checks = InstanceChecks::new(instance, known.remove(&virtual_router(instance)));
+            checks.tracking.update(now, &self.carriers);
+            self.instances.insert(instance.name.clone(), checks);
         }
         messages
+    }
+
+    /// Takes new states of interfaces, which are all interfaces the first time.
+    pub(crate) fn take_carriers(&mut self, now: Time, changes: Vec<CarrierEvent>) {
+        let carriers = self.carriers.get_or_insert_default();
+        for CarrierEvent { interface, carrier } in changes {
+            match carrier_of(carrier) {
+                Carrier::Missing => carriers.remove(&interface),
+                known @ (Carrier::Up | Carrier::NoCarrier | Carrier::SwitchedOff) => carriers.insert(interface, known),
+            };
+        }
+        for instance in self.instances.values_mut() {
+            instance.tracking.update(now, &self.carriers);
+        }
+    }
+
+    /// Counts the states of interfaces that have lasted.
+    pub(crate) fn settle(&mut self, now: Time) {
+        for instance in self.instances.values_mut() {
+            instance.tracking.settle(now);
+        }
+    }
+
+    /// When to call [`settle`](Self::settle) next.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        self.instances.values().filter_map(|instance| instance.tracking.deadline()).min()
     }
 
     fn uses(&self, plugin: &str) -> bool {
@@ -208,6 +246,15 @@ impl Checks {
         let terms =
             self.instances.iter().map(|(name, instance)| (name.clone(), instance.terms(&self.checks))).collect();
         (checks, plugins, terms)
+    }
+}
+
+fn carrier_of(carrier: vouchd_net::Carrier) -> Carrier {
+    match carrier {
+        vouchd_net::Carrier::Up => Carrier::Up,
+        vouchd_net::Carrier::Down(DownReason::NoCarrier) => Carrier::NoCarrier,
+        vouchd_net::Carrier::Down(DownReason::SwitchedOff) => Carrier::SwitchedOff,
+        vouchd_net::Carrier::Missing => Carrier::Missing,
     }
 }
 

@@ -127,3 +127,29 @@ fn renamed_check_that_fails_is_no_recovery_before_its_first_result() {
     // Nothing is held back where everything is known, nor from an owner.
     assert_eq!(priority(&reloaded(&mut failing("weight = -40"), &config(255, "", "weight = -40"))), Some(255));
 }
+
+#[test]
+fn tracked_interface_counts_as_soon_as_it_is_known() {
+    use vouchd_net::{Carrier, CarrierEvent, DownReason, now};
+
+    let event = |carrier| vec![CarrierEvent { interface: "eth1".to_owned(), carrier }];
+    let mut config = config(100, "", "");
+    let instance = &mut config.instances[0];
+    instance.checks.clear();
+    instance.track = vec![vouchd_config::Track { interface: "eth*".to_owned(), weight: None }];
+    let mut checks = Checks::new();
+    let Health::Waiting { reason, .. } = reloaded(&mut checks, &config) else { panic!("it does not wait") };
+    assert_eq!(reason, "waits for the first result of interface eth* (not examined yet)");
+    checks.take_carriers(now(), event(Carrier::Up));
+    assert_eq!(checks.health_changes().first().and_then(|(_, health)| priority(health)), Some(100));
+    checks.take_carriers(now(), event(Carrier::Down(DownReason::NoCarrier)));
+    let Some((_, Health::Fault { reason })) = checks.health_changes().pop() else { panic!("no fault") };
+    assert_eq!(reason, "interface eth*: eth1 no carrier");
+
+    config.instances[0].track[0].weight = Some(-30);
+    assert_eq!(priority(&reloaded(&mut checks, &config)), Some(70));
+    checks.take_carriers(now(), event(Carrier::Missing));
+    assert_eq!(checks.health_changes().first().and_then(|(_, health)| priority(health)), Some(70));
+    checks.take_carriers(now(), event(Carrier::Up));
+    assert_eq!(checks.health_changes().first().and_then(|(_, health)| priority(health)), Some(100));
+}

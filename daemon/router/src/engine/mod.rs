@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use tracing::{debug, error, warn};
 use vouchd_config::Instance;
@@ -30,6 +31,25 @@ pub(crate) struct Engine<N> {
     interfaces: BTreeMap<String, Interface>,
     /// The newest health of each instance, also of those that could not be started.
     health: BTreeMap<String, Health>,
+    startup: Startup,
+}
+
+/// From when on virtual routers take part.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Startup {
+    /// When the daemon started: what `startup_delay` counts from.
+    pub(crate) daemon: Time,
+    /// `delay_after_boot`. The zero of the clock is the boot.
+    pub(crate) after_boot: Duration,
+}
+
+impl Startup {
+    /// How long an instance that is made now waits, by the later of both delays.
+    pub(crate) fn delay(&self, now: Time, instance: &Instance) -> Duration {
+        let after_start = self.daemon + instance.startup_delay;
+        let after_boot = Time::from_nanos(0) + self.after_boot;
+        after_start.max(after_boot).since(now)
+    }
 }
 
 struct Interface {
@@ -41,8 +61,8 @@ struct Interface {
 }
 
 impl<N: Network> Engine<N> {
-    pub(crate) fn new(network: N) -> Self {
-        Engine { network, routers: BTreeMap::new(), interfaces: BTreeMap::new(), health: BTreeMap::new() }
+    pub(crate) fn new(network: N, startup: Startup) -> Self {
+        Engine { network, routers: BTreeMap::new(), interfaces: BTreeMap::new(), health: BTreeMap::new(), startup }
     }
 
     pub(crate) fn network(&mut self) -> &mut N {
@@ -80,7 +100,12 @@ impl<N: Network> Engine<N> {
                         && router.vrid() == instance.vrid.get()
                         && router.family() == virtual_addresses::family(instance)
                 };
-                let key = before.iter().find(|(_, router)| same(router)).map(|(key, _)| key.clone())?;
+                let key = before
+                    .iter()
+                    .filter(|(_, router)| same(router))
+                    // Two may differ only in their peers or groups.
+                    .min_by_key(|(key, _)| key.as_str() != instance.name)
+                    .map(|(key, _)| key.clone())?;
                 before.remove(&key)
             })
             .collect();
@@ -97,7 +122,7 @@ impl<N: Network> Engine<N> {
                 reason: "no check has reported yet".to_owned(),
                 priority: instance.priority,
             });
-            if !router.reconfigure(now, instance, health, &mut network) {
+            if !router.reconfigure(now, instance, self.startup, health, &mut network) {
                 router.handle(now, Input::Shutdown, &mut network);
                 started.push(instance);
                 continue;
@@ -106,7 +131,7 @@ impl<N: Network> Engine<N> {
         }
         for instance in started {
             let (interfaces, health) = (&self.interfaces, &self.health);
-            if let Some(router) = start(now, instance, interfaces, health, &mut network) {
+            if let Some(router) = start(now, instance, self.startup, interfaces, health, &mut network) {
                 self.routers.insert(virtual_addresses::key(instance), router);
             }
         }
@@ -222,6 +247,7 @@ impl<N: Network> Engine<N> {
     /// Runs all timers that are due. Call it once all packets received so far were taken, and at least once a second.
     pub(crate) fn timers(&mut self, now: Time) {
         for router in self.routers.values_mut() {
+            router.settle_link(now, &mut self.network);
             // Bounded, in case a timer stays due.
             for _ in 0..4 {
                 if router.deadline().is_none_or(|deadline| deadline > now) {
@@ -242,6 +268,7 @@ impl<N: Network> Engine<N> {
                 interface: name.clone(),
                 families: on_it().map(VirtualRouter::family).collect(),
                 addresses: on_it().flat_map(VirtualRouter::addresses).collect(),
+                sources: on_it().filter_map(VirtualRouter::configured_source).collect(),
             }
         };
         self.interfaces.keys().map(watched).collect()
@@ -286,12 +313,13 @@ impl<N: Network> Engine<N> {
 fn start<N: Network>(
     now: Time,
     instance: &Instance,
+    startup: Startup,
     interfaces: &BTreeMap<String, Interface>,
     health: &BTreeMap<String, Health>,
     network: &mut Batch<'_, N>,
 ) -> Option<VirtualRouter> {
     let name = &instance.name;
-    let mut router = match VirtualRouter::new(now, instance) {
+    let mut router = match VirtualRouter::new(now, instance, startup) {
         Ok(router) => router,
         Err(error) => {
             Subject::instance(name).in_scope(|| error!("could not start: {error}"));

@@ -1,9 +1,12 @@
 //! An instance's configuration in the terms of the protocol.
 
+use std::time::Duration;
+
 use vouchd_config::Instance;
 use vouchd_vrrp::{Announcements, Config};
 
-pub(super) fn protocol_config(instance: &Instance) -> Config {
+/// `startup_delay`: counted from when the router is made, and not shorter than `delay_after_boot` demands.
+pub(super) fn protocol_config(instance: &Instance, startup_delay: Duration) -> Config {
     Config {
         vrid: instance.vrid,
         version: instance.version,
@@ -11,7 +14,7 @@ pub(super) fn protocol_config(instance: &Instance) -> Config {
         interval: instance.advert_interval,
         preempt: instance.preempt,
         preempt_delay: instance.preempt_delay,
-        startup_delay: instance.startup_delay,
+        startup_delay,
         down_timer_adverts: instance.down_timer_adverts,
         pair: is_pair(instance),
         addresses: instance.addresses.iter().map(|address| address.ip).collect(),

@@ -3,6 +3,7 @@
 mod config;
 mod conflict_detector;
 mod events;
+mod link;
 mod peers;
 mod status;
 
@@ -13,16 +14,18 @@ use std::sync::Arc;
 
 use tracing::debug;
 use vouchd_config::Instance;
+use vouchd_health::Debounced;
 use vouchd_net::{
     AddressCommand, AddressState, ArpClaim, Claim, CommandKind, HostCopy, InstanceKey, Lifetime, LinkState, Network,
     Presence, Received, Report, RoutingState, Sender, VirtualAddress,
 };
-use vouchd_vrrp::{Action, ConfigError, Health, Input, Link, Packet, Router, State, Time};
+use vouchd_vrrp::{Action, ConfigError, Health, Input, Packet, Router, State, Time};
 use vouchd_wire::{Advertisement, Family, Priority};
 
 use self::config::protocol_config;
 use self::conflict_detector::{ConflictDetector, Finding, Mac, Situation};
 use crate::address_log;
+use crate::engine::Startup;
 use crate::log::{Line, Log, Subject};
 use crate::routing_log;
 use crate::virtual_addresses;
@@ -40,8 +43,12 @@ pub(crate) struct VirtualRouter {
     states: Vec<AddressState>,
     /// The newest report about each route and rule.
     routing: Vec<RoutingState>,
+    /// When this was made, which `startup_delay` counts from.
+    made: Time,
     /// The newest state of the interface.
     link: Option<LinkState>,
+    /// Whether the interface counts as able to carry packets: `link_delay` leaves out flaps. `None` until it is known.
+    carrier: Option<Debounced<bool>>,
     /// Whether a virtual address is the interface's own address, so that this router can't use the interface.
     is_shut_out: bool,
     conflicts: ConflictDetector,
@@ -52,9 +59,12 @@ pub(crate) struct VirtualRouter {
 }
 
 impl VirtualRouter {
-    pub(crate) fn new(now: Time, config: &Instance) -> Result<Self, ConfigError> {
+    /// `startup`: what decides from when on it takes part.
+    pub(crate) fn new(now: Time, config: &Instance, startup: Startup) -> Result<Self, ConfigError> {
         Ok(VirtualRouter {
-            router: Router::new(now, protocol_config(config))?,
+            router: Router::new(now, protocol_config(config, startup.delay(now, config)))?,
+            made: now,
+            carrier: None,
             subject: Subject::instance(&config.name),
             key: virtual_addresses::key(config),
             addresses: virtual_addresses::of(config),
@@ -93,7 +103,8 @@ impl VirtualRouter {
 
     pub(crate) fn deadline(&self) -> Option<Time> {
         let router = self.router.deadline();
-        router.into_iter().chain(self.conflicts.deadline()).min()
+        let carrier = self.carrier.as_ref().and_then(Debounced::deadline);
+        router.into_iter().chain(self.conflicts.deadline()).chain(carrier).min()
     }
 
     /// The addresses that it wants on its interface.
@@ -107,6 +118,7 @@ impl VirtualRouter {
         &mut self,
         now: Time,
         config: &Instance,
+        startup: Startup,
         health: Health,
         network: &mut impl Network,
     ) -> bool {
@@ -119,7 +131,9 @@ impl VirtualRouter {
         if self.config.interface != config.interface || source(&self.config) != source(config) {
             return false;
         }
-        let Ok(actions) = self.router.reconfigure(now, protocol_config(config), health) else { return false };
+        let protocol = protocol_config(config, startup.delay(self.made, config));
+        let Ok(actions) = self.router.reconfigure(now, protocol, health) else { return false };
+        let judges_link_anew = self.config.track_link != config.track_link;
         self.config = config.clone();
         self.subject = Subject::instance(&config.name);
         self.log_event(now, "configuration", Line::info, "configuration changed");
@@ -129,6 +143,9 @@ impl VirtualRouter {
         self.states.retain(|state| self.addresses.iter().any(|address| address.address == state.address.address));
         self.conflicts.retain(&self.addresses().collect::<Vec<_>>());
         self.carry_out(now, actions, network);
+        if judges_link_anew {
+            self.apply_link(now, network);
+        }
         self.judge_link(now, network);
         true
     }
@@ -214,8 +231,10 @@ impl VirtualRouter {
     fn is_for_another_host(&self, received: &Received) -> bool {
         let Received { destination, .. } = received;
         let is_local = match &self.link {
-            Some(LinkState::Up { addresses, .. }) => addresses.contains(destination),
-            Some(LinkState::Down { .. } | LinkState::Missing) | None => false,
+            Some(LinkState::Up { addresses, .. } | LinkState::Down { addresses, .. }) => {
+                addresses.contains(destination)
+            }
+            Some(LinkState::Missing) | None => false,
         };
         let is_broadcast = matches!(destination, IpAddr::V4(v4) if v4.is_broadcast());
         !self.uses_multicast() && !destination.is_multicast() && !is_broadcast && !is_local
@@ -232,53 +251,6 @@ impl VirtualRouter {
             Sender::Unknown => false,
         };
         from_here && self.router.source() == Some(received.source)
-    }
-
-    /// Takes a new state of the interface.
-    pub(crate) fn link(&mut self, now: Time, state: &LinkState, network: &mut impl Network) {
-        self.link = Some(state.clone());
-        self.is_shut_out = self.own_address().is_some();
-        let link = self.usable(state);
-        self.handle(now, Input::Link(link), network);
-    }
-
-    /// Judges the interface again if a virtual address has become its own address, or no longer is.
-    fn judge_link(&mut self, now: Time, network: &mut impl Network) {
-        if let Some(link) = self.link.clone()
-            && self.is_shut_out != self.own_address().is_some()
-        {
-            self.link(now, &link, network);
-        }
-    }
-
-    /// What the interface's state means for this router.
-    fn usable(&self, state: &LinkState) -> Link {
-        let LinkState::Up { sources, addresses, .. } = state else {
-            return Link::Down { reason: format!("{}: {state}", self.config.interface) };
-        };
-        if let Some(copy) = self.own_address() {
-            return Link::Down {
-                reason: format!(
-                    "{} is this host's own address: to make this router its owner, set priority = 255",
-                    copy.at
-                ),
-            };
-        }
-        let interface = &self.config.interface;
-        let own = match (sources.of(self.family()), self.family()) {
-            (Some(source), _) => Link::Up { source },
-            (None, Family::V4) => {
-                Link::Down { reason: format!("{interface}: up, but without an IPv4 address of its own") }
-            }
-            (None, Family::V6) => Link::Down {
-                reason: format!("{interface}: up, but without a usable IPv6 link-local address of its own"),
-            },
-        };
-        match self.config.unicast.as_ref().and_then(|unicast| unicast.sources.first().copied()) {
-            None => own,
-            Some(wanted) if addresses.contains(&wanted) => Link::Up { source: wanted },
-            Some(wanted) => Link::Down { reason: format!("{interface} does not have the address {wanted}") },
-        }
     }
 
     /// A virtual address that is the interface's own address, if this router does not own it.

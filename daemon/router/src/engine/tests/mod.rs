@@ -1,5 +1,6 @@
 //! The engine with a recording network: which calls, in which order, follow from which input.
 
+mod links;
 mod reload;
 
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ use vouchd_net::{
 use vouchd_vrrp::{Health, Time};
 use vouchd_wire::Priority;
 
-use super::Engine;
+use super::{Engine, Startup};
 use vouchd_console::capture;
 
 const SOURCE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -40,6 +41,11 @@ fn up() -> LinkState {
     link_with(None, &[SOURCE])
 }
 
+fn down() -> LinkState {
+    let (sources, addresses) = (Sources { v4: Some(SOURCE), v6: None }, vec![IpAddr::V4(SOURCE)]);
+    LinkState::Down { index: 2, reason: DownReason::NoCarrier, mac: None, sources, addresses }
+}
+
 /// The interface with these addresses, the first of them primary.
 fn link_with(mac: Option<[u8; 6]>, addresses: &[Ipv4Addr]) -> LinkState {
     let sources = Sources { v4: addresses.first().copied(), v6: None };
@@ -56,7 +62,7 @@ fn healthy(priority: u8) -> BTreeMap<String, Health> {
 }
 
 fn started(config: &Config) -> Engine<Recorder> {
-    let mut engine = Engine::new(Recorder::default());
+    let mut engine = Engine::new(Recorder::default(), Startup::default());
     engine.configure(at(0), &config.instances, BTreeMap::new());
     engine.link(at(0), "eth0", up());
     engine.health(at(0), "web", fit(100));
@@ -192,7 +198,7 @@ fn interface_without_the_unicast_source_is_down() {
 #[test]
 fn link_down_removes_the_address_and_link_up_starts_as_backup() {
     let mut engine = active(&web(""));
-    engine.link(at(4_000), "eth0", LinkState::Down { index: 2, reason: DownReason::NoCarrier });
+    engine.link(at(4_000), "eth0", down());
     assert!(words(&engine.network().take()).contains(&"remove web".to_owned()));
     engine.link(at(5_000), "eth0", up());
     assert_eq!(state(&engine), "backup");
@@ -258,7 +264,7 @@ fn address_that_cannot_be_installed_makes_the_router_step_down_with_the_reason()
 #[test]
 fn owner_leaves_the_hosts_own_addresses_alone() {
     let config = web("priority = 255\n");
-    let mut engine = Engine::new(Recorder::default());
+    let mut engine = Engine::new(Recorder::default(), Startup::default());
     engine.configure(at(0), &config.instances, BTreeMap::new());
     let owned = link_with(None, &[Ipv4Addr::new(192, 0, 2, 100)]);
     engine.link(at(0), "eth0", owned);

@@ -16,7 +16,7 @@ fn reload_gives_one_order_for_the_addresses_of_all_instances() {
              [instance.dns]\n{text}virtual_router_id = 8\naddresses = [{dns}]\n"
         ))
     };
-    let mut engine = Engine::new(Recorder::default());
+    let mut engine = Engine::new(Recorder::default(), Default::default());
     let healthy = || BTreeMap::from(["web", "dns"].map(|name| (name.to_owned(), fit(100))));
     engine.configure(at(0), &two("\"192.0.2.100\", \"192.0.2.101\"", "\"192.0.2.102\"").instances, healthy());
     engine.link(at(0), "eth0", up());

@@ -2,14 +2,14 @@
 
 use std::time::SystemTime;
 
-use vouchd_health::Effect;
+use vouchd_health::{Effect, TermKind};
 
 use super::ago::when;
 use super::answers;
 use super::judge::copied;
 use super::peers;
 use vouchd_console::table::indented;
-use vouchd_ipc::status::{Active, Instance, Status};
+use vouchd_ipc::status::{Active, Check, Instance, Status};
 
 /// In the order of an operator's questions: which state, since when, why, with which priority, against which router, and
 /// what would change it.
@@ -42,7 +42,8 @@ pub(crate) fn explanation(instance: &Instance, status: &Status, now: SystemTime)
     }
     peers::lines(instance, true, now).iter().for_each(|peer| line(peer));
     for term in priority.terms.iter().filter(|term| term.effect != Effect::Add || term.value != 0) {
-        if let Some(check) = status.checks.iter().find(|check| check.name == term.check) {
+        let is_it = |check: &&Check| term.kind == TermKind::Check && check.name == term.name;
+        if let Some(check) = status.checks.iter().find(is_it) {
             line(&format!("check {} is {} since {}", check.name, check.verdict, when(&check.since, now)));
         }
     }
@@ -120,7 +121,9 @@ fn obstacle(instance: &Instance) -> String {
     let interface = &instance.interface;
     match instance.cause.as_str() {
         "link_down" => format!("It takes part again, as a backup first, when {interface} can carry packets."),
-        "health_fault" => "It takes part again, as a backup first, when that check recovers.".to_owned(),
+        "health_fault" => {
+            "It takes part again, as a backup first, when the check or interface that failed recovers.".to_owned()
+        }
         "health_waiting" => "It takes part when these checks have had their first result.".to_owned(),
         "startup_delay" => "It takes part when that time is over.".to_owned(),
         "addresses_failed" => "It tries again, after longer and longer pauses.".to_owned(),

@@ -182,7 +182,7 @@ fn of_priority(instance: &Instance) -> Option<(Level, String)> {
     let terms = &instance.priority.terms;
     let last_resort = terms.iter().find(|term| term.effect == Effect::LastResort);
     let text = match last_resort {
-        Some(term) if effective == 1 => format!("serves only as the last resort: check {}: {}", term.check, term.why),
+        Some(term) if effective == 1 => format!("serves only as the last resort: {}: {}", term.subject(), term.why),
         _ if effective < instance.priority.base => {
             format!("its priority is {effective} instead of {}", instance.priority.base)
         }

@@ -26,7 +26,7 @@ fn document() -> Value {
             "name": "web", "interface": "eth0", "virtual_router_id": 55, "version": 3, "state": "active",
             "reason": "no active router was heard on eth0", "cause": "silence", "since": SINCE, "preempt": true,
             "priority": { "base": 100, "effective": 100,
-                "terms": [{ "check": "nginx", "effect": "add", "value": 0, "why": "pass: 5 found" }] },
+                "terms": [{ "name": "nginx", "kind": "check", "effect": "add", "value": 0, "why": "pass: 5 found" }] },
             "source": "192.0.2.1", "active": { "address": "192.0.2.1", "priority": 100, "checksum": null },
             "peers": [], "addresses": [{ "address": "192.0.2.100", "prefix": 32, "installed": true, "host": false, "error": null,
                 "copies": [] }],
@@ -95,7 +95,7 @@ fn exit_status_is_that_of_the_worst_problem() {
         ]
     };
     let last_resort = json!({ "base": 100, "effective": 1,
-        "terms": [{ "check": "nginx", "effect": "last_resort", "value": 0, "why": "error: gone" }] });
+        "terms": [{ "name": "nginx", "kind": "check", "effect": "last_resort", "value": 0, "why": "error: gone" }] });
     let mut backup_beside = backup(100, "192.0.2.1");
     backup_beside.push(("/instances/0/peers", peer("auth_password")));
     let mut backup_that_holds = backup(100, "192.0.2.1");

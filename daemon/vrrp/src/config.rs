@@ -30,6 +30,8 @@ pub struct Config {
     /// The virtual router has two routers, so that a hand-over needs no Skew_Time: see "Instant hand-over in a pair" on the
     /// [crate's page](crate).
     pub pair: bool,
+    /// The router is a member of a [`crate::Group`], which decides when it becomes active.
+    pub grouped: bool,
     /// The virtual addresses: 1..=255 of one family, over IPv6 a link-local one first.
     pub addresses: Vec<IpAddr>,
     /// The authentication of version 2.

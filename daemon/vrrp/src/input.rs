@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use vouchd_wire::Priority;
 
+use crate::group::Order;
+
 /// Something that happened, for [`crate::Router::handle`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input<'a> {
@@ -23,6 +25,8 @@ pub enum Input<'a> {
         /// The kernel's error, for status.
         reason: String,
     },
+    /// A decision of the router's group. Without [`crate::Config::grouped`] it has no effect.
+    Group(Order),
     /// The daemon stops, or this router is removed. It stays in Initialize for good.
     Shutdown,
 }

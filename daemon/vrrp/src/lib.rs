@@ -30,6 +30,7 @@
 //!     startup_delay: Duration::ZERO,
 //!     down_timer_adverts: DOWN_TIMER_ADVERTS,
 //!     pair: false,
+//!     grouped: false,
 //!     addresses: vec!["192.168.175.100".parse()?],
 //!     auth: Auth::simple(b"1234"),
 //!     peers: None,
@@ -105,6 +106,29 @@
 //! Over multicast an unknown router may be there. A third one is noticed when it advertises: hand-over then waits for
 //! Skew_Time until that router was silent for 60 down intervals ([`Router::hand_over`]). The first hand-over may thus make two
 //! backups active at once; the worse one steps back when it hears the other.
+//!
+//! **Groups.** Several routers can have one state: a firewall's inside and outside, or both address families of an instance. The
+//! members stay [`Router`]s, each with its own network, timers and advertisements. A [`Group`] looks at them after every input
+//! and decides what one alone must not: its [`Order`]s go to the members as [`Input::Group`]. Nothing of it is on the wire, so
+//! the peers may be groups of any implementation.
+//!
+//! * An obstacle of one member (link down, fault, refused addresses) holds all in Initialize. If they were active, each sends
+//!   priority 0 where it can. Something that is not known yet (a check without a result, `startup_delay`, a link that was not
+//!   examined) holds a group that starts, and costs an active one nothing.
+//! * The largest reduction of the priority among the members applies to all, and an election is called on all networks in the
+//!   same moment. So the peers' members can agree.
+//! * The group takes over when the timers of all its members have expired. If a cut leaves one network without the active
+//!   router while another network still hears it, nothing moves; with a plain "one moves, all move" both sides would be active
+//!   on some network. One member's timer is enough after priority 0, unless another member has followed an advertisement since:
+//!   a group that resigns hands over as fast as one router, even if one of its links is gone.
+//! * The trials of all members end before any says that it is active.
+//! * When one member hears a better router, all step back. The others send priority 0 as their last advertisement: on their
+//!   networks no better router was heard, and a backup need not wait for silence. An active router there answers it as usual.
+//! * Two groups can each be the better one on another network, by priority or by address. Both step back, and both would take
+//!   over at the same time, again and again. One network decides: that with the lowest VRID, and of the same VRID the one with
+//!   the lowest address, so that the order of the members does not matter. A group that lost there, and had stepped back within
+//!   four down intervals before, leaves the other one a down interval to take over.
+//! * A router that joins an active group takes over when its own timer has expired; one that leaves a group keeps its state.
 //!
 //! **Delays.** `preempt_delay` makes a backup wait before it takes over from a worse active router: it follows that router, as
 //! without preemption, until the delay since it first heard it is over; then its Skew_Time, which orders several such backups.
@@ -192,6 +216,7 @@
 mod action;
 mod config;
 mod discard;
+mod group;
 mod input;
 pub mod limit;
 mod pair;
@@ -207,6 +232,7 @@ mod timers;
 pub use action::{Action, ProtocolEvent};
 pub use config::{Announcements, Config, ConfigError};
 pub use discard::{DiscardReason, Rejection};
+pub use group::{Group, Member, Order, Reason};
 pub use input::{Health, Input, Link, Packet};
 pub use pair::HandOver;
 pub use rival::{Rival, RivalReason};

@@ -1,12 +1,13 @@
 //! The state machine of RFC 9568 section 6.4: its data, its way in and its way out.
 //!
 //! The rules are grouped by state ([`initialize`], [`backup`], [`active`]) and by concern ([`announce`], [`election`],
-//! [`health`], [`receive`], [`stall`], [`trial`]). [`view`] has everything that only reads.
+//! [`grouped`], [`health`], [`receive`], [`stall`], [`trial`]). [`view`] has everything that only reads.
 
 mod active;
 mod announce;
 mod backup;
 mod election;
+mod grouped;
 mod health;
 mod initialize;
 mod receive;
@@ -22,6 +23,7 @@ use vouchd_wire::{AdvertInterval, Advertisement, Priority, group_for};
 use self::active::Active;
 use self::announce::AnnounceLimits;
 use self::backup::Backup;
+use self::grouped::Imposed;
 use crate::action::{Action, EventKind, ProtocolEvent};
 use crate::config::{Config, ConfigError};
 use crate::input::{Health, Input, Link};
@@ -54,6 +56,9 @@ pub struct Router {
     /// Set while the kernel installs the addresses before this router says that it is active: the time by which it has to
     /// answer.
     trial_until: Option<Time>,
+    /// The base priority less the one that this router's own checks ask for.
+    own_reduction: i16,
+    imposed: Imposed,
     /// The effective priority.
     priority: Priority,
     /// Active_Adver_Interval as learned from an active router (version 3 only). `None`: this router's own interval.
@@ -109,6 +114,8 @@ impl Router {
             retry: None,
             addresses_proven: false,
             trial_until: None,
+            own_reduction: 0,
+            imposed: Imposed::default(),
             priority: config.priority,
             learned_interval: None,
             last_election: None,
@@ -138,6 +145,8 @@ impl Router {
             Input::Timer => self.handle_timer(now, &mut out),
             Input::AddressesInstalled => self.handle_installed(now, &mut out),
             Input::AddressesFailed { reason } => self.handle_refused(now, reason, &mut out),
+            Input::Group(order) if self.config.grouped => self.handle_order(now, order, &mut out),
+            Input::Group(_) => {}
             Input::Shutdown => {
                 self.shut_down = true;
                 self.reconcile(now, &mut out);
@@ -172,6 +181,9 @@ impl Router {
         self.peers.compare_again();
         if old.peers != self.config.peers {
             self.pair = Pair::default();
+        }
+        if !self.config.grouped {
+            self.leave_group(&mut out);
         }
         if old.startup_delay != self.config.startup_delay {
             let made = self.startup.map(|(at, delay)| at.before(delay));
@@ -211,7 +223,7 @@ impl Router {
                 let (startup, retry) = (self.startup.map(|(at, _)| at), self.retry.as_ref().map(|(at, _)| *at));
                 startup.into_iter().chain(retry).min()
             }
-            Phase::Backup(backup) => Some(backup.deadline()),
+            Phase::Backup(backup) => backup.deadline(),
             Phase::Active(active) => Some(active.deadline()),
         }
     }

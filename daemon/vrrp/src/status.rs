@@ -7,6 +7,7 @@ use std::time::Duration;
 use vouchd_wire::{AdvertInterval, ChecksumForm, Priority};
 
 use crate::discard::DiscardReason;
+use crate::group::Reason;
 use vouchd_wire::Time;
 
 /// The states of RFC 9568 section 6.3.
@@ -54,6 +55,8 @@ pub enum Why {
     AddressesFailed(String),
     /// Initialize: the router was shut down.
     ShutDown,
+    /// Initialize: another member of the group can't take part.
+    Held(Reason),
     /// Backup: ready, while another router may be active.
     Ready,
     /// Backup: the kernel refused the addresses the last time; they get a trial before this router becomes active.
@@ -70,6 +73,8 @@ pub enum Why {
         /// How late the call was.
         late: Duration,
     },
+    /// Backup or Active: another member of the group stepped back or took over.
+    Group(Reason),
     /// Active: this router owns the addresses.
     Owner,
     /// Active: no active router was heard for a whole down interval.
@@ -106,6 +111,8 @@ impl Why {
             Self::StartupDelay(_) => "startup_delay",
             Self::AddressesFailed(_) => "addresses_failed",
             Self::ShutDown => "shut_down",
+            Self::Held(_) => "held",
+            Self::Group(_) => "group",
             Self::Ready => "ready",
             Self::Refused(_) => "refused",
             Self::Better { .. } => "better",
@@ -129,6 +136,8 @@ impl fmt::Display for Why {
             Self::StartupDelay(delay) => write!(f, "waiting until its startup_delay of {delay:?} is over"),
             Self::AddressesFailed(reason) => write!(f, "could not install the addresses: {reason}"),
             Self::ShutDown => f.write_str("shut down"),
+            Self::Held(Reason { member, what }) => write!(f, "held by {member} of its group: {what}"),
+            Self::Group(Reason { member, what }) => write!(f, "goes with {member} of its group: {what}"),
             Self::Ready => f.write_str("ready, listening for an active router"),
             Self::Refused(reason) => {
                 write!(f, "listening, and tries the addresses again before it becomes active; last failure: {reason}")

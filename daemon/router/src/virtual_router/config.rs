@@ -17,6 +17,7 @@ pub(super) fn protocol_config(instance: &Instance, startup_delay: Duration) -> C
         startup_delay,
         down_timer_adverts: instance.down_timer_adverts,
         pair: is_pair(instance),
+        grouped: false,
         addresses: instance.addresses.iter().map(|address| address.ip).collect(),
         auth: instance.auth,
         peers: instance.unicast.as_ref().map(|unicast| unicast.peers.iter().map(|peer| peer.address).collect()),

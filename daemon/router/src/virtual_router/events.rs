@@ -51,6 +51,8 @@ impl VirtualRouter {
             | Why::HealthWaiting(_)
             | Why::HealthFault(_)
             | Why::StartupDelay(_)
+            | Why::Held(_)
+            | Why::Group(_)
             | Why::AddressesFailed(_)
             | Why::Refused(_)
             | Why::ShutDown

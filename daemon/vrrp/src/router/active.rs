@@ -44,6 +44,8 @@ impl Active {
 
 impl Router {
     pub(super) fn become_active(&mut self, now: Time, why: Why, out: &mut Vec<Action>) {
+        self.imposed.tried = false;
+        self.trial_until = None;
         self.learned_interval = None;
         self.active_peer = None;
         self.sources.begin_active();
@@ -145,7 +147,7 @@ impl Router {
         self.learn_interval(parsed);
         self.active_peer = Some(peer);
         out.push(Action::Remove);
-        let backup = Backup::following(now + self.down_interval(), peer);
+        let backup = Backup::following(now, now + self.down_interval(), peer);
         let why = Why::Better { peer, priority: parsed.advertisement.priority };
         self.transition(now, Phase::Backup(backup), why, out);
     }

@@ -19,6 +19,12 @@ pub(super) struct Backup {
     pub(super) awaiting: Awaiting,
     /// The active router whose advertisements restart the timer. `None` after it resigned.
     followed: Option<IpAddr>,
+    /// When its advertisement last restarted the timer.
+    pub(super) followed_at: Option<Time>,
+    /// When the active router resigned, if none was followed since.
+    pub(super) resigned_at: Option<Time>,
+    /// In a group: the timer has expired, and the group decides what follows.
+    pub(super) expired: bool,
     /// A worse router is active, and `preempt_delay` runs or is over.
     pub(super) delayed: Option<Delayed>,
 }
@@ -64,16 +70,25 @@ impl Awaiting {
 impl Backup {
     /// Follows nobody yet.
     pub(super) fn listening(down_at: Time) -> Self {
-        Self { down_at, awaiting: Awaiting::Silence, followed: None, delayed: None }
+        Self {
+            down_at,
+            awaiting: Awaiting::Silence,
+            followed: None,
+            followed_at: None,
+            resigned_at: None,
+            expired: false,
+            delayed: None,
+        }
     }
 
     /// Follows a better router.
-    pub(super) fn following(down_at: Time, active: IpAddr) -> Self {
-        Self { followed: Some(active), ..Self::listening(down_at) }
+    pub(super) fn following(now: Time, down_at: Time, active: IpAddr) -> Self {
+        Self { followed: Some(active), followed_at: Some(now), ..Self::listening(down_at) }
     }
 
-    pub(super) fn deadline(&self) -> Time {
-        self.delayed.map_or(self.down_at, |delayed| delayed.at.min(self.down_at))
+    pub(super) fn deadline(&self) -> Option<Time> {
+        let at = self.delayed.map_or(self.down_at, |delayed| delayed.at.min(self.down_at));
+        (!self.expired).then_some(at)
     }
 }
 
@@ -120,7 +135,8 @@ impl Router {
             && !self.pair.priority_in_burst(now, peer).is_some_and(outranks);
         let wait = if is_instant { Duration::ZERO } else { self.skew() };
         self.with_backup(|backup| {
-            *backup = Backup { awaiting: Awaiting::Resigned { peer }, ..Backup::listening(now + wait) };
+            let resigned_at = Some(now);
+            *backup = Backup { awaiting: Awaiting::Resigned { peer }, resigned_at, ..Backup::listening(now + wait) };
         });
         if is_instant {
             self.take_over(now, out);
@@ -137,6 +153,9 @@ impl Router {
             backup.down_at = down_at;
             backup.awaiting = Awaiting::Silence;
             backup.followed = Some(peer);
+            backup.followed_at = Some(now);
+            backup.resigned_at = None;
+            backup.expired = false;
         });
     }
 
@@ -171,17 +190,22 @@ impl Router {
     }
 
     /// For rules that apply in Backup only.
-    fn with_backup(&mut self, change: impl FnOnce(&mut Backup)) {
+    pub(super) fn with_backup(&mut self, change: impl FnOnce(&mut Backup)) {
         match &mut self.phase {
             Phase::Backup(backup) => change(backup),
             Phase::Initialize | Phase::Active(_) => {}
         }
     }
 
+    /// A backup that owns the addresses waits for nobody.
+    pub(super) fn await_ownership(&mut self, now: Time, out: &mut Vec<Action>) {
+        self.with_backup(|backup| backup.awaiting = Awaiting::Ownership);
+        self.take_over(now, out);
+    }
+
     pub(super) fn reconfigure_backup(&mut self, now: Time, old: &Config, out: &mut Vec<Action>) {
         if self.config.is_owner() {
-            self.with_backup(|backup| backup.awaiting = Awaiting::Ownership);
-            return self.take_over(now, out);
+            return self.await_ownership(now, out);
         }
         if old.preempt_delay != self.config.preempt_delay || old.preempt != self.config.preempt {
             // The next advertisement of a worse router starts the new delay.
@@ -195,6 +219,7 @@ impl Router {
         // The deadline was computed from the old interval.
         let (skew, down) = (now + self.skew(), now + self.down_interval());
         self.with_backup(|backup| {
+            backup.expired = false;
             backup.down_at = match backup.awaiting {
                 Awaiting::Resigned { .. } => skew,
                 Awaiting::Silence | Awaiting::Ownership | Awaiting::Preemption { .. } | Awaiting::Claim { .. } => down,

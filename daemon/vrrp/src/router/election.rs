@@ -43,8 +43,10 @@ impl Router {
 
     pub(super) fn call_election(&mut self, now: Time, out: &mut Vec<Action>) {
         let Phase::Active(active) = &self.phase else { return };
-        let Some(yielding) = active.yielding else { return };
-        let event = ProtocolEvent::ElectionCalled { priority: self.priority, before: yielding.before };
+        // Without it, another member of the group repeats the call.
+        let yielding = active.yielding;
+        let before = yielding.map_or(self.priority, |yielding| yielding.before);
+        let event = ProtocolEvent::ElectionCalled { priority: self.priority, before };
         self.report(now, event, out);
         self.counters.elections += 1;
         self.last_election = Some(now);
@@ -52,12 +54,15 @@ impl Router {
         self.send(now, Priority::RESIGN, out);
         self.install(out);
         let wait = election_wait(self.config.version, self.priority, self.config.interval);
-        let pause = self.own_down_interval() * yielding.pause;
+        let down = self.own_down_interval();
         self.with_active(|active| {
             active.electing = true;
             active.advertise_at = now + wait;
-            let pause_after = (yielding.pause * 2).min(MAX_PAUSE);
-            active.yielding = Some(Yielding { call_at: now + pause, pause: pause_after, ..yielding });
+            active.yielding = yielding.map(|yielding| Yielding {
+                call_at: now + down * yielding.pause,
+                pause: (yielding.pause * 2).min(MAX_PAUSE),
+                ..yielding
+            });
         });
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use vouchd_wire::Priority;
 
 use super::{Phase, Router};
-use crate::action::{Action, ProtocolEvent};
+use crate::action::Action;
 use crate::input::Health;
 use vouchd_wire::Time;
 
@@ -27,21 +27,15 @@ impl Router {
     pub(super) fn apply_health(&mut self, now: Time, health: &Health, out: &mut Vec<Action>) {
         let (asked, reason) = match health {
             Health::Fit { priority, reason } | Health::Waiting { priority, reason } => (*priority, reason),
+            // It keeps the priority that it had, for status.
             Health::Fault { reason } => (self.priority, reason),
         };
-        let from = self.priority;
-        let to = match self.config.is_owner() {
-            true => Priority::OWNER,
-            false => asked.clamp(Priority::LOWEST, Priority::HIGHEST),
-        };
-        if to != from {
-            self.report(now, ProtocolEvent::Priority { from, to, reason: reason.clone() }, out);
-            self.set_priority(now, to);
-        }
+        self.own_reduction = i16::from(self.config.priority.get()) - i16::from(asked.get());
+        self.apply_reductions(now, reason, out);
     }
 
     /// Sets the effective priority; a pending deadline moves by the change in skew.
-    fn set_priority(&mut self, now: Time, to: Priority) {
+    pub(super) fn set_priority(&mut self, now: Time, to: Priority) {
         let (before, after) = {
             let before = self.skew();
             self.priority = to;
@@ -49,6 +43,7 @@ impl Router {
         };
         match &mut self.phase {
             Phase::Initialize => {}
+            Phase::Backup(backup) if backup.expired => {}
             Phase::Backup(backup) => backup.down_at = shifted(now, backup.down_at, before, after),
             Phase::Active(active) => {
                 if active.electing {

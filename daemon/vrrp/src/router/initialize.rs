@@ -54,8 +54,13 @@ impl Router {
         }
     }
 
-    /// What keeps this router in Initialize; of several reasons the most fundamental.
+    /// What keeps this router in Initialize: itself, or the group.
     fn obstacle(&self) -> Option<Why> {
+        self.obstacle_of_its_own().or_else(|| self.held().cloned().map(Why::Held))
+    }
+
+    /// Of several reasons the most fundamental.
+    pub(super) fn obstacle_of_its_own(&self) -> Option<Why> {
         if self.shut_down {
             return Some(Why::ShutDown);
         }
@@ -77,7 +82,10 @@ impl Router {
 
     /// RFC 9568 section 6.4.1.
     fn start(&mut self, now: Time, out: &mut Vec<Action>) {
-        if self.config.is_owner() {
+        if self.config.is_owner() && self.config.grouped {
+            self.enter_backup(now, Why::Owner, out);
+            self.await_ownership(now, out);
+        } else if self.config.is_owner() {
             self.take_over(now, out);
         } else {
             self.end_trial(out);

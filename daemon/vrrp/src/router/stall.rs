@@ -12,6 +12,8 @@ impl Router {
         let down = self.down_interval();
         match &mut self.phase {
             Phase::Initialize => {}
+            // The group decides; a member that still waits notices the stall.
+            Phase::Backup(backup) if backup.expired && self.trial_until.is_none() => {}
             Phase::Backup(backup) => {
                 let late = now.since(self.trial_until.unwrap_or(backup.down_at));
                 if late > down {

@@ -14,9 +14,18 @@ const MIN_TRIAL: Duration = Duration::from_secs(2);
 impl Router {
     /// Becomes active: at once if the kernel is known to accept the addresses, else after a trial.
     pub(super) fn take_over(&mut self, now: Time, out: &mut Vec<Action>) {
-        if self.addresses_proven {
+        if self.config.grouped {
+            // The group decides.
+            self.with_backup(|backup| backup.expired = true);
+        } else if self.addresses_proven {
             self.complete_takeover(now, out);
-        } else if !self.is_in_trial() {
+        } else {
+            self.start_trial(now, out);
+        }
+    }
+
+    pub(super) fn start_trial(&mut self, now: Time, out: &mut Vec<Action>) {
+        if !self.is_in_trial() {
             self.trial_until = Some(now + self.own_down_interval().max(MIN_TRIAL));
             self.install(out);
         }
@@ -34,13 +43,18 @@ impl Router {
     pub(super) fn handle_installed(&mut self, now: Time, out: &mut Vec<Action>) {
         self.addresses_proven = true;
         self.address_failures = 0;
-        if self.trial_until.take().is_some() {
+        if self.trial_until.take().is_none() {
+            return;
+        }
+        if self.config.grouped {
+            self.imposed.tried = true;
+        } else {
             self.complete_takeover(now, out);
         }
     }
 
     pub(super) fn handle_refused(&mut self, now: Time, reason: String, out: &mut Vec<Action>) {
-        if self.state() != State::Active && !self.is_in_trial() {
+        if self.state() != State::Active && !self.is_in_trial() && !self.imposed.tried {
             return;
         }
         let wait = self.own_down_interval() * 2u32.pow(self.address_failures.min(6));
@@ -53,7 +67,8 @@ impl Router {
 
     /// Gives a trial up and removes what the kernel may have installed for it.
     pub(super) fn end_trial(&mut self, out: &mut Vec<Action>) {
-        if self.trial_until.take().is_some() {
+        let tried = std::mem::take(&mut self.imposed.tried);
+        if self.trial_until.take().is_some() || tried {
             out.push(Action::Remove);
         }
     }

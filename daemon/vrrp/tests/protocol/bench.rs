@@ -37,6 +37,7 @@ pub fn config(priority: u8) -> Config {
         startup_delay: Duration::ZERO,
         down_timer_adverts: 3,
         pair: false,
+        grouped: false,
         addresses: vec![VIP],
         auth: Auth::None,
         peers: None,

@@ -7,6 +7,7 @@ mod bench;
 mod captures;
 mod delays;
 mod election;
+mod groups;
 mod initialize;
 mod limits;
 mod pair;

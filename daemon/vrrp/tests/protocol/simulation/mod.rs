@@ -3,9 +3,9 @@
 
 mod elections;
 mod network;
-mod random;
+pub mod random;
 mod rfc;
-mod schedule;
+pub mod schedule;
 mod soak;
 
 use std::net::IpAddr;

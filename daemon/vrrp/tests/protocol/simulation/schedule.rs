@@ -32,10 +32,15 @@ impl<T: Ord> Schedule<T> {
 
     /// A frame that would arrive at `at`: a segment delays frames, but keeps their order.
     pub fn push_frame(&mut self, at: Time, from: usize, to: usize, event: T) {
+        self.push_frame_to(at, from, to, to, event);
+    }
+
+    /// The same for `node`, which has several links: `from` and `to` are the ends of one.
+    pub fn push_frame_to(&mut self, at: Time, from: usize, to: usize, node: usize, event: T) {
         let last = self.last_arrival.entry((from, to)).or_default();
         let arrival = at.max(*last);
         *last = arrival;
-        self.push(arrival, to, event);
+        self.push(arrival, node, event);
     }
 
     /// Removes and returns the next step up to `end`; `timer` is the node with the next deadline. An event comes before a

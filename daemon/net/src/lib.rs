@@ -18,11 +18,13 @@ mod channel;
 mod clock;
 pub mod double;
 mod links;
+mod netfilter;
 mod netlink;
 mod network;
 pub mod realtime;
 mod routing;
 mod sockets;
+mod virtual_mac;
 
 pub use addresses::{
     AddressChange, AddressCommand, AddressError, AddressKeeper, AddressState, Claim, CommandKind, CommandRefused,
@@ -35,3 +37,4 @@ pub use netlink::{OUR_PROTOCOL, RequestSocket};
 pub use network::{Kernel, Network};
 pub use routing::{Routing, RoutingChange, RoutingError, RoutingItem, RoutingState, sweep_routing};
 pub use sockets::{ArpClaim, ArpWatched, ArpWatcher, Groups, MAX_PACKET, Received, Sender, VrrpSocket};
+pub use virtual_mac::{SweptMac, VirtualMac, VirtualMacError, VirtualMacState, sweep_virtual_macs, virtual_mac};

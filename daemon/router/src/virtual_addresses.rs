@@ -14,6 +14,8 @@ pub(crate) fn claim(instance: &Instance) -> Claim {
         owner: instance.priority == Priority::OWNER,
         adopt: instance.adopt,
         routing: routing(instance),
+        virtual_mac: virtual_mac(instance),
+        accept: instance.accept,
         lifetime: None,
     }
 }

@@ -8,6 +8,7 @@ use vouchd_wire::{Family, Time};
 
 use crate::addresses::lease::Lifetime;
 use crate::routing::Routing;
+use crate::virtual_mac::VirtualMac;
 
 /// A virtual router: the name of its instance in the configuration (`[instance.NAME]`), and its family. The keeper only
 /// hands it back in reports.
@@ -90,6 +91,10 @@ pub struct Claim {
     pub adopt: bool,
     /// Its routes and rules.
     pub routing: Arc<Routing>,
+    /// The interface to make for it, with the virtual MAC. Its `addresses` are on that one.
+    pub virtual_mac: Option<VirtualMac>,
+    /// Accept_Mode: whether this host accepts packets to the addresses. If not, they are dropped; forwarding is untouched.
+    pub accept: bool,
     /// How long the instance holds its addresses; `None` while it is not active.
     pub lifetime: Option<Lifetime>,
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::addresses::command::{CommandKind, InstanceKey, VirtualAddress};
 use crate::addresses::lease::Late;
 use crate::routing::{RoutingChange, RoutingState};
+use crate::virtual_mac::VirtualMacState;
 
 /// Whether an address is on its interface, and who put it there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +108,21 @@ pub enum Report {
         /// The reason.
         error: AddressError,
     },
+    /// The state of an instance's virtual MAC. Sent after each Configure, and whenever it changes.
+    VirtualMac {
+        /// The instance.
+        instance: InstanceKey,
+        /// The state.
+        state: VirtualMacState,
+    },
+    /// Whether packets to the addresses of an instance with `accept` off are dropped. Sent after each Configure, and whenever
+    /// it changes.
+    Dropping {
+        /// The instance.
+        instance: InstanceKey,
+        /// Why they are accepted all the same.
+        error: Option<AddressError>,
+    },
     /// The time for the command was over: it is not carried out.
     Late {
         /// The instance.
@@ -139,6 +155,9 @@ pub enum AddressError {
     /// The host's own address, which only its owner may serve.
     #[error("{0} is this host's own address: to make this router its owner, set priority = 255")]
     OwnAddress(VirtualAddress),
+    /// Packets cannot be dropped.
+    #[error("this kernel has no nf_tables with owned tables (Linux 5.12, CONFIG_NF_TABLES_INET)")]
+    NoFilter,
     /// Any other error of the kernel.
     #[error("the kernel answers: {0}")]
     Kernel(Arc<io::Error>),

@@ -8,6 +8,8 @@
 //! must not install or announce an address that another router holds by now. The kernel's lease starts when the kernel
 //! gets to it, so the clock is read again after each step, and a step that turned out late is undone.
 
+mod virtual_macs;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
@@ -28,9 +30,11 @@ use crate::addresses::reconciler::{Operation, Placement, Reconciler};
 use crate::addresses::report::{AddressError, AddressState, Report};
 use crate::channel::{Notifier, Receiver};
 use crate::clock;
+use crate::netfilter::AcceptFilter;
 use crate::netlink::{AddressRequest, Change, News, Notifications, RequestSocket};
 use crate::routing::RoutingKeeper;
 use crate::sockets::NeighbourSocket;
+use crate::virtual_mac::{VirtualMacKeeper, VirtualMacState};
 
 /// Steps from any state to what is wanted: new placements, old ones, what somebody changed in the meantime.
 const ROUNDS: usize = 8;
@@ -50,8 +54,11 @@ pub(super) struct Worker {
     reports: Notifier<Report>,
     /// When an address that came back was announced last; kept for [`ANNOUNCEMENT_PAUSE`].
     announced: BTreeMap<Placement, Time>,
+    virtual_macs: VirtualMacKeeper,
+    accept: AcceptFilter,
     /// The states reported last, by instance.
     reported: BTreeMap<InstanceKey, Vec<AddressState>>,
+    reported_macs: BTreeMap<InstanceKey, VirtualMacState>,
 }
 
 impl Worker {
@@ -65,7 +72,10 @@ impl Worker {
             routing: RoutingKeeper::default(),
             reports,
             announced: BTreeMap::new(),
+            virtual_macs: VirtualMacKeeper::default(),
+            accept: AcceptFilter::default(),
             reported: BTreeMap::new(),
+            reported_macs: BTreeMap::new(),
         };
         worker.read_all()?;
         Ok(worker)
@@ -116,7 +126,10 @@ impl Worker {
                 self.reported.clear();
                 let routing = claims.iter().map(|it| (it.instance.clone(), Arc::clone(&it.routing), it.lifetime));
                 self.routing.configure(routing);
+                self.reported_macs.clear();
                 self.reconciler.configure(claims);
+                // Before any address is added.
+                self.filter();
                 self.settle(None);
             }
             AddressCommand::Install { instance, lifetime } => match lifetime.seconds(clock::now()) {
@@ -197,6 +210,7 @@ impl Worker {
     fn settle(&mut self, answer: Option<&InstanceKey>) {
         self.routing.retire();
         self.reconciler.begin();
+        self.raise_virtual_macs();
         for _ in 0..ROUNDS {
             let operations = self.reconciler.plan(clock::now());
             if operations.is_empty() {
@@ -205,6 +219,7 @@ impl Worker {
             self.change(&operations);
             self.follow();
         }
+        self.lower_virtual_macs();
         self.announce_returned();
         self.reconciler.settled();
         let reconciler = &self.reconciler;
@@ -212,6 +227,7 @@ impl Worker {
         for report in self.routing.take_reports() {
             self.report(report);
         }
+        self.report_virtual_macs();
         self.report_states(answer);
     }
 
@@ -309,7 +325,9 @@ impl Worker {
         let mut changes = self.reconciler.take_changes();
         for instance in self.reconciler.instances() {
             let mut states = self.reconciler.states(&instance);
-            states.iter_mut().for_each(leave_out_ignored_copies);
+            let virtual_mac = self.reconciler.claim(&instance).and_then(|claim| claim.virtual_mac.as_ref());
+            let parent = virtual_mac.map(|virtual_mac| &*virtual_mac.parent);
+            states.iter_mut().for_each(|state| leave_out_ignored_copies(state, parent));
             let changes = changes.remove(&instance).unwrap_or_default();
             if changes.is_empty() && self.reported.get(&instance) == Some(&states) && answer != Some(&instance) {
                 continue;
@@ -360,11 +378,13 @@ impl Worker {
     /// A request that cannot be sent is not repeated: the next Ask makes up for it.
     fn ask_all(&self, instance: &InstanceKey, sender: IpAddr, not_after: Time) {
         let claim = self.reconciler.claim(instance).filter(|claim| claim.lifetime.is_some());
-        for address in claim.into_iter().flat_map(|claim| claim.addresses.iter()) {
+        for (claim, address) in
+            claim.into_iter().flat_map(|claim| claim.addresses.iter().map(move |address| (claim, address)))
+        {
             if Late::check(not_after, clock::now()).is_err() {
                 return;
             }
-            if let Ok((index, Some(mac))) = self.reconciler.target(address)
+            if let Some((index, mac)) = self.asker(claim, address)
                 && let Err(error) = self.neighbours.ask(index, mac, sender, address.address)
             {
                 tracing::debug!(%error, "could not ask who else has {}", address.address);
@@ -397,11 +417,11 @@ fn concerns_routing(change: &Change) -> bool {
 }
 
 /// Leaves out copies on other interfaces where `arp_ignore` is set. They do no harm there: the servers of a load balancer
-/// have such copies.
-fn leave_out_ignored_copies(state: &mut AddressState) {
+/// have such copies. A copy on the `parent` of a virtual MAC's interface is in the same network.
+fn leave_out_ignored_copies(state: &mut AddressState, parent: Option<&str>) {
     let interface = Arc::clone(&state.address.interface);
     if state.copies.iter().any(|copy| copy.at.interface != interface) && ignores_others(&interface) {
-        state.copies.retain(|copy| copy.at.interface == interface);
+        state.copies.retain(|copy| copy.at.interface == interface || Some(&*copy.at.interface) == parent);
     }
 }
 

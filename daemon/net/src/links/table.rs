@@ -153,7 +153,7 @@ mod tests {
     const GLOBAL: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
 
     fn link(index: u32, enabled: bool, running: bool) -> Link {
-        Link { index, name: "eth0".into(), enabled, running, mac: MAC, promotes: false }
+        Link { index, name: "eth0".into(), enabled, running, mac: MAC, promotes: false, ..Link::default() }
     }
 
     fn held(address: IpAddr) -> HeldAddress {

@@ -6,9 +6,9 @@
 use netlink_packet_core::{NetlinkBuffer, NlaBuffer, NlasIterator, Parseable, ParseableParametrized};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressHeader, AddressHeaderFlags};
-use netlink_packet_route::link::{AfSpecInet, LinkAttribute, LinkFlags, LinkHeader, LinkLayerType};
+use netlink_packet_route::link::{AfSpecInet, InetDevConf, LinkAttribute, LinkFlags, LinkHeader, LinkLayerType};
 
-use super::{Change, HeldAddress, Link};
+use super::{Change, HeldAddress, InetSettings, Link};
 
 const NETLINK_HEADER: usize = 16;
 const ADDRESS_HEADER: usize = 8;
@@ -16,6 +16,9 @@ const LINK_HEADER: usize = 16;
 
 /// `IFLA_INET_CONF` of linux/if_link.h, inside IFLA_AF_SPEC for AF_INET.
 const IFLA_INET_CONF: u16 = 1;
+
+/// `IFLA_INFO_KIND` of linux/if_link.h, inside IFLA_LINKINFO.
+const IFLA_INFO_KIND: u16 = 1;
 
 /// One message of a datagram.
 #[derive(Debug, Clone, Copy)]
@@ -65,17 +68,25 @@ fn link(payload: &[u8]) -> Option<Link> {
     }
     let mut name = None;
     let mut mac = None;
-    let mut promotes = false;
+    let mut settings = None;
+    let (mut is_macvlan, mut parent, mut alias) = (false, None, None);
     for attribute in NlasIterator::new(payload.get(LINK_HEADER..)?) {
         let attribute = attribute.ok()?;
         // Whole, this attribute fails to parse with any of its address families.
         if attribute.kind() == libc::IFLA_AF_SPEC {
-            promotes = promotes_secondaries(attribute.value());
+            settings = inet_settings(attribute.value());
+            continue;
+        }
+        // The rest of it differs from kind to kind, and is of no interest.
+        if attribute.kind() == libc::IFLA_LINKINFO {
+            is_macvlan = find(attribute.value(), IFLA_INFO_KIND).is_some_and(|kind| kind.value().starts_with(b"macvlan"));
             continue;
         }
         match LinkAttribute::parse_with_param(&attribute, header.interface_family) {
             Ok(LinkAttribute::IfName(found)) => name = Some(found),
             Ok(LinkAttribute::Address(found)) => mac = <[u8; 6]>::try_from(found).ok(),
+            Ok(LinkAttribute::Link(found)) => parent = Some(found),
+            Ok(LinkAttribute::IfAlias(found)) => alias = Some(found),
             Ok(_) | Err(_) => {}
         }
     }
@@ -85,15 +96,31 @@ fn link(payload: &[u8]) -> Option<Link> {
         enabled: header.flags.contains(LinkFlags::Up),
         running: header.flags.contains(LinkFlags::Up | LinkFlags::Running),
         mac: mac.filter(|_| header.link_layer_type == LinkLayerType::Ether),
-        promotes,
+        promotes: settings.as_ref().is_some_and(|settings| settings.promote_secondaries != 0),
+        inet: settings.map(|settings| read(&settings)).unwrap_or_default(),
+        is_macvlan,
+        parent,
+        alias,
     })
 }
 
-/// The setting `promote_secondaries` in the value of IFLA_AF_SPEC.
-fn promotes_secondaries(families: &[u8]) -> bool {
-    let Some(family) = find(families, libc::AF_INET as u16) else { return false };
-    let settings = find(family.value(), IFLA_INET_CONF).and_then(|settings| AfSpecInet::parse(&settings).ok());
-    matches!(settings, Some(AfSpecInet::DevConf(settings)) if settings.promote_secondaries != 0)
+/// The IPv4 settings in the value of IFLA_AF_SPEC.
+fn inet_settings(families: &[u8]) -> Option<InetDevConf> {
+    let family = find(families, libc::AF_INET as u16)?;
+    match AfSpecInet::parse(&find(family.value(), IFLA_INET_CONF)?) {
+        Ok(AfSpecInet::DevConf(settings)) => Some(settings),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+fn read(settings: &InetDevConf) -> InetSettings {
+    let value = |value: i32| u32::try_from(value).unwrap_or(0);
+    InetSettings {
+        forwarding: value(settings.forwarding),
+        rp_filter: value(settings.rp_filter),
+        arp_announce: value(settings.arp_announce),
+        arp_ignore: value(settings.arp_ignore),
+    }
 }
 
 fn find(attributes: &[u8], kind: u16) -> Option<NlaBuffer<&[u8]>> {
@@ -146,7 +173,7 @@ mod tests {
 
     use netlink_packet_core::{DefaultNla, Emitable};
     use netlink_packet_route::address::{AddressMessage, AddressProtocol};
-    use netlink_packet_route::link::{AfSpecUnspec, InetDevConf, LinkMessage};
+    use netlink_packet_route::link::{AfSpecUnspec, LinkMessage};
 
     use super::*;
     use crate::netlink::OUR_PROTOCOL;

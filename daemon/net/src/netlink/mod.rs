@@ -16,7 +16,7 @@ use std::net::IpAddr;
 pub(crate) use kernel_state::KernelState;
 pub(crate) use notifications::{News, Notifications};
 pub use requests::RequestSocket;
-pub(crate) use requests::{AddressRequest, RouteOrder, route_message};
+pub(crate) use requests::{AddressRequest, InetSetting, RouteOrder, route_message};
 pub(crate) use routing_news::RoutingNews;
 
 /// The IFA_PROTO value that marks an address as installed by vouchd: 'v'. Linux before 5.18 does not keep it.
@@ -35,7 +35,7 @@ pub(crate) enum Change {
 }
 
 /// A network interface.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Link {
     pub(crate) index: u32,
     pub(crate) name: String,
@@ -48,6 +48,34 @@ pub(crate) struct Link {
     /// `promote_secondaries`: the secondary addresses of a subnet stay when its primary one is removed. The kernel does
     /// not notify about this setting, so it is current only in an answer to a request.
     pub(crate) promotes: bool,
+    /// As `promotes`.
+    pub(crate) inet: InetSettings,
+    /// The kind is macvlan.
+    pub(crate) is_macvlan: bool,
+    /// The link that this one is on, for a macvlan.
+    pub(crate) parent: Option<u32>,
+    /// The alias that somebody gave it.
+    pub(crate) alias: Option<String>,
+}
+
+/// Settings in /proc/sys/net/ipv4/conf of one interface.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct InetSettings {
+    pub(crate) forwarding: u32,
+    pub(crate) rp_filter: u32,
+    pub(crate) arp_announce: u32,
+    pub(crate) arp_ignore: u32,
+}
+
+impl InetSettings {
+    pub(crate) fn get(&self, setting: InetSetting) -> u32 {
+        match setting {
+            InetSetting::Forwarding => self.forwarding,
+            InetSetting::RpFilter => self.rp_filter,
+            InetSetting::ArpAnnounce => self.arp_announce,
+            InetSetting::ArpIgnore => self.arp_ignore,
+        }
+    }
 }
 
 /// An address that an interface holds.

@@ -10,3 +10,4 @@ mod monitor;
 mod namespace;
 mod packets;
 mod routing;
+mod virtual_mac;

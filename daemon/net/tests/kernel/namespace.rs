@@ -97,6 +97,8 @@ pub fn claim_of(instance: &InstanceKey, interface: &str, addresses: &[(Ipv4Addr,
         owner: false,
         adopt: false,
         routing: Default::default(),
+        virtual_mac: None,
+        accept: true,
         lifetime: None,
     }
 }

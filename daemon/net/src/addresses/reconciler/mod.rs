@@ -303,6 +303,15 @@ impl Reconciler {
         self.claims.get(instance).map(|claimed| &claimed.claim)
     }
 
+    pub(crate) fn kernel(&self) -> &KernelState {
+        &self.kernel
+    }
+
+    /// The claims, by instance.
+    pub(crate) fn claims(&self) -> impl Iterator<Item = &Claim> {
+        self.claims.values().map(|claimed| &claimed.claim)
+    }
+
     pub(crate) fn instances(&self) -> Vec<InstanceKey> {
         self.claims.keys().cloned().collect()
     }

@@ -7,6 +7,7 @@ mod address;
 mod link;
 mod route;
 mod rule;
+mod macvlan;
 
 use std::fmt;
 use std::io;
@@ -24,6 +25,7 @@ use tokio::time::timeout;
 
 pub(crate) use self::address::AddressRequest;
 pub(crate) use self::route::{RouteOrder, route_message};
+pub(crate) use self::macvlan::InetSetting;
 use super::Change;
 use super::tolerant_socket::TolerantSocket;
 

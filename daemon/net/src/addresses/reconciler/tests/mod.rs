@@ -109,6 +109,8 @@ fn claim(name: &str, addresses: &[(IpAddr, u8)], lifetime: Option<Lifetime>) -> 
         owner: false,
         adopt: false,
         routing: Default::default(),
+        virtual_mac: None,
+        accept: true,
         lifetime,
     }
 }

@@ -127,12 +127,40 @@ pub struct Instance {
     /// Whether vouchd takes over copies of its addresses that somebody else installed.
     #[serde(default)]
     pub adopt: bool,
+    /// The interface with the virtual MAC, if the instance uses one.
+    #[serde(default)]
+    pub virtual_mac: Option<VirtualMac>,
+    /// Whether this host accepts packets to the addresses while it is active.
+    #[serde(default = "accepted")]
+    pub accept: bool,
+    /// Why it accepts them although it should not.
+    #[serde(default)]
+    pub accept_error: Option<String>,
     /// Counters of advertisements.
     pub advertisements: Advertisements,
     /// Changes of state since the daemon started.
     pub transitions: u64,
     /// Elections that this router called by yielding.
     pub elections_called: u64,
+}
+
+fn accepted() -> bool {
+    true
+}
+
+/// The interface with the virtual MAC of an instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VirtualMac {
+    /// Its name.
+    pub name: String,
+    /// The virtual MAC address.
+    pub mac: String,
+    /// `up`, `down` or `missing`. It is up while the instance is active.
+    pub state: String,
+    /// Why it cannot be used.
+    pub error: Option<String>,
+    /// What could not be set, although it can be used.
+    pub warning: Option<String>,
 }
 
 /// An instance's priority.

@@ -11,6 +11,8 @@ use crate::network::Network;
 pub enum Call {
     /// A packet was sent.
     Send {
+        /// The source of the frame, if it is not the interface's own.
+        mac: Option<[u8; 6]>,
         /// The interface.
         interface: String,
         /// The source address.
@@ -47,7 +49,23 @@ impl Network for Recorder {
         if let Some(kind) = self.send_error {
             return Err(kind.into());
         }
-        self.calls.push(Call::Send { interface: interface.to_owned(), source, destination, payload: payload.to_vec() });
+        let (interface, payload) = (interface.to_owned(), payload.to_vec());
+        self.calls.push(Call::Send { mac: None, interface, source, destination, payload });
+        Ok(())
+    }
+
+    fn send_from(
+        &mut self,
+        mac: [u8; 6],
+        interface: &str,
+        source: IpAddr,
+        destination: IpAddr,
+        payload: &[u8],
+    ) -> io::Result<()> {
+        self.send(interface, source, destination, payload)?;
+        if let Some(Call::Send { mac: sender, .. }) = self.calls.last_mut() {
+            *sender = Some(mac);
+        }
         Ok(())
     }
 
@@ -75,7 +93,7 @@ mod tests {
         network.refuse = Some(CommandRefused::Stopped);
         assert!(network.send("eth0", source, destination, &[2]).is_err());
         assert_eq!(network.address(remove.clone()), Err(CommandRefused::Stopped));
-        let sent = Call::Send { interface: "eth0".into(), source, destination, payload: vec![1] };
+        let sent = Call::Send { mac: None, interface: "eth0".into(), source, destination, payload: vec![1] };
         assert_eq!(network.take(), [sent, Call::Address(remove)]);
         assert_eq!(network.take(), []);
     }

@@ -18,6 +18,19 @@ pub trait Network {
     /// As [`VrrpSocket::send`]; `NotConnected` if the interface has no open socket of that family.
     fn send(&mut self, interface: &str, source: IpAddr, destination: IpAddr, payload: &[u8]) -> io::Result<()>;
 
+    /// As [`Network::send`] to a multicast group, with this MAC address as the source of the frame.
+    ///
+    /// # Errors
+    /// As [`Network::send`].
+    fn send_from(
+        &mut self,
+        mac: [u8; 6],
+        interface: &str,
+        source: IpAddr,
+        destination: IpAddr,
+        payload: &[u8],
+    ) -> io::Result<()>;
+
     /// Queues a command about virtual addresses. Commands are carried out later, in order.
     ///
     /// # Errors
@@ -64,6 +77,12 @@ impl Kernel {
         self.sockets.get(interface)
     }
 
+    fn open_socket(&self, interface: &str, destination: IpAddr) -> io::Result<&VrrpSocket> {
+        self.sockets
+            .get(&(interface.to_owned(), Family::of(destination)))
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, format!("no socket on {interface}")))
+    }
+
     /// Closes the sockets and waits until the queued address commands are carried out. Returns whether that took no longer
     /// than `patience`.
     pub fn finish(self, patience: Duration) -> bool {
@@ -73,11 +92,18 @@ impl Kernel {
 
 impl Network for Kernel {
     fn send(&mut self, interface: &str, source: IpAddr, destination: IpAddr, payload: &[u8]) -> io::Result<()> {
-        let socket = self
-            .sockets
-            .get(&(interface.to_owned(), Family::of(destination)))
-            .ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, format!("no socket on {interface}")))?;
-        socket.send(source, destination, payload)
+        self.open_socket(interface, destination)?.send(source, destination, payload)
+    }
+
+    fn send_from(
+        &mut self,
+        mac: [u8; 6],
+        interface: &str,
+        source: IpAddr,
+        destination: IpAddr,
+        payload: &[u8],
+    ) -> io::Result<()> {
+        self.open_socket(interface, destination)?.send_from(mac, source, destination, payload)
     }
 
     fn address(&mut self, command: AddressCommand) -> Result<(), CommandRefused> {

@@ -138,6 +138,15 @@ impl OtherDaemons {
         })
     }
 
+    /// Whether one of them has, or may have, the virtual router on the interface.
+    pub(crate) fn hold_router(&self, interface: &str, vrid: u8) -> bool {
+        let wanted = (interface.to_owned(), vrid);
+        self.0.iter().any(|other| match other {
+            OtherDaemon::Answers { holdings, .. } => holdings.routers.contains(&wanted),
+            OtherDaemon::Silent { .. } | OtherDaemon::Unknown => true,
+        })
+    }
+
     /// Checks that none of them holds anything in `own`.
     ///
     /// # Errors

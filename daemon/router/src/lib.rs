@@ -34,6 +34,7 @@ mod routing_log;
 mod run;
 mod supervisor;
 mod virtual_addresses;
+mod virtual_macs;
 mod virtual_router;
 mod wakeup;
 

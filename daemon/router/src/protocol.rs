@@ -16,7 +16,7 @@ use tracing::{error, info};
 use vouchd_config::{Config, Instance};
 use vouchd_net::{
     AddressKeeper, ArpClaim, ArpWatched, ArpWatcher, CarrierEvent, Groups, Kernel, LinkEvent, LinkEvents, LinkState,
-    LinkWatcher, MAX_PACKET, Notifier, Receiver, Report, Sources, sweep, sweep_routing,
+    LinkWatcher, MAX_PACKET, Notifier, Receiver, Report, Sources, SweptMac, sweep, sweep_routing, sweep_virtual_macs,
 };
 use vouchd_vrrp::{Health, Time};
 use vouchd_wire::Family;
@@ -85,6 +85,12 @@ impl Protocol {
     ) -> anyhow::Result<(Self, Receiver<Vec<CarrierEvent>>)> {
         for item in sweep_routing(|text| others.hold_routing(text))? {
             info!("removed {item}, which an earlier run left behind");
+        }
+        // Before the addresses, which go with them.
+        let is_kept =
+            |found: &SweptMac| found.parent.as_ref().is_none_or(|parent| others.hold_router(parent, found.vrid));
+        for SweptMac { name, .. } in sweep_virtual_macs(is_kept)? {
+            info!("removed {name}, which an earlier run left behind");
         }
         let interfaces: Vec<_> = config.instances.iter().map(|instance| instance.interface.as_str()).collect();
         for address in sweep(Some(&interfaces), |found| others.hold(&found.interface, found.address))? {

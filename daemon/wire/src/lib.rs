@@ -7,7 +7,8 @@
 //! makes it panic.
 //!
 //! [`ipv4`] and [`ipv6`] read and check the IP header in front of it. [`arp`] and [`ndp`] build the frames that move an
-//! address to its new holder, and read the claims in other machines' packets.
+//! address to its new holder, and read the claims in other machines' packets. [`frame`] builds the frame of
+//! an advertisement from a virtual MAC.
 //!
 //! [`Time`] is here because both the protocol and the kernel's side need it, and neither depends on the other.
 //!
@@ -19,6 +20,7 @@
 mod advertisement;
 pub mod arp;
 mod checksum;
+pub mod frame;
 pub mod ipv4;
 pub mod ipv6;
 pub mod ndp;

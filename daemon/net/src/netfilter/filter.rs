@@ -116,7 +116,8 @@ fn open() -> io::Result<Socket> {
 fn acknowledged(socket: &Socket, last: u32) -> io::Result<()> {
     let mut buffer = vec![0; 1 << 16];
     loop {
-        let length = match nix::sys::socket::recv(socket.as_raw_fd(), &mut buffer, nix::sys::socket::MsgFlags::empty()) {
+        let length = match nix::sys::socket::recv(socket.as_raw_fd(), &mut buffer, nix::sys::socket::MsgFlags::empty())
+        {
             Ok(length) => length,
             Err(Errno::EINTR) => continue,
             Err(error) => return Err(error.into()),
@@ -135,16 +136,16 @@ fn acknowledged(socket: &Socket, last: u32) -> io::Result<()> {
 /// The table with its sets, its chain and its rules.
 fn fill(batch: &mut Batch, table: &str, dropped: &BTreeSet<IpAddr>) {
     batch.push(Command::NewTable, Attributes::default().text(1, table).number(2, NFT_TABLE_F_OWNER));
-    let v4: Vec<_> = dropped.iter().filter_map(|ip| if let IpAddr::V4(ip) = ip { Some(ip.octets()) } else { None }).collect();
-    let v6: Vec<_> = dropped.iter().filter_map(|ip| if let IpAddr::V6(ip) = ip { Some(ip.octets()) } else { None }).collect();
+    let v4: Vec<_> =
+        dropped.iter().filter_map(|ip| if let IpAddr::V4(ip) = ip { Some(ip.octets()) } else { None }).collect();
+    let v6: Vec<_> =
+        dropped.iter().filter_map(|ip| if let IpAddr::V6(ip) = ip { Some(ip.octets()) } else { None }).collect();
     // The numbers of the types are nft's own, so that it can print the elements.
     set(batch, table, "v4", 1, (7, 4), &v4);
     set(batch, table, "v6", 2, (8, 16), &v6);
     let hook = Attributes::default().number(1, NF_INET_LOCAL_IN).number(2, 0);
-    batch.push(
-        Command::NewChain,
-        Attributes::default().text(1, table).text(3, CHAIN).nested(4, hook).text(7, "filter"),
-    );
+    batch
+        .push(Command::NewChain, Attributes::default().text(1, table).text(3, CHAIN).nested(4, hook).text(7, "filter"));
     let is_ipv4 = || meta_is(NFT_META_NFPROTO, &[NFPROTO_IPV4]);
     let is_ipv6 = || meta_is(NFT_META_NFPROTO, &[NFPROTO_IPV6]);
     rule(batch, table, [meta_is(NFT_META_IIF, &LOOPBACK.to_ne_bytes()), vec![verdict(NF_ACCEPT)]].concat());

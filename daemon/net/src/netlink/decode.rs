@@ -79,7 +79,8 @@ fn link(payload: &[u8]) -> Option<Link> {
         }
         // The rest of it differs from kind to kind, and is of no interest.
         if attribute.kind() == libc::IFLA_LINKINFO {
-            is_macvlan = find(attribute.value(), IFLA_INFO_KIND).is_some_and(|kind| kind.value().starts_with(b"macvlan"));
+            is_macvlan =
+                find(attribute.value(), IFLA_INFO_KIND).is_some_and(|kind| kind.value().starts_with(b"macvlan"));
             continue;
         }
         match LinkAttribute::parse_with_param(&attribute, header.interface_family) {

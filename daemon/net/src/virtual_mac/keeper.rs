@@ -100,7 +100,8 @@ impl VirtualMacKeeper {
                 Ok(true)
             }
             Found::Nothing { parent } => {
-                let (link, warning) = make(requests, kernel, virtual_mac, parent).map_err(failed("making the macvlan"))?;
+                let (link, warning) =
+                    make(requests, kernel, virtual_mac, parent).map_err(failed("making the macvlan"))?;
                 self.made.push(link);
                 self.owned.insert(virtual_mac.name.to_string());
                 match warning {
@@ -130,14 +131,10 @@ impl VirtualMacKeeper {
 
     /// Switches off what instances that are not active do not need, and removes what nobody wants any more. Called when the
     /// addresses are gone. Returns whether anything changed.
-    pub(crate) fn lower(
-        &mut self,
-        requests: &mut RequestSocket,
-        kernel: &KernelState,
-        wanted: &[Wanted],
-    ) -> bool {
+    pub(crate) fn lower(&mut self, requests: &mut RequestSocket, kernel: &KernelState, wanted: &[Wanted]) -> bool {
         let mut changed = false;
-        let mut remaining: BTreeSet<u32> = kernel.links().filter(|link| is_marked(link)).map(|link| link.index).collect();
+        let mut remaining: BTreeSet<u32> =
+            kernel.links().filter(|link| is_marked(link)).map(|link| link.index).collect();
         for link in kernel.links().filter(|link| is_marked(link) && self.owned.contains(&link.name)) {
             match wanted.iter().find(|wanted| *wanted.virtual_mac.name == *link.name) {
                 Some(Wanted { active: true, .. }) => {}
@@ -197,8 +194,8 @@ fn make(
 ) -> io::Result<(Link, Option<String>)> {
     requests.add_macvlan(parent, &virtual_mac.name, virtual_mac.mac())?;
     let index = if_nametoindex(&*virtual_mac.name)?;
-    let made = set_up(requests, kernel, virtual_mac, index, parent)
-        .and_then(|warning| Ok((requests.link(index)?, warning)));
+    let made =
+        set_up(requests, kernel, virtual_mac, index, parent).and_then(|warning| Ok((requests.link(index)?, warning)));
     if made.is_err() {
         // The first error is the one to report.
         let _ = requests.delete_link(index);
@@ -244,11 +241,7 @@ fn set_up(
 
 /// Removes a macvlan of vouchd. First puts back the settings of its parent that none of the `others` has saved, too. Returns
 /// whether anything changed.
-pub(super) fn remove<'a>(
-    requests: &mut RequestSocket,
-    link: &Link,
-    others: impl Iterator<Item = &'a Link>,
-) -> bool {
+pub(super) fn remove<'a>(requests: &mut RequestSocket, link: &Link, others: impl Iterator<Item = &'a Link>) -> bool {
     let mut saved = Saved::of_link(link);
     others.filter(|other| other.parent == link.parent).for_each(|other| saved.subtract(&Saved::of_link(other)));
     let restored = link.parent.map_or(Ok(()), |parent| {
@@ -256,7 +249,7 @@ pub(super) fn remove<'a>(
         requests.set_inet(parent, &saved.restorations(&now))
     });
     if let Err(error) = restored {
-            tracing::warn!("could not put back the settings of the interface below {}: {error}", link.name);
+        tracing::warn!("could not put back the settings of the interface below {}: {error}", link.name);
     }
     log(requests.delete_link(link.index), link, "removed")
 }

@@ -30,6 +30,8 @@ fn claim(global_prefix: u8) -> Claim {
         addresses: [address(LINK_LOCAL, 128), address(GLOBAL, global_prefix)].into(),
         owner: false,
         adopt: false,
+        virtual_mac: None,
+        accept: true,
         lifetime: None,
         routing: Default::default(),
     }

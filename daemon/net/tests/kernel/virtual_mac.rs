@@ -131,21 +131,18 @@ fn interface_and_settings_go_with_the_keeper() {
 fn row_88_interface_has_no_address_made_from_the_virtual_mac() {
     in_namespace(|| {
         let v6 = VirtualMac { family: Family::V6, ..virtual_mac("vrrp6.51", 51) };
-        let address = VirtualAddress {
-            interface: "vrrp6.51".into(),
-            address: "fe80::100".parse().unwrap(),
-            prefix: 64,
-        };
+        let address =
+            VirtualAddress { interface: "vrrp6.51".into(), address: "fe80::100".parse().unwrap(), prefix: 64 };
         let key = InstanceKey::new("web", Family::V6);
-        let claim =
-            Claim { instance: key.clone(), addresses: [address].into(), virtual_mac: Some(v6), ..claim() };
+        let claim = Claim { instance: key.clone(), addresses: [address].into(), virtual_mac: Some(v6), ..claim() };
         let (keeper, reports) = start(vec![claim, claim_on(NAME, 51)]);
         let lifetime = Lifetime::Until(vouchd_net::now() + Duration::from_secs(60));
         keeper.command(AddressCommand::Install { instance: key.clone(), lifetime }).unwrap();
         install(&keeper);
-        wait_until(&reports, |report| {
-            matches!(report, Report::VirtualMac { instance, state } if *instance == key && state.up)
-        });
+        wait_until(
+            &reports,
+            |report| matches!(report, Report::VirtualMac { instance, state } if *instance == key && state.up),
+        );
         until("the address is there", || ip("-6 -o address show dev vrrp6.51").contains("fe80::100/64"));
         std::thread::sleep(Duration::from_millis(300));
         assert_eq!(ip("-6 -o address show dev vrrp6.51").lines().count(), 1);
@@ -204,9 +201,10 @@ fn settings_are_put_back_with_the_last_interface_on_the_parent() {
         let before = settings();
         let second = Claim { instance: "db".into(), addresses: [].into(), ..claim_on("vrrp4.52", 52) };
         let (keeper, reports) = start(vec![claim_on(NAME, 51), second.clone()]);
-        wait_until(&reports, |report| {
-            matches!(report, Report::VirtualMac { instance, state } if instance.as_str() == "db" && state.exists)
-        });
+        wait_until(
+            &reports,
+            |report| matches!(report, Report::VirtualMac { instance, state } if instance.as_str() == "db" && state.exists),
+        );
         until("both exist", || exists(NAME) && exists("vrrp4.52"));
         keeper.command(AddressCommand::Configure(vec![second])).unwrap();
         until("one is removed", || !exists(NAME));
@@ -245,7 +243,10 @@ fn row_65_table_drops_packets_to_addresses_that_are_not_accepted_and_goes_with_t
     in_namespace(|| {
         let ruleset = || {
             let output = Command::new("nft").args(["list", "ruleset"]).output();
-            output.ok().filter(|output| output.status.success()).map(|o| String::from_utf8_lossy(&o.stdout).into_owned())
+            output
+                .ok()
+                .filter(|output| output.status.success())
+                .map(|o| String::from_utf8_lossy(&o.stdout).into_owned())
         };
         if ruleset().is_none() {
             return vouchd_skip::skip("nft does not work here", "install nftables");
@@ -254,9 +255,13 @@ fn row_65_table_drops_packets_to_addresses_that_are_not_accepted_and_goes_with_t
         let (keeper, reports) = start(vec![closed.clone()]);
         wait_until(&reports, |report| matches!(report, Report::Dropping { error: None, .. }));
         let rules = ruleset().unwrap();
-        for expected in
-            ["flags owner", "ip daddr @v4 drop", "elements = { 192.0.2.100 }", "nd-neighbor-solicit accept", "iif \"lo\" accept"]
-        {
+        for expected in [
+            "flags owner",
+            "ip daddr @v4 drop",
+            "elements = { 192.0.2.100 }",
+            "nd-neighbor-solicit accept",
+            "iif \"lo\" accept",
+        ] {
             assert!(rules.contains(expected), "{expected} is not in {rules}");
         }
         // A firewall that loads its rules anew leaves it alone.

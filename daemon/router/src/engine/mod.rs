@@ -20,6 +20,7 @@ use crate::address_log::log_of_removed;
 use crate::log::Subject;
 use crate::routing_log;
 use crate::virtual_addresses;
+use crate::virtual_macs;
 use crate::virtual_router::VirtualRouter;
 use vouchd_ipc::status;
 
@@ -88,7 +89,8 @@ impl<N: Network> Engine<N> {
     /// if its checks have not reported yet.
     pub(crate) fn configure(&mut self, now: Time, instances: &[Instance], health: BTreeMap<String, Health>) {
         self.health = health;
-        let instances: Vec<_> = instances.iter().flat_map(virtual_addresses::by_family).collect();
+        let mut instances: Vec<_> = instances.iter().flat_map(virtual_addresses::by_family).collect();
+        virtual_macs::name_all(&mut instances);
         let mut before = std::mem::take(&mut self.routers);
         let mut network = Batch::new(&mut self.network);
         // Interface, virtual router id and family identify a virtual router; the name may change.
@@ -223,7 +225,11 @@ impl<N: Network> Engine<N> {
                 match &report {
                     Report::Addresses { changes, .. } => log_of_removed(instance.as_str(), changes),
                     Report::Routing { changes, .. } => routing_log::log_of_removed(instance.as_str(), changes),
-                    Report::Announced { .. } | Report::AnnounceFailed { .. } | Report::Late { .. } => {}
+                    Report::Announced { .. }
+                    | Report::AnnounceFailed { .. }
+                    | Report::VirtualMac { .. }
+                    | Report::Dropping { .. }
+                    | Report::Late { .. } => {}
                 }
                 Subject::instance(instance.as_str())
                     .in_scope(|| debug!("ignored a report for a removed instance: {report:?}"));
@@ -356,6 +362,17 @@ impl<'n, N: Network> Batch<'n, N> {
 }
 
 impl<N: Network> Network for Batch<'_, N> {
+    fn send_from(
+        &mut self,
+        mac: [u8; 6],
+        interface: &str,
+        source: IpAddr,
+        destination: IpAddr,
+        payload: &[u8],
+    ) -> io::Result<()> {
+        self.network.send_from(mac, interface, source, destination, payload)
+    }
+
     fn send(&mut self, interface: &str, source: IpAddr, destination: IpAddr, payload: &[u8]) -> io::Result<()> {
         self.network.send(interface, source, destination, payload)
     }
@@ -376,6 +393,8 @@ fn subject(report: &Report) -> &InstanceKey {
         | Report::Routing { instance, .. }
         | Report::Announced { instance, .. }
         | Report::AnnounceFailed { instance, .. }
+        | Report::VirtualMac { instance, .. }
+        | Report::Dropping { instance, .. }
         | Report::Late { instance, .. } => instance,
     }
 }

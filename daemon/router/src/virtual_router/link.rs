@@ -71,6 +71,9 @@ impl VirtualRouter {
             }
             LinkState::Up { sources, addresses, .. } => (sources, addresses),
         };
+        if let Some(reason) = self.virtual_mac.error(&self.config) {
+            return Link::Down { reason };
+        }
         if let Some(copy) = self.own_address() {
             return Link::Down {
                 reason: format!(

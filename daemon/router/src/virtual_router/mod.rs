@@ -6,6 +6,7 @@ mod events;
 mod link;
 mod peers;
 mod status;
+mod virtual_mac;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -16,19 +17,21 @@ use tracing::debug;
 use vouchd_config::Instance;
 use vouchd_health::Debounced;
 use vouchd_net::{
-    AddressCommand, AddressState, ArpClaim, Claim, CommandKind, HostCopy, InstanceKey, Lifetime, LinkState, Network,
-    Presence, Received, Report, RoutingState, Sender, VirtualAddress,
+    AddressCommand, AddressError, AddressState, ArpClaim, Claim, CommandKind, HostCopy, InstanceKey, Lifetime,
+    LinkState, Network, Presence, Received, Report, RoutingState, Sender, VirtualAddress,
 };
 use vouchd_vrrp::{Action, ConfigError, Health, Input, Packet, Router, State, Time};
 use vouchd_wire::{Advertisement, Family, Priority};
 
 use self::config::protocol_config;
 use self::conflict_detector::{ConflictDetector, Finding, Mac, Situation};
+use self::virtual_mac::VirtualMacReport;
 use crate::address_log;
 use crate::engine::Startup;
 use crate::log::{Line, Log, Subject};
 use crate::routing_log;
 use crate::virtual_addresses;
+use crate::virtual_macs;
 
 /// A virtual router of this node.
 pub(crate) struct VirtualRouter {
@@ -45,6 +48,10 @@ pub(crate) struct VirtualRouter {
     routing: Vec<RoutingState>,
     /// When this was made, which `startup_delay` counts from.
     made: Time,
+    /// The newest state of the interface with its virtual MAC.
+    virtual_mac: VirtualMacReport,
+    /// Why packets to the addresses are accepted although they should not be.
+    not_dropped: Option<AddressError>,
     /// The newest state of the interface.
     link: Option<LinkState>,
     /// Whether the interface counts as able to carry packets: `link_delay` leaves out flaps. `None` until it is known.
@@ -71,6 +78,8 @@ impl VirtualRouter {
             lifetime: None,
             states: Vec::new(),
             routing: Vec::new(),
+            virtual_mac: VirtualMacReport::default(),
+            not_dropped: None,
             link: None,
             is_shut_out: false,
             conflicts: ConflictDetector::default(),
@@ -142,6 +151,12 @@ impl VirtualRouter {
         // With another prefix length it is the same address, with the same copies.
         self.states.retain(|state| self.addresses.iter().any(|address| address.address == state.address.address));
         self.conflicts.retain(&self.addresses().collect::<Vec<_>>());
+        if self.config.virtual_mac.is_none() {
+            self.virtual_mac = VirtualMacReport::default();
+        }
+        if self.config.accept {
+            self.not_dropped = None;
+        }
         self.carry_out(now, actions, network);
         if judges_link_anew {
             self.apply_link(now, network);
@@ -246,6 +261,8 @@ impl VirtualRouter {
         let from_here = match received.sender {
             Sender::Ethernet(sender) => {
                 matches!(&self.link, Some(LinkState::Up { mac: Some(mac), .. }) if *mac == sender)
+                    // Another router that sends from it has another address.
+                    || virtual_macs::of(&self.config).is_some_and(|virtual_mac| virtual_mac.mac() == sender)
             }
             Sender::Loopback => true,
             Sender::Unknown => false,
@@ -317,7 +334,13 @@ impl VirtualRouter {
     fn send(&mut self, now: Time, advertisement: &Advertisement, network: &mut impl Network) {
         let Some(source) = self.router.source() else { return };
         for (destination, bytes) in self.router.packets(advertisement) {
-            let Err(error) = network.send(&self.config.interface, source, destination, &bytes) else {
+            let interface = &self.config.interface;
+            // RFC 9568 section 7.2. By unicast nobody learns from it where the virtual MAC is.
+            let sent = match virtual_macs::of(&self.config).filter(|_| destination.is_multicast()) {
+                Some(virtual_mac) => network.send_from(virtual_mac.mac(), interface, source, destination, &bytes),
+                None => network.send(interface, source, destination, &bytes),
+            };
+            let Err(error) = sent else {
                 self.failing.remove(&destination);
                 continue;
             };
@@ -343,6 +366,14 @@ impl VirtualRouter {
                     self.log.state(now, reason, kind, line);
                 }
                 self.routing = states;
+            }
+            Report::VirtualMac { state, .. } => self.take_virtual_mac(now, state, network),
+            Report::Dropping { error, .. } => {
+                if let Some(error) = &error {
+                    let text = format_args!("accepts packets to its addresses although accept = false: {error}");
+                    self.log_event(now, "accept", Line::warn, text);
+                }
+                self.not_dropped = error;
             }
             Report::Announced { frames, .. } => self.subject.in_scope(|| debug!(frames, "announced the addresses")),
             Report::AnnounceFailed { address, error, .. } => {

@@ -45,6 +45,9 @@ impl VirtualRouter {
             routes: self.config.routes.iter().cloned().map(RoutingItem::Route).map(|it| self.routing(&it)).collect(),
             rules: self.config.rules.iter().cloned().map(RoutingItem::Rule).map(|it| self.routing(&it)).collect(),
             adopt: self.config.adopt,
+            virtual_mac: self.virtual_mac.status(&self.config),
+            accept: self.config.accept,
+            accept_error: self.not_dropped.as_ref().map(ToString::to_string),
             advertisements: status::Advertisements {
                 sent: counters.sent,
                 sent_priority_zero: counters.priority_zero_sent,

@@ -5,9 +5,9 @@
 
 mod address;
 mod link;
+mod macvlan;
 mod route;
 mod rule;
-mod macvlan;
 
 use std::fmt;
 use std::io;
@@ -24,8 +24,8 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
 pub(crate) use self::address::AddressRequest;
-pub(crate) use self::route::{RouteOrder, route_message};
 pub(crate) use self::macvlan::InetSetting;
+pub(crate) use self::route::{RouteOrder, route_message};
 use super::Change;
 use super::tolerant_socket::TolerantSocket;
 

@@ -16,11 +16,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrLike, recvmsg};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrLike, recvmsg, sendto};
 use socket2::{Domain, Protocol, Socket, Type};
-use vouchd_wire::{Family, IP_PROTOCOL};
+use vouchd_wire::{Family, IP_PROTOCOL, frame};
 
-use crate::sockets::packet::{LinkSocket, Sender, enlarge_buffer};
+use crate::sockets::packet::{LinkSocket, Sender, enlarge_buffer, link_address};
 
 /// A receive buffer of this size holds every IP packet, except jumbograms.
 pub const MAX_PACKET: usize = 65_575;
@@ -51,6 +51,8 @@ pub enum Groups {
 #[derive(Debug)]
 pub struct VrrpSocket {
     ip: Socket,
+    /// Sends whole frames.
+    frames: Socket,
     link: LinkSocket,
     index: NonZeroU32,
     family: Family,
@@ -94,7 +96,10 @@ impl VrrpSocket {
             Family::V4 => ipv4::configure(&ip, index, groups)?,
             Family::V6 => ipv6::configure(&ip, index, groups)?,
         }
-        Ok(Self { ip, link, index, family, groups })
+        // Without a protocol, so that it never receives.
+        let frames = Socket::new(Domain::PACKET, Type::RAW.cloexec().nonblocking(), None)?;
+        frames.set_priority(PRIORITY)?;
+        Ok(Self { ip, frames, link, index, family, groups })
     }
 
     /// The index of the interface that the sockets are bound to.
@@ -124,6 +129,29 @@ impl VrrpSocket {
         };
         debug_assert!(sent.is_err() || sent == Ok(payload.len()), "a raw socket sends a packet whole or not at all");
         Ok(sent.map(drop)?)
+    }
+
+    /// As [`VrrpSocket::send`] to a multicast group, with this MAC address as the source of the frame. A packet that does not
+    /// fit into one frame comes from the interface's own MAC address: only the IP layer makes fragments.
+    ///
+    /// # Errors
+    /// As [`VrrpSocket::send`].
+    pub fn send_from(&self, mac: [u8; 6], source: IpAddr, destination: IpAddr, payload: &[u8]) -> io::Result<()> {
+        let Some(frame) = frame::multicast(mac, source, destination, payload) else {
+            return self.send(source, destination, payload);
+        };
+        let mut to = [0; 6];
+        to.copy_from_slice(&frame[..6]);
+        let ethertype = match self.family {
+            Family::V4 => libc::ETH_P_IP,
+            Family::V6 => libc::ETH_P_IPV6,
+        };
+        let address = link_address(self.index, ethertype, Some(to))?;
+        match sendto(self.frames.as_raw_fd(), &frame, &address, MsgFlags::MSG_DONTWAIT) {
+            Ok(_) => Ok(()),
+            Err(Errno::EMSGSIZE) => self.send(source, destination, payload),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Receives the next packet; `None` if the queues are empty. Never blocks. Pass a `buffer` of [`MAX_PACKET`] bytes: a

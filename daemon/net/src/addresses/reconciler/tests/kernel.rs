@@ -18,7 +18,8 @@ pub(super) struct Kernel {
 impl Kernel {
     pub(super) fn with_link(mut self, index: u32, name: &str) -> Self {
         let mac = Some([2, 0, 0, 0, 0, 1]);
-        let link = Link { index, name: name.into(), enabled: true, running: true, mac, promotes: false, ..Link::default() };
+        let link =
+            Link { index, name: name.into(), enabled: true, running: true, mac, promotes: false, ..Link::default() };
         self.links.push(link.clone());
         self.news.push((Change::Link(link), 0));
         self

@@ -7,6 +7,7 @@
 //! | `addresses` | the addresses of the host: what vouchd adds, removes and never touches |
 //! | `peers` | advertisements of other routers: accepted, discarded, misunderstood |
 //! | `configuration` | mistakes, changed files, reloads |
+//! | `routes` | routes and rules that follow the active router |
 //! | `checks` | checks of real services, and checks whose host or backend fails |
 //! | `plugins` | plugin files that arrive, change, compile slowly or misbehave |
 //! | `commands` | the commands of an operator and of a plugin author |
@@ -22,4 +23,5 @@ mod failover;
 mod fixture;
 mod peers;
 mod plugins;
+mod routes;
 mod service;

@@ -68,7 +68,7 @@ pub(crate) struct Protocol {
     arp: ArpWatcher,
     claims: Receiver<ArpClaim>,
     /// The sockets by interface and family, and the index of the interface when each was opened.
-    opened: BTreeMap<(String, Family), u32>,
+    opened: BTreeMap<(String, Family), (u32, Groups)>,
     heartbeat: Arc<Heartbeat>,
     buffer: Vec<u8>,
     log: Log,
@@ -242,13 +242,13 @@ impl Protocol {
             self.engine.network().close(interface, family);
             return Ok(());
         };
-        if self.opened.get(&key) == Some(&index) {
+        let wanted = (index, self.engine.groups(interface));
+        if self.opened.get(&key) == Some(&wanted) {
             return Ok(());
         }
         self.opened.remove(&key);
-        // With unicast too, so that a router that advertises the same addresses to the group is noticed.
-        self.engine.network().open(interface, family, Groups::Vrrp)?;
-        self.opened.insert(key, index);
+        self.engine.network().open(interface, family, wanted.1.clone())?;
+        self.opened.insert(key, wanted);
         Ok(())
     }
 

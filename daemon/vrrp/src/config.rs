@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use thiserror::Error;
-use vouchd_wire::{AdvertInterval, Advertisement, Auth, ChecksumForm, EncodeError, Priority, Version, Vrid};
+use vouchd_wire::{AdvertInterval, Advertisement, Auth, ChecksumForm, EncodeError, Priority, Version, Vrid, group_for};
 
 /// The configuration of one virtual router on one interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub struct Config {
     pub auth: Auth,
     /// The only routers to exchange advertisements with, by unicast. `None`: multicast.
     pub peers: Option<Vec<IpAddr>>,
+    /// The multicast group, if it is another one than 224.0.0.18 or ff02::12. No meaning with `peers`.
+    pub multicast_group: Option<IpAddr>,
     /// The checksum form to send in version 3 over IPv4. Both forms are accepted.
     pub checksum: ChecksumForm,
     /// Whether addresses are installed for [`crate::lease`] and renewed, instead of without limit.
@@ -84,6 +86,9 @@ pub enum ConfigError {
     /// A peer that can't be reached with the addresses' family.
     #[error("the peer {0} is not a unicast address of the virtual addresses' family")]
     Peer(IpAddr),
+    /// A multicast group that advertisements can't go to.
+    #[error("{0} is not a multicast group of the virtual addresses' family")]
+    Group(IpAddr),
     /// A change that makes it another virtual router.
     #[error("{0} can't change while the router runs: stop it and start a new one")]
     Identity(&'static str),
@@ -102,12 +107,20 @@ impl Config {
         if !(1..=100).contains(&self.down_timer_adverts) {
             return Err(ConfigError::DownTimerAdverts(self.down_timer_adverts));
         }
+        if let Some(group) = self.multicast_group.filter(|group| !group.is_multicast() || !self.is_family_of(*group)) {
+            return Err(ConfigError::Group(group));
+        }
         let Some(peers) = &self.peers else { return Ok(()) };
         if peers.is_empty() {
             return Err(ConfigError::NoPeers);
         }
         let unusable = |peer: &&IpAddr| !self.is_family_of(**peer) || peer.is_multicast() || peer.is_unspecified();
         peers.iter().find(unusable).map_or(Ok(()), |peer| Err(ConfigError::Peer(*peer)))
+    }
+
+    /// The multicast group of the family of `address`.
+    pub(crate) fn group(&self, address: IpAddr) -> IpAddr {
+        self.multicast_group.unwrap_or_else(|| group_for(address))
     }
 
     /// Whether the router owns the addresses.

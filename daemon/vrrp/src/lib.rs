@@ -31,6 +31,7 @@
 //!     down_timer_adverts: DOWN_TIMER_ADVERTS,
 //!     pair: false,
 //!     grouped: false,
+//!     multicast_group: None,
 //!     addresses: vec!["192.168.175.100".parse()?],
 //!     auth: Auth::simple(b"1234"),
 //!     peers: None,

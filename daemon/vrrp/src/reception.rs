@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use vouchd_wire::{Advertisement, Auth, Parsed, TTL, Version, group_for, parse, peek_version};
+use vouchd_wire::{Advertisement, Auth, Parsed, TTL, Version, parse, peek_version};
 
 use crate::config::Config;
 use crate::discard::Rejection;
@@ -47,7 +47,7 @@ fn addressing(config: &Config, own: Option<IpAddr>, packet: &Packet<'_>) -> Resu
         return Err(Rejection::Ttl { found: ttl });
     }
     match &config.peers {
-        None if destination != group_for(destination) => {
+        None if destination != config.group(destination) => {
             return Err(Rejection::Destination { found: destination, expected: "the VRRP multicast group" });
         }
         Some(_) if destination.is_multicast() || is_broadcast(destination) => {

@@ -18,7 +18,7 @@ mod view;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use vouchd_wire::{AdvertInterval, Advertisement, Priority, group_for};
+use vouchd_wire::{AdvertInterval, Advertisement, Priority};
 
 use self::active::Active;
 use self::announce::AnnounceLimits;
@@ -232,7 +232,7 @@ impl Router {
     /// Empty while the link is down.
     pub fn packets(&self, advertisement: &Advertisement) -> Vec<(IpAddr, Vec<u8>)> {
         let Some(source) = self.source() else { return Vec::new() };
-        let destinations = self.config.peers.clone().unwrap_or_else(|| vec![group_for(source)]);
+        let destinations = self.config.peers.clone().unwrap_or_else(|| vec![self.config.group(source)]);
         let encode = |destination| {
             // It can't fail: `Config::check` passed, and the source is of the addresses' family.
             let bytes = advertisement.encode(source, destination, self.config.checksum).ok()?;

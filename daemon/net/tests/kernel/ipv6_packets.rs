@@ -30,7 +30,7 @@ fn in_ipv6_namespace(test: impl FnOnce() + Send + 'static) {
 }
 
 fn socket() -> VrrpSocket {
-    VrrpSocket::open("near", Family::V6, Groups::Vrrp).unwrap()
+    VrrpSocket::open("near", Family::V6, Groups::vrrp()).unwrap()
 }
 
 /// The frame around an IPv6 packet for `near`.

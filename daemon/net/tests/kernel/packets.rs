@@ -2,7 +2,7 @@
 //!
 //! Packets are built byte by byte, without the daemon's codec or its packet library: neither may confirm its own mistakes.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -88,7 +88,7 @@ fn rows_1_2_4_13_advertisement_is_sent_with_the_right_header() {
     in_namespace(|| {
         ip("address add 198.51.100.1/24 dev near");
         let wire = Wire::open("far", ETH_P_IP);
-        let socket = VrrpSocket::open("near", Family::V4, Groups::Vrrp).unwrap();
+        let socket = VrrpSocket::open("near", Family::V4, Groups::vrrp()).unwrap();
         for source in [PRIMARY, Ipv4Addr::new(198, 51, 100, 1)] {
             send(&socket, source, GROUP_V4).unwrap();
             let frame = sent(&wire);
@@ -107,7 +107,7 @@ fn rows_1_2_4_13_advertisement_is_sent_with_the_right_header() {
 #[test]
 fn row_14_own_advertisement_does_not_come_back() {
     in_namespace(|| {
-        let socket = VrrpSocket::open("near", Family::V4, Groups::Vrrp).unwrap();
+        let socket = VrrpSocket::open("near", Family::V4, Groups::vrrp()).unwrap();
         send(&socket, PRIMARY, GROUP_V4).unwrap();
         assert_eq!(receive(&socket, Duration::from_millis(300)), None);
     });
@@ -117,7 +117,7 @@ fn row_14_own_advertisement_does_not_come_back() {
 fn packet_is_received_without_its_padding_and_with_its_ttl() {
     in_namespace(|| {
         let wire = Wire::open("far", ETH_P_IP);
-        let socket = VrrpSocket::open("near", Family::V4, Groups::Vrrp).unwrap();
+        let socket = VrrpSocket::open("near", Family::V4, Groups::vrrp()).unwrap();
         for (destination, ttl) in [(GROUP_V4, 255), (GROUP_V4, 64), (PRIMARY, 255)] {
             wire.send(&frame(destination, ttl)).unwrap();
             let (received, payload) = receive(&socket, Duration::from_secs(2)).expect("a packet");
@@ -133,9 +133,9 @@ fn packet_is_received_without_its_padding_and_with_its_ttl() {
 fn socket_without_the_group_receives_only_unicast() {
     in_namespace(|| {
         let wire = Wire::open("far", ETH_P_IP);
-        let unicast = VrrpSocket::open("near", Family::V4, Groups::None).unwrap();
+        let unicast = VrrpSocket::open("near", Family::V4, Groups::none()).unwrap();
         // Another socket makes the interface receive the group's packets.
-        let multicast = VrrpSocket::open("near", Family::V4, Groups::Vrrp).unwrap();
+        let multicast = VrrpSocket::open("near", Family::V4, Groups::vrrp()).unwrap();
         wire.send(&frame(GROUP_V4, 255)).unwrap();
         assert!(receive(&multicast, Duration::from_secs(2)).is_some());
         assert_eq!(receive(&unicast, Duration::from_millis(100)), None);
@@ -145,11 +145,31 @@ fn socket_without_the_group_receives_only_unicast() {
 }
 
 #[test]
+fn socket_receives_from_every_group_that_it_is_given_and_from_no_other() {
+    in_namespace(|| {
+        let [one, two, other] = [18, 19, 20].map(|last| Ipv4Addr::new(239, 0, 0, last));
+        let wire = Wire::open("far", ETH_P_IP);
+        let socket = VrrpSocket::open("near", Family::V4, [one.into(), two.into()].into_iter().collect()).unwrap();
+        // Another socket makes the interface receive the group's packets.
+        let _other = VrrpSocket::open("near", Family::V4, [other.into()].into_iter().collect()).unwrap();
+        for group in [other, GROUP_V4, one, two] {
+            wire.send(&frame(group, 255)).unwrap();
+        }
+        for group in [one, two] {
+            let (received, _) = receive(&socket, Duration::from_secs(2)).expect("a packet");
+            assert_eq!(received.destination, IpAddr::V4(group));
+        }
+        send(&socket, PRIMARY, two).unwrap();
+        assert_eq!(sent(&wire)[..6], [0x01, 0x00, 0x5e, 0x00, 0x00, 0x13]);
+    });
+}
+
+#[test]
 fn row_24_socket_receives_only_from_its_interface() {
     in_namespace(|| {
         let wire = Wire::open("far", ETH_P_IP);
-        let other = VrrpSocket::open("lo", Family::V4, Groups::Vrrp).unwrap();
-        let near = VrrpSocket::open("near", Family::V4, Groups::Vrrp).unwrap();
+        let other = VrrpSocket::open("lo", Family::V4, Groups::vrrp()).unwrap();
+        let near = VrrpSocket::open("near", Family::V4, Groups::vrrp()).unwrap();
         wire.send(&frame(PRIMARY, 255)).unwrap();
         assert!(receive(&near, Duration::from_secs(2)).is_some());
         assert_eq!(receive(&other, Duration::from_millis(100)), None);
@@ -159,7 +179,7 @@ fn row_24_socket_receives_only_from_its_interface() {
 #[test]
 fn failed_send_is_an_error_and_the_socket_stays_usable() {
     in_namespace(|| {
-        let socket = VrrpSocket::open("near", Family::V4, Groups::Vrrp).unwrap();
+        let socket = VrrpSocket::open("near", Family::V4, Groups::vrrp()).unwrap();
         assert!(send(&socket, PEER, GROUP_V4).is_err(), "an address of another machine");
         ip("link set near down");
         assert!(send(&socket, PRIMARY, GROUP_V4).is_err(), "an interface that is down");
@@ -175,19 +195,19 @@ fn failed_send_is_an_error_and_the_socket_stays_usable() {
 #[test]
 fn recreated_interface_needs_a_new_socket() {
     in_namespace(|| {
-        let old = VrrpSocket::open("near", Family::V4, Groups::Vrrp).unwrap();
+        let old = VrrpSocket::open("near", Family::V4, Groups::vrrp()).unwrap();
         ip("link delete near");
         assert!(send(&old, PRIMARY, GROUP_V4).is_err());
         let mut buffer = vec![0; MAX_PACKET];
         assert!(!matches!(old.receive(&mut buffer), Ok(Some(_))));
         let mut fds = old.descriptors().map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN));
         assert_eq!(poll(&mut fds, PollTimeout::ZERO).unwrap(), 0, "`poll` would return at once forever");
-        assert!(VrrpSocket::open("near", Family::V4, Groups::Vrrp).is_err());
+        assert!(VrrpSocket::open("near", Family::V4, Groups::vrrp()).is_err());
         ip("link add near type veth peer name far");
         ip("link set near up");
         ip("link set far up");
         ip("address add 192.0.2.1/24 dev near");
-        let new = VrrpSocket::open("near", Family::V4, Groups::Vrrp).unwrap();
+        let new = VrrpSocket::open("near", Family::V4, Groups::vrrp()).unwrap();
         assert_ne!(new.index(), old.index());
         send(&new, PRIMARY, GROUP_V4).unwrap();
     });
@@ -197,7 +217,7 @@ fn recreated_interface_needs_a_new_socket() {
 fn row_34_packet_from_our_own_address_is_received() {
     in_namespace(|| {
         let wire = Wire::open("far", ETH_P_IP);
-        let socket = VrrpSocket::open("near", Family::V4, Groups::Vrrp).unwrap();
+        let socket = VrrpSocket::open("near", Family::V4, Groups::vrrp()).unwrap();
         wire.send(&framed(&packet(PRIMARY, GROUP_V4, 255, 0, PAYLOAD))).unwrap();
         let (received, _) = receive(&socket, Duration::from_secs(2)).expect("a packet");
         assert_eq!((received.source, received.sender), (PRIMARY.into(), Sender::Ethernet(PEER_MAC)));
@@ -209,7 +229,7 @@ fn row_34_packet_from_our_own_address_is_received() {
 fn row_32_packet_in_fragments_is_received_once_and_whole() {
     in_namespace(|| {
         let wire = Wire::open("far", ETH_P_IP);
-        let socket = VrrpSocket::open("near", Family::V4, Groups::Vrrp).unwrap();
+        let socket = VrrpSocket::open("near", Family::V4, Groups::vrrp()).unwrap();
         let payload: Vec<u8> = (0..1028).map(|n| n as u8).collect();
         const MORE: u16 = 0x2000;
         for (offset, piece, more) in [(0, &payload[..512], MORE), (512, &payload[512..], 0)] {
@@ -225,7 +245,7 @@ fn row_32_packet_in_fragments_is_received_once_and_whole() {
 fn packet_that_the_ip_layer_would_not_deliver_is_dropped() {
     in_namespace(|| {
         let wire = Wire::open("far", ETH_P_IP);
-        let socket = VrrpSocket::open("near", Family::V4, Groups::Vrrp).unwrap();
+        let socket = VrrpSocket::open("near", Family::V4, Groups::vrrp()).unwrap();
         ip("link set near promisc on");
         let good = packet(PEER, GROUP_V4, 255, 0, PAYLOAD);
         let mut damaged = good.clone();
@@ -263,8 +283,8 @@ fn vlan_receives_its_packets_and_the_device_below_it_does_not() {
         }
         ip("link set near.5 up");
         let wire = Wire::open("far", ETH_P_IP);
-        let below = VrrpSocket::open("near", Family::V4, Groups::Vrrp).unwrap();
-        let vlan = VrrpSocket::open("near.5", Family::V4, Groups::Vrrp).unwrap();
+        let below = VrrpSocket::open("near", Family::V4, Groups::vrrp()).unwrap();
+        let vlan = VrrpSocket::open("near.5", Family::V4, Groups::vrrp()).unwrap();
         let mut tagged = frame(GROUP_V4, 255);
         tagged.splice(12..12, [0x81, 0x00, 0x00, 0x05]);
         wire.send(&tagged).unwrap();
@@ -280,8 +300,8 @@ fn bridge_receives_its_packets_and_its_port_receives_none() {
         ip("link add br0 type bridge");
         ip("link set near master br0");
         ip("link set br0 up");
-        let port = VrrpSocket::open("near", Family::V4, Groups::Vrrp).unwrap();
-        let bridge = VrrpSocket::open("br0", Family::V4, Groups::Vrrp).unwrap();
+        let port = VrrpSocket::open("near", Family::V4, Groups::vrrp()).unwrap();
+        let bridge = VrrpSocket::open("br0", Family::V4, Groups::vrrp()).unwrap();
         wire.send(&frame(GROUP_V4, 255)).unwrap();
         assert!(receive(&bridge, Duration::from_secs(2)).is_some());
         assert_eq!(receive(&port, Duration::from_millis(100)), None);

@@ -10,8 +10,8 @@ use std::time::Duration;
 use tracing::{debug, error, warn};
 use vouchd_config::Instance;
 use vouchd_net::{
-    AddressChange, AddressCommand, ArpClaim, Claim, CommandRefused, InstanceKey, LinkState, Network, Received, Report,
-    Watched,
+    AddressChange, AddressCommand, ArpClaim, Claim, CommandRefused, Groups, InstanceKey, LinkState, Network, Received,
+    Report, Watched,
 };
 use vouchd_vrrp::{Health, Input, Link, Time};
 use vouchd_wire::Family;
@@ -183,11 +183,21 @@ impl<N: Network> Engine<N> {
         // Without a virtual router id, every instance on the interface discards the packet and counts it.
         let vrid = payload.get(1).copied();
         let family = Family::of(received.source);
+        // Two with the same VRID have other peers or another group, and each must not discard what is for the other.
+        let concerned = |router: &VirtualRouter| {
+            router.interface() == interface && router.family() == family && Some(router.vrid()) == vrid
+        };
+        let among_several = self.routers.values().filter(|router| concerned(router)).nth(1).is_some();
+        let addressed =
+            among_several && self.routers.values().any(|router| concerned(router) && router.expects(received));
         let mut known = false;
         let on_it = |router: &&mut VirtualRouter| router.interface() == interface && router.family() == family;
         for router in self.routers.values_mut().filter(on_it) {
             if vrid.is_none_or(|vrid| vrid == router.vrid()) {
                 known = true;
+                if addressed && !router.expects(received) {
+                    continue;
+                }
                 router.packet(now, received, payload, &mut self.network);
             } else {
                 router.overhear(now, received, payload, &mut self.network);
@@ -284,6 +294,15 @@ impl<N: Network> Engine<N> {
     pub(crate) fn families(&self, interface: &str) -> BTreeSet<Family> {
         let on_it = self.routers.values().filter(|router| router.interface() == interface);
         on_it.map(VirtualRouter::family).collect()
+    }
+
+    /// The multicast groups of the virtual routers on an interface. The usual ones are among them, also with unicast, so that a
+    /// router that advertises the same addresses to them is noticed.
+    pub(crate) fn groups(&self, interface: &str) -> Groups {
+        let mut groups = Groups::vrrp();
+        let on_it = self.routers.values().filter(|router| router.interface() == interface);
+        groups.extend(on_it.filter_map(VirtualRouter::group));
+        groups
     }
 
     /// The known states of the interfaces in use.

@@ -21,6 +21,7 @@ pub(super) fn protocol_config(instance: &Instance, startup_delay: Duration) -> C
         addresses: instance.addresses.iter().map(|address| address.ip).collect(),
         auth: instance.auth,
         peers: instance.unicast.as_ref().map(|unicast| unicast.peers.iter().map(|peer| peer.address).collect()),
+        multicast_group: instance.multicast.groups.first().copied(),
         checksum: instance.checksum,
         lease: instance.lease,
         announce: Announcements {

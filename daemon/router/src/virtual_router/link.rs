@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use vouchd_health::Debounced;
-use vouchd_net::{LinkState, Network, Sources};
+use vouchd_net::{LinkState, Network, Received, Sources};
 use vouchd_vrrp::{Action, Input, Link, State, Time};
-use vouchd_wire::Family;
+use vouchd_wire::{Family, group_for};
 
 use super::VirtualRouter;
 
@@ -96,6 +96,21 @@ impl VirtualRouter {
             (None, None, Family::V6) => {
                 Err(format!("{interface}: up, but without a usable IPv6 link-local address of its own"))
             }
+        }
+    }
+
+    /// The multicast group that is configured. `None`: the usual one, or unicast.
+    pub(crate) fn group(&self) -> Option<IpAddr> {
+        self.config.multicast.groups.first().copied()
+    }
+
+    /// Whether a packet is from one of the configured peers, or to the group.
+    pub(crate) fn expects(&self, received: &Received) -> bool {
+        match &self.config.unicast {
+            Some(unicast) => {
+                !received.destination.is_multicast() && unicast.peers.iter().any(|peer| peer.address == received.source)
+            }
+            None => received.destination == self.group().unwrap_or_else(|| group_for(received.destination)),
         }
     }
 

@@ -136,7 +136,9 @@ impl VirtualRouter {
             return true;
         }
         // Another source or interface is another link, whose state is not known yet.
-        let source = |config: &Instance| config.unicast.as_ref().map(|unicast| unicast.sources.clone());
+        let source = |config: &Instance| {
+            (config.unicast.as_ref().map(|unicast| unicast.sources.clone()), config.multicast.clone())
+        };
         if self.config.interface != config.interface || source(&self.config) != source(config) {
             return false;
         }

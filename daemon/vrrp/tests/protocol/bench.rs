@@ -38,6 +38,7 @@ pub fn config(priority: u8) -> Config {
         down_timer_adverts: 3,
         pair: false,
         grouped: false,
+        multicast_group: None,
         addresses: vec![VIP],
         auth: Auth::None,
         peers: None,

@@ -1,21 +1,21 @@
 //! What is special about the sockets for advertisements over IPv4 (RFC 9568 section 5.1.1).
 
 use std::io::{self, IoSlice};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::num::NonZeroU32;
 use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn, sendmsg};
 use socket2::{InterfaceIndexOrAddress, SockFilter, Socket};
-use vouchd_wire::{GROUP_V4, IP_PROTOCOL, TTL, ipv4};
+use vouchd_wire::{IP_PROTOCOL, TTL, ipv4};
 
 use super::{Groups, Message, Received, TRAFFIC_CLASS, receive_message};
 use crate::sockets::filter;
 use crate::sockets::packet::{Sender, set_option};
 
 /// Sets the options of a raw socket that is bound to the interface with this index.
-pub(super) fn configure(ip: &Socket, index: NonZeroU32, groups: Groups) -> io::Result<()> {
+pub(super) fn configure(ip: &Socket, index: NonZeroU32, groups: &Groups) -> io::Result<()> {
     ip.set_tos_v4(TRAFFIC_CLASS)?;
     ip.set_ttl_v4(u32::from(TTL))?;
     ip.set_multicast_ttl_v4(u32::from(TTL))?;
@@ -24,10 +24,10 @@ pub(super) fn configure(ip: &Socket, index: NonZeroU32, groups: Groups) -> io::R
     // Leaves the don't-fragment flag clear, as other routers do: an advertisement larger than the MTU arrives.
     set_option(ip, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT)?;
     set_option(ip, libc::IPPROTO_IP, libc::IP_RECVFRAGSIZE, 1)?;
-    match groups {
-        Groups::Vrrp => ip.join_multicast_v4_n(&GROUP_V4, &InterfaceIndexOrAddress::Index(index.get())),
-        Groups::None => Ok(()),
-    }
+    groups.0.iter().try_for_each(|group| match group {
+        IpAddr::V4(group) => ip.join_multicast_v4_n(group, &InterfaceIndexOrAddress::Index(index.get())),
+        IpAddr::V6(_) => Ok(()),
+    })
 }
 
 pub(super) fn send(

@@ -1,13 +1,13 @@
 //! What is special about the sockets for advertisements over IPv6 (RFC 9568 section 5.1.2).
 
 use std::io::{self, IoSlice};
-use std::net::{Ipv6Addr, SocketAddrV6};
+use std::net::{IpAddr, Ipv6Addr, SocketAddrV6};
 use std::num::NonZeroU32;
 use std::os::fd::AsRawFd;
 
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn6, sendmsg};
 use socket2::{SockFilter, Socket};
-use vouchd_wire::{GROUP_V6, IP_PROTOCOL, TTL, ipv6};
+use vouchd_wire::{IP_PROTOCOL, TTL, ipv6};
 
 use super::{Groups, Message, Received, TRAFFIC_CLASS, receive_message};
 use crate::sockets::filter;
@@ -17,7 +17,7 @@ use crate::sockets::packet::{Sender, set_option};
 const CONTROL: usize = 1024;
 
 /// Sets the options of a raw socket that is bound to the interface with this index.
-pub(super) fn configure(ip: &Socket, index: NonZeroU32, groups: Groups) -> io::Result<()> {
+pub(super) fn configure(ip: &Socket, index: NonZeroU32, groups: &Groups) -> io::Result<()> {
     ip.set_tclass_v6(TRAFFIC_CLASS)?;
     ip.set_unicast_hops_v6(u32::from(TTL))?;
     ip.set_multicast_hops_v6(u32::from(TTL))?;
@@ -33,10 +33,10 @@ pub(super) fn configure(ip: &Socket, index: NonZeroU32, groups: Groups) -> io::R
     for option in [libc::IPV6_RECVFRAGSIZE, libc::IPV6_RECVHOPOPTS, libc::IPV6_RECVDSTOPTS, libc::IPV6_RECVRTHDR] {
         set_option(ip, libc::IPPROTO_IPV6, option, 1)?;
     }
-    match groups {
-        Groups::Vrrp => ip.join_multicast_v6(&GROUP_V6, index.get()),
-        Groups::None => Ok(()),
-    }
+    groups.0.iter().try_for_each(|group| match group {
+        IpAddr::V6(group) => ip.join_multicast_v6(group, index.get()),
+        IpAddr::V4(_) => Ok(()),
+    })
 }
 
 pub(super) fn send(

@@ -8,6 +8,7 @@
 mod ipv4;
 mod ipv6;
 
+use std::collections::BTreeSet;
 use std::io::{self, IoSliceMut};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -34,13 +35,32 @@ const PRIORITY: u32 = 6;
 /// Packets to ignore that one call skips at most; the caller has timers to serve.
 const SKIP: usize = 256;
 
-/// Whether a socket receives from the VRRP multicast group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Groups {
-    /// It receives multicast and unicast advertisements.
-    Vrrp,
-    /// It receives unicast advertisements only.
-    None,
+/// The multicast groups that a socket receives from, besides unicast advertisements. It joins those of its family.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Groups(BTreeSet<IpAddr>);
+
+impl Groups {
+    /// The VRRP groups of both families.
+    pub fn vrrp() -> Self {
+        [IpAddr::V4(vouchd_wire::GROUP_V4), IpAddr::V6(vouchd_wire::GROUP_V6)].into_iter().collect()
+    }
+
+    /// No group: only unicast advertisements.
+    pub fn none() -> Self {
+        Self::default()
+    }
+}
+
+impl FromIterator<IpAddr> for Groups {
+    fn from_iter<I: IntoIterator<Item = IpAddr>>(groups: I) -> Self {
+        Groups(groups.into_iter().collect())
+    }
+}
+
+impl Extend<IpAddr> for Groups {
+    fn extend<I: IntoIterator<Item = IpAddr>>(&mut self, groups: I) {
+        self.0.extend(groups);
+    }
 }
 
 /// The sockets of one interface for VRRP packets of one family.
@@ -78,7 +98,8 @@ impl VrrpSocket {
     /// Opens the sockets on `interface`.
     ///
     /// # Errors
-    /// `ENODEV` if there is no such interface, `EPERM` without CAP_NET_RAW, `EAFNOSUPPORT` if the kernel has no IPv6.
+    /// `ENODEV` if there is no such interface, `EPERM` without CAP_NET_RAW, `EAFNOSUPPORT` if the kernel has no IPv6,
+    /// `ENOBUFS` with more IPv4 groups than the sysctl `net.ipv4.igmp_max_memberships` allows.
     pub fn open(interface: &str, family: Family, groups: Groups) -> io::Result<Self> {
         let index = NonZeroU32::new(if_nametoindex(interface)?).ok_or(Errno::ENODEV)?;
         let (domain, ethertype, filter) = match family {
@@ -93,8 +114,8 @@ impl VrrpSocket {
         enlarge_buffer(&ip)?;
         ip.set_priority(PRIORITY)?;
         match family {
-            Family::V4 => ipv4::configure(&ip, index, groups)?,
-            Family::V6 => ipv6::configure(&ip, index, groups)?,
+            Family::V4 => ipv4::configure(&ip, index, &groups)?,
+            Family::V6 => ipv6::configure(&ip, index, &groups)?,
         }
         // Without a protocol, so that it never receives.
         let frames = Socket::new(Domain::PACKET, Type::RAW.cloexec().nonblocking(), None)?;
@@ -191,10 +212,7 @@ impl VrrpSocket {
     /// Whether the IP layer would deliver a packet to a socket with these groups.
     fn is_for_us(&self, received: &Received) -> bool {
         let Received { source, destination, sender, .. } = received;
-        let is_group = match self.groups {
-            Groups::Vrrp => *destination == vouchd_wire::group_for(*destination),
-            Groups::None => false,
-        };
+        let is_group = self.groups.0.contains(destination);
         // RFC 1122 section 3.2.1.3, RFC 4291 section 2.5.3: such an address is never on a wire.
         let is_martian = source.is_loopback() && *sender != Sender::Loopback;
         (is_group || !destination.is_multicast()) && !is_martian

@@ -134,3 +134,75 @@ fn instance_of_a_later_reload_does_not_wait_for_the_start_of_the_daemon() {
     engine.link(at(60_000), "eth0", up());
     assert_eq!(state(&engine), "backup");
 }
+
+/// Two instances with the same VRID on the interface, told apart by these keys.
+fn twins(one: &str, other: &str) -> Engine<Recorder> {
+    let instance = |name: &str, last: u8, keys: &str| {
+        format!(
+            "[instance.{name}]\ninterface = \"eth0\"\nvirtual_router_id = 7\nversion = 3\n\
+             addresses = [\"192.0.2.{last}\"]\n{keys}\n"
+        )
+    };
+    let config = super::config(&(instance("one", 100, one) + &instance("other", 101, other)));
+    let mut engine = Engine::new(Recorder::default(), Startup::default());
+    engine.configure(at(0), &config.instances, Default::default());
+    engine.link(at(0), "eth0", up());
+    for name in ["one", "other"] {
+        engine.health(at(0), name, fit(100));
+    }
+    engine
+}
+
+/// Passes an advertisement of these addresses, and returns what both instances have received and discarded.
+fn advertised(
+    engine: &mut Engine<Recorder>,
+    source: Ipv4Addr,
+    destination: Ipv4Addr,
+    address: u8,
+) -> [(u64, usize); 2] {
+    let advertisement = vouchd_wire::Advertisement {
+        version: vouchd_wire::Version::V3,
+        vrid: vouchd_wire::Vrid::new(7).unwrap(),
+        priority: vouchd_wire::Priority::new(150),
+        interval: vouchd_wire::AdvertInterval::ONE_SECOND,
+        addresses: vec![IpAddr::V4(Ipv4Addr::new(192, 0, 2, address))],
+        auth: vouchd_wire::Auth::None,
+    };
+    let (source, destination) = (IpAddr::V4(source), IpAddr::V4(destination));
+    let packet = advertisement.encode(source, destination, vouchd_wire::ChecksumForm::PseudoHeader).unwrap();
+    let sender = vouchd_net::Sender::Ethernet([2, 0, 0, 0, 0, 9]);
+    let received = vouchd_net::Received { source, destination, ttl: 255, sender, payload: 0..packet.len() };
+    engine.packet(at(100), "eth0", &received, &packet);
+    let instances = engine.snapshot(at(100)).0;
+    [0, 1].map(|n| (instances[n].advertisements.received, instances[n].advertisements.discarded.len()))
+}
+
+#[test]
+fn of_two_instances_with_one_vrid_each_hears_its_own_group() {
+    let groups = ["224.0.0.18", "239.0.0.18"];
+    let [one, other] = groups.map(|group| format!("multicast = {{ group = \"{group}\" }}"));
+    let mut engine = twins(&one, &other);
+    let [one, other] = groups.map(|group| group.parse().unwrap());
+    let peer = Ipv4Addr::new(192, 0, 2, 2);
+    assert_eq!(advertised(&mut engine, peer, one, 100), [(1, 0), (0, 0)]);
+    assert_eq!(advertised(&mut engine, peer, other, 101), [(1, 0), (1, 0)]);
+    assert!(
+        engine.groups("eth0")
+            == [one, other, Ipv4Addr::new(224, 0, 0, 18)]
+                .map(IpAddr::V4)
+                .into_iter()
+                .chain(["ff02::12".parse().unwrap()])
+                .collect()
+    );
+}
+
+#[test]
+fn of_two_instances_with_one_vrid_each_hears_its_own_peers() {
+    let peers = [2, 3].map(|last| Ipv4Addr::new(192, 0, 2, last));
+    let [one, other] = peers.map(|peer| format!("unicast = {{ source = \"192.0.2.1\", peers = [\"{peer}\"] }}"));
+    let mut engine = twins(&one, &other);
+    assert_eq!(advertised(&mut engine, peers[0], SOURCE, 100), [(1, 0), (0, 0)]);
+    assert_eq!(advertised(&mut engine, peers[1], SOURCE, 101), [(1, 0), (1, 0)]);
+    // A stranger is no peer of either.
+    assert_eq!(advertised(&mut engine, Ipv4Addr::new(192, 0, 2, 4), SOURCE, 100), [(1, 1), (1, 1)]);
+}

@@ -124,7 +124,10 @@ where
             let extensions = span.extensions();
             let fields = extensions.get::<FormattedFields<N>>().filter(|_| span.metadata().target() == SUBJECTS);
             if let Some((kind, name)) = fields.and_then(|fields| fields.fields.split_once('=')) {
-                write!(writer, "{kind} {name}: ")?;
+                match name.rsplit_once(" family=") {
+                    Some((name, family)) => write!(writer, "{kind} {name} ({family}): ")?,
+                    None => write!(writer, "{kind} {name}: ")?,
+                }
             }
         }
         context.format_fields(writer.by_ref(), event)?;
@@ -222,6 +225,16 @@ mod tests {
             );
             assert_eq!(lines, ["ERROR instance web: text"]);
         }
+    }
+
+    #[test]
+    fn family_of_a_subject_is_shown_behind_its_name() {
+        let log = || {
+            let span = tracing::error_span!(target: SUBJECTS, "instance", instance = %"web", family = %"IPv6");
+            span.in_scope(|| tracing::error!("text"));
+        };
+        let lines = captured(log, |buffer| text_lines(move || buffer.clone(), None, false).finish());
+        assert_eq!(lines, ["ERROR instance web (IPv6): text"]);
     }
 
     #[test]

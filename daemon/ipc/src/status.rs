@@ -26,7 +26,7 @@ pub struct Status {
     pub config: ConfigState,
     /// The process that runs the plugins.
     pub checker: Checker,
-    /// One per `[instance.…]`.
+    /// One per `[instance.…]` and family: one with addresses of both families is two virtual routers of the same name.
     pub instances: Vec<Instance>,
     /// The interfaces of the instances.
     pub interfaces: Vec<Interface>,
@@ -88,6 +88,9 @@ pub struct Instance {
     pub name: String,
     /// The interface that it runs on.
     pub interface: String,
+    /// The family of its advertisements: `IPv4` or `IPv6`.
+    #[serde(default)]
+    pub family: String,
     /// 1 to 255.
     pub virtual_router_id: u8,
     /// The version of VRRP, 2 or 3.
@@ -142,6 +145,14 @@ pub struct Instance {
     pub transitions: u64,
     /// Elections that this router called by yielding.
     pub elections_called: u64,
+}
+
+impl Instance {
+    /// Its name for a person: with the family if `all` has another one of the same name.
+    pub fn title(&self, all: &[Instance]) -> String {
+        let has_twin = all.iter().any(|other| other.name == self.name && other.family != self.family);
+        if has_twin { format!("{} ({})", self.name, self.family) } else { self.name.clone() }
+    }
 }
 
 fn accepted() -> bool {

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use vouchd_net::{AddressChange, VirtualAddress};
+use vouchd_net::{AddressChange, InstanceKey, VirtualAddress};
 use vouchd_vrrp::State;
 use vouchd_vrrp::limit::LeftOut;
 
@@ -66,8 +66,8 @@ pub(crate) fn lines(
 }
 
 /// Logs the changes of an instance that a reload has removed.
-pub(crate) fn log_of_removed(name: &str, changes: &[AddressChange]) {
-    for (_, _, line) in lines(&Subject::instance(name), changes, State::Initialize) {
+pub(crate) fn log_of_removed(key: &InstanceKey, changes: &[AddressChange]) {
+    for (_, _, line) in lines(&Subject::virtual_router(key), changes, State::Initialize) {
         line.write(LeftOut::default());
     }
 }

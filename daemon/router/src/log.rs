@@ -3,8 +3,10 @@
 
 use tracing::{Level, Span, error, error_span, info, warn};
 use vouchd_console::logging::SUBJECTS;
+use vouchd_net::InstanceKey;
 use vouchd_vrrp::Time;
 use vouchd_vrrp::limit::{LeftOut, Limiter};
+use vouchd_wire::Family;
 
 /// What a line is about, as a tracing span: a person reads `instance web: ` before the line, JSON has the span's field
 /// `instance`.
@@ -19,6 +21,18 @@ pub(crate) struct Subject {
 impl Subject {
     pub(crate) fn instance(name: &str) -> Self {
         Self::new("instance", name, error_span!(target: SUBJECTS, "instance", instance = %name))
+    }
+
+    /// The virtual router of one family of an instance. A reader takes IPv4 for granted.
+    pub(crate) fn virtual_router(key: &InstanceKey) -> Self {
+        let name = key.as_str();
+        match key.family() {
+            Family::V4 => Self::instance(name),
+            family @ Family::V6 => {
+                let span = error_span!(target: SUBJECTS, "instance", instance = %name, family = %family);
+                Self::new("instance of IPv6", name, span)
+            }
+        }
     }
 
     pub(crate) fn check(name: &str) -> Self {

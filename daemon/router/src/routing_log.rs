@@ -1,6 +1,6 @@
 //! Log lines about changes of routes and rules.
 
-use vouchd_net::RoutingChange;
+use vouchd_net::{InstanceKey, RoutingChange};
 
 use crate::log::{Line, Subject};
 use vouchd_vrrp::limit::LeftOut;
@@ -44,8 +44,8 @@ pub(crate) fn lines(subject: &Subject, changes: &[RoutingChange]) -> Vec<(&'stat
 }
 
 /// Logs the changes of an instance that a reload has removed.
-pub(crate) fn log_of_removed(name: &str, changes: &[RoutingChange]) {
-    for (_, _, line) in lines(&Subject::instance(name), changes) {
+pub(crate) fn log_of_removed(key: &InstanceKey, changes: &[RoutingChange]) {
+    for (_, _, line) in lines(&Subject::virtual_router(key), changes) {
         line.write(LeftOut::default());
     }
 }

@@ -233,15 +233,15 @@ impl<N: Network> Engine<N> {
             Some(router) => router.report(now, report, &mut self.network),
             None => {
                 match &report {
-                    Report::Addresses { changes, .. } => log_of_removed(instance.as_str(), changes),
-                    Report::Routing { changes, .. } => routing_log::log_of_removed(instance.as_str(), changes),
+                    Report::Addresses { changes, .. } => log_of_removed(&instance, changes),
+                    Report::Routing { changes, .. } => routing_log::log_of_removed(&instance, changes),
                     Report::Announced { .. }
                     | Report::AnnounceFailed { .. }
                     | Report::VirtualMac { .. }
                     | Report::Dropping { .. }
                     | Report::Late { .. } => {}
                 }
-                Subject::instance(instance.as_str())
+                Subject::virtual_router(&instance)
                     .in_scope(|| debug!("ignored a report for a removed instance: {report:?}"));
             }
         }
@@ -347,7 +347,8 @@ fn start<N: Network>(
     let mut router = match VirtualRouter::new(now, instance, startup) {
         Ok(router) => router,
         Err(error) => {
-            Subject::instance(name).in_scope(|| error!("could not start: {error}"));
+            let subject = Subject::virtual_router(&virtual_addresses::key(instance));
+            subject.in_scope(|| error!("could not start: {error}"));
             return None;
         }
     };

@@ -72,7 +72,7 @@ impl VirtualRouter {
             router: Router::new(now, protocol_config(config, startup.delay(now, config)))?,
             made: now,
             carrier: None,
-            subject: Subject::instance(&config.name),
+            subject: Subject::virtual_router(&virtual_addresses::key(config)),
             key: virtual_addresses::key(config),
             addresses: virtual_addresses::of(config),
             lifetime: None,
@@ -146,7 +146,7 @@ impl VirtualRouter {
         let Ok(actions) = self.router.reconfigure(now, protocol, health) else { return false };
         let judges_link_anew = self.config.track_link != config.track_link;
         self.config = config.clone();
-        self.subject = Subject::instance(&config.name);
+        self.subject = Subject::virtual_router(&virtual_addresses::key(config));
         self.log_event(now, "configuration", Line::info, "configuration changed");
         self.key = virtual_addresses::key(config);
         self.addresses = virtual_addresses::of(config);

@@ -25,6 +25,7 @@ impl VirtualRouter {
         status::Instance {
             name: name.clone(),
             interface: interface.clone(),
+            family: self.family().to_string(),
             virtual_router_id: self.vrid(),
             version: version.number(),
             state: state.name().to_owned(),

@@ -14,7 +14,8 @@ use vouchd_ipc::status::{Active, Check, Instance, Status};
 /// In the order of an operator's questions: which state, since when, why, with which priority, against which router, and
 /// what would change it.
 pub(crate) fn explanation(instance: &Instance, status: &Status, now: SystemTime) -> String {
-    let Instance { name, interface, virtual_router_id, state, reason, since, priority, .. } = instance;
+    let Instance { interface, virtual_router_id, state, reason, since, priority, .. } = instance;
+    let name = instance.title(&status.instances);
     let since = when(since, now);
     let mut out = indented(
         &format!("{name} is {state} on {interface} (virtual router {virtual_router_id}) since {since}: {reason}"),

@@ -49,7 +49,7 @@ pub(crate) fn problems(status: &Status, now: SystemTime) -> Vec<Problem> {
     for instance in &status.instances {
         problems.extend(of_instance(instance, now).into_iter().map(|(level, text)| Problem {
             level,
-            subject: format!("instance {}", instance.name),
+            subject: format!("instance {}", instance.title(&status.instances)),
             text,
         }));
     }

@@ -98,7 +98,7 @@ fn instance_table(instances: &[Instance], all: bool, now: SystemTime) -> String 
             (None, base) => format!("- of {base}"),
         };
         table.row([
-            instance.name.clone(),
+            instance.title(instances),
             instance.interface.clone(),
             instance.virtual_router_id.to_string(),
             instance.state.clone(),

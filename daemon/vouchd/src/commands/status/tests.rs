@@ -65,6 +65,25 @@ fn lease_that_is_not_renewed_is_a_fault() {
     assert_eq!((level(&found), found[0].text.clone()), (Level::Fault, format!("can't renew 192.0.2.100: {error}")));
 }
 
+#[test]
+fn family_is_named_where_an_instance_has_both() {
+    let mut document = document();
+    let mut twin = document["instances"][0].clone();
+    twin["family"] = json!("IPv6");
+    twin["state"] = json!("initialize");
+    twin["cause"] = json!("link_down");
+    document["instances"][0]["family"] = json!("IPv4");
+    let alone: Status = serde_json::from_value(document.clone()).unwrap();
+    assert_eq!(alone.instances[0].title(&alone.instances), "web");
+    document["instances"].as_array_mut().unwrap().push(twin);
+    let both: Status = serde_json::from_value(document).unwrap();
+    let found = problems(&both, now());
+    assert_eq!(found[0].subject, "instance web (IPv6)");
+    let text = overview(&both, &found, false, now());
+    assert!(text.contains("\nweb (IPv4)  ") && text.contains("\nweb (IPv6)  "), "{text}");
+    assert!(explanation(&both.instances[1], &both, now()).starts_with("web (IPv6) is initialize"));
+}
+
 fn backup(priority: u8, source: &str) -> Changes {
     vec![
         ("/instances/0/state", json!("backup")),

@@ -109,6 +109,9 @@ pub struct Instance {
     /// Of a virtual router with two routers: `instant`, or `off: ` and why hand-over takes a Skew_Time.
     #[serde(default)]
     pub pair: Option<String>,
+    /// The virtual routers that it is active together with, or not at all.
+    #[serde(default)]
+    pub group: Option<Group>,
     /// Its priority, and what it is made of.
     pub priority: Priority,
     /// The address that it sends from; `None` while the interface can't be used.
@@ -172,6 +175,28 @@ pub struct VirtualMac {
     pub error: Option<String>,
     /// What could not be set, although it can be used.
     pub warning: Option<String>,
+}
+
+/// Virtual routers with one state: a `[group.NAME]`, or the two families of one instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    /// The name of the group, or of the instance.
+    pub name: String,
+    /// All members, this one too: an instance's name, with its family if it has two.
+    pub members: Vec<String>,
+    /// How much the group lowers this member's priority, if that is more than its own checks do.
+    pub lowers: Option<Lowered>,
+}
+
+/// What lowers the priority of a group.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Lowered {
+    /// By how much.
+    pub by: i16,
+    /// The member whose checks do.
+    pub member: String,
+    /// Which checks.
+    pub reason: String,
 }
 
 /// An instance's priority.

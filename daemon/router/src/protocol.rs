@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 use tracing::{error, info};
-use vouchd_config::{Config, Instance};
+use vouchd_config::{Config, Group, Instance};
 use vouchd_net::{
     AddressKeeper, ArpClaim, ArpWatched, ArpWatcher, CarrierEvent, Groups, Kernel, LinkEvent, LinkEvents, LinkState,
     LinkWatcher, MAX_PACKET, Notifier, Receiver, Report, Sources, SweptMac, sweep, sweep_routing, sweep_virtual_macs,
@@ -35,6 +35,7 @@ pub(crate) enum Command {
     },
     Configure {
         instances: Vec<Instance>,
+        groups: Vec<Group>,
         /// The health of each instance under this configuration.
         health: BTreeMap<String, Health>,
     },
@@ -102,7 +103,7 @@ impl Protocol {
         let now = vouchd_net::now();
         let startup = Startup { daemon: now, after_boot: config.daemon.delay_after_boot };
         let mut engine = Engine::new(Kernel::new(keeper), startup);
-        engine.configure(now, &config.instances, BTreeMap::new());
+        engine.configure(now, &config.instances, &config.groups, BTreeMap::new());
         let (watcher, LinkEvents { states: links, carriers }) = LinkWatcher::start(engine.watched())?;
         let (arp, claims) = ArpWatcher::start()?;
         let protocol = Protocol {
@@ -284,7 +285,7 @@ impl Protocol {
             let now = vouchd_net::now();
             match command {
                 Command::Health { instance, health } => self.engine.health(now, &instance, health),
-                Command::Configure { instances, health } => self.configure(now, &instances, health),
+                Command::Configure { instances, groups, health } => self.configure(now, &instances, &groups, health),
                 Command::Snapshot(reply) => {
                     let (instances, interfaces) = self.engine.snapshot(now);
                     // The thread that asked may have given up.
@@ -296,8 +297,8 @@ impl Protocol {
         true
     }
 
-    fn configure(&mut self, now: Time, instances: &[Instance], health: BTreeMap<String, Health>) {
-        self.engine.configure(now, instances, health);
+    fn configure(&mut self, now: Time, instances: &[Instance], groups: &[Group], health: BTreeMap<String, Health>) {
+        self.engine.configure(now, instances, groups, health);
         let watched = self.engine.watched();
         self.opened.retain(|(name, family), _| {
             let used = watched.iter().any(|watched| watched.interface == *name);

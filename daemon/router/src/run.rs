@@ -175,7 +175,9 @@ impl Main {
             self.show(|shown| shown.error = Some(format!("{error:#}")));
             return;
         }
-        let same = config.checks == self.config.checks && config.instances == self.config.instances;
+        let same = config.checks == self.config.checks
+            && config.instances == self.config.instances
+            && config.groups == self.config.groups;
         if config.daemon != self.config.daemon {
             warn!("changes in [daemon] are not applied until vouchd restarts");
         }

@@ -176,9 +176,10 @@ impl Supervisor {
                 Command::Configure(config) => {
                     let messages = self.checks.configure(&config);
                     // Together with the health under it: neither alone gives the right priority.
-                    let (instances, health) = (config.instances.clone(), self.checks.all_health());
+                    let (instances, groups) = (config.instances.clone(), config.groups.clone());
+                    let health = self.checks.all_health();
                     // If the protocol thread has ended, so does the daemon.
-                    let _ = self.protocol.send(protocol::Command::Configure { instances, health });
+                    let _ = self.protocol.send(protocol::Command::Configure { instances, groups, health });
                     for message in messages {
                         self.send(&message);
                     }

@@ -2,13 +2,15 @@
 //!
 //! It has no clock and no sockets: the caller passes the time, and a [`Network`] does the rest, so that tests can record it.
 
+mod couples;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use tracing::{debug, error, warn};
-use vouchd_config::Instance;
+use vouchd_config::{Group, Instance};
 use vouchd_net::{
     AddressChange, AddressCommand, ArpClaim, Claim, CommandRefused, Groups, InstanceKey, LinkState, Network, Received,
     Report, Watched,
@@ -16,6 +18,7 @@ use vouchd_net::{
 use vouchd_vrrp::{Health, Input, Link, Time};
 use vouchd_wire::Family;
 
+use self::couples::Couples;
 use crate::address_log::log_of_removed;
 use crate::log::Subject;
 use crate::routing_log;
@@ -29,6 +32,8 @@ pub(crate) struct Engine<N> {
     network: N,
     /// One for each family of each instance.
     routers: BTreeMap<InstanceKey, VirtualRouter>,
+    /// Virtual routers with one state.
+    couples: Couples,
     interfaces: BTreeMap<String, Interface>,
     /// The newest health of each instance, also of those that could not be started.
     health: BTreeMap<String, Health>,
@@ -63,7 +68,14 @@ struct Interface {
 
 impl<N: Network> Engine<N> {
     pub(crate) fn new(network: N, startup: Startup) -> Self {
-        Engine { network, routers: BTreeMap::new(), interfaces: BTreeMap::new(), health: BTreeMap::new(), startup }
+        Engine {
+            network,
+            routers: BTreeMap::new(),
+            couples: Couples::default(),
+            interfaces: BTreeMap::new(),
+            health: BTreeMap::new(),
+            startup,
+        }
     }
 
     pub(crate) fn network(&mut self) -> &mut N {
@@ -80,15 +92,22 @@ impl<N: Network> Engine<N> {
 
     /// When to call [`Engine::timers`].
     pub(crate) fn deadline(&self) -> Option<Time> {
-        self.routers.values().filter_map(VirtualRouter::deadline).min()
+        self.routers.values().filter_map(VirtualRouter::deadline).chain(self.couples.deadline()).min()
     }
 
     /// Replaces the instances. Unchanged ones are left alone; the others change in place if they can, or else resign and
     /// start again. One order for all addresses follows, so that an address that moves from one instance to another never
     /// leaves the interface. `health` has the result of the checks for each instance under the new configuration, or nothing
-    /// if its checks have not reported yet.
-    pub(crate) fn configure(&mut self, now: Time, instances: &[Instance], health: BTreeMap<String, Health>) {
+    /// if its checks have not reported yet. `groups` names the instances that have one state.
+    pub(crate) fn configure(
+        &mut self,
+        now: Time,
+        instances: &[Instance],
+        groups: &[Group],
+        health: BTreeMap<String, Health>,
+    ) {
         self.health = health;
+        self.couples = Couples::new(instances, groups);
         let mut instances: Vec<_> = instances.iter().flat_map(virtual_addresses::by_family).collect();
         virtual_macs::name_all(&mut instances);
         let mut before = std::mem::take(&mut self.routers);
@@ -124,7 +143,8 @@ impl<N: Network> Engine<N> {
                 reason: "no check has reported yet".to_owned(),
                 priority: instance.priority,
             });
-            if !router.reconfigure(now, instance, self.startup, health, &mut network) {
+            let grouped = self.couples.contain(&virtual_addresses::key(instance));
+            if !router.reconfigure(now, instance, self.startup, grouped, health, &mut network) {
                 router.handle(now, Input::Shutdown, &mut network);
                 started.push(instance);
                 continue;
@@ -133,9 +153,13 @@ impl<N: Network> Engine<N> {
         }
         for instance in started {
             let (interfaces, health) = (&self.interfaces, &self.health);
-            if let Some(router) = start(now, instance, self.startup, interfaces, health, &mut network) {
+            let grouped = self.couples.contain(&virtual_addresses::key(instance));
+            if let Some(router) = start(now, instance, self.startup, grouped, interfaces, health, &mut network) {
                 self.routers.insert(virtual_addresses::key(instance), router);
             }
+        }
+        for place in self.couples.places() {
+            self.couples.settle(now, place, &mut self.routers, &mut network);
         }
         network.finish(self.routers.values().map(VirtualRouter::claim).collect());
         let used: BTreeSet<_> = instances.iter().map(|instance| instance.interface.clone()).collect();
@@ -156,11 +180,30 @@ impl<N: Network> Engine<N> {
         }
     }
 
+    /// Gives an input to some virtual routers, and lets their groups decide.
+    fn input(
+        &mut self,
+        now: Time,
+        concerns: impl Fn(&InstanceKey, &VirtualRouter) -> bool,
+        mut give: impl FnMut(&mut VirtualRouter, &mut N),
+    ) {
+        let mut touched = Vec::new();
+        for (key, router) in self.routers.iter_mut().filter(|(key, router)| concerns(key, router)) {
+            give(router, &mut self.network);
+            touched.extend(self.couples.place(key));
+        }
+        self.settle(now, touched);
+    }
+
+    fn settle(&mut self, now: Time, places: impl IntoIterator<Item = usize>) {
+        for place in places.into_iter().collect::<BTreeSet<_>>() {
+            self.couples.settle(now, place, &mut self.routers, &mut self.network);
+        }
+    }
+
     /// Takes a new state of an interface.
     pub(crate) fn link(&mut self, now: Time, name: &str, state: LinkState) {
-        for router in self.routers.values_mut().filter(|router| router.interface() == name) {
-            router.link(now, &state, &mut self.network);
-        }
+        self.input(now, |_, router| router.interface() == name, |router, network| router.link(now, &state, network));
         if let Some(interface) = self.interfaces.get_mut(name) {
             if state == LinkState::Missing {
                 interface.promote_secondaries = None;
@@ -171,10 +214,9 @@ impl<N: Network> Engine<N> {
 
     /// Treats the interface as down for one family because its socket could not be opened.
     pub(crate) fn link_unusable(&mut self, now: Time, name: &str, family: Family, reason: &str) {
-        let on_it = |router: &&mut VirtualRouter| router.interface() == name && router.family() == family;
-        for router in self.routers.values_mut().filter(on_it) {
-            router.handle(now, Input::Link(Link::Down { reason: reason.to_owned() }), &mut self.network);
-        }
+        let on_it = |_: &InstanceKey, router: &VirtualRouter| router.interface() == name && router.family() == family;
+        let down = Link::Down { reason: reason.to_owned() };
+        self.input(now, on_it, |router, network| router.handle(now, Input::Link(down.clone()), network));
     }
 
     /// Takes a packet that arrived on the interface. `buffer` is as the socket filled it.
@@ -191,18 +233,19 @@ impl<N: Network> Engine<N> {
         let addressed =
             among_several && self.routers.values().any(|router| concerned(router) && router.expects(received));
         let mut known = false;
-        let on_it = |router: &&mut VirtualRouter| router.interface() == interface && router.family() == family;
-        for router in self.routers.values_mut().filter(on_it) {
+        let on_it =
+            |_: &InstanceKey, router: &VirtualRouter| router.interface() == interface && router.family() == family;
+        self.input(now, on_it, |router, network| {
             if vrid.is_none_or(|vrid| vrid == router.vrid()) {
                 known = true;
                 if addressed && !router.expects(received) {
-                    continue;
+                    return;
                 }
-                router.packet(now, received, payload, &mut self.network);
+                router.packet(now, received, payload, network);
             } else {
-                router.overhear(now, received, payload, &mut self.network);
+                router.overhear(now, received, payload, network);
             }
-        }
+        });
         if !known && let Some(interface) = self.interfaces.get_mut(interface) {
             interface.other_virtual_routers += 1;
         }
@@ -217,9 +260,8 @@ impl<N: Network> Engine<N> {
 
     /// Takes a new health of an instance.
     pub(crate) fn health(&mut self, now: Time, instance: &str, health: Health) {
-        for (_, router) in self.routers.iter_mut().filter(|(key, _)| key.as_str() == instance) {
-            router.handle(now, Input::Health(health.clone()), &mut self.network);
-        }
+        let of_it = |key: &InstanceKey, _: &VirtualRouter| key.as_str() == instance;
+        self.input(now, of_it, |router, network| router.handle(now, Input::Health(health.clone()), network));
         self.health.insert(instance.to_owned(), health);
     }
 
@@ -230,7 +272,10 @@ impl<N: Network> Engine<N> {
             self.note_promotion(changes);
         }
         match self.routers.get_mut(&instance) {
-            Some(router) => router.report(now, report, &mut self.network),
+            Some(router) => {
+                router.report(now, report, &mut self.network);
+                self.settle(now, self.couples.place(&instance));
+            }
             None => {
                 match &report {
                     Report::Addresses { changes, .. } => log_of_removed(&instance, changes),
@@ -262,7 +307,11 @@ impl<N: Network> Engine<N> {
 
     /// Runs all timers that are due. Call it once all packets received so far were taken, and at least once a second.
     pub(crate) fn timers(&mut self, now: Time) {
-        for router in self.routers.values_mut() {
+        let mut fired = self.couples.due(now);
+        for (key, router) in &mut self.routers {
+            if router.deadline().is_some_and(|deadline| deadline <= now) {
+                fired.extend(self.couples.place(key));
+            }
             router.settle_link(now, &mut self.network);
             // Bounded, in case a timer stays due.
             for _ in 0..4 {
@@ -274,6 +323,7 @@ impl<N: Network> Engine<N> {
             router.judge_claims(now, &mut self.network);
             router.write_overdue(now);
         }
+        self.settle(now, fired);
     }
 
     /// The interfaces in use and the virtual addresses on them.
@@ -314,7 +364,8 @@ impl<N: Network> Engine<N> {
 
     /// The instances and interfaces for `vouchd status`.
     pub(crate) fn snapshot(&self, now: Time) -> (Vec<status::Instance>, Vec<status::Interface>) {
-        let instances = self.routers.values().map(|router| router.status(now)).collect();
+        let status = |(key, router): (&InstanceKey, &VirtualRouter)| router.status(now, self.couples.status(key));
+        let instances = self.routers.iter().map(status).collect();
         let interfaces = self
             .interfaces
             .iter()
@@ -339,12 +390,13 @@ fn start<N: Network>(
     now: Time,
     instance: &Instance,
     startup: Startup,
+    grouped: bool,
     interfaces: &BTreeMap<String, Interface>,
     health: &BTreeMap<String, Health>,
     network: &mut Batch<'_, N>,
 ) -> Option<VirtualRouter> {
     let name = &instance.name;
-    let mut router = match VirtualRouter::new(now, instance, startup) {
+    let mut router = match VirtualRouter::new(now, instance, startup, grouped) {
         Ok(router) => router,
         Err(error) => {
             let subject = Subject::virtual_router(&virtual_addresses::key(instance));

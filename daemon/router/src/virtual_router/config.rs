@@ -6,7 +6,7 @@ use vouchd_config::Instance;
 use vouchd_vrrp::{Announcements, Config};
 
 /// `startup_delay`: counted from when the router is made, and not shorter than `delay_after_boot` demands.
-pub(super) fn protocol_config(instance: &Instance, startup_delay: Duration) -> Config {
+pub(super) fn protocol_config(instance: &Instance, startup_delay: Duration, grouped: bool) -> Config {
     Config {
         vrid: instance.vrid,
         version: instance.version,
@@ -17,7 +17,7 @@ pub(super) fn protocol_config(instance: &Instance, startup_delay: Duration) -> C
         startup_delay,
         down_timer_adverts: instance.down_timer_adverts,
         pair: is_pair(instance),
-        grouped: false,
+        grouped,
         addresses: instance.addresses.iter().map(|address| address.ip).collect(),
         auth: instance.auth,
         peers: instance.unicast.as_ref().map(|unicast| unicast.peers.iter().map(|peer| peer.address).collect()),

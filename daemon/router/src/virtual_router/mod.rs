@@ -66,10 +66,10 @@ pub(crate) struct VirtualRouter {
 }
 
 impl VirtualRouter {
-    /// `startup`: what decides from when on it takes part.
-    pub(crate) fn new(now: Time, config: &Instance, startup: Startup) -> Result<Self, ConfigError> {
+    /// `startup`: what decides from when on it takes part. `grouped`: whether a group decides when it is active.
+    pub(crate) fn new(now: Time, config: &Instance, startup: Startup, grouped: bool) -> Result<Self, ConfigError> {
         Ok(VirtualRouter {
-            router: Router::new(now, protocol_config(config, startup.delay(now, config)))?,
+            router: Router::new(now, protocol_config(config, startup.delay(now, config), grouped))?,
             made: now,
             carrier: None,
             subject: Subject::virtual_router(&virtual_addresses::key(config)),
@@ -88,6 +88,11 @@ impl VirtualRouter {
             failing: BTreeMap::new(),
             log: Log::default(),
         })
+    }
+
+    /// Its state machine, for its group.
+    pub(crate) fn protocol(&self) -> &Router {
+        &self.router
     }
 
     pub(crate) fn interface(&self) -> &str {
@@ -128,10 +133,11 @@ impl VirtualRouter {
         now: Time,
         config: &Instance,
         startup: Startup,
+        grouped: bool,
         health: Health,
         network: &mut impl Network,
     ) -> bool {
-        if self.config == *config {
+        if self.config == *config && self.router.config().grouped == grouped {
             self.handle(now, Input::Health(health), network);
             return true;
         }
@@ -142,7 +148,7 @@ impl VirtualRouter {
         if self.config.interface != config.interface || source(&self.config) != source(config) {
             return false;
         }
-        let protocol = protocol_config(config, startup.delay(self.made, config));
+        let protocol = protocol_config(config, startup.delay(self.made, config), grouped);
         let Ok(actions) = self.router.reconfigure(now, protocol, health) else { return false };
         let judges_link_anew = self.config.track_link != config.track_link;
         self.config = config.clone();

@@ -12,7 +12,7 @@ use super::VirtualRouter;
 use super::peers::peers;
 
 impl VirtualRouter {
-    pub(crate) fn status(&self, now: Time) -> status::Instance {
+    pub(crate) fn status(&self, now: Time, group: Option<status::Group>) -> status::Instance {
         let Instance { name, interface, version, priority, preempt, .. } = &self.config;
         let counters = self.router.counters();
         let state = self.router.state();
@@ -34,6 +34,14 @@ impl VirtualRouter {
             since: status::time(since),
             preempt: *preempt,
             pair: self.router.hand_over(now).map(|hand_over| hand_over.to_string()),
+            group: group.map(|group| status::Group {
+                lowers: self.router.lowered_by_group().map(|(by, reason)| status::Lowered {
+                    by,
+                    member: reason.member.clone(),
+                    reason: reason.what.clone(),
+                }),
+                ..group
+            }),
             priority: status::Priority {
                 base: priority.get(),
                 effective: (state != State::Initialize).then(|| self.router.priority().get()),

@@ -76,7 +76,7 @@ fn router_without_track_link_goes_on_without_a_carrier_but_not_without_an_interf
 
     // The cable was out from the beginning.
     let mut engine = Engine::new(Recorder::default(), Startup::default());
-    engine.configure(at(0), &config.instances, Default::default());
+    engine.configure(at(0), &config.instances, &config.groups, Default::default());
     engine.link(at(0), "eth0", down());
     engine.health(at(0), "web", fit(100));
     assert_eq!(state(&engine), "backup");
@@ -112,14 +112,14 @@ fn instance_waits_for_the_later_of_startup_delay_and_delay_after_boot() {
         let config = with(|instance| instance.startup_delay = Duration::from_secs(startup));
         let settings = Startup { daemon: at(0), after_boot: Duration::from_secs(after_boot) };
         let mut engine = Engine::new(Recorder::default(), settings);
-        engine.configure(at(0), &config.instances, Default::default());
+        engine.configure(at(0), &config.instances, &config.groups, Default::default());
         engine.link(at(0), "eth0", up());
         engine.health(at(0), "web", fit(100));
         if expected > 0 {
             engine.timers(at(expected * 1_000 - 1));
             assert_eq!(state(&engine), "initialize", "{startup} {after_boot}");
             // A reload makes it no longer.
-            engine.configure(at(expected * 1_000 - 1), &config.instances, super::healthy(90));
+            engine.configure(at(expected * 1_000 - 1), &config.instances, &[], super::healthy(90));
             engine.timers(at(expected * 1_000));
         }
         assert_eq!(state(&engine), "backup", "{startup} {after_boot}");
@@ -130,7 +130,7 @@ fn instance_waits_for_the_later_of_startup_delay_and_delay_after_boot() {
 fn instance_of_a_later_reload_does_not_wait_for_the_start_of_the_daemon() {
     let config = with(|instance| instance.startup_delay = Duration::from_secs(30));
     let mut engine = Engine::new(Recorder::default(), Startup { daemon: at(0), after_boot: Duration::ZERO });
-    engine.configure(at(60_000), &config.instances, super::healthy(100));
+    engine.configure(at(60_000), &config.instances, &[], super::healthy(100));
     engine.link(at(60_000), "eth0", up());
     assert_eq!(state(&engine), "backup");
 }
@@ -145,7 +145,7 @@ fn twins(one: &str, other: &str) -> Engine<Recorder> {
     };
     let config = super::config(&(instance("one", 100, one) + &instance("other", 101, other)));
     let mut engine = Engine::new(Recorder::default(), Startup::default());
-    engine.configure(at(0), &config.instances, Default::default());
+    engine.configure(at(0), &config.instances, &[], Default::default());
     engine.link(at(0), "eth0", up());
     for name in ["one", "other"] {
         engine.health(at(0), name, fit(100));

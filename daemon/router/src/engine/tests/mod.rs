@@ -1,5 +1,6 @@
 //! The engine with a recording network: which calls, in which order, follow from which input.
 
+mod groups;
 mod links;
 mod reload;
 
@@ -63,7 +64,7 @@ fn healthy(priority: u8) -> BTreeMap<String, Health> {
 
 fn started(config: &Config) -> Engine<Recorder> {
     let mut engine = Engine::new(Recorder::default(), Startup::default());
-    engine.configure(at(0), &config.instances, BTreeMap::new());
+    engine.configure(at(0), &config.instances, &config.groups, BTreeMap::new());
     engine.link(at(0), "eth0", up());
     engine.health(at(0), "web", fit(100));
     engine
@@ -230,10 +231,10 @@ fn router_that_does_not_own_the_hosts_own_address_stays_out() {
     assert_eq!(instance.state, "initialize");
     assert!(instance.reason.contains("192.0.2.100/24 on eth0 is this host's own address"), "{}", instance.reason);
     assert!(instance.reason.contains("priority = 255"), "{}", instance.reason);
-    engine.configure(at(1_500), &web("priority = 255\n").instances, healthy(255));
+    engine.configure(at(1_500), &web("priority = 255\n").instances, &[], healthy(255));
     engine.report(at(1_501), reported(true, Presence::Host, None, vec![copy(24, true)]));
     assert_eq!(state(&engine), "active", "it owns the address now");
-    engine.configure(at(1_600), &web("").instances, healthy(100));
+    engine.configure(at(1_600), &web("").instances, &[], healthy(100));
     assert_eq!(state(&engine), "initialize");
     engine.report(at(2_000), reported(false, Presence::Absent, None, vec![copy(24, false)]));
     let instance = engine.snapshot(at(2_000)).0[0].clone();
@@ -265,7 +266,7 @@ fn address_that_cannot_be_installed_makes_the_router_step_down_with_the_reason()
 fn owner_leaves_the_hosts_own_addresses_alone() {
     let config = web("priority = 255\n");
     let mut engine = Engine::new(Recorder::default(), Startup::default());
-    engine.configure(at(0), &config.instances, BTreeMap::new());
+    engine.configure(at(0), &config.instances, &config.groups, BTreeMap::new());
     let owned = link_with(None, &[Ipv4Addr::new(192, 0, 2, 100)]);
     engine.link(at(0), "eth0", owned);
     engine.health(at(0), "web", fit(255));

@@ -18,13 +18,18 @@ fn reload_gives_one_order_for_the_addresses_of_all_instances() {
     };
     let mut engine = Engine::new(Recorder::default(), Default::default());
     let healthy = || BTreeMap::from(["web", "dns"].map(|name| (name.to_owned(), fit(100))));
-    engine.configure(at(0), &two("\"192.0.2.100\", \"192.0.2.101\"", "\"192.0.2.102\"").instances, healthy());
+    engine.configure(at(0), &two("\"192.0.2.100\", \"192.0.2.101\"", "\"192.0.2.102\"").instances, &[], healthy());
     engine.link(at(0), "eth0", up());
     engine.timers(at(3_700));
     engine.report(at(3_700), installed("web", &[[192, 0, 2, 100], [192, 0, 2, 101]]));
     engine.report(at(3_700), installed("dns", &[[192, 0, 2, 102]]));
     engine.network().take();
-    engine.configure(at(4_000), &two("\"192.0.2.100/24\"", "\"192.0.2.102\", \"192.0.2.101\"").instances, healthy());
+    engine.configure(
+        at(4_000),
+        &two("\"192.0.2.100/24\"", "\"192.0.2.102\", \"192.0.2.101\"").instances,
+        &[],
+        healthy(),
+    );
     let calls = engine.network().take();
     let orders: Vec<_> = calls.into_iter().filter(|call| matches!(call, Call::Address(_))).collect();
     assert_eq!(
@@ -38,7 +43,7 @@ fn renamed_instance_is_the_same_virtual_router() {
     let mut engine = active(&web(""));
     let renamed =
         config("[instance.site]\ninterface = \"eth0\"\nvirtual_router_id = 7\naddresses = [\"192.0.2.100\"]\n");
-    engine.configure(at(4_000), &renamed.instances, BTreeMap::from([("site".to_owned(), fit(100))]));
+    engine.configure(at(4_000), &renamed.instances, &[], BTreeMap::from([("site".to_owned(), fit(100))]));
     assert_eq!(words(&engine.network().take()), [" site: 192.0.2.100/32 active"]);
     assert_eq!(engine.snapshot(at(4_000)).0[0].name, "site");
     assert_eq!(state(&engine), "active");
@@ -47,15 +52,15 @@ fn renamed_instance_is_the_same_virtual_router() {
 #[test]
 fn reload_leaves_unchanged_instances_alone_and_changes_others_in_place_if_it_can() {
     let mut engine = active(&web(""));
-    engine.configure(at(4_000), &web("").instances, healthy(100));
+    engine.configure(at(4_000), &web("").instances, &[], healthy(100));
     assert_eq!(words(&engine.network().take()), [" web: 192.0.2.100/32 active"]);
-    engine.configure(at(4_000), &web("preempt = false\n").instances, healthy(100));
+    engine.configure(at(4_000), &web("preempt = false\n").instances, &[], healthy(100));
     assert!(words(&engine.network().take()).iter().all(|word| !word.starts_with("priority 0")));
     assert_eq!(state(&engine), "active");
-    engine.configure(at(4_000), &web("version = 3\n").instances, healthy(100));
+    engine.configure(at(4_000), &web("version = 3\n").instances, &[], healthy(100));
     assert_eq!(words(&engine.network().take()), ["priority 0 to 224.0.0.18", " web: 192.0.2.100/32"]);
     assert_eq!(state(&engine), "backup", "it starts again with the known link and health");
-    engine.configure(at(4_000), &[], BTreeMap::new());
+    engine.configure(at(4_000), &[], &[], BTreeMap::new());
     assert!(engine.snapshot(at(4_000)).0.is_empty());
 }
 
@@ -65,13 +70,13 @@ fn reload_with_another_base_keeps_the_priority_of_a_failing_node() {
     engine.health(at(4_000), "web", fit(1));
     engine.timers(at(5_000));
     engine.network().take();
-    engine.configure(at(5_500), &web("priority = 150\n").instances, healthy(1));
+    engine.configure(at(5_500), &web("priority = 150\n").instances, &[], healthy(1));
     assert!(
         words(&engine.network().take()).iter().all(|word| word.starts_with("priority 1 ") || word.ends_with(" active"))
     );
     let (instances, _) = engine.snapshot(at(5_500));
     assert_eq!((instances[0].priority.base, instances[0].priority.effective), (150, Some(1)));
-    engine.configure(at(5_600), &web("priority = 160\n").instances, healthy(120));
+    engine.configure(at(5_600), &web("priority = 160\n").instances, &[], healthy(120));
     assert_eq!(
         words(&engine.network().take()),
         ["priority 120 to 224.0.0.18", " web: 192.0.2.100/32 active"],

@@ -26,6 +26,9 @@ pub(crate) fn explanation(instance: &Instance, status: &Status, now: SystemTime)
     for term in &priority.terms {
         line(&term.to_string());
     }
+    if let Some(lowered) = instance.group.as_ref().and_then(|group| group.lowers.as_ref()) {
+        line(&format!("-{} for the group, because of {}: {}", lowered.by, lowered.member, lowered.reason));
+    }
     match priority.effective {
         Some(255) => line("= 255: it owns the addresses, so checks don't change its priority"),
         Some(effective) => {
@@ -36,6 +39,9 @@ pub(crate) fn explanation(instance: &Instance, status: &Status, now: SystemTime)
         None => line("= takes no part in elections"),
     }
     line(&election(instance));
+    if let Some(group) = &instance.group {
+        line(&format!("All members of the group {} are active, or none: {}.", group.name, group.members.join(", ")));
+    }
     match instance.pair.as_deref() {
         Some("instant") => line("One of two routers: hand-over is instant when the active one resigns."),
         Some(off) => line(&format!("One of two routers, as configured, but instant hand-over is {off}.")),
@@ -126,6 +132,7 @@ fn obstacle(instance: &Instance) -> String {
             "It takes part again, as a backup first, when the check or interface that failed recovers.".to_owned()
         }
         "health_waiting" => "It takes part when these checks have had their first result.".to_owned(),
+        "held" => "It takes part again, as a backup first, when that member of its group can.".to_owned(),
         "startup_delay" => "It takes part when that time is over.".to_owned(),
         "addresses_failed" => "It tries again, after longer and longer pauses.".to_owned(),
         "shut_down" => "vouchd is ending.".to_owned(),

@@ -1,6 +1,7 @@
 //! The configuration of a router: its identity, its priority and how it advertises. Everything else that changes while it
 //! runs comes as [`crate::Input`].
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub struct Config {
     pub auth: Auth,
     /// The only routers to exchange advertisements with, by unicast. `None`: multicast.
     pub peers: Option<Vec<IpAddr>>,
+    /// The least TTL or hop limit on arrival from a peer that routers lie between. 255 for every other sender.
+    pub hop_limits: BTreeMap<IpAddr, u8>,
     /// The multicast group, if it is another one than 224.0.0.18 or ff02::12. No meaning with `peers`.
     pub multicast_group: Option<IpAddr>,
     /// The checksum form to send in version 3 over IPv4. Both forms are accepted.

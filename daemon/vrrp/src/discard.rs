@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use thiserror::Error;
-use vouchd_wire::{AdvertInterval, ParseError, Version, Vrid};
+use vouchd_wire::{AdvertInterval, ParseError, TTL, Version, Vrid};
 
 /// Declares [`DiscardReason`], the list of all reasons and their names from one table, so that none is missing.
 macro_rules! discards {
@@ -29,7 +29,7 @@ macro_rules! discards {
 }
 
 discards! {
-    /// TTL or hop limit below 255: the packet passed a router.
+    /// TTL or hop limit below 255, or below the peer's configured one: the packet passed a router.
     Ttl = "ttl",
     /// Sent to the multicast group while this router uses unicast, or the other way round.
     Destination = "destination",
@@ -75,10 +75,12 @@ discards! {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Rejection {
     /// RFC 9568 section 5.1.1.3.
-    #[error("TTL {found}, expected 255: it passed a router")]
+    #[error("TTL {found}, expected {}: it passed {}", at_least(*.least), passed(*.found))]
     Ttl {
         /// The TTL or hop limit.
         found: u8,
+        /// The least that is accepted from this sender; 255 unless `hop_limit` of the peer permits routers between.
+        least: u8,
     },
     /// See [`DiscardReason::Destination`].
     #[error("sent to {found}, expected {expected}")]
@@ -151,6 +153,17 @@ pub enum Rejection {
     /// See [`DiscardReason::OwnerReceives`].
     #[error("this router owns the addresses (priority 255), but another one is active for them")]
     OwnerReceives,
+}
+
+fn at_least(ttl: u8) -> String {
+    if ttl == TTL { ttl.to_string() } else { format!("at least {ttl}, the peer's hop_limit") }
+}
+
+fn passed(ttl: u8) -> String {
+    match TTL - ttl {
+        1 => "a router".to_owned(),
+        routers => format!("{routers} routers, or was sent with another TTL"),
+    }
 }
 
 /// The addresses, separated by commas.

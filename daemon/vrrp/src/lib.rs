@@ -35,6 +35,7 @@
 //!     addresses: vec!["192.168.175.100".parse()?],
 //!     auth: Auth::simple(b"1234"),
 //!     peers: None,
+//!     hop_limits: Default::default(),
 //!     checksum: ChecksumForm::PseudoHeader,
 //!     lease: true,
 //!     announce: Announcements::default(),

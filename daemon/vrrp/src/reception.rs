@@ -43,8 +43,10 @@ fn same_virtual_router(config: &Config, advertisement: &Advertisement) -> Result
 
 fn addressing(config: &Config, own: Option<IpAddr>, packet: &Packet<'_>) -> Result<(), Rejection> {
     let Packet { source, destination, ttl, .. } = *packet;
-    if ttl != TTL {
-        return Err(Rejection::Ttl { found: ttl });
+    // The sent TTL is always 255, so what is left says how many routers it passed.
+    let least = config.hop_limits.get(&source).copied().unwrap_or(TTL);
+    if ttl < least {
+        return Err(Rejection::Ttl { found: ttl, least });
     }
     match &config.peers {
         None if destination != config.group(destination) => {

@@ -1,9 +1,12 @@
 //! An instance's configuration in the terms of the protocol.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use vouchd_config::Instance;
 use vouchd_vrrp::{Announcements, Config};
+use vouchd_wire::TTL;
 
 /// `startup_delay`: counted from when the router is made, and not shorter than `delay_after_boot` demands.
 pub(super) fn protocol_config(instance: &Instance, startup_delay: Duration, grouped: bool) -> Config {
@@ -22,6 +25,7 @@ pub(super) fn protocol_config(instance: &Instance, startup_delay: Duration, grou
         auth: instance.auth,
         peers: instance.unicast.as_ref().map(|unicast| unicast.peers.iter().map(|peer| peer.address).collect()),
         multicast_group: instance.multicast.groups.first().copied(),
+        hop_limits: hop_limits(instance),
         checksum: instance.checksum,
         lease: instance.lease,
         announce: Announcements {
@@ -31,6 +35,12 @@ pub(super) fn protocol_config(instance: &Instance, startup_delay: Duration, grou
             refresh_repeat: instance.garp.refresh_repeat,
         },
     }
+}
+
+/// The peers that routers may lie between.
+fn hop_limits(instance: &Instance) -> BTreeMap<IpAddr, u8> {
+    let peers = instance.unicast.iter().flat_map(|unicast| &unicast.peers);
+    peers.filter(|peer| peer.hop_limit < TTL).map(|peer| (peer.address, peer.hop_limit)).collect()
 }
 
 /// Whether the virtual router has two routers: because the operator says so, or because the only other one is named.

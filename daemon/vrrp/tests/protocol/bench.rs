@@ -42,6 +42,7 @@ pub fn config(priority: u8) -> Config {
         addresses: vec![VIP],
         auth: Auth::None,
         peers: None,
+        hop_limits: Default::default(),
         checksum: ChecksumForm::PseudoHeader,
         lease: true,
         announce: Announcements::default(),

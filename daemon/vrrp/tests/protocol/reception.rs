@@ -183,6 +183,24 @@ fn discarded() -> Vec<(&'static str, Config, Arrival, DiscardReason)> {
     cases
 }
 
+#[test]
+fn row_15_peer_with_a_hop_limit_may_be_that_many_routers_away() {
+    let routed = Config { hop_limits: [(HIGHER, 250)].into(), ..unicast() };
+    for (ttl, accepted) in [(255, 1), (250, 1), (249, 0), (1, 0), (0, 0)] {
+        let mut bench = Bench::started(routed.clone());
+        let packet = good(&routed);
+        bench.hear_bytes(packet.source, packet.destination, ttl, &packet.payload);
+        let counters = bench.router.counters();
+        assert_eq!((counters.received, counters.discarded(DiscardReason::Ttl)), (accepted, 1 - accepted), "TTL {ttl}");
+    }
+    // The other peers have to be on the link.
+    let both = Config { peers: Some(vec![LOWER, HIGHER]), hop_limits: [(LOWER, 250)].into(), ..config(100) };
+    let mut bench = Bench::started(both.clone());
+    let packet = good(&both);
+    bench.hear_bytes(packet.source, packet.destination, 254, &packet.payload);
+    assert_eq!(bench.router.counters().discarded(DiscardReason::Ttl), 1);
+}
+
 /// Rows 15, 17, 18, 19, 20, 21, 24, 25, 26, 29, 34, 35, 36, 89, 90, 91 and 96: as the cases are numbered.
 #[test]
 fn rows_15_to_35_discarded_packet_touches_no_state_and_no_timer_and_is_counted_by_reason() {

@@ -260,6 +260,12 @@ pub struct Address {
     /// The length of its prefix.
     #[serde(default)]
     pub prefix: u8,
+    /// Its interface, if the configuration places it on another one than the instance's.
+    #[serde(default)]
+    pub interface: Option<String>,
+    /// Whether no advertisement names it (`extra_addresses`).
+    #[serde(default)]
+    pub extra: bool,
     /// Whether vouchd has put it on the interface.
     pub installed: bool,
     /// Whether the host has it of its own, so that vouchd uses it unchanged.

@@ -27,8 +27,8 @@ mod sockets;
 mod virtual_mac;
 
 pub use addresses::{
-    AddressChange, AddressCommand, AddressError, AddressKeeper, AddressState, Claim, CommandKind, CommandRefused,
-    Finding, HostCopy, InstanceKey, Late, Lifetime, Presence, Report, VirtualAddress, examine, sweep,
+    AddressAttributes, AddressChange, AddressCommand, AddressError, AddressKeeper, AddressState, Claim, CommandKind,
+    CommandRefused, Finding, HostCopy, InstanceKey, Late, Lifetime, Presence, Report, VirtualAddress, examine, sweep,
 };
 pub use channel::{Closed, Notifier, Receiver, channel};
 pub use clock::now;

@@ -57,8 +57,10 @@ pub(crate) struct Holdings {
 impl Holdings {
     pub(crate) fn of(config: &Config) -> Self {
         let instances = || config.instances.iter();
-        let addresses =
-            instances().flat_map(|instance| instance.addresses.iter().map(|it| (instance.interface.clone(), it.ip)));
+        let addresses = instances().flat_map(|instance| {
+            let all = instance.addresses.iter().chain(&instance.extra_addresses);
+            all.map(|it| (it.interface.clone().unwrap_or_else(|| instance.interface.clone()), it.ip))
+        });
         Holdings {
             control: config.daemon.control.clone(),
             routers: instances().map(|instance| (instance.interface.clone(), instance.vrid.get())).collect(),

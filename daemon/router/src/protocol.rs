@@ -3,7 +3,7 @@
 //! It waits in one place only, `ppoll`, and for no file, lock or answer. Sockets are drained before timers fire, so that after
 //! a stall the packets received meanwhile count first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -93,7 +93,16 @@ impl Protocol {
         for SweptMac { name, .. } in sweep_virtual_macs(is_kept)? {
             info!("removed {name}, which an earlier run left behind");
         }
-        let interfaces: Vec<_> = config.instances.iter().map(|instance| instance.interface.as_str()).collect();
+        let of_addresses = |instance: &'_ Instance| {
+            let all = instance.addresses.iter().chain(&instance.extra_addresses);
+            all.filter_map(|address| address.interface.clone()).collect::<Vec<_>>()
+        };
+        let interfaces: BTreeSet<String> = config
+            .instances
+            .iter()
+            .flat_map(|instance| of_addresses(instance).into_iter().chain([instance.interface.clone()]))
+            .collect();
+        let interfaces: Vec<_> = interfaces.iter().map(String::as_str).collect();
         for address in sweep(Some(&interfaces), |found| others.hold(&found.interface, found.address))? {
             info!("removed {address}, which an earlier run left behind");
         }

@@ -1,11 +1,13 @@
 //! What the protocol thread orders from the [`AddressKeeper`](crate::AddressKeeper).
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use vouchd_wire::{Family, Time};
 
+use crate::addresses::attributes::AddressAttributes;
 use crate::addresses::lease::Lifetime;
 use crate::routing::Routing;
 use crate::virtual_mac::VirtualMac;
@@ -82,8 +84,10 @@ impl fmt::Display for VirtualAddress {
 pub struct Claim {
     /// The instance.
     pub instance: InstanceKey,
-    /// Its addresses, all on one interface.
+    /// Its addresses. With a virtual MAC, on its interface.
     pub addresses: Arc<[VirtualAddress]>,
+    /// What is said of some of its addresses; the others have the [usual](AddressAttributes::usual) attributes.
+    pub attributes: Arc<BTreeMap<VirtualAddress, Arc<AddressAttributes>>>,
     /// The instance owns its addresses (priority 255): copies that the host has of them are announced and never changed.
     pub owner: bool,
     /// The instance takes over copies that are not vouchd's: they are removed while it is not active, and replaced while
@@ -91,7 +95,7 @@ pub struct Claim {
     pub adopt: bool,
     /// Its routes and rules.
     pub routing: Arc<Routing>,
-    /// The interface to make for it, with the virtual MAC. Its `addresses` are on that one.
+    /// The interface to make for it, with the virtual MAC.
     pub virtual_mac: Option<VirtualMac>,
     /// Accept_Mode: whether this host accepts packets to the addresses. If not, they are dropped; forwarding is untouched.
     pub accept: bool,

@@ -3,6 +3,7 @@
 //! Commands and reports are plain values. [`keeper`] is the handle of the thread that carries commands out, `worker` is
 //! that thread, and [`reconciler`] is the pure model that tells it what to do.
 
+mod attributes;
 mod command;
 mod conflicts;
 mod keeper;
@@ -12,6 +13,7 @@ mod report;
 mod sweep;
 mod worker;
 
+pub use attributes::AddressAttributes;
 pub use command::{AddressCommand, Claim, CommandKind, CommandRefused, InstanceKey, VirtualAddress};
 pub use conflicts::{Finding, examine};
 pub use keeper::AddressKeeper;

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::addresses::attributes::AddressAttributes;
 use crate::addresses::command::VirtualAddress;
 use crate::addresses::worker::is_gone;
 use crate::netlink::{AddressRequest, OUR_PROTOCOL, RequestSocket};
@@ -30,7 +31,7 @@ pub fn sweep(
             requests.promote_secondaries(held.index)?;
         }
         let removal = AddressRequest::Remove { index: held.index, address: held.address, prefix: held.prefix };
-        match requests.change_address(removal) {
+        match requests.change_address(removal, &AddressAttributes { peer: held.peer, ..Default::default() }) {
             Ok(()) => removed.push(found),
             // Its lease ended in the meantime.
             Err(error) if is_gone(&error) => {}

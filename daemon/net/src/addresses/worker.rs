@@ -24,6 +24,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use vouchd_wire::Time;
 
+use crate::addresses::attributes::AddressAttributes;
 use crate::addresses::command::{AddressCommand, CommandKind, InstanceKey, VirtualAddress};
 use crate::addresses::lease::Late;
 use crate::addresses::reconciler::{Operation, Placement, Reconciler};
@@ -240,11 +241,12 @@ impl Worker {
         let mut broken = None;
         for operation in changes {
             let Some(request) = request(&operation) else { continue };
+            let attributes = self.attributes(&operation);
             if let Some(error) = &broken {
                 self.reconciler.failed(operation, AddressError::Kernel(Arc::clone(error)));
                 continue;
             }
-            match self.requests.change_address(request) {
+            match self.requests.change_address(request, &attributes) {
                 Ok(()) => self.reconciler.done(clock::now(), operation),
                 Err(error) if RequestSocket::is_broken_by(&error) => {
                     self.reopen(&error);
@@ -257,6 +259,17 @@ impl Worker {
         // The request without an answer may have been carried out.
         if broken.is_some() {
             self.read_again();
+        }
+    }
+
+    fn attributes(&self, operation: &Operation) -> Arc<AddressAttributes> {
+        match *operation {
+            Operation::Add { placement, .. } | Operation::Renew { placement, .. } => {
+                self.reconciler.attributes(placement)
+            }
+            Operation::Promote { placement } | Operation::Remove { placement } => {
+                Arc::new(AddressAttributes { peer: self.reconciler.peer(placement), ..Default::default() })
+            }
         }
     }
 

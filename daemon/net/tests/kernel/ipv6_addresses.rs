@@ -29,6 +29,7 @@ fn claim(global_prefix: u8) -> Claim {
         instance: instance(),
         addresses: [address(LINK_LOCAL, 128), address(GLOBAL, global_prefix)].into(),
         owner: false,
+        attributes: Default::default(),
         adopt: false,
         virtual_mac: None,
         accept: true,

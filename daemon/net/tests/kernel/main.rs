@@ -3,6 +3,7 @@
 mod addresses;
 mod announcements;
 mod arp_watch;
+mod attributes;
 mod ipv6_addresses;
 mod ipv6_packets;
 mod links;

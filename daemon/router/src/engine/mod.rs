@@ -333,7 +333,7 @@ impl<N: Network> Engine<N> {
             Watched {
                 interface: name.clone(),
                 families: on_it().map(VirtualRouter::family).collect(),
-                addresses: on_it().flat_map(VirtualRouter::addresses).collect(),
+                addresses: self.routers.values().flat_map(|router| router.addresses_on(name)).collect(),
                 sources: on_it().filter_map(VirtualRouter::configured_source).collect(),
             }
         };

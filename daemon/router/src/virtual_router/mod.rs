@@ -111,6 +111,14 @@ impl VirtualRouter {
         self.key.family()
     }
 
+    /// The addresses that concern an interface: those on it, and all if it is this router's own.
+    pub(crate) fn addresses_on(&self, interface: &str) -> impl Iterator<Item = IpAddr> + '_ {
+        let is_own = self.interface() == interface;
+        let interface = interface.to_owned();
+        let all = self.addresses.iter().filter(move |address| is_own || *address.interface == *interface);
+        all.map(|address| address.address)
+    }
+
     pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.addresses.iter().map(|address| address.address)
     }
@@ -397,6 +405,15 @@ impl VirtualRouter {
         }
     }
 
+    /// Whether the configuration places the address on another interface than the others.
+    fn is_elsewhere(&self, address: &VirtualAddress) -> bool {
+        let configured = self.config.addresses.iter().chain(&self.config.extra_addresses);
+        let own = &self.config.interface;
+        configured.filter(|it| it.ip == address.address).any(|it| {
+            it.interface.as_ref().is_some_and(|interface| interface != own && **interface == *address.interface)
+        })
+    }
+
     /// Takes new states of the addresses. Some may have failed, or be the host's own.
     fn take_states(&mut self, now: Time, active: bool, states: Vec<AddressState>, network: &mut impl Network) {
         let before = std::mem::replace(&mut self.states, states);
@@ -417,14 +434,17 @@ impl VirtualRouter {
         }
         self.judge_link(now, network);
         // An address that is present was only not renewed; the next advertisement tries again.
-        let failed = self.states.iter().find(|state| state.presence == Presence::Absent && state.error.is_some());
+        // Addresses on other interfaces follow this one's state, and do not decide it.
+        let elsewhere = |state: &AddressState| self.is_elsewhere(&state.address);
+        let missing = |state: &&AddressState| state.presence == Presence::Absent && !elsewhere(state);
+        let failed = self.states.iter().filter(missing).find(|state| state.error.is_some());
         let reason = failed.and_then(|state| Some(format!("{}: {}", state.address, state.error.as_ref()?)));
         if !active || self.lifetime.is_none() {
             return;
         }
         if let Some(reason) = reason {
             self.handle(now, Input::AddressesFailed { reason }, network);
-        } else if self.states.iter().all(|state| state.presence != Presence::Absent) {
+        } else if !self.states.iter().any(|state| missing(&state)) {
             self.handle(now, Input::AddressesInstalled, network);
         }
     }

@@ -108,6 +108,8 @@ impl VirtualRouter {
         status::Address {
             address: address.address.to_string(),
             prefix: address.prefix,
+            interface: self.is_elsewhere(address).then(|| address.interface.to_string()),
+            extra: self.config.extra_addresses.iter().any(|extra| extra.ip == address.address),
             installed: state.is_some_and(|state| state.presence == Presence::Ours),
             host: state.is_some_and(|state| state.presence == Presence::Host),
             error: state.and_then(|state| state.error.as_ref()).map(ToString::to_string),

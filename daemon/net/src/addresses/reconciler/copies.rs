@@ -10,7 +10,7 @@ use crate::netlink::{HeldAddress, OUR_PROTOCOL};
 impl Reconciler {
     /// Whether an address is neither ours nor another vouchd's.
     pub(super) fn is_the_hosts(&self, held: &HeldAddress) -> bool {
-        held.protocol != OUR_PROTOCOL && Placement::of(held).is_none_or(|placement| !self.ours.contains_key(&placement))
+        held.protocol != OUR_PROTOCOL && !self.ours.contains_key(&Placement::of(held))
     }
 
     /// Copies of an address on its own interface that are not vouchd's.

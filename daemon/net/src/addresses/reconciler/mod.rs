@@ -17,10 +17,12 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use vouchd_wire::Time;
 
+use crate::addresses::attributes::AddressAttributes;
 use crate::addresses::command::{Claim, InstanceKey, VirtualAddress, is_in_subnet};
 use crate::addresses::lease::Lifetime;
 use crate::addresses::report::{AddressChange, AddressError};
@@ -42,9 +44,9 @@ impl Placement {
         is_in_subnet(self.address, self.prefix)
     }
 
-    /// `None` for the end of a point-to-point link, which is never a virtual address.
-    fn of(held: &HeldAddress) -> Option<Self> {
-        held.peer.is_none().then_some(Self { index: held.index, address: held.address, prefix: held.prefix })
+    /// The kernel could have the same address with several peers. It is one here.
+    fn of(held: &HeldAddress) -> Self {
+        Self { index: held.index, address: held.address, prefix: held.prefix }
     }
 }
 
@@ -83,6 +85,7 @@ struct Installed {
     renewed: Time,
     /// Its lifetime; `u32::MAX` is forever.
     seconds: u32,
+    attributes: Arc<AddressAttributes>,
 }
 
 /// A claim and how far it is carried out.
@@ -169,14 +172,10 @@ impl Reconciler {
         let mut matters = !by_us;
         match &change {
             Change::Address(held) => {
-                if let Some(placement) = Placement::of(held) {
-                    matters |= self.saw(placement, held, by_us);
-                }
+                matters |= self.saw(Placement::of(held), held, by_us);
             }
             Change::AddressGone(held) => {
-                if let Some(placement) = Placement::of(held) {
-                    matters |= self.lost(placement);
-                }
+                matters |= self.lost(Placement::of(held));
             }
             Change::LinkGone { index } => {
                 let placements: Vec<_> =
@@ -197,9 +196,7 @@ impl Reconciler {
             .ours
             .keys()
             .filter(|placement| {
-                !addresses
-                    .iter()
-                    .any(|held| Placement::of(held) == Some(**placement) && self.may_be_ours(held, placement))
+                !addresses.iter().any(|held| Placement::of(held) == **placement && self.may_be_ours(held, placement))
             })
             .copied()
             .collect();
@@ -274,7 +271,7 @@ impl Reconciler {
     }
 
     fn held(&self, placement: Placement) -> Option<&HeldAddress> {
-        self.kernel.on(placement.index).iter().find(|held| Placement::of(held) == Some(placement))
+        self.kernel.on(placement.index).iter().find(|held| Placement::of(held) == placement)
     }
 
     /// Whether the kernel can't add an IPv6 address: it has it with another prefix, which does not make it another address
@@ -292,6 +289,20 @@ impl Reconciler {
     pub(crate) fn placement(&self, address: &VirtualAddress) -> Option<Placement> {
         let index = self.kernel.link_named(&address.interface)?.index;
         Some(Placement { index, address: address.address, prefix: address.prefix })
+    }
+
+    /// The attributes that an address shall have: those of an active claim if there is one.
+    pub(crate) fn attributes(&self, placement: Placement) -> Arc<AddressAttributes> {
+        let address = self.name(placement);
+        let mut claims: Vec<&Claim> = self.claims().collect();
+        claims.sort_by_key(|claim| claim.lifetime.is_none());
+        let found = claims.into_iter().find_map(|claim| claim.attributes.get(&address).cloned());
+        found.unwrap_or_else(|| Arc::new(AddressAttributes::usual(placement.address, placement.prefix)))
+    }
+
+    /// The peer that an address has now.
+    pub(crate) fn peer(&self, placement: Placement) -> Option<IpAddr> {
+        self.held(placement).and_then(|held| held.peer)
     }
 
     /// The index of an interface.

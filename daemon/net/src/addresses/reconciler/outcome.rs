@@ -18,8 +18,9 @@ impl Reconciler {
                 let Some(instance) = self.claimant(placement) else { return };
                 let settled = self.claims.get(&instance).is_some_and(|claimed| claimed.settled);
                 let back = self.missing.remove(&placement);
-                self.ours
-                    .insert(placement, Installed { instance: instance.clone(), added: now, renewed: now, seconds });
+                let attributes = self.attributes(placement);
+                let installed = Installed { instance: instance.clone(), added: now, renewed: now, seconds, attributes };
+                self.ours.insert(placement, installed);
                 if back || settled {
                     self.returned.insert(placement);
                 }
@@ -30,12 +31,15 @@ impl Reconciler {
             }
             Operation::Renew { seconds, .. } => {
                 let Some(instance) = self.claimant(placement) else { return };
+                let attributes = self.attributes(placement);
                 match self.ours.get_mut(&placement) {
                     Some(installed) => {
-                        (installed.instance, installed.renewed, installed.seconds) = (instance.clone(), now, seconds)
+                        let added = installed.added;
+                        *installed = Installed { instance: instance.clone(), added, renewed: now, seconds, attributes };
                     }
                     None => {
-                        let installed = Installed { instance: instance.clone(), added: now, renewed: now, seconds };
+                        let installed =
+                            Installed { instance: instance.clone(), added: now, renewed: now, seconds, attributes };
                         self.ours.insert(placement, installed);
                         let was_host = self.held(placement).is_some_and(|held| held.protocol != OUR_PROTOCOL);
                         let address = self.name(placement);

@@ -1,11 +1,13 @@
 //! The plan: the difference between what is wanted and what is there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::copies::network;
 use super::{Installed, Operation, Placement, RENEWAL_PAUSE, Reconciler};
 use vouchd_wire::Time;
 
+use crate::addresses::attributes::AddressAttributes;
 use crate::addresses::command::Claim;
 use crate::addresses::lease::Lifetime;
 use crate::netlink::{HeldAddress, OUR_PROTOCOL};
@@ -15,9 +17,15 @@ struct Wanted {
     lifetimes: Vec<Lifetime>,
     /// One of the instances takes over copies.
     adopt: bool,
+    attributes: Arc<AddressAttributes>,
 }
 
 impl Wanted {
+    /// Whether an address of ours has other attributes and can only be removed and added again.
+    fn has_to_be_replaced(&self, placement: Placement, installed: &Installed) -> bool {
+        !installed.attributes.change_in_place(&self.attributes, placement.address)
+    }
+
     /// The longest of the lifetimes, as `seconds` converts them.
     fn longest(&self, seconds: impl Fn(&Lifetime) -> Option<u32>) -> Option<u32> {
         self.lifetimes.iter().filter_map(seconds).max()
@@ -59,7 +67,10 @@ impl Reconciler {
                 if own || self.is_served_by_host(claim, placement, &copies) {
                     continue;
                 }
-                let want = wants.entry(placement).or_insert(Wanted { lifetimes: Vec::new(), adopt: false });
+                let want = wants.entry(placement).or_insert_with(|| {
+                    let attributes = self.attributes(placement);
+                    Wanted { lifetimes: Vec::new(), adopt: false, attributes }
+                });
                 want.lifetimes.push(lifetime);
                 want.adopt |= claim.adopt;
             }
@@ -72,6 +83,11 @@ impl Reconciler {
         for (placement, want) in wants {
             let placement = *placement;
             match (self.ours.get(&placement), self.held(placement)) {
+                (Some(installed), _) if want.has_to_be_replaced(placement, installed) => {}
+                (Some(installed), _) if *installed.attributes != *want.attributes => {
+                    let seconds = want.longest(|lifetime| lifetime.seconds_left(now).ok());
+                    operations.extend(seconds.map(|seconds| Operation::Renew { placement, seconds }));
+                }
                 (Some(installed), _) => operations.extend(renewal(now, placement, installed, want)),
                 (None, Some(held)) => {
                     // A marked one is of an earlier run. Any other is the host's.
@@ -92,6 +108,8 @@ impl Reconciler {
 
     fn removals(&self, now: Time, wants: &BTreeMap<Placement, Wanted>) -> Vec<Operation> {
         let is_surplus = |placement: &Placement, installed: &Installed| match wants.get(placement) {
+            // The kernel has no other way to change them. The next round adds it again.
+            Some(want) if want.has_to_be_replaced(*placement, installed) => true,
             // The kernel added it too late.
             Some(want) => {
                 want.is_exceeded(installed) && want.longest(|lifetime| lifetime.seconds_left(now).ok()).is_none()

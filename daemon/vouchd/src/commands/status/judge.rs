@@ -146,6 +146,10 @@ fn of_addresses(instance: &Instance, now: SystemTime) -> Vec<(Level, String)> {
             continue;
         }
         match (instance.state.as_str(), installed, error) {
+            // Addresses on other interfaces follow the instance and do not decide its state.
+            ("active", false, Some(error)) if known.interface.is_some() => {
+                found.push((Level::Degraded, format!("does not hold {address}: {error}")));
+            }
             ("active", false, Some(error)) => found.push((Level::Fault, format!("does not hold {address}: {error}"))),
             ("active", false, None) if settled => found.push((Level::Fault, format!("does not hold {address}"))),
             // The kernel will remove it when its lease ends.

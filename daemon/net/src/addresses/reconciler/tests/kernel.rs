@@ -58,7 +58,7 @@ impl Kernel {
         if placement.address.is_ipv6() && self.addresses.iter().any(|held| is_same(&held)) {
             return Err(libc::EEXIST);
         }
-        let held = match self.addresses.iter_mut().find(|held| Placement::of(held) == Some(placement)) {
+        let held = match self.addresses.iter_mut().find(|held| Placement::of(held) == placement) {
             Some(_) if !replace => return Err(libc::EEXIST),
             Some(held) => {
                 (held.protocol, held.permanent) = (protocol, permanent);
@@ -86,7 +86,7 @@ impl Kernel {
     }
 
     pub(super) fn remove(&mut self, placement: Placement, port: u32) -> Result<(), i32> {
-        let position = self.addresses.iter().position(|held| Placement::of(held) == Some(placement));
+        let position = self.addresses.iter().position(|held| Placement::of(held) == placement);
         let gone = self.addresses.remove(position.ok_or(libc::EADDRNOTAVAIL)?);
         let was_primary = !gone.secondary;
         self.news.push((Change::AddressGone(gone), port));

@@ -108,6 +108,7 @@ fn claim(name: &str, addresses: &[(IpAddr, u8)], lifetime: Option<Lifetime>) -> 
         addresses: addresses.iter().map(virtual_address).collect(),
         owner: false,
         adopt: false,
+        attributes: Default::default(),
         routing: Default::default(),
         virtual_mac: None,
         accept: true,

@@ -14,13 +14,16 @@
 //! ```
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
 
 use thiserror::Error;
 
+use crate::hmac::{HmacKey, Sequence, TRAILER, Trailer, trailer};
 use crate::{AdvertInterval, Auth, ChecksumForm, Priority, Version, Vrid, checksum};
 
 const HEADER: usize = 8;
 const PASSWORD: usize = 8;
+const CHECKSUM: Range<usize> = 6..8;
 const TYPE_ADVERTISEMENT: u8 = 1;
 
 /// One advertisement: what an active router announces about itself.
@@ -105,6 +108,9 @@ pub enum ParseError {
         /// Bytes received.
         found: usize,
     },
+    /// 28 bytes after the message that are no trailer of HMAC-SHA256.
+    #[error("an unknown trailer after the message, expected one of HMAC-SHA256")]
+    Trailer,
     /// Damaged, or computed in a way that no RFC specifies.
     #[error("checksum {found:#06x} does not match")]
     Checksum {
@@ -215,20 +221,51 @@ impl Advertisement {
             (Version::V2, Auth::Simple(password)) => bytes.extend_from_slice(&password),
             (Version::V3, Auth::None | Auth::Simple(_)) => {}
         }
-        let checksum = match (self.version, source, destination, form) {
+        let checksum = self.checksum(&bytes, source, destination, form);
+        bytes[CHECKSUM].copy_from_slice(&checksum.to_be_bytes());
+        Ok(bytes)
+    }
+
+    /// As [`Advertisement::encode`], with a trailer that authenticates it ([`crate::hmac`]).
+    ///
+    /// Over IPv6 the checksum covers the trailer, as RFC 8200 section 8.1 requires of an upper-layer packet; over IPv4 it
+    /// covers the message, as in the draft's example.
+    ///
+    /// # Errors
+    /// As [`Advertisement::encode`].
+    pub fn encode_with_hmac(
+        &self,
+        source: IpAddr,
+        destination: IpAddr,
+        form: ChecksumForm,
+        key: &HmacKey,
+        sequence: Sequence,
+    ) -> Result<Vec<u8>, EncodeError> {
+        let mut bytes = self.encode(source, destination, form)?;
+        let trailer = trailer(key, sequence, source, &bytes);
+        bytes.extend_from_slice(&trailer);
+        if source.is_ipv6() {
+            bytes[CHECKSUM].fill(0);
+            let checksum = self.checksum(&bytes, source, destination, form);
+            bytes[CHECKSUM].copy_from_slice(&checksum.to_be_bytes());
+        }
+        Ok(bytes)
+    }
+
+    /// The checksum of `bytes`, whose checksum field is 0.
+    fn checksum(&self, bytes: &[u8], source: IpAddr, destination: IpAddr, form: ChecksumForm) -> u16 {
+        match (self.version, source, destination, form) {
             (Version::V3, IpAddr::V4(source), IpAddr::V4(destination), ChecksumForm::PseudoHeader) => {
-                checksum::over_ipv4(&bytes, source, destination)
+                checksum::over_ipv4(bytes, source, destination)
             }
             (Version::V3, IpAddr::V6(source), IpAddr::V6(destination), _) => {
-                checksum::over_ipv6(&bytes, source, destination)
+                checksum::over_ipv6(bytes, source, destination)
             }
-            // Mixed families are rejected above.
+            // `encode` rejects mixed families.
             (Version::V2 | Version::V3, _, _, ChecksumForm::PseudoHeader | ChecksumForm::MessageOnly) => {
-                checksum::of(&bytes)
+                checksum::of(bytes)
             }
-        };
-        bytes[6..8].copy_from_slice(&checksum.to_be_bytes());
-        Ok(bytes)
+        }
     }
 }
 
@@ -240,6 +277,42 @@ impl Advertisement {
 /// # Errors
 /// The first check that fails.
 pub fn parse(payload: &[u8], source: IpAddr, destination: IpAddr) -> Result<Parsed, ParseError> {
+    parse_covered(payload, payload, source, destination)
+}
+
+/// As [`parse`], for a payload that may end in a trailer of HMAC ([`crate::hmac`]), which it returns with the message that it
+/// authenticates. The caller checks whether it is authentic.
+///
+/// # Errors
+/// As [`parse`]; [`ParseError::Trailer`] for a trailer of an unknown kind.
+pub fn parse_with_hmac(
+    payload: &[u8],
+    source: IpAddr,
+    destination: IpAddr,
+) -> Result<(Parsed, Option<(Trailer, &[u8])>), ParseError> {
+    let without = |error| match error {
+        // Exactly a trailer more than the count requires.
+        ParseError::Length { expected, found } if found == expected + TRAILER => Some(expected),
+        _ => None,
+    };
+    let error = match parse(payload, source, destination) {
+        Ok(parsed) => return Ok((parsed, None)),
+        Err(error) => error,
+    };
+    let length = without(error).ok_or(error)?;
+    let (message, trailer) = payload.split_at_checked(length).ok_or(error)?;
+    let trailer = <&[u8; TRAILER]>::try_from(trailer).map_err(|_| error)?;
+    let trailer = Trailer::parse(trailer).ok_or(ParseError::Trailer)?;
+    // Senders differ in whether the checksum covers the trailer.
+    let parsed = match parse(message, source, destination) {
+        Err(ParseError::Checksum { .. }) => parse_covered(message, payload, source, destination)?,
+        other => other?,
+    };
+    Ok((parsed, Some((trailer, message))))
+}
+
+/// Parses `payload`, whose checksum covers `covered`.
+fn parse_covered(payload: &[u8], covered: &[u8], source: IpAddr, destination: IpAddr) -> Result<Parsed, ParseError> {
     let found = payload.len();
     let (header, rest) = payload.split_first_chunk::<HEADER>().ok_or(ParseError::Short { found })?;
     let &[first, vrid, priority, count, high, low, checksum_high, checksum_low] = header;
@@ -272,7 +345,7 @@ pub fn parse(payload: &[u8], source: IpAddr, destination: IpAddr) -> Result<Pars
     if found != expected {
         return Err(ParseError::Length { expected, found });
     }
-    let checksum_form = verify(payload, version, source, destination)
+    let checksum_form = verify(covered, version, source, destination)
         .ok_or(ParseError::Checksum { found: u16::from_be_bytes([checksum_high, checksum_low]) })?;
     if count == 0 {
         return Err(ParseError::ZeroCount);

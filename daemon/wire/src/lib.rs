@@ -21,13 +21,16 @@ mod advertisement;
 pub mod arp;
 mod checksum;
 pub mod frame;
+pub mod hmac;
 pub mod ipv4;
 pub mod ipv6;
 pub mod ndp;
 mod time;
 mod values;
 
-pub use advertisement::{Advertisement, EncodeError, ParseError, Parsed, parse, peek_version, peek_vrid};
+pub use advertisement::{
+    Advertisement, EncodeError, ParseError, Parsed, parse, parse_with_hmac, peek_version, peek_vrid,
+};
 pub use checksum::ChecksumForm;
 pub use time::Time;
 pub use values::{AdvertInterval, Auth, Family, IntervalError, Priority, Version, Vrid, ZeroVrid};

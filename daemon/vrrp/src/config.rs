@@ -8,6 +8,8 @@ use std::time::Duration;
 use thiserror::Error;
 use vouchd_wire::{AdvertInterval, Advertisement, Auth, ChecksumForm, EncodeError, Priority, Version, Vrid, group_for};
 
+use crate::authentication::Hmac;
+
 /// The configuration of one virtual router on one interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -35,8 +37,10 @@ pub struct Config {
     pub grouped: bool,
     /// The virtual addresses: 1..=255 of one family, over IPv6 a link-local one first.
     pub addresses: Vec<IpAddr>,
-    /// The authentication of version 2.
+    /// The simple text authentication of version 2.
     pub auth: Auth,
+    /// The authentication by HMAC, in both versions.
+    pub hmac: Option<Hmac>,
     /// The only routers to exchange advertisements with, by unicast. `None`: multicast.
     pub peers: Option<Vec<IpAddr>>,
     /// The least TTL or hop limit on arrival from a peer that routers lie between. 255 for every other sender.
@@ -92,6 +96,9 @@ pub enum ConfigError {
     /// A multicast group that advertisements can't go to.
     #[error("{0} is not a multicast group of the virtual addresses' family")]
     Group(IpAddr),
+    /// The key to send with is missing.
+    #[error("there is no HMAC key {0}, which is the active one")]
+    NoActiveKey(u8),
     /// A change that makes it another virtual router.
     #[error("{0} can't change while the router runs: stop it and start a new one")]
     Identity(&'static str),
@@ -106,6 +113,9 @@ impl Config {
         self.advertisement(self.priority).check()?;
         if self.priority == Priority::RESIGN {
             return Err(ConfigError::PriorityZero);
+        }
+        if let Some(hmac) = self.hmac.as_ref().filter(|hmac| hmac.sending_key().is_none()) {
+            return Err(ConfigError::NoActiveKey(hmac.active_key));
         }
         if !(1..=100).contains(&self.down_timer_adverts) {
             return Err(ConfigError::DownTimerAdverts(self.down_timer_adverts));

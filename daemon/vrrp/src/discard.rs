@@ -1,6 +1,7 @@
 //! The reasons for which a received packet is discarded, each with one stable name for log, status and metrics.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use thiserror::Error;
 use vouchd_wire::{AdvertInterval, ParseError, TTL, Version, Vrid};
@@ -63,6 +64,18 @@ discards! {
     AuthType = "auth_type",
     /// The password is not the configured one.
     AuthPassword = "auth_password",
+    /// After the message there is something else than a trailer of HMAC.
+    HmacTrailer = "hmac_trailer",
+    /// It has no HMAC trailer, which is required.
+    HmacMissing = "hmac_missing",
+    /// Its HMAC key is not among the configured ones.
+    HmacKey = "hmac_key",
+    /// Its HMAC tag is wrong: it was forged or changed, or the keys differ.
+    HmacTag = "hmac_tag",
+    /// Its HMAC trailer is from another time than ours.
+    HmacTime = "hmac_time",
+    /// It is a copy of an earlier packet.
+    HmacReplayed = "hmac_replayed",
     /// Version 2: the peer's interval is not the configured one.
     Interval = "interval",
     /// None of its addresses is ours: it is for another virtual router with the same VRID.
@@ -129,6 +142,32 @@ pub enum Rejection {
     /// See [`DiscardReason::AuthPassword`].
     #[error("the password is not the configured one")]
     AuthPassword,
+    /// See [`DiscardReason::HmacMissing`].
+    #[error("it has no HMAC trailer, which this router requires: set `auth` on the peer too")]
+    HmacMissing,
+    /// See [`DiscardReason::HmacKey`].
+    #[error("its HMAC key has the id {found}, which is not among the configured keys")]
+    HmacKey {
+        /// The key's id.
+        found: u8,
+    },
+    /// See [`DiscardReason::HmacTag`].
+    #[error("its HMAC tag does not match key {key}: it was forged or changed, or the key differs")]
+    HmacTag {
+        /// The key's id.
+        key: u8,
+    },
+    /// See [`DiscardReason::HmacTime`].
+    #[error("its HMAC trailer is {difference} s from this router's time, more than {window:?}: set both clocks, or a wider time_window")]
+    HmacTime {
+        /// By how much it differs from our wall clock, in seconds.
+        difference: u32,
+        /// The configured window.
+        window: Duration,
+    },
+    /// See [`DiscardReason::HmacReplayed`].
+    #[error("it is not newer than the last packet of its sender: a replayed packet, or the sender's clock was set back")]
+    HmacReplayed,
     /// See [`DiscardReason::Interval`].
     #[error("advertisement interval {found}, expected {expected}: version 2 needs the same on every router")]
     Interval {
@@ -186,6 +225,7 @@ impl Rejection {
                 ParseError::Short { .. } | ParseError::Length { .. } => DiscardReason::Length,
                 ParseError::Version(_) => DiscardReason::Version,
                 ParseError::Type(_) => DiscardReason::Type,
+                ParseError::Trailer => DiscardReason::HmacTrailer,
                 ParseError::Carp => DiscardReason::Carp,
                 ParseError::ZeroVrid => DiscardReason::Vrid,
                 ParseError::ZeroCount => DiscardReason::NoAddresses,
@@ -197,6 +237,11 @@ impl Rejection {
             },
             Self::AuthType { .. } => DiscardReason::AuthType,
             Self::AuthPassword => DiscardReason::AuthPassword,
+            Self::HmacMissing => DiscardReason::HmacMissing,
+            Self::HmacKey { .. } => DiscardReason::HmacKey,
+            Self::HmacTag { .. } => DiscardReason::HmacTag,
+            Self::HmacTime { .. } => DiscardReason::HmacTime,
+            Self::HmacReplayed => DiscardReason::HmacReplayed,
             Self::Interval { .. } => DiscardReason::Interval,
             Self::Addresses { .. } => DiscardReason::Addresses,
             Self::OwnerReceives => DiscardReason::OwnerReceives,

@@ -34,6 +34,7 @@
 //!     multicast_group: None,
 //!     addresses: vec!["192.168.175.100".parse()?],
 //!     auth: Auth::simple(b"1234"),
+//!     hmac: None,
 //!     peers: None,
 //!     hop_limits: Default::default(),
 //!     checksum: ChecksumForm::PseudoHeader,
@@ -216,6 +217,7 @@
 #![warn(missing_docs, unreachable_pub)]
 
 mod action;
+mod authentication;
 mod config;
 mod discard;
 mod group;
@@ -232,6 +234,7 @@ mod status;
 mod timers;
 
 pub use action::{Action, ProtocolEvent};
+pub use authentication::{Hmac, HmacMode};
 pub use config::{Announcements, Config, ConfigError};
 pub use discard::{DiscardReason, Rejection};
 pub use group::{Group, Member, Order, Reason};

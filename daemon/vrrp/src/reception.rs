@@ -3,14 +3,20 @@
 
 use std::net::IpAddr;
 
-use vouchd_wire::{Advertisement, Auth, Parsed, TTL, Version, parse, peek_version};
+use vouchd_wire::{Advertisement, Auth, Parsed, TTL, Version, parse, parse_with_hmac, peek_version};
 
+use crate::authentication::{self, Authenticated, Sequences};
 use crate::config::Config;
 use crate::discard::Rejection;
 use crate::input::Packet;
 
 /// Checks and parses `packet` for a router with `config` that sends from `own`.
-pub(crate) fn check(config: &Config, own: Option<IpAddr>, packet: &Packet<'_>) -> Result<Parsed, Rejection> {
+pub(crate) fn check(
+    config: &Config,
+    own: Option<IpAddr>,
+    sequences: &Sequences,
+    packet: &Packet<'_>,
+) -> Result<(Parsed, Option<Authenticated>), Rejection> {
     addressing(config, own, packet)?;
     // Before the checks that need an intact message: a packet of another version or virtual router is not damaged.
     match packet.payload.get(1) {
@@ -23,12 +29,19 @@ pub(crate) fn check(config: &Config, own: Option<IpAddr>, packet: &Packet<'_>) -
         }
         Some(_) | None => {}
     }
-    let parsed = parse(packet.payload, packet.source, packet.destination)?;
+    let Packet { source, destination, payload, .. } = *packet;
+    let (parsed, authenticated) = match &config.hmac {
+        None => (parse(payload, source, destination)?, None),
+        Some(hmac) => {
+            let (parsed, trailer) = parse_with_hmac(payload, source, destination)?;
+            (parsed, authentication::check(hmac, sequences, source, trailer)?)
+        }
+    };
     match config.version {
         Version::V2 => version_2(config, &parsed.advertisement)?,
         Version::V3 => same_virtual_router(config, &parsed.advertisement)?,
     }
-    Ok(parsed)
+    Ok((parsed, authenticated))
 }
 
 /// An advertisement without any of our addresses belongs to another virtual router with the same VRID; accepting it would

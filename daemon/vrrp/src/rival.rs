@@ -115,6 +115,13 @@ impl DiscardReason {
             Self::ZeroInterval => "its advertisement interval is 0: set it",
             Self::AuthType => "set the same auth on both",
             Self::AuthPassword => "set the same password on both",
+            Self::HmacTrailer => "its advertisements have a trailer that is not HMAC-SHA256: set the same auth on both",
+            Self::HmacMissing | Self::HmacKey | Self::HmacTag => "set the same HMAC keys in auth on both",
+            Self::HmacTime => "synchronise the clocks of both, or widen the time_window in auth",
+            Self::HmacReplayed => {
+                "somebody sends its old advertisements again, or its clock was set back: look for a loop in the network, and \
+                 at its clock"
+            }
             Self::Interval => "set the same advert_interval on both",
             Self::Addresses => "give one of the two another virtual_router_id, or both the same addresses",
             Self::OwnerReceives => {

@@ -25,6 +25,7 @@ use self::announce::AnnounceLimits;
 use self::backup::Backup;
 use self::grouped::Imposed;
 use crate::action::{Action, EventKind, ProtocolEvent};
+use crate::authentication::{Hmac, Sequences};
 use crate::config::{Config, ConfigError};
 use crate::input::{Health, Input, Link};
 use crate::limit::{Limiter, PerSecond};
@@ -69,6 +70,7 @@ pub struct Router {
     active_peer: Option<IpAddr>,
     pair: Pair,
     peers: Peers,
+    sequences: Sequences,
     sources: Sources,
     counters: Counters,
     events: Limiter<EventKind, ProtocolEvent>,
@@ -122,6 +124,7 @@ impl Router {
             active_peer: None,
             pair: Pair::default(),
             peers: Peers::default(),
+            sequences: Sequences::default(),
             sources: Sources::default(),
             counters: Counters::default(),
             events: Limiter::default(),
@@ -142,6 +145,7 @@ impl Router {
             Input::Link(link) => self.handle_link(now, link, &mut out),
             Input::Health(health) => self.handle_health(now, health, &mut out),
             Input::Packet(packet) => self.handle_packet(now, &packet, &mut out),
+            Input::WallClock { since_1970 } => self.sequences.set_wall_clock(since_1970),
             Input::Timer => self.handle_timer(now, &mut out),
             Input::AddressesInstalled => self.handle_installed(now, &mut out),
             Input::AddressesFailed { reason } => self.handle_refused(now, reason, &mut out),
@@ -179,6 +183,9 @@ impl Router {
         self.detect_stall(now, &mut out);
         let (old, old_priority) = (std::mem::replace(&mut self.config, config), self.priority);
         self.peers.compare_again();
+        if old.hmac != self.config.hmac {
+            self.sequences.forget_received();
+        }
         if old.peers != self.config.peers {
             self.pair = Pair::default();
         }
@@ -230,13 +237,19 @@ impl Router {
 
     /// Encodes an advertisement for each destination: the multicast group, or every peer. The bytes are IP payloads.
     /// Empty while the link is down.
-    pub fn packets(&self, advertisement: &Advertisement) -> Vec<(IpAddr, Vec<u8>)> {
+    pub fn packets(&mut self, advertisement: &Advertisement) -> Vec<(IpAddr, Vec<u8>)> {
         let Some(source) = self.source() else { return Vec::new() };
         let destinations = self.config.peers.clone().unwrap_or_else(|| vec![self.config.group(source)]);
+        let key = self.config.hmac.as_ref().and_then(Hmac::sending_key);
+        let sealed = key.map(|key| (key, self.sequences.next()));
         let encode = |destination| {
+            let form = self.config.checksum;
+            let bytes = match sealed {
+                Some((key, sequence)) => advertisement.encode_with_hmac(source, destination, form, key, sequence),
+                None => advertisement.encode(source, destination, form),
+            };
             // It can't fail: `Config::check` passed, and the source is of the addresses' family.
-            let bytes = advertisement.encode(source, destination, self.config.checksum).ok()?;
-            Some((destination, bytes))
+            Some((destination, bytes.ok()?))
         };
         destinations.into_iter().filter_map(encode).collect()
     }

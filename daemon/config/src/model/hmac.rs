@@ -1,7 +1,8 @@
 //! `hmac` of an instance.
 
-use std::fmt;
 use std::time::Duration;
+
+use vouchd_wire::hmac::HmacKey;
 
 /// The authentication by HMAC (draft-cassen-vrrp-auth-hmac).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,22 +17,6 @@ pub struct Hmac {
     pub anti_replay: bool,
     /// How far the clocks of two routers may differ. `None`: by any time.
     pub time_window: Option<Duration>,
-}
-
-/// A key of HMAC-SHA256.
-#[derive(Clone, PartialEq, Eq)]
-pub struct HmacKey {
-    /// 0 to 255.
-    pub id: u8,
-    /// 16 to 64 bytes.
-    pub secret: Vec<u8>,
-}
-
-// Not derived: no log line may show a key.
-impl fmt::Debug for HmacKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HmacKey").field("id", &self.id).finish_non_exhaustive()
-    }
 }
 
 /// What a router with HMAC keys accepts, so that a group can be moved to HMAC node by node.

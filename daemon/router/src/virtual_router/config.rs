@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use vouchd_config::Instance;
-use vouchd_vrrp::{Announcements, Config};
+use vouchd_vrrp::{Announcements, Config, Hmac, HmacMode};
 use vouchd_wire::TTL;
 
 /// `startup_delay`: counted from when the router is made, and not shorter than `delay_after_boot` demands.
@@ -23,6 +23,7 @@ pub(super) fn protocol_config(instance: &Instance, startup_delay: Duration, grou
         grouped,
         addresses: instance.addresses.iter().map(|address| address.ip).collect(),
         auth: instance.auth,
+        hmac: instance.hmac.as_ref().map(hmac),
         peers: instance.unicast.as_ref().map(|unicast| unicast.peers.iter().map(|peer| peer.address).collect()),
         multicast_group: instance.multicast.groups.first().copied(),
         hop_limits: hop_limits(instance),
@@ -41,6 +42,20 @@ pub(super) fn protocol_config(instance: &Instance, startup_delay: Duration, grou
 fn hop_limits(instance: &Instance) -> BTreeMap<IpAddr, u8> {
     let peers = instance.unicast.iter().flat_map(|unicast| &unicast.peers);
     peers.filter(|peer| peer.hop_limit < TTL).map(|peer| (peer.address, peer.hop_limit)).collect()
+}
+
+fn hmac(configured: &vouchd_config::Hmac) -> Hmac {
+    Hmac {
+        keys: configured.keys.clone(),
+        active_key: configured.active_key,
+        mode: match configured.mode {
+            vouchd_config::HmacMode::SendOnly => HmacMode::SendOnly,
+            vouchd_config::HmacMode::AcceptEither => HmacMode::AcceptEither,
+            vouchd_config::HmacMode::Require => HmacMode::Require,
+        },
+        anti_replay: configured.anti_replay,
+        time_window: configured.time_window,
+    }
 }
 
 /// Whether the virtual router has two routers: because the operator says so, or because the only other one is named.

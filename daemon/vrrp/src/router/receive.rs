@@ -16,7 +16,11 @@ use vouchd_wire::Time;
 
 impl Router {
     pub(super) fn handle_packet(&mut self, now: Time, packet: &Packet<'_>, out: &mut Vec<Action>) {
-        let checked = reception::check(&self.config, self.source(), packet);
+        let checked = reception::check(&self.config, self.source(), &self.sequences, packet);
+        let checked = checked.map(|(parsed, authenticated)| {
+            self.sequences.note(packet.source, authenticated);
+            parsed
+        });
         match (checked, self.state()) {
             (Ok(parsed), State::Initialize) => {
                 self.note_source(now, packet, Outcome::Accepted, out);

@@ -41,6 +41,7 @@ pub fn config(priority: u8) -> Config {
         multicast_group: None,
         addresses: vec![VIP],
         auth: Auth::None,
+        hmac: None,
         peers: None,
         hop_limits: Default::default(),
         checksum: ChecksumForm::PseudoHeader,

@@ -116,7 +116,7 @@ impl Config {
     /// Warns of files that the daemon can't read, and of passwords that every user can.
     fn check_access(&self, host: &Host) -> Vec<Problem> {
         let mut warnings = Vec::new();
-        for (path, access) in &self.access {
+        for (path, access) in self.access.iter().chain(&self.key_access) {
             let shown = path.display();
             let advice = format!("`chown root:vouchd {shown} && chmod 0640 {shown}`");
             if let Some(account) = host.daemon.as_ref().filter(|account| !account.may_read(*access)) {
@@ -126,6 +126,16 @@ impl Config {
                     message: format!(
                         "its mode is {:04o}: the unit starts the daemon as user {}, which can't read it; run {advice}",
                         access.mode, account.name
+                    ),
+                });
+            }
+            if self.key_access.iter().any(|(key, access)| key == path && access.mode & 0o4 != 0) {
+                warnings.push(Problem {
+                    place: None,
+                    subject: shown.to_string(),
+                    message: format!(
+                        "every user of this host can read the key (mode {:04o}); run {advice}",
+                        access.mode
                     ),
                 });
             }

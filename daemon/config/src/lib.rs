@@ -41,8 +41,8 @@ pub use load::{
     Access, DropIns, FileText, Files, drop_in_dir, is_drop_in, list_drop_ins, load, read_drop_in, read_main,
 };
 pub use model::{
-    AddressFlags, Check, CheckUse, DEFAULT_CONTROL, DEFAULT_FILE, Daemon, ExitCodes, Garp, Group, Hmac, HmacKey,
-    HmacMode, Instance, Limits, Multicast, Peer, Track, Unicast, VirtualAddress, VirtualMac,
+    AddressFlags, Check, CheckUse, DEFAULT_CONTROL, DEFAULT_FILE, Daemon, ExitCodes, Garp, Group, Hmac, HmacMode,
+    Instance, Limits, Multicast, Peer, Track, Unicast, VirtualAddress, VirtualMac,
 };
 pub use partial::{PartialConfig, sort_by_place};
 pub use plugins::{PluginFile, plugin_name_of};
@@ -51,6 +51,7 @@ pub use resolve::resolve;
 pub use resolve::script;
 pub use source::Place;
 pub use vouchd_iproute::{Route, Rule};
+pub use vouchd_wire::hmac::HmacKey;
 
 /// A complete, valid configuration.
 ///
@@ -80,6 +81,8 @@ pub struct Config {
     instances_at: BTreeMap<String, InstancePlaces>,
     /// Who may read the files, where that is known.
     access: Vec<(PathBuf, Access)>,
+    /// The same of the files with HMAC keys.
+    key_access: Vec<(PathBuf, Access)>,
 }
 
 /// The places of an instance's values.

@@ -72,12 +72,17 @@ pub struct Files {
     pub drop_ins: Vec<FileText>,
     /// The directory that the drop-ins were read from.
     pub list: DropIns,
+    /// The files with HMAC keys that these files name.
+    pub keys: Vec<FileText>,
 }
 
 /// Compares the files that are read, not those that are left out.
 impl PartialEq for Files {
     fn eq(&self, other: &Self) -> bool {
-        self.main == other.main && self.drop_ins == other.drop_ins && self.list.error == other.list.error
+        self.main == other.main
+            && self.drop_ins == other.drop_ins
+            && self.keys == other.keys
+            && self.list.error == other.list.error
     }
 }
 
@@ -93,7 +98,7 @@ pub fn load(main: &Path) -> Result<Config, Errors> {
 impl Files {
     /// The main file without drop-ins.
     pub fn alone(main: FileText) -> Files {
-        Files { main, drop_ins: Vec::new(), list: DropIns::default() }
+        Files { main, drop_ins: Vec::new(), list: DropIns::default(), keys: Vec::new() }
     }
 
     /// Replaces the drop-in with the same file name as `path`, or adds it.
@@ -112,7 +117,23 @@ impl Files {
     pub fn read(main: FileText, dir: &Path) -> Files {
         let list = list_drop_ins(dir);
         let drop_ins = list.used.iter().map(|path| read_drop_in(path)).collect();
-        Files { main, drop_ins, list }
+        Files { main, drop_ins, list, keys: Vec::new() }.with_keys()
+    }
+
+    /// The files with HMAC keys that the files name: absolute paths, each once.
+    pub fn key_files(&self) -> Vec<PathBuf> {
+        let texts = std::iter::once(&self.main).chain(&self.drop_ins).filter_map(|file| file.text.as_ref().ok());
+        let texts = texts.filter_map(|bytes| std::str::from_utf8(bytes).ok());
+        let mut paths: Vec<PathBuf> = texts.flat_map(resolve::key_files).collect();
+        paths.sort();
+        paths.dedup();
+        paths
+    }
+
+    /// Reads the files with HMAC keys.
+    pub fn with_keys(mut self) -> Files {
+        self.keys = self.key_files().iter().map(|path| read_drop_in(path)).collect();
+        self
     }
 
     /// Makes a configuration from the files.
@@ -141,8 +162,11 @@ impl Files {
                 Err(problem) => unread.push(problem),
             }
         }
-        let mut examined = resolve::examine(&main, sources, unread);
+        let key_access = self.keys.iter().filter_map(|file| Some((file.path.clone(), file.access?))).collect();
+        let keys = self.keys.into_iter().map(|file| (file.path, file.text)).collect();
+        let mut examined = resolve::examine(&main, sources, unread, &keys);
         examined.config.access = access;
+        examined.config.key_access = key_access;
         examined.config.warnings.extend(self.list.left_out.iter().filter_map(|path| left_out(path)));
         examined
     }
@@ -158,7 +182,7 @@ pub fn read_main(path: &Path) -> FileText {
     read(path, File::open(path), Kind::Main)
 }
 
-/// Reads a drop-in, which has to be a regular file: a pipe could keep the daemon waiting.
+/// Reads a drop-in or a file with an HMAC key, which has to be a regular file: a pipe could keep the daemon waiting.
 pub fn read_drop_in(path: &Path) -> FileText {
     // Opening a device may have an effect.
     let regular = fs::metadata(path).and_then(|metadata| regular(&metadata));

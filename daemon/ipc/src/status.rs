@@ -235,6 +235,9 @@ pub struct Peer {
     pub virtual_router_id: Option<u8>,
     /// The priority in its newest advertisement, discarded or not, if that could be read.
     pub priority: Option<u8>,
+    /// The id of the HMAC key that authenticated its newest accepted advertisement.
+    #[serde(default)]
+    pub hmac_key: Option<u8>,
     /// Accepted advertisements.
     pub accepted: u64,
     /// When the newest accepted one was received.

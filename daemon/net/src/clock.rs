@@ -14,6 +14,12 @@ pub fn now() -> Time {
     Time::from_nanos(u64::try_from(Duration::from(now).as_nanos()).unwrap_or(u64::MAX))
 }
 
+/// Returns the time since 1970 by the wall clock, for what other machines compare with theirs. It may step.
+pub fn wall_clock() -> Duration {
+    let now = clock_gettime(ClockId::CLOCK_REALTIME).expect("every Linux has CLOCK_REALTIME");
+    Duration::from(now)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -31,7 +31,7 @@ pub use addresses::{
     CommandRefused, Finding, HostCopy, InstanceKey, Late, Lifetime, Presence, Report, VirtualAddress, examine, sweep,
 };
 pub use channel::{Closed, Notifier, Receiver, channel};
-pub use clock::now;
+pub use clock::{now, wall_clock};
 pub use links::{Carrier, CarrierEvent, DownReason, LinkEvent, LinkEvents, LinkState, LinkWatcher, Sources, Watched};
 pub use netlink::{OUR_PROTOCOL, RequestSocket};
 pub use network::{Kernel, Network};

@@ -37,6 +37,8 @@ pub(crate) struct Reader {
     list: DropIns,
     /// The drop-ins as read last.
     drop_ins: BTreeMap<PathBuf, FileText>,
+    /// The files with HMAC keys as read last.
+    keys: BTreeMap<PathBuf, FileText>,
 }
 
 impl Reader {
@@ -50,6 +52,7 @@ impl Reader {
             blocking: Blocking::default(),
             list: DropIns::default(),
             drop_ins: BTreeMap::new(),
+            keys: BTreeMap::new(),
         }
     }
 
@@ -73,11 +76,20 @@ impl Reader {
                 self.drop_ins.insert(path.clone(), text);
             }
         }
-        let files = Files {
+        let mut files = Files {
             main: self.main.clone(),
             drop_ins: self.drop_ins.values().cloned().collect(),
             list: self.list.clone(),
+            keys: Vec::new(),
         };
+        let named = files.key_files();
+        self.keys.retain(|path, _| named.contains(path));
+        for path in named {
+            if let Some(text) = attempt.try_read(&path, |path| (read_drop_in(path), Trail::to_file(path))) {
+                self.keys.insert(path, text);
+            }
+        }
+        files.keys = self.keys.values().cloned().collect();
         Reading { files, trail: attempt.trail, no_answer: attempt.no_answer }
     }
 }

@@ -309,7 +309,7 @@ fn reject_emptied(files: &mut Files, had_text: &BTreeSet<PathBuf>) {
 /// The files that are new, gone or changed.
 fn changed(before: &Files, now: &Files) -> Vec<String> {
     let by_path = |files: &Files| -> BTreeMap<PathBuf, Result<Vec<u8>, String>> {
-        let all = std::iter::once(&files.main).chain(&files.drop_ins);
+        let all = std::iter::once(&files.main).chain(&files.drop_ins).chain(&files.keys);
         all.map(|file| (file.path.clone(), file.text.clone())).collect()
     };
     let (before, now) = (by_path(before), by_path(now));

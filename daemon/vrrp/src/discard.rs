@@ -158,7 +158,9 @@ pub enum Rejection {
         key: u8,
     },
     /// See [`DiscardReason::HmacTime`].
-    #[error("its HMAC trailer is {difference} s from this router's time, more than {window:?}: set both clocks, or a wider time_window")]
+    #[error(
+        "its HMAC trailer is {difference} s from this router's time, more than {window:?}: set both clocks, or a wider time_window"
+    )]
     HmacTime {
         /// By how much it differs from our wall clock, in seconds.
         difference: u32,
@@ -166,7 +168,9 @@ pub enum Rejection {
         window: Duration,
     },
     /// See [`DiscardReason::HmacReplayed`].
-    #[error("it is not newer than the last packet of its sender: a replayed packet, or the sender's clock was set back")]
+    #[error(
+        "it is not newer than the last packet of its sender: a replayed packet, or the sender's clock was set back"
+    )]
     HmacReplayed,
     /// See [`DiscardReason::Interval`].
     #[error("advertisement interval {found}, expected {expected}: version 2 needs the same on every router")]

@@ -98,9 +98,7 @@ const KEYWORDS: &[(&[&str], Instead)] = &[
     (&["authentication", "auth_type", "auth_pass"], AUTH),
     (
         &["auth_hmac", "active_key", "anti_replay", "time_window"],
-        Say(
-            "not available in this version: leave it out, and keep untrusted machines off the network that carries the advertisements",
-        ),
+        Write("`auth = { type = \"hmac\", keys = [{ id = 1, file = \"/etc/vouchd/vrrp.key\" }] }`"),
     ),
     (&["unicast_src_ip", "unicast_peer"], UNICAST),
     (

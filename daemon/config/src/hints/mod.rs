@@ -75,7 +75,7 @@ const TABLES: [(&str, &[&str]); 11] = [
     ("a group, below [group.NAME]", &["instances"]),
     ("`unicast` of an instance", &["source", "peers", "hop_limit"]),
     ("an address in `addresses`", &["label", "scope", "broadcast", "manage_temporary", "no_prefix_route", "auto_join"]),
-    ("`auth` of an instance", &["type", "password"]),
+    ("`auth` of an instance", &["type", "password", "keys", "active_key", "mode", "anti_replay", "time_window", "hex"]),
     ("`garp` of an instance", &["repeat", "refresh", "refresh_repeat"]),
     (
         "`limits` of a check",

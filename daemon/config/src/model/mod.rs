@@ -12,5 +12,5 @@ mod instance;
 pub use address::{AddressFlags, VirtualAddress};
 pub use check::{Check, CheckUse, ExitCodes, Limits};
 pub use daemon::{DEFAULT_CONTROL, DEFAULT_FILE, Daemon};
-pub use hmac::{Hmac, HmacKey, HmacMode};
+pub use hmac::{Hmac, HmacMode};
 pub use instance::{Garp, Group, Instance, Multicast, Peer, Track, Unicast, VirtualMac};

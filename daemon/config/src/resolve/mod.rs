@@ -5,6 +5,7 @@ mod check;
 mod daemon;
 mod group;
 mod instance;
+mod key;
 mod lint;
 mod needs;
 mod routing;
@@ -28,6 +29,7 @@ use crate::syntax::parse;
 use crate::{CheckPlaces, Config, hints};
 
 use instance::Placed;
+pub(crate) use key::key_files;
 
 /// Makes a configuration from the main file and its drop-ins: the path of each, for messages, and its text.
 ///
@@ -36,11 +38,14 @@ use instance::Placed;
 pub fn resolve(files: Vec<(PathBuf, String)>) -> Result<Config, Errors> {
     let main = files.first().map(|(path, _)| path.clone()).unwrap_or_default();
     let sources = files.into_iter().map(|(path, text)| Source { path, text }).collect();
-    examine(&main, sources, Vec::new()).finish()
+    examine(&main, sources, Vec::new(), &KeyFiles::new()).finish()
 }
 
+/// The contents of the files with HMAC keys, or why one can't be read.
+pub(crate) type KeyFiles = BTreeMap<PathBuf, Result<Vec<u8>, String>>;
+
 /// Makes as much of a configuration as possible from the files that were read. `unread` are the errors of the others.
-pub(crate) fn examine(main: &Path, sources: Vec<Source>, unread: Vec<Problem>) -> PartialConfig {
+pub(crate) fn examine(main: &Path, sources: Vec<Source>, unread: Vec<Problem>, keys: &KeyFiles) -> PartialConfig {
     let sources: Vec<Arc<Source>> = sources.into_iter().map(Arc::new).collect();
     let mut problems = Problems { errors: unread, warnings: Vec::new(), has_more: false };
     let documents: Vec<(&Arc<Source>, Spanned<DeTable<'_>>)> =
@@ -72,7 +77,7 @@ pub(crate) fn examine(main: &Path, sources: Vec<Source>, unread: Vec<Problem>) -
     }
 
     let known: Vec<String> = check_tables.tables.iter().map(|(name, _)| name.clone()).collect();
-    let known = Known { checks: known.iter().map(String::as_str).collect(), all_read };
+    let known = Known { checks: known.iter().map(String::as_str).collect(), all_read, keys };
     let (checks, checks_at) = checks(check_tables, &mut problems);
     let names: Vec<String> = instance_tables.tables.iter().map(|(name, _)| name.clone()).collect();
     let mut placed = instances(instance_tables, &checks, &known, daemon.startup_delay, &mut problems);
@@ -106,6 +111,7 @@ pub(crate) fn examine(main: &Path, sources: Vec<Source>, unread: Vec<Problem>) -
         checks_at,
         instances_at,
         access: Vec::new(),
+        key_access: Vec::new(),
     };
     PartialConfig { config, errors, has_more, daemon_is_known: documents.iter().any(|(source, _)| source.path == main) }
 }
@@ -170,6 +176,7 @@ struct Known<'a> {
     checks: Vec<&'a str>,
     /// All files were read, so there are no other checks.
     all_read: bool,
+    keys: &'a KeyFiles,
 }
 
 fn instances(

@@ -168,7 +168,7 @@ fn wrong_values_in_version_3() {
         ("advert_interval = \"5ms\"", 19, "a multiple of 10ms from 10ms to 40950ms"),
         ("advert_interval = \"15ms\"", 19, "a multiple of 10ms"),
         ("advert_interval = \"41s\"", 19, "a multiple of 10ms"),
-        ("auth = { type = \"pass\", password = \"1234\" }", 1, "version 3 has no authentication"),
+        ("auth = { type = \"pass\", password = \"1234\" }", 1, "version 3 has no passwords"),
         ("checksum = \"both\"", 12, "\"pseudo-header\" or \"message-only\""),
     ] {
         assert_error(&format!("{}version = 3\n", instance_with(line)), &format!("6:{column}"), words);

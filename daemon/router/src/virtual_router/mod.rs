@@ -99,6 +99,11 @@ impl VirtualRouter {
         &self.config.interface
     }
 
+    /// Whether its packets carry the time.
+    pub(crate) fn authenticates(&self) -> bool {
+        self.config.hmac.is_some()
+    }
+
     pub(crate) fn vrid(&self) -> u8 {
         self.config.vrid.get()
     }

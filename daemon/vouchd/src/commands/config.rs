@@ -129,7 +129,7 @@ fn files(args: &CheckArgs) -> anyhow::Result<Files> {
     let given = if is_standard_input(&args.file) { standard_input()? } else { read_once(&args.file)? };
     let Some(directory) = args.with_dir.clone().or_else(|| directory_of_drop_in(&args.file)) else {
         if is_standard_input(&args.file) {
-            return Ok(Files::alone(given));
+            return with_keys(Files::alone(given));
         }
         return with_drop_ins(given, vouchd_config::drop_in_dir(&args.file));
     };
@@ -147,7 +147,7 @@ fn files(args: &CheckArgs) -> anyhow::Result<Files> {
     let Some(becomes) = becomes else { return with_drop_ins(given, drop_ins) };
     anyhow::ensure!(vouchd_config::is_drop_in(&becomes), "{}: expected {DROP_IN_NAME}", becomes.display());
     let main = read_once(&directory.join(MAIN))?;
-    Ok(with_drop_ins(main, drop_ins)?.with_drop_in(&becomes, given))
+    with_keys(with_drop_ins(main, drop_ins)?.with_drop_in(&becomes, given))
 }
 
 const DROP_IN_NAME: &str = "a name that ends in .toml and does not begin with a dot: others are not read";
@@ -274,4 +274,10 @@ fn unexamined(error: &anyhow::Error) -> Problem {
         subject: "plugins".to_owned(),
         message: format!("their files could not be checked: {error:#}"),
     }
+}
+
+/// Reads the files with HMAC keys, which may be on a file system that does not answer.
+fn with_keys(files: Files) -> anyhow::Result<Files> {
+    let place = files.key_files().into_iter().next().unwrap_or_default();
+    Ok(Blocking::default().wait("keys", &place, FILE_TIME, move || files.with_keys())?)
 }

@@ -112,8 +112,9 @@ fn row_4_new_primary_address_is_the_source_of_the_next_packet() {
 
 #[test]
 fn unicast_packets_go_to_every_peer() {
-    let bench = Bench::started(Config { peers: Some(vec![LOWER, HIGHER]), ..config(100) });
-    let packets = bench.router.packets(&bench.advertisement(100));
+    let mut bench = Bench::started(Config { peers: Some(vec![LOWER, HIGHER]), ..config(100) });
+    let advertisement = bench.advertisement(100);
+    let packets = bench.router.packets(&advertisement);
     assert_eq!(packets.iter().map(|(to, _)| *to).collect::<Vec<_>>(), [LOWER, HIGHER]);
     assert_ne!(packets[0].1, packets[1].1, "the pseudo-header has the destination");
 }

@@ -8,6 +8,7 @@ mod captures;
 mod delays;
 mod election;
 mod groups;
+mod hmac;
 mod initialize;
 mod limits;
 mod pair;

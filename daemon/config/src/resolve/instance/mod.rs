@@ -16,6 +16,7 @@ use crate::InstancePlaces;
 use crate::model::{Check, Garp, Instance, Multicast, Unicast, VirtualAddress};
 use crate::reader::{Problems, Table, Value};
 
+use self::auth::Authentication;
 use super::Known;
 use super::routing;
 pub(super) use track::track;
@@ -71,7 +72,11 @@ pub(super) fn instance(
     let interval = interval.and_then(|v| advert_interval(&v, version, also_version_2, problems));
     let auth_value = table.take("auth");
     let password_at = auth_value.as_ref().map(Value::key_place);
-    let auth = auth_value.and_then(|v| auth::auth(&v, version, problems)).unwrap_or(Auth::None);
+    let (auth, hmac) = match auth_value.and_then(|v| auth::auth(&v, version, known.keys, problems)) {
+        Some(Authentication::Password(auth)) => (auth, None),
+        Some(Authentication::Hmac(hmac)) => (Auth::None, Some(hmac)),
+        None => (Auth::None, None),
+    };
     let preempt = table.take("preempt").and_then(|v| v.boolean(problems)).unwrap_or(true);
     let preempt_delay = table.take("preempt_delay").map(|v| preempt_delay(&v, preempt, priority, problems));
     let down_timer_adverts = table.take("down_timer_adverts").and_then(|v| v.number(1..=100, problems)).unwrap_or(3);
@@ -104,7 +109,7 @@ pub(super) fn instance(
         also_version_2,
         advert_interval: interval,
         auth,
-        hmac: None,
+        hmac,
         preempt,
         preempt_delay: preempt_delay.unwrap_or_default(),
         down_timer_adverts,

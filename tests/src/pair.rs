@@ -39,6 +39,8 @@ pub struct Plan {
     pub password: Option<&'static str>,
     /// Whether the two routers send to each other instead of the multicast group.
     pub unicast: bool,
+    /// How many routers there are, for vouchd: with two, hand-over is instant.
+    pub routers: Option<u8>,
     /// The check on which the instance depends.
     pub check: Option<Check>,
 }
@@ -71,6 +73,8 @@ pub struct Check {
     pub probe: Probe,
     /// keepalived rounds it up to one second.
     pub interval: Duration,
+    /// For vouchd: used instead of `interval` while the result is about to change. `None`: its default, a tenth of it.
+    pub fast_interval: Option<Duration>,
     /// Good runs in a row until the service counts as up.
     pub rise: u32,
     /// Bad runs in a row until it counts as down.
@@ -87,6 +91,7 @@ impl Default for Plan {
             timing: Timing::V2,
             password: Some("1234"),
             unicast: false,
+            routers: None,
             check: Some(Check::weighted()),
         }
     }
@@ -109,12 +114,23 @@ impl Plan {
             check: Some(Check {
                 probe: Probe::Http,
                 interval: Duration::from_millis(100),
+                fast_interval: None,
                 fall: 1,
                 rise: 1,
                 weight: None,
             }),
             ..Self::default()
         }
+    }
+
+    /// A pair that knows that it is one: by unicast, or over multicast because the operator says so. The service fails hard
+    /// (`fall` 1), or lowers the priority by 40 after two bad runs with 100 ms between them.
+    pub fn instant(unicast: bool, hard: bool) -> Self {
+        let check = match hard {
+            true => Check { fall: 1, rise: 1, weight: None, ..Check::weighted() },
+            false => Check { fast_interval: Some(Duration::from_millis(100)), ..Check::weighted() },
+        };
+        Self { unicast, routers: (!unicast).then_some(2), check: Some(check), ..Self::default() }
     }
 
     /// The same with `preempt = false`.
@@ -126,7 +142,14 @@ impl Plan {
 impl Check {
     /// The check of the default plan.
     pub fn weighted() -> Self {
-        Self { probe: Probe::Process, interval: Duration::from_secs(1), rise: 2, fall: 2, weight: Some(-40) }
+        Self {
+            probe: Probe::Process,
+            interval: Duration::from_secs(1),
+            fast_interval: None,
+            rise: 2,
+            fall: 2,
+            weight: Some(-40),
+        }
     }
 }
 

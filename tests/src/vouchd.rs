@@ -316,6 +316,9 @@ pub fn config(node: Node, plan: &Plan) -> String {
             check.rise,
             check.fall
         );
+        if let Some(interval) = check.fast_interval {
+            let _ = writeln!(text, "fast_interval = \"{}ms\"", interval.as_millis());
+        }
         if let Some(weight) = check.weight {
             let _ = writeln!(text, "weight = {weight}");
         }
@@ -343,6 +346,9 @@ pub fn config(node: Node, plan: &Plan) -> String {
             node.address(),
             crate::pair::peer(node).address()
         );
+    }
+    if let Some(routers) = plan.routers {
+        let _ = writeln!(text, "routers = {routers}");
     }
     if plan.check.is_some() {
         let _ = writeln!(text, "checks = [\"{CHECK}\"]");

@@ -38,6 +38,8 @@ pub struct Options {
 pub enum Part {
     /// How long a client goes without service when the service fails.
     Outage,
+    /// The same in a pair that knows that it is one, and how long when the service returns.
+    Instant,
     /// How long two routers hold the address when the daemon dies or freezes.
     Death,
     /// The CPU time of a check.
@@ -50,12 +52,13 @@ pub enum Part {
 
 impl Part {
     /// All parts.
-    pub const ALL: [Part; 5] = [Part::Outage, Part::Death, Part::Cpu, Part::Memory, Part::Run];
+    pub const ALL: [Part; 6] = [Part::Outage, Part::Instant, Part::Death, Part::Cpu, Part::Memory, Part::Run];
 
     /// The part of this name on a command line.
     pub fn named(name: &str) -> Option<Part> {
         match name {
             "outage" => Some(Part::Outage),
+            "instant" => Some(Part::Instant),
             "death" => Some(Part::Death),
             "cpu" => Some(Part::Cpu),
             "memory" => Some(Part::Memory),
@@ -86,6 +89,7 @@ pub fn run(options: &Options) -> anyhow::Result<Report> {
     for part in &options.parts {
         match part {
             Part::Outage => outages(options.runs, &mut report)?,
+            Part::Instant => instant(options.runs, &mut report)?,
             Part::Death => deaths(options.runs, &mut report)?,
             Part::Cpu => cpu(options.cpu_time, &mut report)?,
             Part::Memory => memory(&mut report)?,
@@ -99,6 +103,7 @@ pub fn run(options: &Options) -> anyhow::Result<Report> {
 #[derive(Debug, Clone, Copy)]
 enum Failure {
     Stopped,
+    Killed,
     Answers500,
 }
 
@@ -121,6 +126,38 @@ fn outages(runs: usize, report: &mut Report) -> anyhow::Result<()> {
         compare(report, &what, runs, |make, phase| failover(PairPlan::new([make; 2], plan.clone()), failure, phase))?;
     }
     Ok(())
+}
+
+fn instant(runs: usize, report: &mut Report) -> anyhow::Result<()> {
+    for (unicast, network) in [(true, "unicast"), (false, "multicast, routers = 2")] {
+        for (hard, check) in
+            [(true, "hard fault, fall 1"), (false, "weight -40, rise and fall 2, fast_interval 100 ms")]
+        {
+            let plan = || PairPlan::new([Make::Vouchd; 2], Plan::instant(unicast, hard));
+            let of = |make| PairPlan { makes: [make; 2], ..plan() };
+            let what = format!("pair: {network}, 1 s, nginx killed, {check}");
+            compare(report, &format!("{what}: outage"), runs, |make, phase| {
+                failover(of(make), Failure::Killed, phase)
+            })?;
+            compare(report, &format!("{what}: back"), runs, |make, phase| recovery(of(make), phase))?;
+        }
+    }
+    Ok(())
+}
+
+/// How long a client goes without service when the service comes back on the better node.
+fn recovery(plan: PairPlan, phase: Duration) -> anyhow::Result<Duration> {
+    let site = Site::new()?;
+    let mut pair = Pair::start(&site, plan)?;
+    pair.proxy(Node::Nginx01).kill()?;
+    pair.wait_holder(Node::Nginx02, WATCHED)?;
+    let client = Client::start(&site)?;
+    std::thread::sleep(phase);
+    let start = Instant::now();
+    pair.proxy(Node::Nginx01).start()?;
+    pair.wait_holder(Node::Nginx01, WATCHED * 2)?;
+    client.wait_for_service()?;
+    Ok(client.outage_since(start))
 }
 
 /// Adds a row with the medians of the time that `measure` returns for each make. The phases of the runs are spread evenly
@@ -156,6 +193,7 @@ fn failover(plan: PairPlan, failure: Failure, phase: Duration) -> anyhow::Result
     let start = Instant::now();
     match failure {
         Failure::Stopped => pair.proxy(Node::Nginx01).stop()?,
+        Failure::Killed => pair.proxy(Node::Nginx01).kill()?,
         Failure::Answers500 => pair.proxy(Node::Nginx01).answer_with(Answer::Failure)?,
     }
     // An error is a result too: an outage without end.

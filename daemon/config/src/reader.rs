@@ -13,7 +13,7 @@ use vouchd_printable::is_unprintable;
 use crate::errors::Problem;
 use crate::hints;
 use crate::quantity::{format_duration, format_size, meant_duration, parse_duration, parse_size};
-use crate::secrets::is_secret;
+use crate::secrets::{is_secret, is_secret_value};
 use crate::source::{Place, Source};
 use crate::syntax::truth;
 
@@ -162,6 +162,9 @@ impl<'a> Value<'a> {
             | DeValue::Datetime(_) => {
                 let place = self.place();
                 let text = place.text();
+                if is_secret_value(&self.path, text) {
+                    return self.path.clone();
+                }
                 let shown: String = text.chars().filter(|c| !is_unprintable(*c)).take(80).collect();
                 format!("{} = {shown}{}", self.path, if text.chars().nth(80).is_some() { "..." } else { "" })
             }
@@ -311,7 +314,7 @@ impl<'a> Value<'a> {
             match self.value {
                 DeValue::String(_) => {
                     let place = self.place();
-                    let text = if is_secret(&self.path) { "..." } else { place.text() };
+                    let text = if is_secret_value(&self.path, place.text()) { "..." } else { place.text() };
                     self.error(
                         format!("expected {expected}, found a string; write it in brackets, [{text}]"),
                         problems,

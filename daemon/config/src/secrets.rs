@@ -3,7 +3,7 @@
 use std::iter::Peekable;
 use std::str::CharIndices;
 
-/// Whether the key may be that of a password, including keepalived's keys and typing mistakes.
+/// Whether the key may be that of a password or an HMAC key, including keepalived's keys and typing mistakes.
 fn is_secret_key(key: &str) -> bool {
     // Nothing longer is a mistyped password.
     const LONGEST: usize = 16;
@@ -11,9 +11,38 @@ fn is_secret_key(key: &str) -> bool {
         let segment = segment.to_lowercase();
         let near =
             |word: &str, distance| segment.len() <= LONGEST && strsim::damerau_levenshtein(&segment, word) <= distance;
-        segment.starts_with("pass") || segment.starts_with("auth") || near("auth", 1) || near("password", 2)
+        segment.starts_with("pass")
+            || segment.starts_with("auth")
+            || segment.contains("hmac")
+            || segment.contains("secret")
+            || matches!(segment.as_str(), "hex" | "key" | "keys")
+            || near("auth", 1)
+            || near("password", 2)
     };
-    key.split('.').any(segment)
+    // `keys[0]` of a path
+    key.split(['.', '[']).any(segment)
+}
+
+/// Whether a value is an HMAC key by its looks, whatever its name: half of the shortest key in hexadecimal digits is enough.
+/// So is the form in which keepalived has it.
+pub(crate) fn looks_like_key(value: &str) -> bool {
+    const DIGITS: usize = 32;
+    let mut run = 0;
+    let has_run = value.bytes().any(|byte| {
+        run = if byte.is_ascii_hexdigit() { run + 1 } else { 0 };
+        run >= DIGITS
+    });
+    has_run || value.to_ascii_lowercase().trim_start_matches(is_quote).starts_with("hex:")
+}
+
+/// The digest of a plugin looks like a key and is public.
+fn is_digest_key(key: &str) -> bool {
+    key.rsplit('.').next() == Some("sha256")
+}
+
+/// Whether a value must not be shown, by its dotted path from the root and its looks.
+pub(crate) fn is_secret_value(path: &str, value: &str) -> bool {
+    is_secret(path) || looks_like_key(value) && !is_digest_key(path)
 }
 
 /// Whether a value must not be shown, by its dotted path from the root.
@@ -57,7 +86,8 @@ pub(crate) fn without_secrets(before: &str, line: &str) -> String {
                     last = Last::Other;
                 } else {
                     let is_type = last == Last::Equals && key.rsplit('.').next() == Some("type");
-                    stars = hidden && !is_type;
+                    let is_key = looks_like_key(token) && !(last == Last::Equals && is_digest_key(&key));
+                    stars = is_key || hidden && !is_type;
                     // A list may have further values.
                     last = Last::Other;
                     key.clear();
@@ -93,7 +123,8 @@ fn is_within_auth(before: &str) -> bool {
         let line = line.split('#').next().unwrap_or_default().trim();
         if line.starts_with('[') && line.ends_with(']') && !line.contains([',', '=']) {
             let name = line.trim_matches(['[', ']', ' ']);
-            return name.split('.').count() > 2 && name.rsplit('.').next().is_some_and(|key| key.trim() == "auth");
+            // `[instance.web.auth]`, or `[[instance.web.auth.keys]]`.
+            return name.split('.').skip(2).any(|key| key.trim() == "auth");
         }
         opened += line.matches('{').count();
         closed += line.matches('}').count();
@@ -201,6 +232,19 @@ mod tests {
             ("\"password\": \"ab\"", "\"password\": ****"),
             ("web = { priority = 256, auth = { aa = 1 } }", "web = { priority = 256, auth = { aa = * } }"),
             ("password = \"not closed", "password = ***********"),
+            (
+                "auth = { type = \"hmac\", keys = [{ id = 1, hex = \"00010203\" }] }",
+                "auth = { type = \"hmac\", keys = [{ id = *, hex = ********** }] }",
+            ),
+            ("hmac_keys = [0, 1]", "hmac_keys = [*, *]"),
+            ("keys = [\"ab\"]", "keys = [****]"),
+            ("auth_hmac { key 1 hex:0001 }", "auth_hmac { *** * ***:**** }"),
+            ("  key 1 hex:00010203", "  key * ***:********"),
+            ("mode = 000102030405060708090a0b0c0d0e0f", "mode = ********************************"),
+            ("x = \"000102030405060708090A0B0C0D0E0F\"", "x = **********************************"),
+            ("x = \"hex:0001\" # a", "x = ********** # a"),
+            ("000102030405060708090a0b0c0d0e0f", "********************************"),
+            ("sha256 = \"000102030405060708090a0b0c0d0e0f\"", "sha256 = \"000102030405060708090a0b0c0d0e0f\""),
         ] {
             assert_eq!(without_secrets("[instance.web]\n", line), shown, "{line}");
         }
@@ -219,7 +263,8 @@ mod tests {
             ("[instance.auth]\n", "secret = \"a\""),
             ("[instance.web]\nauth = { type = \"pass\" }\n", "secret = \"a\""),
         ] {
-            assert_eq!(without_secrets(before, "secret = \"a\""), shown, "{before}");
+            let shown = shown.replace("secret", "silent");
+            assert_eq!(without_secrets(before, "silent = \"a\""), shown, "{before}");
         }
     }
 
@@ -234,8 +279,27 @@ mod tests {
             ("check.password.rise", false),
             ("check.db.params.password", true),
             ("password", true),
+            ("instance.web.auth.keys[0].hex", true),
+            ("instance.web.hex", true),
+            ("instance.web.hmac", true),
+            ("instance.web.keys[1]", true),
         ] {
             assert_eq!(is_secret(path), secret, "{path}");
+        }
+    }
+
+    #[test]
+    fn value_that_looks_like_a_key_is_secret_under_any_name() {
+        let digits = "0123456789abcdef".repeat(2);
+        for (path, value, secret) in [
+            ("instance.web.mode", digits.as_str(), true),
+            ("instance.web.mode", &digits[1..], false),
+            ("instance.web.mode", "hex:00", true),
+            ("instance.web.mode", "\"HEX:00\"", true),
+            ("check.web.sha256", digits.as_str(), false),
+            ("instance.web.auth.keys[0].sha256", digits.as_str(), true),
+        ] {
+            assert_eq!(is_secret_value(path, value), secret, "{path} = {value}");
         }
     }
 }

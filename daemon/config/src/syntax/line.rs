@@ -191,6 +191,7 @@ fn colon(code: &Code<'_>) -> Advice {
         let key = &before[start..];
         let begins = before[..start].trim_end();
         let is_key = !key.is_empty() && (begins.is_empty() || begins.ends_with(['{', ',']) && begins.contains('{'));
+        let key = shown_key(key);
         is_key.then(|| (*at..at + 1, format!("expected = between a key and its value: {key} = ...")))
     })
 }
@@ -248,6 +249,11 @@ fn unclosed(code: &Code<'_>) -> Advice {
     })
 }
 
+/// A value may stand where a key belongs.
+fn shown_key(key: &str) -> &str {
+    if secrets::looks_like_key(key) { "name" } else { key }
+}
+
 /// `priority 100`, `priority =`
 fn no_value(code: &Code<'_>) -> Advice {
     let trimmed = code.line.trim();
@@ -264,6 +270,7 @@ fn no_value(code: &Code<'_>) -> Advice {
     let rest = code.line[end..].trim_start();
     let is_key = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
     let value = rest.strip_prefix('=').map(str::trim_start);
+    let key = shown_key(key);
     match value {
         _ if !is_key => None,
         Some("") => Some((start..code.line.trim_end().len(), format!("expected a value after {key} ="))),

@@ -119,6 +119,39 @@ fn no_message_shows_a_password_however_it_is_written() {
 }
 
 #[test]
+fn no_message_shows_an_hmac_key_however_it_is_written() {
+    let key = "5ec4e7".repeat(11);
+    for line in [
+        format!("auth = {{ type = \"hmac\", keys = [{{ id = 1, hex = \"{key}\" }}] }}\nx = 1"),
+        format!("auth = {{ type = \"hmac\", keys = [{{ id = 1, hex = {key} }}] }}"),
+        format!("auth = {{ type = \"hmac\", keys = [{{ id = 1, hex: \"{key}\" }}] }}"),
+        format!("auth = {{ type = \"hmac\", keys = [{{ id = 1, file = \"{key}\" }}] }}"),
+        format!("auth = {{ type = \"hmac\", keys = [{{ id = \"{key}\", hex = 1 }}] }}"),
+        format!("auth = {{ type = \"hmac\", keys = \"{key}\" }}"),
+        format!("auth = {{ type = \"hmac\", mode = \"{key}\", keys = [] }}"),
+        format!("auth = {{ type = \"hmac\", key = \"{key}\" }}"),
+        format!("auth = {{ type = \"{key}\" }}"),
+        format!("auth = \"{key}\""),
+        format!("auth = [\"hmac\", \"{key}\"]"),
+        format!("auth = {{\n  type = \"hmac\",\n  keys = [\n    {{ id = 1, hex = \"{key} }},\n  ]\n}}"),
+        format!("auth.keys = [{{ hex = '{key}' }}]"),
+        format!("[[instance.web.auth.keys]]\nid = 1\nhex = \"{key}\""),
+        format!("[[instance.web.auth.keys]]\nid = 1\nhex {key}"),
+        format!("keys = [\"{key}\"]"),
+        format!("hmac = \"{key}\""),
+        format!("priority = \"{key}\""),
+        format!("priority = 0x{key}"),
+        format!("interface = {key}"),
+        format!("auth_hmac {{\n  key 1 hex:{key}\n}}"),
+        format!("auth_hmac = \"hex:{key}\""),
+        key.clone(),
+    ] {
+        let shown = errors(&[("v.toml", &format!("[instance.web]\n{line}\n"))]).to_string();
+        assert!(!shown.contains("5ec4e7"), "{line}:\n{shown}");
+    }
+}
+
+#[test]
 fn wrong_file_gets_an_error_of_bounded_size() {
     let unknown: String = (0..50_000).map(|n| format!("key{n} = 1\n")).collect();
     let broken = "what is this\n".repeat(50_000);

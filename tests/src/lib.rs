@@ -24,6 +24,7 @@
 //! | [`client`], [`outage`] | a client that fetches all the time, and how long it went without service |
 //! | [`capture`], [`injector`], [`frame`] | packets on the wire: recorded, sent, built |
 //! | [`neighbour`] | the client's neighbour entry for the virtual address |
+//! | [`claimants`] | which MAC addresses claim an address |
 //! | [`sniffer`] | everything that one host sends |
 //! | [`dead_mount`] | a file system that does not answer |
 //! | [`local`] | servers in the test's own process |
@@ -46,6 +47,7 @@ pub mod background;
 pub mod bench;
 mod bytes;
 pub mod capture;
+pub mod claimants;
 pub mod client;
 pub mod command;
 pub mod corpus;

@@ -13,6 +13,7 @@
 //! | `commands` | the commands of an operator and of a plugin author |
 //! | `executables` | the two executables, and that they belong together |
 //! | `service` | vouchd as a systemd service |
+//! | `virtual_mac` | the virtual MAC address: what others see, what is accepted, what stays behind |
 
 mod addresses;
 mod checks;
@@ -25,3 +26,4 @@ mod peers;
 mod plugins;
 mod routes;
 mod service;
+mod virtual_mac;

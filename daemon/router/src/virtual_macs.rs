@@ -66,3 +66,41 @@ pub(crate) fn of(instance: &Instance) -> Option<VirtualMac> {
     let name = virtual_mac.name.clone().unwrap_or_else(|| automatic(family, instance.vrid.get()));
     Some(VirtualMac { name: name.into(), parent: instance.interface.as_str().into(), family, vrid: instance.vrid })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::virtual_addresses::by_family;
+
+    /// The names for instances of these interfaces, numbers and addresses; `name` is the configured one.
+    fn names(instances: &[(&str, u8, &str, Option<&str>)]) -> Vec<String> {
+        let text = instances.iter().enumerate().map(|(number, (interface, vrid, addresses, name))| {
+            let value = name.map_or("true".to_owned(), |name| format!("{{ name = {name:?} }}"));
+            format!(
+                "[instance.i{number}]\ninterface = {interface:?}\nvirtual_router_id = {vrid}\nversion = 3\n\
+                 addresses = [{addresses}]\nvirtual_mac = {value}\n"
+            )
+        });
+        let config = vouchd_config::resolve(vec![("vouchd.toml".into(), text.collect())]).expect("a configuration");
+        let mut instances: Vec<_> = config.instances.iter().flat_map(by_family).collect();
+        name_all(&mut instances);
+        instances.iter().filter_map(of).map(|virtual_mac| virtual_mac.name.to_string()).collect()
+    }
+
+    #[test]
+    fn name_says_family_and_number() {
+        assert_eq!(names(&[("eth0", 7, "'192.0.2.100', 'fe80::100'", None)]), ["vrrp4.7", "vrrp6.7"]);
+    }
+
+    #[test]
+    fn same_number_on_further_interfaces_has_a_place_after_it() {
+        let both = [("eth1", 7, "'198.51.100.1'", None), ("eth0", 7, "'192.0.2.100'", None)];
+        assert_eq!(names(&both), ["vrrp4.7.2", "vrrp4.7"]);
+    }
+
+    #[test]
+    fn configured_name_is_for_one_family_and_fits_with_its_suffix() {
+        let both = [("eth0", 7, "'192.0.2.100', 'fe80::100'", Some("gateway-of-lan0"))];
+        assert_eq!(names(&both), ["gateway-of-lan0", "gateway-of-la.6"]);
+    }
+}

@@ -32,7 +32,7 @@ pub(super) fn protocol_config(instance: &Instance, startup_delay: Duration, grou
         announce: Announcements {
             repeat: instance.garp.repeat,
             delay: instance.garp.delay,
-            refresh: instance.garp.refresh,
+            refresh: refresh(instance),
             refresh_repeat: instance.garp.refresh_repeat,
         },
     }
@@ -56,6 +56,13 @@ fn hmac(configured: &vouchd_config::Hmac) -> Hmac {
         anti_replay: configured.anti_replay,
         time_window: configured.time_window,
     }
+}
+
+/// The interval of announcements. Where no advertisement comes from the virtual MAC, they keep it known to the switches, which
+/// forget a MAC address after five minutes.
+fn refresh(instance: &Instance) -> Duration {
+    let is_silent = instance.virtual_mac.is_some() && instance.unicast.is_some();
+    if is_silent && instance.garp.refresh.is_zero() { Duration::from_secs(60) } else { instance.garp.refresh }
 }
 
 /// Whether the virtual router has two routers: because the operator says so, or because the only other one is named.

@@ -3,6 +3,7 @@
 mod groups;
 mod links;
 mod reload;
+mod virtual_mac;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};

@@ -115,6 +115,12 @@ fn of_instance(instance: &Instance, now: SystemTime) -> Vec<(Level, String)> {
     found.extend(instance.peers.iter().filter_map(|peer| of_peer(peer, is_active)));
     found.extend(of_addresses(instance, now));
     found.extend(of_routing(instance, now));
+    // An error of the virtual MAC is the instance's reason already.
+    let warning = instance.virtual_mac.as_ref().and_then(|virtual_mac| virtual_mac.warning.as_ref());
+    found.extend(warning.map(|warning| (Level::Degraded, format!("its virtual MAC: {warning}"))));
+    if let Some(error) = &instance.accept_error {
+        found.push((Level::Degraded, format!("it accepts packets to its addresses although accept is false: {error}")));
+    }
     if let (true, Some(error)) = (is_active, &instance.advertisements.send_error) {
         found.push((Level::Fault, format!("it can't send advertisements: {error}")));
     }
@@ -176,6 +182,11 @@ pub(crate) fn copied(copy: &Copy, instance: &Instance) -> String {
     }
     let effect =
         if is_active { "it stays when vouchd gives the address up" } else { "this host answers for it while a backup" };
+    if instance.virtual_mac.is_some() && *interface == instance.interface {
+        return format!(
+            "{address} is on {interface} and not vouchd's: {interface} answers for it, too, with its own MAC address; remove it"
+        );
+    }
     // Addresses on other interfaces are never adopted.
     let remedy = if *interface == instance.interface { "remove it, or set adopt = true" } else { "remove it" };
     format!("{address} is on {interface} and not vouchd's: {effect}; {remedy}")

@@ -9,7 +9,7 @@ use super::judge::{Level, Problem, copied, used_plugins};
 use super::peers;
 use vouchd_console::plugin_table;
 use vouchd_console::table::{Table, first_line, indented};
-use vouchd_ipc::status::{Address, Check, Checker, Instance, Plugin, Routing, Status};
+use vouchd_ipc::status::{Address, Check, Checker, Instance, Plugin, Routing, Status, VirtualMac};
 
 pub(crate) fn overview(status: &Status, problems: &[Problem], all: bool, now: SystemTime) -> String {
     let Status { name, version, pid, since, config, instances, checks, .. } = status;
@@ -125,6 +125,10 @@ fn instance_table(instances: &[Instance], all: bool, now: SystemTime) -> String 
                 table.note(&copied(copy, instance));
             }
             answers::conflict(instance, address, now).iter().for_each(|conflict| table.note(conflict));
+        }
+        if let Some(VirtualMac { name, mac, state, error, .. }) = &instance.virtual_mac {
+            let problem = error.as_ref().map_or_else(String::new, |error| format!(" FAILED: {error}"));
+            table.note(&format!("virtual MAC: {mac} on {name} ({state}){problem}"));
         }
         for (kind, items) in [("routes", &instance.routes), ("rules", &instance.rules)] {
             if items.is_empty() {

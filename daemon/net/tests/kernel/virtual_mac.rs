@@ -73,7 +73,7 @@ fn answers(wire: &Wire) -> Vec<[u8; 6]> {
 }
 
 #[test]
-fn row_60_row_42_only_an_active_instance_answers_arp_and_only_with_its_virtual_mac() {
+fn rows_42_and_60_only_an_active_instance_answers_arp_and_only_with_its_virtual_mac() {
     in_namespace(|| {
         let wire = Wire::open("far", ETH_P_ARP);
         let (keeper, reports) = start(vec![claim_on(NAME, 51)]);
@@ -92,7 +92,7 @@ fn row_60_row_42_only_an_active_instance_answers_arp_and_only_with_its_virtual_m
 }
 
 #[test]
-fn row_82_row_84_announcement_right_after_the_install_carries_the_virtual_mac() {
+fn rows_82_and_84_announcement_right_after_the_install_carries_the_virtual_mac() {
     in_namespace(|| {
         let wire = Wire::open("far", ETH_P_ARP);
         let (keeper, reports) = start(vec![claim_on(NAME, 51)]);

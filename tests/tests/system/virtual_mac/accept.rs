@@ -7,7 +7,7 @@ use vouchd_tests::{Need, Node, system_test};
 use super::{LINK_LOCAL, MAC_V4, MAC_V6, PATIENCE, V4, V6, connect, entry, instance, start, wait_all, with_ipv6};
 
 #[test]
-fn row_64_row_65_router_that_does_not_accept_forwards_and_answers_arp_and_nd() {
+fn rows_64_and_65_router_that_does_not_accept_forwards_and_answers_arp_and_nd() {
     system_test("accept mode off", &[Need::Vouchd], |site| {
         with_ipv6(site)?;
         let (router, client, server) = (site.host(Node::Nginx01), site.host(Node::Client), site.host(Node::Web01));
@@ -46,7 +46,7 @@ fn row_64_row_65_router_that_does_not_accept_forwards_and_answers_arp_and_nd() {
 }
 
 #[test]
-fn row_45_row_46_backup_takes_no_frames_to_the_virtual_mac() {
+fn rows_45_and_46_backup_takes_no_frames_to_the_virtual_mac() {
     system_test("a backup and the virtual MAC", &[Need::Vouchd], |site| {
         let (router, client, server) = (site.host(Node::Nginx02), site.host(Node::Client), site.host(Node::Web01));
         server.sh("ip address add 198.51.100.21/32 dev lo")?;

@@ -106,7 +106,11 @@ fn version_2(config: &Config, advertisement: &Advertisement) -> Result<(), Rejec
     if advertisement.priority != vouchd_wire::Priority::OWNER {
         same_virtual_router(config, advertisement)?;
     }
-    if config.is_owner() { Err(Rejection::OwnerReceives) } else { Ok(()) }
+    // Two owners elect, in version 2 as in version 3 (erratum 8298): otherwise both stay active.
+    if config.is_owner() && advertisement.priority != vouchd_wire::Priority::OWNER {
+        return Err(Rejection::OwnerReceives);
+    }
+    Ok(())
 }
 
 /// Whether the advertisement has exactly our addresses, in any order.

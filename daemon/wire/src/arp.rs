@@ -25,9 +25,10 @@ const IPV4_LEN: u8 = 4;
 /// Returns the Ethernet frame of a gratuitous ARP request: broadcast, sender IP = target IP = `address`, sender hardware
 /// address `mac` (RFC 9568 section 6.4.1).
 ///
-/// The target hardware address is ff:ff:ff:ff:ff:ff, as keepalived and FRR send it; receivers ignore it in a request.
+/// The target hardware address is `mac` too (errata 7947 and 7949). keepalived and FRR send ff:ff:ff:ff:ff:ff; receivers
+/// ignore it in a request.
 pub fn gratuitous(mac: [u8; 6], address: Ipv4Addr) -> [u8; FRAME_LEN] {
-    broadcast(mac, address, MacAddr::broadcast(), address)
+    broadcast(mac, address, mac.into(), address)
 }
 
 /// Returns the Ethernet frame of a broadcast ARP request: who has `address`? With the sender 0.0.0.0 it is a probe, which
@@ -90,7 +91,7 @@ mod tests {
     #[test]
     fn row_82_gratuitous_arp_is_a_broadcast_request_for_the_address_from_the_address() {
         let frame = gratuitous([2, 0, 0, 0, 0, 7], Ipv4Addr::new(192, 0, 2, 1));
-        let expected = "ffffffffffff020000000007 0806 0001 0800 06 04 0001 020000000007 c0000201 ffffffffffff c0000201"
+        let expected = "ffffffffffff020000000007 0806 0001 0800 06 04 0001 020000000007 c0000201 020000000007 c0000201"
             .replace(' ', "");
         assert_eq!(hex(&frame), expected);
     }

@@ -289,9 +289,11 @@ fn row_68_hard_fault_resigns_and_recovers_through_backup() {
 
 #[test]
 fn row_33_two_owners_elect_by_address() {
-    let mut bench = Bench::active(config(255));
-    assert_eq!(done(&bench.hear(LOWER, 255)), ["send 255", "install for 3", "announce 5"]);
-    assert_eq!(done(&bench.hear(HIGHER, 255)), ["send 255", "remove"]);
+    for config in [config(255), crate::bench::v2(255)] {
+        let mut bench = Bench::active(config);
+        assert_eq!(done(&bench.hear(LOWER, 255)), ["send 255", "install for 3", "announce 5"]);
+        assert_eq!(done(&bench.hear(HIGHER, 255)), ["send 255", "remove"]);
+    }
 }
 
 #[test]

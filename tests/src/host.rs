@@ -44,7 +44,10 @@ pub struct Host {
 
 impl Host {
     /// Starts a host that writes its logs to `dir`. Its only interface is loopback.
-    pub(crate) fn boot(name: &'static str, dir: &Path) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// If a namespace cannot be made.
+    pub fn boot(name: &'static str, dir: &Path) -> anyhow::Result<Self> {
         let ready = dir.join(format!("{name}.ready"));
         let mut command = Command::new("unshare");
         command

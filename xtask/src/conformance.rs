@@ -1,15 +1,19 @@
-//! The last column of docs/conformance.md: which tests prove which row.
+//! The last column of docs/conformance.md: which tests prove which row. And docs/conformance-measured.md: what vouchd,
+//! keepalived and FRR do, as the conformance runner sees it.
 //!
 //! A test names its rows in its documentation (`/// Rows 74 and 75: …`), else in its own name (`fn row_36_…`,
-//! `fn rows_5_to_8_…`), or as a case of a table (`"row 36: …"`).
+//! `fn rows_5_to_8_…`), or as a case of a table (`"row 36: …"`). The rows of the conformance runner are a table of
+//! `row(36, …, function)`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail, ensure};
 
 const DOCUMENT: &str = "docs/conformance.md";
+const MEASURED: &str = "docs/conformance-measured.md";
 const SOURCES: [&str; 2] = ["daemon", "tests"];
 /// What a row without a test has to say in its decision.
 const EXCUSES: [&str; 2] = ["Open: ", "Not applicable: "];
@@ -34,6 +38,35 @@ pub fn update(root: &Path, check: bool) -> anyhow::Result<()> {
         fs::write(&path, written)?;
     }
     Ok(())
+}
+
+/// Judges vouchd, keepalived and FRR on this machine, and writes what they do into docs/conformance-measured.md.
+///
+/// # Errors
+/// When a router is not installed, or the runner does not end well.
+pub fn measure(root: &Path, environment: &[(&str, PathBuf)]) -> anyhow::Result<()> {
+    let runner = root.join("target/debug/vouchd-conformance");
+    let path = root.join(MEASURED);
+    for (name, arguments) in [("rows", &[][..]), ("matrix", &["--matrix"])] {
+        let mut command = Command::new(&runner);
+        command.args(["--router", "vouchd", "--router", "keepalived", "--router", "frr", "--markdown"]).args(arguments);
+        let output = command.envs(environment.iter().cloned()).stderr(Stdio::inherit()).output()?;
+        // 1: a row fails, as it does with the others.
+        ensure!(matches!(output.status.code(), Some(0 | 1)), "{} ended with {}", runner.display(), output.status);
+        let table = String::from_utf8(output.stdout)?;
+        let document = fs::read_to_string(&path).context(MEASURED)?;
+        fs::write(&path, insert(&document, name, &table)?)?;
+    }
+    Ok(())
+}
+
+/// Puts a table between the two lines that name its place.
+fn insert(document: &str, name: &str, table: &str) -> anyhow::Result<String> {
+    let start = format!("<!-- {name}: written by `cargo xtask conformance --measure` -->\n");
+    let end = format!("<!-- end of {name} -->");
+    let parts = document.split_once(&start).and_then(|(before, rest)| Some((before, rest.split_once(&end)?.1)));
+    let (before, after) = parts.with_context(|| format!("{MEASURED} has no place for the {name}"))?;
+    Ok(format!("{before}{start}\n{}\n\n{end}{after}", table.trim_end()))
 }
 
 fn scan_directory(directory: &Path, tests: &mut Tests) -> anyhow::Result<()> {
@@ -66,6 +99,8 @@ fn scan(source: &str, tests: &mut Tests) {
                 tests.entry(row).or_default().insert(function.clone());
             }
             is_test = false;
+        } else if let Some((row, function)) = black_box(line) {
+            tests.entry(row).or_default().insert(format!("conformance: {function}"));
         } else if let Some((_, case)) = line.split_once("\"row ") {
             if let Some(row) = leading_number(case) {
                 let case = case.split('"').next().unwrap_or_default();
@@ -75,6 +110,13 @@ fn scan(source: &str, tests: &mut Tests) {
             documented.clear();
         }
     }
+}
+
+/// A row of the conformance runner: `row(3, ALL, section::function),`.
+fn black_box(line: &str) -> Option<(u32, &str)> {
+    let cells = line.strip_prefix("row(")?.strip_suffix("),")?;
+    let function = cells.rsplit("::").next().filter(|function| !function.contains(' '))?;
+    Some((leading_number(cells)?, function))
 }
 
 /// The rows of `row_3_is_kept`, `rows_3_and_7_are_kept`, `rows_3_to_7_are_kept`.
@@ -153,6 +195,8 @@ mod tests {
             let case = Case { name: "row 6: a case" };
         }
 
+        row(11, &[V6], reception::first_address),
+
         /// Row 7: of a function that is no test.
         fn helper() {}
     "#;
@@ -173,6 +217,7 @@ mod tests {
             (6, "case row 6: a case"),
             (9, "rows_9_to_10_are_kept"),
             (10, "rows_9_to_10_are_kept"),
+            (11, "conformance: first_address"),
         ];
         assert_eq!(found, expected.map(|(row, name)| (row, vec![name.to_owned()])));
     }
@@ -180,7 +225,8 @@ mod tests {
     #[test]
     fn the_column_is_written_and_a_row_without_test_or_reason_is_an_error() {
         let head = "| 3 | rule | RFC | done | old |\n| 4 | rule | RFC | done | - |\n";
-        let nine = "| 9 | rule | RFC | done | - |\n| 10 | rule | RFC | done | - |\n";
+        let nine = "| 9 | rule | RFC | done | - |\n| 10 | rule | RFC | done | - |\n\
+                    | 11 | rule | RFC | done | - |\n";
         let tail =
             "| 5 | rule | RFC | done | - |\n| 6 | rule | RFC | done | - |\n| 8 | rule | RFC | Open: soon | - |\n";
         let written = fill(&format!("{head}{nine}{tail}"), &scanned()).expect("every row has what it needs");

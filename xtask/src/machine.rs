@@ -17,6 +17,7 @@ pub const FOR_TESTS: &[Needed] = &[
     ("nginx", "nginx-light"),
     ("haproxy", "haproxy"),
     ("keepalived", "keepalived"),
+    ("/usr/lib/frr/vrrpd", "frr"),
     ("killall", "psmisc"),
     ("systemd-analyze", "systemd"),
     ("mariadbd", "mariadb-server"),

@@ -85,7 +85,11 @@ enum Task {
         seed: u64,
     },
     /// Writes into docs/conformance.md which tests prove which row
-    Conformance,
+    Conformance {
+        /// Also judge vouchd, keepalived and FRR on this machine, and write the tables into docs/conformance-measured.md
+        #[arg(long)]
+        measure: bool,
+    },
     /// Draws into docs/design.md which crate depends on which
     House,
     /// Formatting, clippy, documentation and its links, dependencies, and whether generated documents are up to date
@@ -104,7 +108,8 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Bench { args } => bench(&root, &args),
         Task::Languages { figures } => languages(&root, figures),
         Task::Smith { count, seed } => smith::try_out(&root, count, seed),
-        Task::Conformance => conformance::update(&root, false),
+        Task::Conformance { measure: false } => conformance::update(&root, false),
+        Task::Conformance { measure: true } => measure_conformance(&root),
         Task::House => house::update(&root, false),
         Task::Lint => lint::lint(&root),
     }?;
@@ -222,6 +227,14 @@ fn bench(root: &Path, args: &[String]) -> anyhow::Result<()> {
     let release = root.join("target/release");
     let environment = [("VOUCHD_BIN", release.join("vouchd")), ("VOUCHD_PLUGINS", plugins)];
     run(Command::new(release.join("vouchd-bench")).args(args).envs(environment))
+}
+
+fn measure_conformance(root: &Path) -> anyhow::Result<()> {
+    conformance::update(root, false)?;
+    machine::install_packages(machine::FOR_TESTS)?;
+    let environment = built_for_tests(root)?;
+    run(cargo(["build", "--package", "vouchd-conformance"]))?;
+    conformance::measure(root, &environment)
 }
 
 fn languages(root: &Path, figures: bool) -> anyhow::Result<()> {

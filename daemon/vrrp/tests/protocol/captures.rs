@@ -155,20 +155,22 @@ fn by_router(packets: &[Recorded]) -> BTreeMap<(bool, u8, u8), Vec<Recorded>> {
     routers
 }
 
+/// Two routers of keepalived or FRR that hand over to each other, and the number of their packets.
+const HANDOVERS: [(&str, usize); 9] = [
+    ("keepalived-2.2.7-v2-ipv4-auth-pass.pcap", 17),
+    ("keepalived-2.2.7-v2-ipv4.pcap", 19),
+    ("keepalived-2.2.7-v3-ipv4-pseudohdr.pcap", 19),
+    ("keepalived-2.2.7-v3-ipv4-subsecond.pcap", 67),
+    ("keepalived-2.2.7-v3-ipv4-unicast.pcap", 18),
+    ("keepalived-2.2.7-v3-ipv4-vmac.pcap", 19),
+    ("keepalived-2.2.7-v3-ipv6-vmac.pcap", 19),
+    ("keepalived-2.2.7-v3-ipv6.pcap", 18),
+    ("frr-8.4.4-v3-dualstack.pcap", 25),
+];
+
 #[test]
 fn recorded_handovers_never_make_a_backup_active() {
-    let files = [
-        ("keepalived-2.2.7-v2-ipv4-auth-pass.pcap", 17),
-        ("keepalived-2.2.7-v2-ipv4.pcap", 19),
-        ("keepalived-2.2.7-v3-ipv4-pseudohdr.pcap", 19),
-        ("keepalived-2.2.7-v3-ipv4-subsecond.pcap", 67),
-        ("keepalived-2.2.7-v3-ipv4-unicast.pcap", 18),
-        ("keepalived-2.2.7-v3-ipv4-vmac.pcap", 19),
-        ("keepalived-2.2.7-v3-ipv6-vmac.pcap", 19),
-        ("keepalived-2.2.7-v3-ipv6.pcap", 18),
-        ("frr-8.4.4-v3-dualstack.pcap", 25),
-    ];
-    for (name, count) in files {
+    for (name, count) in HANDOVERS {
         replay_all(&recordings(), name, count);
     }
 }
@@ -245,7 +247,7 @@ fn fuzzed_packets_are_rejected() {
 }
 
 /// The injected frames of each recording, and why they are discarded.
-const DISCARDED: [(&str, Version, DiscardReason, usize); 22] = [
+const DISCARDED: [(&str, Version, DiscardReason, usize); 24] = [
     ("probe-rejected-badck.pcap", Version::V3, DiscardReason::Checksum, 24),
     ("probe-rejected-other-vrid.pcap", Version::V3, DiscardReason::Vrid, 24),
     ("probe-rejected-ttl64.pcap", Version::V3, DiscardReason::Ttl, 24),
@@ -269,6 +271,8 @@ const DISCARDED: [(&str, Version, DiscardReason, usize); 22] = [
     ("frrprobe-trailer.pcap", Version::V3, DiscardReason::Length, 6),
     ("frrprobe-ttl64.pcap", Version::V3, DiscardReason::Ttl, 6),
     ("frrprobe-v2-adver2.pcap", Version::V2, DiscardReason::Interval, 6),
+    ("frrprobe-addrlist.pcap", Version::V3, DiscardReason::Addresses, 6),
+    ("frrprobe-v2-addrlist.pcap", Version::V2, DiscardReason::Addresses, 6),
 ];
 
 const INJECTOR: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 253));
@@ -301,20 +305,27 @@ fn frames_that_disturb_other_implementations_are_discarded_and_touch_no_timer() 
     }
 }
 
+/// Better routers, each in its own way.
+const BETTER: [(&str, Version); 14] = [
+    ("probe-v3-ipopts.pcap", Version::V3),
+    ("probe-v3-resv-nibble.pcap", Version::V3),
+    ("probe-v3-msgonly-prio200.pcap", Version::V3),
+    ("probe-v3-pseudo-prio200.pcap", Version::V3),
+    ("probe-v3-physmac-src.pcap", Version::V3),
+    ("probe-v3-adver300.pcap", Version::V3),
+    ("probe-v3-equal-higher-ip.pcap", Version::V3),
+    ("probe-v2-prio200.pcap", Version::V2),
+    ("frrprobe-msgonly200.pcap", Version::V3),
+    ("frrprobe-pseudo200.pcap", Version::V3),
+    ("frrprobe-ipopts.pcap", Version::V3),
+    ("frrprobe-adver300.pcap", Version::V3),
+    ("frrprobe-equal-higher-ip.pcap", Version::V3),
+    ("frrprobe-v2-ok.pcap", Version::V2),
+];
+
 #[test]
 fn unusual_but_valid_frames_are_accepted() {
-    for (name, version) in [
-        ("probe-v3-ipopts.pcap", Version::V3),
-        ("probe-v3-resv-nibble.pcap", Version::V3),
-        ("probe-v3-msgonly-prio200.pcap", Version::V3),
-        ("probe-v3-pseudo-prio200.pcap", Version::V3),
-        ("probe-v3-physmac-src.pcap", Version::V3),
-        ("probe-v3-adver300.pcap", Version::V3),
-        ("probe-v3-equal-higher-ip.pcap", Version::V3),
-        ("probe-v2-prio200.pcap", Version::V2),
-        ("frrprobe-msgonly200.pcap", Version::V3),
-        ("frrprobe-v2-ok.pcap", Version::V2),
-    ] {
+    for (name, version) in BETTER {
         let mut router = bench::Bench::active(victim(version));
         for packet in file(&recordings(), name).iter().filter(|packet| packet.source == INJECTOR) {
             router.input(Input::Packet(packet.as_packet()));
@@ -322,4 +333,63 @@ fn unusual_but_valid_frames_are_accepted() {
         assert_eq!(router.state(), State::Backup, "{name}: it is better");
         assert_eq!(router.router.counters().discarded_total(), 0, "{name}");
     }
+}
+
+/// Worse routers and those that resign. An active router stays, whoever sends them.
+const WORSE: [(&str, Version); 6] = [
+    ("probe-v2-lower-prio50.pcap", Version::V2),
+    ("probe-v3-lower-prio50.pcap", Version::V3),
+    ("probe-v3-equal-lower-ip.pcap", Version::V3),
+    ("probe-v3-prio0.pcap", Version::V3),
+    ("frrprobe-lower50.pcap", Version::V3),
+    ("frrprobe-prio0.pcap", Version::V3),
+];
+
+#[test]
+fn worse_routers_and_resignations_leave_an_active_router_active() {
+    for (name, version) in WORSE {
+        let mut router = bench::Bench::active(victim(version));
+        // The bench's address must be above 192.0.2.9, from where an equal one comes.
+        let injected = [INJECTOR, bench::LOWER];
+        let packets = file(&recordings(), name);
+        let packets: Vec<_> = packets.iter().filter(|packet| injected.contains(&packet.source)).collect();
+        assert_eq!(packets.len(), 5, "{name}");
+        for packet in packets {
+            router.input(Input::Packet(packet.as_packet()));
+            router.wait(bench::millis(10));
+            assert_eq!(router.state(), State::Active, "{name}");
+        }
+        assert_eq!(router.router.counters().discarded_total(), 0, "{name}");
+    }
+}
+
+/// Row 33: an owner with a higher address.
+const OWNER: &str = "probe-v3-owner255-vs-255higherip.pcap";
+
+#[test]
+fn row_33_recorded_owner_with_a_higher_address_stays() {
+    let mut router = bench::Bench::active(Config { priority: Priority::OWNER, ..victim(Version::V3) });
+    for packet in file(&recordings(), OWNER).iter().filter(|packet| packet.source == INJECTOR) {
+        router.input(Input::Packet(packet.as_packet()));
+    }
+    assert_eq!(router.state(), State::Backup);
+}
+
+/// keepalived alone, for comparison with what the others disturb.
+const UNDISTURBED: &str = "probe-rejected-baseline-none.pcap";
+
+#[test]
+fn every_recording_is_replayed() {
+    let mut named: Vec<_> = HANDOVERS.iter().map(|(name, _)| *name).collect();
+    named.extend(DISCARDED.iter().map(|(name, ..)| *name));
+    named.extend(BETTER.iter().chain(&WORSE).map(|(name, _)| *name));
+    named.extend([OWNER, UNDISTURBED]);
+    named.sort_unstable();
+    let mut present: Vec<_> = std::fs::read_dir(recordings())
+        .expect("the recordings")
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("a name in UTF-8"))
+        .filter(|name| name.ends_with(".pcap"))
+        .collect();
+    present.sort_unstable();
+    assert_eq!(named, present);
 }

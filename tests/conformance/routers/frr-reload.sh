@@ -1,0 +1,1 @@
+nsenter -t {process} -m -n vtysh --vty_socket /run/frr -d vrrpd -f {config}

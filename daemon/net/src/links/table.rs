@@ -113,7 +113,7 @@ fn state(link: Option<&Link>, kernel: &KernelState, watched: &Watched) -> LinkSt
     let is_usable = |held: &&HeldAddress| {
         held.protocol != OUR_PROTOCOL && !held.tentative && watched.families.contains(&Family::of(held.address))
     };
-    let mut own: Vec<_> = kernel.on(index).iter().filter(is_usable).collect();
+    let mut own: Vec<_> = kernel.on(index).filter(is_usable).collect();
     // A virtual address without our mark is the address owner's, or on a kernel that keeps no marks. A secondary address,
     // or one of link scope, is not the primary one while there is another. The sort is stable.
     own.sort_by_key(|address| (watched.addresses.contains(&address.address), address.secondary, address.scope));

@@ -1,6 +1,7 @@
 //! The kernel's links and addresses, as its dumps and notifications report them. Pure.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use crate::netlink::{Change, HeldAddress, Link};
 
@@ -10,9 +11,16 @@ pub(crate) struct KernelState {
     links: BTreeMap<u32, Link>,
     /// The index of each name: a host may have a thousand interfaces.
     names: BTreeMap<String, u32>,
-    /// In the kernel's order, oldest first.
-    addresses: BTreeMap<u32, Vec<HeldAddress>>,
+    /// By interface and in the kernel's order, oldest first.
+    addresses: BTreeMap<Slot, HeldAddress>,
+    /// Where each address is: an interface may have thousands.
+    slots: BTreeMap<IpAddr, Vec<Slot>>,
+    /// How many addresses were ever added.
+    count: u64,
 }
+
+/// An interface's index, and a number that grows with each address.
+type Slot = (u32, u64);
 
 impl KernelState {
     /// Takes in one notification.
@@ -25,22 +33,16 @@ impl KernelState {
             }
             Change::LinkGone { index } => {
                 self.forget_name(index);
-                self.addresses.remove(&index);
+                let gone: Vec<_> = self.on(index).cloned().collect();
+                gone.iter().for_each(|address| self.forget(address));
                 self.links.remove(&index);
             }
             Change::Address(address) => {
-                let held = self.addresses.entry(address.index).or_default();
-                match held.iter_mut().find(|other| other.is_same(&address)) {
-                    // Its lease was renewed, or it became the primary address of its subnet.
-                    Some(other) => *other = address,
-                    None => held.push(address),
-                }
+                let slot = self.slot(&address).unwrap_or_else(|| self.new_slot(&address));
+                // Its lease was renewed, or it became the primary address of its subnet, or it is new.
+                self.addresses.insert(slot, address);
             }
-            Change::AddressGone(address) => {
-                if let Some(held) = self.addresses.get_mut(&address.index) {
-                    held.retain(|other| !other.is_same(&address));
-                }
-            }
+            Change::AddressGone(address) => self.forget(&address),
         }
     }
 
@@ -49,8 +51,35 @@ impl KernelState {
         self.names = links.iter().map(|link| (link.name.clone(), link.index)).collect();
         self.links = links.into_iter().map(|link| (link.index, link)).collect();
         self.addresses.clear();
+        self.slots.clear();
         for address in addresses {
-            self.addresses.entry(address.index).or_default().push(address);
+            let slot = self.new_slot(&address);
+            self.addresses.insert(slot, address);
+        }
+    }
+
+    /// Where an address is that the kernel takes for the same.
+    fn slot(&self, address: &HeldAddress) -> Option<Slot> {
+        let is_it = |slot: &&Slot| self.addresses.get(slot).is_some_and(|other| other.is_same(address));
+        self.slots.get(&address.address)?.iter().find(is_it).copied()
+    }
+
+    /// A place behind the other addresses of the interface.
+    fn new_slot(&mut self, address: &HeldAddress) -> Slot {
+        self.count += 1;
+        let slot = (address.index, self.count);
+        self.slots.entry(address.address).or_default().push(slot);
+        slot
+    }
+
+    fn forget(&mut self, address: &HeldAddress) {
+        let Some(gone) = self.slot(address) else { return };
+        self.addresses.remove(&gone);
+        if let Some(slots) = self.slots.get_mut(&address.address) {
+            slots.retain(|slot| *slot != gone);
+            if slots.is_empty() {
+                self.slots.remove(&address.address);
+            }
         }
     }
 
@@ -77,11 +106,16 @@ impl KernelState {
 
     /// The addresses of all interfaces.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = &HeldAddress> {
-        self.addresses.values().flatten()
+        self.addresses.values()
     }
 
     /// The addresses on an interface, oldest first.
-    pub(crate) fn on(&self, index: u32) -> &[HeldAddress] {
-        self.addresses.get(&index).map_or(&[], Vec::as_slice)
+    pub(crate) fn on(&self, index: u32) -> impl Iterator<Item = &HeldAddress> {
+        self.addresses.range((index, 0)..=(index, u64::MAX)).map(|(_, address)| address)
+    }
+
+    /// The copies of one address, on whatever interfaces and with whatever prefixes.
+    pub(crate) fn copies(&self, address: IpAddr) -> impl Iterator<Item = &HeldAddress> {
+        self.slots.get(&address).into_iter().flatten().filter_map(|slot| self.addresses.get(slot))
     }
 }

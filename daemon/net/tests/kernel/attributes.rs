@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use vouchd_net::{
     AddressAttributes, AddressCommand, AddressKeeper, AddressState, Claim, Lifetime, Presence, Receiver, Report,
@@ -166,5 +166,48 @@ fn address_waits_for_its_interface() {
         assert!(shown("later", "203.0.113.1").is_some());
         assert!(keeper.finish(Duration::from_secs(10)));
         assert_eq!(shown("later", "203.0.113.1"), None);
+    });
+}
+
+/// Takeover and renewal of very many addresses; the figures are printed.
+#[test]
+fn two_thousand_addresses_are_installed_and_renewed_in_time() {
+    in_namespace(|| {
+        let addresses: Vec<_> = (0..2000_u32)
+            .map(|n| (address("near", &format!("10.{}.{}.1/32", n / 256, n % 256)), AddressAttributes::default()))
+            .collect();
+        let (keeper, reports) = AddressKeeper::start().unwrap();
+        keeper.command(AddressCommand::Configure(vec![claim_of(addresses)])).unwrap();
+        wait_states(&reports, |states| states.len() == 2000);
+        let begin = Instant::now();
+        install(&keeper, lease(3));
+        wait_states(&reports, all_ours);
+        println!("2000 addresses: installed in {:?}", begin.elapsed());
+        // The leases of a router with an interval of one second.
+        let end = Instant::now() + Duration::from_secs(6);
+        let mut slowest = Duration::ZERO;
+        while Instant::now() < end {
+            std::thread::sleep(Duration::from_secs(1));
+            let begin = Instant::now();
+            install(&keeper, lease(3));
+            // It is done when the keeper answers the next command.
+            keeper
+                .command(AddressCommand::Announce {
+                    instance: instance(),
+                    repeat: 0,
+                    not_after: vouchd_net::now() + Duration::from_secs(5),
+                })
+                .unwrap();
+            wait_until(&reports, |report| matches!(report, Report::Announced { .. }));
+            slowest = slowest.max(begin.elapsed());
+            let held = ip("-4 -o address show dev near").lines().count();
+            assert_eq!(held, 2001, "none was lost");
+        }
+        println!("2000 addresses: the slowest renewal took {slowest:?}");
+        let begin = Instant::now();
+        keeper.command(AddressCommand::Remove { instance: instance() }).unwrap();
+        wait_states(&reports, |states| states.iter().all(|state| state.presence == Presence::Absent));
+        println!("2000 addresses: removed in {:?}", begin.elapsed());
+        assert!(slowest < Duration::from_secs(3), "a lease of 3 s has to be renewed in time: {slowest:?}");
     });
 }

@@ -16,13 +16,13 @@ impl Reconciler {
     /// Copies of an address on its own interface that are not vouchd's.
     pub(crate) fn copies(&self, address: &VirtualAddress) -> Vec<HostCopy> {
         let Some(link) = self.kernel.link_named(&address.interface) else { return Vec::new() };
-        let is_copy = |held: &&HeldAddress| held.address == address.address && self.is_the_hosts(held);
-        let copies: Vec<_> = self.kernel.on(link.index).iter().filter(is_copy).collect();
+        let is_copy = |held: &&HeldAddress| held.index == link.index && self.is_the_hosts(held);
+        let copies: Vec<_> = self.kernel.copies(address.address).filter(is_copy).collect();
         // Nearly always: the rest is costly where an interface has many addresses.
         if copies.is_empty() {
             return Vec::new();
         }
-        let hosts: Vec<_> = self.kernel.on(link.index).iter().filter(|held| self.is_the_hosts(held)).collect();
+        let hosts: Vec<_> = self.kernel.on(link.index).filter(|held| self.is_the_hosts(held)).collect();
         copies
             .into_iter()
             .map(|held| HostCopy {
@@ -38,11 +38,9 @@ impl Reconciler {
         if address.address.is_ipv6() {
             return Vec::new();
         }
-        let others = self.kernel.links().filter(|link| link.name != *address.interface);
-        let copies = others.flat_map(|link| {
-            let held = self.kernel.on(link.index).iter();
-            held.filter(|held| held.address == address.address && self.is_the_hosts(held)).map(move |held| (link, held))
-        });
+        let copies = self.kernel.copies(address.address).filter(|held| self.is_the_hosts(held));
+        let copies = copies.filter_map(|held| Some((self.kernel.link(held.index)?, held)));
+        let copies = copies.filter(|(link, _)| link.name != *address.interface);
         copies
             .map(|(link, held)| HostCopy {
                 at: VirtualAddress { interface: link.name.as_str().into(), address: held.address, prefix: held.prefix },
@@ -55,7 +53,7 @@ impl Reconciler {
     pub(crate) fn endangered_by(&self, address: &VirtualAddress) -> Option<VirtualAddress> {
         let link =
             self.kernel.link_named(&address.interface).filter(|link| !link.promotes && address.is_in_subnet())?;
-        let at_risk = self.kernel.on(link.index).iter().find(|held| {
+        let at_risk = self.kernel.on(link.index).find(|held| {
             held.address != address.address
                 && held.prefix == address.prefix
                 && self.is_the_hosts(held)

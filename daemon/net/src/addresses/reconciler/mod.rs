@@ -102,6 +102,8 @@ pub(crate) struct Reconciler {
     kernel: KernelState,
     ours: BTreeMap<Placement, Installed>,
     claims: BTreeMap<InstanceKey, ClaimState>,
+    /// The instances that claim each address, and on which interface: there may be thousands of addresses.
+    claimants: BTreeMap<IpAddr, Vec<(InstanceKey, Arc<str>)>>,
     /// Whether this kernel keeps marks; `None` until it has notified of an address of ours.
     keeps_marks: Option<bool>,
     /// Addresses that went without a command while they were wanted: they are announced when they are back.
@@ -126,6 +128,13 @@ impl Reconciler {
             // The instance announces an address that a reload adds to it, too. Announcing it twice does no harm.
             let settled = claim.lifetime.is_some() && was.is_some_and(|was| was.settled);
             self.claims.insert(claim.instance.clone(), ClaimState { claim, settled });
+        }
+        self.claimants.clear();
+        for claim in self.claims.values().map(|claimed| &claimed.claim) {
+            for address in claim.addresses.iter() {
+                let claimant = (claim.instance.clone(), Arc::clone(&address.interface));
+                self.claimants.entry(address.address).or_default().push(claimant);
+            }
         }
         let wanted: BTreeSet<_> =
             self.claims.values().flat_map(|claimed| claimed.claim.addresses.iter()).cloned().collect();
@@ -152,6 +161,7 @@ impl Reconciler {
     /// Drops all claims.
     pub(crate) fn release_all(&mut self) {
         self.claims.clear();
+        self.claimants.clear();
     }
 
     /// Starts anew after a command or a notification: operations that failed are tried again.
@@ -192,14 +202,13 @@ impl Reconciler {
 
     /// Takes in a full dump, at the start and after notifications were lost.
     pub(crate) fn replace(&mut self, links: Vec<Link>, addresses: Vec<HeldAddress>) {
-        let gone: Vec<_> = self
-            .ours
-            .keys()
-            .filter(|placement| {
-                !addresses.iter().any(|held| Placement::of(held) == **placement && self.may_be_ours(held, placement))
-            })
-            .copied()
+        let there: BTreeSet<_> = addresses
+            .iter()
+            .map(|held| (Placement::of(held), held))
+            .filter(|(placement, held)| self.may_be_ours(held, placement))
+            .map(|(placement, _)| placement)
             .collect();
+        let gone: Vec<_> = self.ours.keys().filter(|placement| !there.contains(placement)).copied().collect();
         for placement in gone {
             self.lost(placement);
         }
@@ -248,17 +257,17 @@ impl Reconciler {
 
     /// The instance that claims the address; an active one if there is one.
     fn claimant(&self, placement: Placement) -> Option<InstanceKey> {
+        self.claims_on(placement).first().map(|claim| claim.instance.clone())
+    }
+
+    /// The claims on the address, with whatever prefix; those of active instances first.
+    fn claims_on(&self, placement: Placement) -> Vec<&Claim> {
         let name = self.kernel.link(placement.index).map(|link| link.name.as_str());
-        let claims = |claimed: &&ClaimState| {
-            claimed
-                .claim
-                .addresses
-                .iter()
-                .any(|address| address.address == placement.address && Some(&*address.interface) == name)
-        };
-        let mut found: Vec<_> = self.claims.values().filter(claims).collect();
-        found.sort_by_key(|claimed| claimed.claim.lifetime.is_none());
-        found.first().map(|claimed| claimed.claim.instance.clone())
+        let claimants = self.claimants.get(&placement.address).into_iter().flatten();
+        let on_it = claimants.filter(|(_, interface)| Some(&**interface) == name);
+        let mut claims: Vec<_> = on_it.filter_map(|(instance, _)| self.claim(instance)).collect();
+        claims.sort_by_key(|claim| claim.lifetime.is_none());
+        claims
     }
 
     /// The address with the present name of its interface.
@@ -271,15 +280,15 @@ impl Reconciler {
     }
 
     fn held(&self, placement: Placement) -> Option<&HeldAddress> {
-        self.kernel.on(placement.index).iter().find(|held| Placement::of(held) == placement)
+        self.kernel.copies(placement.address).find(|held| Placement::of(held) == placement)
     }
 
     /// Whether the kernel can't add an IPv6 address: it has it with another prefix, which does not make it another address
     /// there, or the interface is switched off, where the kernel would not keep it.
     fn is_blocked(&self, placement: Placement) -> bool {
         let is_off = self.kernel.link(placement.index).is_some_and(|link| !link.enabled);
-        let is_same = |held: &HeldAddress| held.address == placement.address && held.prefix != placement.prefix;
-        placement.address.is_ipv6() && (is_off || self.kernel.on(placement.index).iter().any(is_same))
+        let is_same = |held: &HeldAddress| held.index == placement.index && held.prefix != placement.prefix;
+        placement.address.is_ipv6() && (is_off || self.kernel.copies(placement.address).any(is_same))
     }
 
     pub(crate) fn is_there(&self, placement: Placement) -> bool {
@@ -294,9 +303,7 @@ impl Reconciler {
     /// The attributes that an address shall have: those of an active claim if there is one.
     pub(crate) fn attributes(&self, placement: Placement) -> Arc<AddressAttributes> {
         let address = self.name(placement);
-        let mut claims: Vec<&Claim> = self.claims().collect();
-        claims.sort_by_key(|claim| claim.lifetime.is_none());
-        let found = claims.into_iter().find_map(|claim| claim.attributes.get(&address).cloned());
+        let found = self.claims_on(placement).into_iter().find_map(|claim| claim.attributes.get(&address).cloned());
         found.unwrap_or_else(|| Arc::new(AddressAttributes::usual(placement.address, placement.prefix)))
     }
 

@@ -137,6 +137,10 @@ impl Reconciler {
     fn healed(&mut self, placement: Placement, instance: &InstanceKey) {
         let address = self.name(placement);
         self.errors.remove(&address);
+        // There is nearly always none, and a claim may have thousands of addresses.
+        if self.errors.is_empty() {
+            return;
+        }
         // And under the name and prefix that the configuration uses.
         if let Some(claimed) = self.claims.get(instance) {
             for address in claimed.claim.addresses.iter().filter(|wanted| wanted.address == placement.address) {

@@ -1,6 +1,7 @@
 //! The plan: the difference between what is wanted and what is there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::copies::network;
@@ -10,7 +11,7 @@ use vouchd_wire::Time;
 use crate::addresses::attributes::AddressAttributes;
 use crate::addresses::command::Claim;
 use crate::addresses::lease::Lifetime;
-use crate::netlink::{HeldAddress, OUR_PROTOCOL};
+use crate::netlink::OUR_PROTOCOL;
 
 /// What active instances want of one address.
 struct Wanted {
@@ -149,16 +150,19 @@ impl Reconciler {
 
     /// Promotions for interfaces where the kernel would remove the host's addresses together with ours.
     fn promotions(&self, operations: &[Operation]) -> Vec<Operation> {
+        let at_risk = self.at_risk();
+        let endangers = |placement: &Placement| {
+            let is_primary = || self.held(*placement).is_some_and(|held| !held.secondary);
+            at_risk.contains(&subnet(placement)) && is_primary()
+        };
         let touches = |operation: &&Operation| match operation {
             Operation::Add { placement, .. } | Operation::Remove { placement } => placement.is_in_subnet(),
-            Operation::Renew { placement, .. } => placement.is_in_subnet() && self.endangers(placement),
+            Operation::Renew { placement, .. } => placement.is_in_subnet() && endangers(placement),
             Operation::Promote { .. } => false,
         };
         let touched = operations.iter().filter(touches).map(Operation::placement);
-        let unsafe_already = self
-            .ours
-            .keys()
-            .filter(|placement| self.endangers(placement) && !self.is_known_to_promote(placement.index));
+        let unsafe_already =
+            self.ours.keys().filter(|placement| endangers(placement) && !self.is_known_to_promote(placement.index));
         let mut seen = BTreeSet::new();
         touched
             .chain(unsafe_already.copied())
@@ -171,18 +175,16 @@ impl Reconciler {
         self.kernel.link(index).is_some_and(|link| link.promotes)
     }
 
-    /// Whether an address of ours is the primary one of a subnet in which the host has addresses: without
-    /// `promote_secondaries` they go with it.
-    fn endangers(&self, placement: &Placement) -> bool {
-        let is_primary = self.held(*placement).is_some_and(|held| !held.secondary);
-        let is_at_risk = |held: &HeldAddress| {
-            held.secondary
-                && held.prefix == placement.prefix
-                && self.is_the_hosts(held)
-                && network(held.address, placement.prefix) == network(placement.address, placement.prefix)
-        };
-        is_primary && self.kernel.on(placement.index).iter().any(is_at_risk)
+    /// The subnets in which the host has secondary addresses. If an address of ours is the primary one there, they go with it
+    /// unless `promote_secondaries` is set.
+    fn at_risk(&self) -> BTreeSet<(u32, u8, IpAddr)> {
+        let secondary = self.kernel.addresses().filter(|held| held.secondary && self.is_the_hosts(held));
+        secondary.map(|held| subnet(&Placement::of(held))).collect()
     }
+}
+
+fn subnet(placement: &Placement) -> (u32, u8, IpAddr) {
+    (placement.index, placement.prefix, network(placement.address, placement.prefix))
 }
 
 fn is_serving(claim: &Claim) -> bool {

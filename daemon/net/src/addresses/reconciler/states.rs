@@ -63,7 +63,7 @@ impl Reconciler {
             .kernel
             .link_named(&address.interface)
             .ok_or_else(|| AddressError::NoInterface(Arc::clone(&address.interface)))?;
-        let is_there = self.kernel.on(link.index).iter().any(|held| held.address == address.address);
+        let is_there = self.kernel.copies(address.address).any(|held| held.index == link.index);
         if is_there { Ok((link.index, link.mac)) } else { Err(AddressError::NotInstalled) }
     }
 }

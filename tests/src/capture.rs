@@ -1,4 +1,4 @@
-//! The advertisements and ARP packets on the wire, with the kernel's time stamps and the port at which they came in,
+//! The advertisements, ARP packets and ICMPv6 packets on the wire, with the kernel's time stamps and the port at which they came in,
 //! whatever source they claim.
 
 use std::collections::HashMap;
@@ -151,13 +151,18 @@ const fn jump(code: u16, yes: u8, no: u8, k: u32) -> SockFilter {
     SockFilter::new(code, yes, no, k)
 }
 
-/// Accepts ARP, and IPv4 with protocol 112 (classic BPF). The traffic of a test's client would fill the capture.
-const FILTER: [SockFilter; 7] = [
+/// Accepts ARP, IPv4 with protocol 112, and IPv6 with protocol 112 or ICMPv6 (classic BPF). The traffic of a test's client
+/// would fill the capture.
+const FILTER: [SockFilter; 11] = [
     statement(0x28, 12),
-    jump(0x15, 3, 0, 0x0806),
-    jump(0x15, 0, 3, 0x0800),
+    jump(0x15, 7, 0, 0x0806),
+    jump(0x15, 0, 2, 0x0800),
     statement(0x30, 23),
-    jump(0x15, 0, 1, PROTOCOL as u32),
+    jump(0x15, 4, 5, PROTOCOL as u32),
+    jump(0x15, 0, 4, 0x86dd),
+    statement(0x30, 20),
+    jump(0x15, 1, 0, PROTOCOL as u32),
+    jump(0x15, 0, 1, 58),
     statement(0x06, 0x40000),
     statement(0x06, 0),
 ];

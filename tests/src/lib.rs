@@ -23,6 +23,7 @@
 //! | [`pair`] | two routers, each vouchd or keepalived, from one description |
 //! | [`client`], [`outage`] | a client that fetches all the time, and how long it went without service |
 //! | [`capture`], [`injector`], [`frame`] | packets on the wire: recorded, sent, built |
+//! | [`ipv6`] | the site over IPv6, and what is on its wire |
 //! | [`neighbour`] | the client's neighbour entry for the virtual address |
 //! | [`claimants`] | which MAC addresses claim an address |
 //! | [`sniffer`] | everything that one host sends |
@@ -57,6 +58,7 @@ pub mod guest;
 pub mod holders;
 pub mod host;
 pub mod injector;
+pub mod ipv6;
 pub mod keepalived;
 pub mod local;
 pub mod neighbour;

@@ -96,7 +96,9 @@ impl DiscardReason {
     /// What to do about a router whose advertisements are discarded for this reason.
     pub const fn remedy(self) -> &'static str {
         match self {
-            Self::Ttl => "a router lies between it and this network: connect both to the same network",
+            Self::Ttl => {
+                "a router lies between it and this network, or it is keepalived over IPv6 without unicast_ttl 255: connect both to the same network, or set hop_limit for this peer"
+            }
             Self::Destination => "one sends by multicast, the other by unicast: set unicast on both, or on neither",
             Self::Source => "give it a unicast address to send from",
             Self::OwnAddress => {

@@ -205,3 +205,21 @@ fn ipv6_address_that_somebody_deletes_is_back_and_announced() {
         assert!(frames.any(|frame| frame == expected));
     });
 }
+
+#[test]
+fn row_86_announcement_moves_the_entry_of_a_neighbour_to_its_sender() {
+    in_namespace(|| {
+        ip("address add fe80::1/64 dev near nodad");
+        let wire = Wire::open("far", ETH_P_IPV6);
+        for nud in ["reachable", "stale"] {
+            ip(&format!("-6 neighbour replace {LINK_LOCAL} lladdr 02:00:00:00:00:01 dev near nud {nud}"));
+            wire.send(&ndp::unsolicited([2, 0, 0, 0, 0, 9], LINK_LOCAL)).unwrap();
+            let entry = || ip(&format!("-6 neighbour show {LINK_LOCAL} dev near"));
+            let end = std::time::Instant::now() + PATIENCE;
+            while !entry().contains("lladdr 02:00:00:00:00:09 router") {
+                assert!(std::time::Instant::now() < end, "{nud}: {}", entry());
+                sleep(Duration::from_millis(5));
+            }
+        }
+    });
+}

@@ -59,8 +59,9 @@ fn sent(wire: &Wire, is_wanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
     }
 }
 
+/// Rows 1, 2, 4, 13.
 #[test]
-fn rows_1_2_4_advertisement_over_ipv6_is_sent_with_the_right_header() {
+fn advertisement_over_ipv6_is_sent_with_the_right_header() {
     in_ipv6_namespace(|| {
         let wire = Wire::open("far", ETH_P_IPV6);
         let socket = socket();
@@ -80,7 +81,7 @@ fn rows_1_2_4_advertisement_over_ipv6_is_sent_with_the_right_header() {
 }
 
 #[test]
-fn rows_1_2_unicast_over_ipv6_is_sent_with_the_right_header() {
+fn rows_1_and_2_unicast_over_ipv6_is_sent_with_the_right_header() {
     in_ipv6_namespace(|| {
         let peer: String = FAR_MAC.map(|byte| format!("{byte:02x}")).join(":");
         for (source, destination) in [(NEAR, FAR), (GLOBAL, FAR_GLOBAL)] {

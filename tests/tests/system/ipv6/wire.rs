@@ -8,7 +8,7 @@ use vouchd_tests::capture::Capture;
 use vouchd_tests::ipv6::{GROUP6, VIP_LINK_LOCAL, VIP6};
 use vouchd_tests::site::INTERFACE;
 use vouchd_tests::wait::until;
-use vouchd_tests::{Need, Node, Site, system_test};
+use vouchd_tests::{Need, Node, Site, VIP, system_test};
 
 use super::{PATIENCE, VRID, instance, start};
 
@@ -28,8 +28,9 @@ fn ask(site: &Site, address: Ipv6Addr) -> anyhow::Result<()> {
     client.sh(&format!("curl -s -m 1 'http://[{address}%25{INTERFACE}]:9/' || true")).map(drop)
 }
 
+/// Rows 1, 2, 4, 9, 23.
 #[test]
-fn rows_1_2_4_9_and_23_advertisement_over_ipv6_on_the_wire() {
+fn advertisement_over_ipv6_on_the_wire() {
     system_test("IPv6 advertisements on the wire", &[Need::Vouchd], |site| {
         site.with_ipv6()?;
         let node = Node::Nginx01;
@@ -98,8 +99,9 @@ fn row_87_takeover_over_ipv6_sends_no_duplicate_address_detection_and_is_reachab
     });
 }
 
+/// Rows 43, 61, 62.
 #[test]
-fn rows_43_61_and_62_only_the_active_router_answers_neighbour_solicitations() {
+fn only_the_active_router_answers_neighbour_solicitations() {
     system_test("neighbour solicitations for virtual addresses", &[Need::Vouchd], |site| {
         site.with_ipv6()?;
         let backup = start(site, Node::Nginx02, &instance(Node::Nginx02, ""))?;
@@ -125,6 +127,33 @@ fn rows_43_61_and_62_only_the_active_router_answers_neighbour_solicitations() {
             let groups = site.host(node).sh(&format!("ip -6 maddr show dev {INTERFACE}"))?;
             ensure!(groups.contains("ff02::1:ff00:100") == expected, "{}: {groups}", node.name());
         }
+        Ok(())
+    });
+}
+
+#[test]
+fn row_42_only_the_active_router_answers_arp_requests() {
+    system_test("ARP requests for a virtual address", &[Need::Vouchd], |site| {
+        let config = |node| {
+            let addresses = format!("addresses = [\"{VIP_LINK_LOCAL}\", \"{VIP6}\"]");
+            instance(node, "version = 3").replace(&addresses, &format!("addresses = [\"{VIP}\"]"))
+        };
+        let backup = start(site, Node::Nginx02, &config(Node::Nginx02))?;
+        let active = start(site, Node::Nginx01, &config(Node::Nginx01))?;
+        active.wait_state("web", "active", PATIENCE)?;
+        backup.wait_state("web", "backup", PATIENCE)?;
+        let capture = Capture::start(site)?;
+        let client = site.client_of_the_virtual_address();
+        until("the client's entry", PATIENCE, || client.knows(Node::Nginx01))?;
+        // An ARP reply (operation 2) whose sender is the address.
+        let is_answer = |bytes: &[u8]| {
+            bytes.get(12..14) == Some(&[8, 6])
+                && bytes.get(20..22) == Some(&[0, 2])
+                && bytes.get(28..32) == Some(&VIP.octets())
+        };
+        let answers =
+            |node| capture.frames().iter().filter(|frame| frame.from == node && is_answer(&frame.bytes)).count();
+        ensure!(answers(Node::Nginx01) > 0 && answers(Node::Nginx02) == 0, "{:?}", capture.frames());
         Ok(())
     });
 }

@@ -77,7 +77,10 @@ fn placed(instance: &Instance) -> impl Iterator<Item = (VirtualAddress, &vouchd_
     let own: Arc<str> = virtual_mac.map_or_else(|| instance.interface.as_str().into(), |mac| mac.name);
     let all = instance.addresses.iter().chain(&instance.extra_addresses);
     all.map(move |address| {
-        let interface = address.interface.as_deref().map_or_else(|| Arc::clone(&own), Arc::from);
+        // The interface of a virtual MAC has one family.
+        let is_at_home = !has_mac || Family::of(address.ip) == family(instance);
+        let default = || if is_at_home { Arc::clone(&own) } else { instance.interface.as_str().into() };
+        let interface = address.interface.as_deref().map_or_else(default, Arc::from);
         let prefix = match address.ip {
             // Without the prefix fe80::/64, answers to link-local neighbours would have no route there.
             IpAddr::V6(ip) if has_mac && ip.is_unicast_link_local() && address.prefix == 128 => 64,

@@ -96,6 +96,7 @@ impl Worker {
         }
         self.reconciler.release_all();
         self.routing.release_all();
+        self.virtual_macs.suspect();
         self.settle(None);
     }
 
@@ -129,6 +130,7 @@ impl Worker {
                 self.routing.configure(routing);
                 self.reported_macs.clear();
                 self.reconciler.configure(claims);
+                self.virtual_macs.suspect();
                 // Before any address is added.
                 self.filter();
                 self.settle(None);
@@ -137,6 +139,9 @@ impl Worker {
                 Ok(_) => {
                     self.routing.serve(&instance, lifetime);
                     let begins = self.reconciler.serve(&instance, lifetime) == Some(true);
+                    if begins {
+                        self.virtual_macs.suspect();
+                    }
                     self.settle(Some(&instance).filter(|_| begins));
                 }
                 Err(late) => self.report(Report::Late { instance, command: CommandKind::Install, late }),
@@ -144,6 +149,7 @@ impl Worker {
             AddressCommand::Remove { instance } => {
                 self.routing.release(&instance);
                 self.reconciler.release(&instance);
+                self.virtual_macs.suspect();
                 self.settle(Some(&instance));
             }
             AddressCommand::Announce { instance, repeat, not_after } => {
@@ -171,12 +177,16 @@ impl Worker {
                         if concerns_routing(&change) {
                             self.routing.suspect();
                         }
-                        matters |= self.reconciler.apply(change, port == self.requests.port());
+                        if self.reconciler.apply(change, port == self.requests.port()) {
+                            matters = true;
+                            self.virtual_macs.suspect();
+                        }
                     }
                 }
                 Ok(None) => return matters,
                 Err(error) => {
                     tracing::debug!(%error, "lost address notifications; re-reading all addresses");
+                    self.virtual_macs.suspect();
                     self.read_again();
                     return true;
                 }

@@ -39,6 +39,8 @@ enum Found<'a> {
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct VirtualMacKeeper {
+    /// Something may have to be done. Renewing the lease of one of many instances does not look at all interfaces.
+    suspected: bool,
     /// Failures and warnings, by instance, until they have healed.
     errors: BTreeMap<InstanceKey, VirtualMacError>,
     warnings: BTreeMap<InstanceKey, String>,
@@ -51,9 +53,25 @@ pub(crate) struct VirtualMacKeeper {
 }
 
 impl VirtualMacKeeper {
-    /// Starts anew after a command or a notification: requests that failed are tried again.
-    pub(crate) fn begin(&mut self) {
+    /// Notes that a command or a notification may have changed what is to be done.
+    pub(crate) fn suspect(&mut self) {
+        self.suspected = true;
+    }
+
+    pub(crate) fn is_suspected(&self) -> bool {
+        self.suspected
+    }
+
+    /// Starts anew after a command or a notification: requests that failed are tried again. Returns whether there may be
+    /// anything to do.
+    pub(crate) fn begin(&mut self) -> bool {
         self.refused.clear();
+        self.suspected
+    }
+
+    /// Notes that everything is done as far as possible. Returns whether there was anything to do.
+    pub(crate) fn end(&mut self) -> bool {
+        std::mem::take(&mut self.suspected)
     }
 
     /// Makes what is missing and switches on what active instances need. Returns whether anything changed: then take in the
@@ -236,7 +254,9 @@ fn set_up(
     ];
     requests.set_inet(index, &own)?;
     requests.set_inet(parent, &changes)?;
-    Ok(sysctl::set(&virtual_mac.name, virtual_mac.family).err())
+    let warnings = [sysctl::set(&virtual_mac.name, virtual_mac.family).err(), sysctl::obstacle(virtual_mac.family)];
+    let warnings: Vec<_> = warnings.into_iter().flatten().collect();
+    Ok((!warnings.is_empty()).then(|| warnings.join("; ")))
 }
 
 /// Removes a macvlan of vouchd. First puts back the settings of its parent that none of the `others` has saved, too. Returns

@@ -27,6 +27,24 @@ pub(super) fn set(interface: &str, family: Family) -> Result<(), String> {
     if refused.is_empty() { Ok(()) } else { Err(format!("could not set {}", refused.join(", "))) }
 }
 
+/// A setting for all interfaces that wins over that of one interface and does not suit a virtual MAC, as a text for the
+/// operator.
+pub(super) fn obstacle(family: Family) -> Option<String> {
+    let read = |name: &str| -> Option<u32> {
+        fs::read_to_string(format!("/proc/sys/net/ipv4/conf/all/{name}")).ok()?.trim().parse().ok()
+    };
+    match family {
+        Family::V6 => None,
+        Family::V4 if read("arp_filter").is_some_and(|value| value != 0) => Some(
+            "net.ipv4.conf.all.arp_filter is set, so ARP is answered with the MAC address of the interface only".into(),
+        ),
+        Family::V4 if read("arp_ignore").is_some_and(|value| value > 2) => Some(
+            "net.ipv4.conf.all.arp_ignore is above 2, so ARP for the addresses may not be answered, or twice".into(),
+        ),
+        Family::V4 => None,
+    }
+}
+
 fn set_one(interface: &str, name: &str, value: &str) -> io::Result<()> {
     let path = format!("/proc/sys/net/ipv6/conf/{interface}/{name}");
     match fs::read_to_string(&path) {

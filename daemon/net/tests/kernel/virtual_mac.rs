@@ -282,3 +282,46 @@ fn row_65_table_drops_packets_to_addresses_that_are_not_accepted_and_goes_with_t
         until("the table is gone", || ruleset().unwrap().is_empty());
     });
 }
+
+#[test]
+fn bridge_may_be_the_parent_and_its_port_may_not() {
+    in_namespace(|| {
+        ip("link add lan type bridge forward_delay 0 mcast_snooping 0");
+        ip("link set near master lan");
+        ip("link set lan up");
+        let on = |parent: &str| {
+            let claim = claim_on(NAME, 51);
+            let virtual_mac = VirtualMac { parent: parent.into(), ..virtual_mac(NAME, 51) };
+            Claim { virtual_mac: Some(virtual_mac), ..claim }
+        };
+        let (keeper, reports) = start(vec![on("near")]);
+        wait_state(&reports, |state| state.error == Some(VirtualMacError::ParentBusy(Arc::from("near"))));
+        keeper.command(AddressCommand::Configure(vec![on("lan")])).unwrap();
+        install(&keeper);
+        wait_state(&reports, |state| state.up && state.error.is_none());
+        let wire = Wire::open("far", ETH_P_ARP);
+        until("the bridge forwards", || answers(&wire) == [MAC]);
+    });
+}
+
+#[test]
+fn parents_new_mac_address_changes_nothing() {
+    in_namespace(|| {
+        let (keeper, reports) = start(vec![claim_on(NAME, 51)]);
+        install(&keeper);
+        wait_state(&reports, |state| state.up);
+        ip("link set near address 02:00:00:00:00:99");
+        let wire = Wire::open("far", ETH_P_ARP);
+        assert_eq!(answers(&wire), [MAC]);
+        assert_eq!(mac(NAME), MAC);
+    });
+}
+
+#[test]
+fn setting_for_all_interfaces_that_does_not_suit_is_a_warning() {
+    in_namespace(|| {
+        fs::write("/proc/sys/net/ipv4/conf/all/arp_filter", "1").unwrap();
+        let (_keeper, reports) = start(vec![claim_on(NAME, 51)]);
+        wait_state(&reports, |state| state.warning.as_ref().is_some_and(|text| text.contains("all.arp_filter")));
+    });
+}

@@ -22,7 +22,9 @@ impl Worker {
 
     /// Before the addresses: makes the interfaces, and switches on those of active instances.
     pub(super) fn raise_virtual_macs(&mut self) {
-        self.virtual_macs.begin();
+        if !self.virtual_macs.begin() {
+            return;
+        }
         let wanted = self.wanted();
         for _ in 0..ROUNDS {
             if !self.virtual_macs.raise(&mut self.requests, self.reconciler.kernel(), &wanted) {
@@ -38,6 +40,9 @@ impl Worker {
     /// After the addresses: switches off the interfaces of instances that are not active, and removes those that nobody
     /// wants any more.
     pub(super) fn lower_virtual_macs(&mut self) {
+        if !self.virtual_macs.is_suspected() {
+            return;
+        }
         let wanted = self.wanted();
         if self.virtual_macs.lower(&mut self.requests, self.reconciler.kernel(), &wanted) {
             self.follow();
@@ -45,6 +50,9 @@ impl Worker {
     }
 
     pub(super) fn report_virtual_macs(&mut self) {
+        if !self.virtual_macs.end() {
+            return;
+        }
         for wanted in self.wanted() {
             let state = self.virtual_macs.state(self.reconciler.kernel(), &wanted);
             if self.reported_macs.get(&wanted.instance) != Some(&state) {
@@ -68,7 +76,7 @@ impl Worker {
     /// From where to ask who else has an address: never from the virtual MAC, which belongs to the virtual address alone.
     pub(super) fn asker(&self, claim: &Claim, address: &VirtualAddress) -> Option<(u32, [u8; 6])> {
         let (index, mac) = self.reconciler.target(address).ok()?;
-        match &claim.virtual_mac {
+        match claim.virtual_mac.as_ref().filter(|virtual_mac| virtual_mac.name == address.interface) {
             None => Some((index, mac?)),
             Some(virtual_mac) => {
                 let parent = self.reconciler.kernel().link_named(&virtual_mac.parent)?;

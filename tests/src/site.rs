@@ -117,6 +117,22 @@ impl Site {
         &self.switch
     }
 
+    /// Connects hosts by another Ethernet segment, with an interface of this name on each.
+    ///
+    /// # Errors
+    /// If a link cannot be made.
+    pub fn segment(&self, interface: &str, nodes: &[Node]) -> anyhow::Result<()> {
+        let bridge = format!("b-{interface}");
+        let bridge_options = "type bridge stp_state 0 mcast_snooping 0 forward_delay 0";
+        self.switch.sh(&format!("ip link add {bridge} {bridge_options} && ip link set {bridge} up"))?;
+        for &node in nodes {
+            let port = format!("{}-{interface}", node.name());
+            plug(&self.switch, self.host(node), &port, interface, &bridge)?;
+            self.host(node).sh(&format!("ip link set {interface} up"))?;
+        }
+        Ok(())
+    }
+
     /// Which router held which address when.
     pub fn holders(&self) -> &Holders {
         &self.holders
@@ -188,20 +204,25 @@ fn connect(switch: &Host, hosts: &[Host]) -> anyhow::Result<()> {
     switch.sh("ip link add br0 type bridge stp_state 0 mcast_snooping 0 forward_delay 0 && ip link set br0 up")?;
     for (node, host) in Node::ALL.iter().zip(hosts) {
         let port = node.port();
-        // In the switch's network namespace but not its process namespace: the other end's namespace is named by a process
-        // id that is valid out here.
-        let output = Command::new("nsenter")
-            .args(["-t", &switch.init().to_string(), "-n", "--"])
-            .args(["ip", "link", "add", &port, "type", "veth", "peer", "name", INTERFACE])
-            .args(["netns", &host.init().to_string()])
-            .output()?;
-        if !output.status.success() {
-            bail!("veth to {}: {}", host.name, String::from_utf8_lossy(&output.stderr));
-        }
-        switch.sh(&format!("ip link set {port} master br0 && ip link set {port} up"))?;
+        plug(switch, host, &port, INTERFACE, "br0")?;
         host.sh(&format!("ip addr add {}/24 dev {INTERFACE} && ip link set {INTERFACE} up", node.address()))?;
     }
     Ok(())
+}
+
+/// Connects a host's `interface` with a `port` of a bridge in the switch.
+fn plug(switch: &Host, host: &Host, port: &str, interface: &str, bridge: &str) -> anyhow::Result<()> {
+    // In the switch's network namespace but not its process namespace: the other end's namespace is named by a process
+    // id that is valid out here.
+    let output = Command::new("nsenter")
+        .args(["-t", &switch.init().to_string(), "-n", "--"])
+        .args(["ip", "link", "add", port, "type", "veth", "peer", "name", interface])
+        .args(["netns", &host.init().to_string()])
+        .output()?;
+    if !output.status.success() {
+        bail!("veth to {}: {}", host.name, String::from_utf8_lossy(&output.stderr));
+    }
+    switch.sh(&format!("ip link set {port} master {bridge} && ip link set {port} up")).map(drop)
 }
 
 /// Removes the directories of tests that have ended.

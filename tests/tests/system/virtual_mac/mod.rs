@@ -1,6 +1,7 @@
 //! The virtual MAC address: what other hosts see, what is accepted, and what stays behind.
 
 mod accept;
+mod firewall;
 mod keepalived;
 mod leftovers;
 mod third_host;

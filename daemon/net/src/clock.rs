@@ -25,6 +25,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn row_74_clock_is_that_of_the_boot_which_no_date_changes() {
+        let boot = || Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).expect("CLOCK_BOOTTIME"));
+        let (before, time, after) = (boot(), Duration::from_nanos(now().as_nanos()), boot());
+        assert!(before <= time && time <= after, "{before:?} <= {time:?} <= {after:?}");
+    }
+
+    #[test]
     fn clock_runs_and_converts_without_loss() {
         let before = now();
         std::thread::sleep(Duration::from_millis(2));

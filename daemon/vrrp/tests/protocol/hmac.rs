@@ -169,3 +169,16 @@ fn active_key_that_is_missing_is_rejected() {
     let wrong = Hmac { active_key: 7, ..hmac(HmacMode::Require) };
     assert!(Config { hmac: Some(wrong), ..config(100) }.check().is_err());
 }
+
+/// The wall clock only numbers the packets.
+#[test]
+fn row_74_step_of_the_wall_clock_moves_no_timer() {
+    for priority in [100, 255] {
+        let mut bench = Bench::started(Config { hmac: Some(hmac(HmacMode::Require)), ..config(priority) });
+        let (state, deadline) = (bench.router.state(), bench.router.deadline());
+        for since_1970 in [NOW, NOW + Duration::from_secs(3_600), NOW - Duration::from_secs(3_600)] {
+            assert_eq!(bench.input(Input::WallClock { since_1970 }), []);
+            assert_eq!((bench.router.state(), bench.router.deadline()), (state, deadline));
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! The engine with a recording network: which calls, in which order, follow from which input.
 
+mod counters;
 mod groups;
 mod links;
 mod reload;

@@ -235,9 +235,10 @@ pub struct Peer {
     pub virtual_router_id: Option<u8>,
     /// The priority in its newest advertisement, discarded or not, if that could be read.
     pub priority: Option<u8>,
-    /// The id of the HMAC key that authenticated its newest accepted advertisement.
+    /// What the HMAC trailer of its newest accepted advertisement proves: `key 1`, the key of its sender; `missing`, nothing;
+    /// or the reason to discard it, which the mode `send` ignores. `None` if this router has no keys, or accepted nothing.
     #[serde(default)]
-    pub hmac_key: Option<u8>,
+    pub hmac: Option<String>,
     /// Accepted advertisements.
     pub accepted: u64,
     /// When the newest accepted one was received.

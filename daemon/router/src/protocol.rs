@@ -136,12 +136,10 @@ impl Protocol {
         // The health sent before the start counts before the first link does.
         while self.take_commands() {
             let now = vouchd_net::now();
-            self.engine.set_wall_clock(now, vouchd_net::wall_clock());
             self.engine.timers(now);
             self.log.write_overdue(now);
             self.heartbeat.beat();
             self.wait();
-            self.engine.set_wall_clock(vouchd_net::now(), vouchd_net::wall_clock());
             self.take_links();
             self.take_packets();
             self.take_claims();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use vouchd_wire::hmac::{HmacKey, Sequence, Trailer};
 
-use crate::discard::Rejection;
+use crate::discard::{DiscardReason, Rejection};
 
 /// More than any virtual router has routers. Only holders of a key get here.
 const MAX_SENDERS: usize = 64;
@@ -27,24 +27,41 @@ pub struct Hmac {
     pub time_window: Option<Duration>,
 }
 
-/// What a router with keys accepts, for a change from no authentication to HMAC node by node.
+/// What a router with keys sends and accepts. A router without keys discards a trailer, so a group that moves to HMAC node by
+/// node first needs routers that accept one and send none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HmacMode {
-    /// Packets without a trailer, and those with any trailer.
+    /// Sends no trailer. Accepts packets without one, and those with an authentic one.
+    ReceiveOnly,
+    /// Sends a trailer. Accepts packets without one, and those with any.
     SendOnly,
-    /// Packets without a trailer, and those with an authentic one.
+    /// Sends a trailer. Accepts packets without one, and those with an authentic one.
     AcceptEither,
-    /// Packets with an authentic trailer.
+    /// Sends a trailer. Accepts only packets with an authentic one.
     Require,
 }
 
+/// What the newest accepted packet of a router proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authenticity {
+    /// Nothing: it has no trailer.
+    Missing,
+    /// A holder of the key with this id sent it.
+    Key(u8),
+    /// Nothing: the trailer is wrong, which [`HmacMode::SendOnly`] ignores.
+    Wrong(DiscardReason),
+}
+
 impl Hmac {
-    /// The key to send with.
+    /// The key to send with; none while no trailer is sent.
     pub(crate) fn sending_key(&self) -> Option<&HmacKey> {
-        self.key(self.active_key)
+        match self.mode {
+            HmacMode::ReceiveOnly => None,
+            HmacMode::SendOnly | HmacMode::AcceptEither | HmacMode::Require => self.key(self.active_key),
+        }
     }
 
-    fn key(&self, id: u8) -> Option<&HmacKey> {
+    pub(crate) fn key(&self, id: u8) -> Option<&HmacKey> {
         self.keys.iter().find(|key| key.id == id)
     }
 }
@@ -52,12 +69,11 @@ impl Hmac {
 /// The time of a wall clock, and the newest sequence that each sender used and that we used.
 #[derive(Debug, Default)]
 pub(crate) struct Sequences {
-    /// Since 1970. `None` until the caller has told it.
+    /// Since 1970. `None` until the caller has reported it.
     wall_clock: Option<Duration>,
     sent: Sequence,
-    received: BTreeMap<IpAddr, Sequence>,
-    /// The key of the newest packet of each sender; none for one without a trailer.
-    keys: BTreeMap<IpAddr, u8>,
+    /// The newest one of each sender.
+    received: BTreeMap<IpAddr, Authenticated>,
 }
 
 impl Sequences {
@@ -73,30 +89,20 @@ impl Sequences {
     }
 
     /// Remembers an accepted packet. A full table forgets the sender that was heard least recently.
-    pub(crate) fn note(&mut self, source: IpAddr, authenticated: Option<Authenticated>) {
-        let Some(Authenticated { key, sequence }) = authenticated else {
-            self.keys.remove(&source);
-            return;
-        };
+    pub(crate) fn note(&mut self, source: IpAddr, authenticated: Authenticated) {
         if self.received.len() >= MAX_SENDERS && !self.received.contains_key(&source) {
-            let oldest = self.received.iter().min_by_key(|(_, sequence)| **sequence).map(|(source, _)| *source);
-            if let Some(source) = oldest {
-                self.received.remove(&source);
-                self.keys.remove(&source);
-            }
+            let oldest = self.received.iter().min_by_key(|(_, newest)| newest.sequence).map(|(source, _)| *source);
+            oldest.and_then(|source| self.received.remove(&source));
         }
-        self.received.insert(source, sequence);
-        self.keys.insert(source, key);
+        self.received.insert(source, authenticated);
     }
 
-    /// The key with which `source` authenticated its newest packet.
-    pub(crate) fn key_of(&self, source: IpAddr) -> Option<u8> {
-        self.keys.get(&source).copied()
-    }
-
-    /// Forgets what was received, for a change of the keys.
-    pub(crate) fn forget_received(&mut self) {
-        self.received.clear();
+    /// Forgets what the holders of keys sent that are no longer valid: a stolen key must not silence a router after it was
+    /// replaced. What the others sent still counts, so that a change of keys makes no old packet valid again.
+    pub(crate) fn forget_old_keys(&mut self, old: Option<&Hmac>, new: Option<&Hmac>) {
+        let key = |hmac: Option<&Hmac>, id| hmac.and_then(|hmac| hmac.key(id)).cloned();
+        self.received
+            .retain(|_, newest| key(new, newest.key).is_some() && key(old, newest.key) == key(new, newest.key));
     }
 }
 
@@ -107,27 +113,39 @@ pub(crate) struct Authenticated {
     pub(crate) sequence: Sequence,
 }
 
-/// Checks the trailer of a packet. `Ok(None)` if it has none that counts, and needs none.
+/// Checks the trailer of a packet. Returns what it proves, and the sequence to remember if it is authentic.
 pub(crate) fn check(
     hmac: &Hmac,
     sequences: &Sequences,
     source: IpAddr,
     trailer: Option<(Trailer, &[u8])>,
-) -> Result<Option<Authenticated>, Rejection> {
+) -> Result<(Authenticity, Option<Authenticated>), Rejection> {
     let Some((trailer, message)) = trailer else {
         return match hmac.mode {
             HmacMode::Require => Err(Rejection::HmacMissing),
-            HmacMode::SendOnly | HmacMode::AcceptEither => Ok(None),
+            HmacMode::ReceiveOnly | HmacMode::SendOnly | HmacMode::AcceptEither => Ok((Authenticity::Missing, None)),
         };
     };
-    if hmac.mode == HmacMode::SendOnly {
-        return Ok(None);
+    match (authenticate(hmac, sequences, source, &trailer, message), hmac.mode) {
+        (Ok(authenticated), _) => Ok((Authenticity::Key(authenticated.key), Some(authenticated))),
+        // It is still reported, so that an operator sees whether the next step of the roll-out would lose this router.
+        (Err(rejection), HmacMode::SendOnly) => Ok((Authenticity::Wrong(rejection.reason()), None)),
+        (Err(rejection), HmacMode::ReceiveOnly | HmacMode::AcceptEither | HmacMode::Require) => Err(rejection),
     }
+}
+
+fn authenticate(
+    hmac: &Hmac,
+    sequences: &Sequences,
+    source: IpAddr,
+    trailer: &Trailer,
+    message: &[u8],
+) -> Result<Authenticated, Rejection> {
     let key = hmac.key(trailer.key).ok_or(Rejection::HmacKey { found: trailer.key })?;
     if !trailer.is_authentic(key, source, message) {
         return Err(Rejection::HmacTag { key: trailer.key });
     }
-    let Trailer { key, sequence, .. } = trailer;
+    let Trailer { key, sequence, .. } = *trailer;
     if let (Some(window), Some(clock)) = (hmac.time_window, sequences.wall_clock) {
         let difference = sequence.seconds_between(Sequence::at(clock));
         if u64::from(difference) > window.as_secs() {
@@ -135,8 +153,8 @@ pub(crate) fn check(
         }
     }
     // Only an authentic sequence counts, or a forger could silence a router by a sequence far in the future.
-    if hmac.anti_replay && sequences.received.get(&source).is_some_and(|newest| sequence <= *newest) {
+    if hmac.anti_replay && sequences.received.get(&source).is_some_and(|newest| sequence <= newest.sequence) {
         return Err(Rejection::HmacReplayed);
     }
-    Ok(Some(Authenticated { key, sequence }))
+    Ok(Authenticated { key, sequence })
 }

@@ -114,7 +114,7 @@ impl Config {
         if self.priority == Priority::RESIGN {
             return Err(ConfigError::PriorityZero);
         }
-        if let Some(hmac) = self.hmac.as_ref().filter(|hmac| hmac.sending_key().is_none()) {
+        if let Some(hmac) = self.hmac.as_ref().filter(|hmac| hmac.key(hmac.active_key).is_none()) {
             return Err(ConfigError::NoActiveKey(hmac.active_key));
         }
         if !(1..=100).contains(&self.down_timer_adverts) {

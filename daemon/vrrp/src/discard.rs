@@ -142,6 +142,9 @@ pub enum Rejection {
     /// See [`DiscardReason::AuthPassword`].
     #[error("the password is not the configured one")]
     AuthPassword,
+    /// It has the length of an advertisement with an HMAC trailer, and this router has no keys. See [`DiscardReason::Length`].
+    #[error("it has 28 bytes more than an advertisement, as with an HMAC trailer: set `auth` on this router too")]
+    UnexpectedTrailer,
     /// See [`DiscardReason::HmacMissing`].
     #[error("it has no HMAC trailer, which this router requires: set `auth` on the peer too")]
     HmacMissing,
@@ -241,6 +244,7 @@ impl Rejection {
             },
             Self::AuthType { .. } => DiscardReason::AuthType,
             Self::AuthPassword => DiscardReason::AuthPassword,
+            Self::UnexpectedTrailer => DiscardReason::Length,
             Self::HmacMissing => DiscardReason::HmacMissing,
             Self::HmacKey { .. } => DiscardReason::HmacKey,
             Self::HmacTag { .. } => DiscardReason::HmacTag,

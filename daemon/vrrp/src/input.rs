@@ -1,7 +1,6 @@
 //! What the caller reports to a router.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use vouchd_wire::Priority;
 
@@ -16,11 +15,6 @@ pub enum Input<'a> {
     Health(Health),
     /// A VRRP packet arrived on the router's interface.
     Packet(Packet<'a>),
-    /// The time of the wall clock, for a router with [`crate::Hmac`]: before every other input. Nothing else reads it.
-    WallClock {
-        /// The time since 1970, by any clock that the routers share.
-        since_1970: Duration,
-    },
     /// The [`crate::Router::deadline`] has passed; harmless at any other time. Hand over every packet that has already
     /// arrived first.
     Timer,

@@ -234,7 +234,7 @@ mod status;
 mod timers;
 
 pub use action::{Action, ProtocolEvent};
-pub use authentication::{Hmac, HmacMode};
+pub use authentication::{Authenticity, Hmac, HmacMode};
 pub use config::{Announcements, Config, ConfigError};
 pub use discard::{DiscardReason, Rejection};
 pub use group::{Group, Member, Order, Reason};

@@ -3,12 +3,22 @@
 
 use std::net::IpAddr;
 
-use vouchd_wire::{Advertisement, Auth, Parsed, TTL, Version, parse, parse_with_hmac, peek_version};
+use vouchd_wire::hmac::TRAILER;
+use vouchd_wire::{Advertisement, Auth, ParseError, Parsed, TTL, Version, parse, parse_with_hmac, peek_version};
 
-use crate::authentication::{self, Authenticated, Sequences};
+use crate::authentication::{self, Authenticated, Authenticity, Sequences};
 use crate::config::Config;
 use crate::discard::Rejection;
 use crate::input::Packet;
+
+/// An accepted packet.
+pub(crate) struct Checked {
+    pub(crate) parsed: Parsed,
+    /// `None` for a router without HMAC keys.
+    pub(crate) authenticity: Option<Authenticity>,
+    /// What to remember if it is authentic.
+    pub(crate) authenticated: Option<Authenticated>,
+}
 
 /// Checks and parses `packet` for a router with `config` that sends from `own`.
 pub(crate) fn check(
@@ -16,7 +26,7 @@ pub(crate) fn check(
     own: Option<IpAddr>,
     sequences: &Sequences,
     packet: &Packet<'_>,
-) -> Result<(Parsed, Option<Authenticated>), Rejection> {
+) -> Result<Checked, Rejection> {
     addressing(config, own, packet)?;
     // Before the checks that need an intact message: a packet of another version or virtual router is not damaged.
     match packet.payload.get(1) {
@@ -30,18 +40,27 @@ pub(crate) fn check(
         Some(_) | None => {}
     }
     let Packet { source, destination, payload, .. } = *packet;
-    let (parsed, authenticated) = match &config.hmac {
-        None => (parse(payload, source, destination)?, None),
+    let (parsed, authenticity, authenticated) = match &config.hmac {
+        None => (parse(payload, source, destination).map_err(without_keys)?, None, None),
         Some(hmac) => {
             let (parsed, trailer) = parse_with_hmac(payload, source, destination)?;
-            (parsed, authentication::check(hmac, sequences, source, trailer)?)
+            let (authenticity, authenticated) = authentication::check(hmac, sequences, source, trailer)?;
+            (parsed, Some(authenticity), authenticated)
         }
     };
     match config.version {
         Version::V2 => version_2(config, &parsed.advertisement)?,
         Version::V3 => same_virtual_router(config, &parsed.advertisement)?,
     }
-    Ok((parsed, authenticated))
+    Ok(Checked { parsed, authenticity, authenticated })
+}
+
+/// What a router without HMAC keys says of a packet that it can't parse.
+fn without_keys(error: ParseError) -> Rejection {
+    match error {
+        ParseError::Length { expected, found } if found == expected + TRAILER => Rejection::UnexpectedTrailer,
+        other => other.into(),
+    }
 }
 
 /// An advertisement without any of our addresses belongs to another virtual router with the same VRID; accepting it would

@@ -145,7 +145,6 @@ impl Router {
             Input::Link(link) => self.handle_link(now, link, &mut out),
             Input::Health(health) => self.handle_health(now, health, &mut out),
             Input::Packet(packet) => self.handle_packet(now, &packet, &mut out),
-            Input::WallClock { since_1970 } => self.sequences.set_wall_clock(since_1970),
             Input::Timer => self.handle_timer(now, &mut out),
             Input::AddressesInstalled => self.handle_installed(now, &mut out),
             Input::AddressesFailed { reason } => self.handle_refused(now, reason, &mut out),
@@ -157,6 +156,12 @@ impl Router {
             }
         }
         out
+    }
+
+    /// Reports the time of the wall clock since 1970. A router with [`Hmac`] needs it before each call of [`Router::handle`],
+    /// [`Router::reconfigure`] and [`Router::packets`]; nothing else reads it. The clock may step: what is sent is in order.
+    pub fn set_wall_clock(&mut self, since_1970: Duration) {
+        self.sequences.set_wall_clock(since_1970);
     }
 
     /// Switches to another configuration without leaving the state: an active router keeps its addresses, and its next
@@ -183,9 +188,7 @@ impl Router {
         self.detect_stall(now, &mut out);
         let (old, old_priority) = (std::mem::replace(&mut self.config, config), self.priority);
         self.peers.compare_again();
-        if old.hmac != self.config.hmac {
-            self.sequences.forget_received();
-        }
+        self.sequences.forget_old_keys(old.hmac.as_ref(), self.config.hmac.as_ref());
         if old.peers != self.config.peers {
             self.pair = Pair::default();
         }

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::authentication::Authenticity;
 use crate::config::Config;
 use crate::discard::DiscardReason;
 use crate::peek::Unchecked;
@@ -37,6 +38,8 @@ pub struct Source {
     pub priority: Option<u8>,
     /// How many of its advertisements passed all checks.
     pub accepted: u64,
+    /// What the newest accepted one proves. `None` if this router had no HMAC keys.
+    pub authenticity: Option<Authenticity>,
     /// When the newest accepted one arrived.
     pub last_accepted: Option<Time>,
     /// When the newest discarded one arrived, and why it was discarded.
@@ -63,7 +66,8 @@ struct Claim {
 /// How an advertisement was taken.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Outcome {
-    Accepted,
+    /// With what its trailer proves, if this router has HMAC keys.
+    Accepted(Option<Authenticity>),
     Discarded(DiscardReason),
     /// It has another VRID, and this address of ours.
     Overheard(IpAddr),
@@ -100,6 +104,7 @@ impl Source {
             vrid,
             priority: None,
             accepted: 0,
+            authenticity: None,
             last_accepted: None,
             last_discarded: None,
             discarded: [0; DiscardReason::ALL.len()],
@@ -127,8 +132,9 @@ impl Source {
 
     fn count(&mut self, now: Time, outcome: Outcome) {
         match outcome {
-            Outcome::Accepted => {
+            Outcome::Accepted(authenticity) => {
                 self.accepted += 1;
+                self.authenticity = authenticity;
                 self.last_accepted = Some(now);
             }
             Outcome::Discarded(reason) => {
@@ -245,9 +251,9 @@ impl Sources {
         let source = self.entry(now, observer, address, unchecked.map(|unchecked| unchecked.vrid));
         source.count(now, outcome);
         if let Some(unchecked) = unchecked {
-            source.update_claim(now, unchecked, matches!(outcome, Outcome::Accepted), observer);
+            source.update_claim(now, unchecked, matches!(outcome, Outcome::Accepted(_)), observer);
         }
-        if matches!(outcome, Outcome::Accepted) {
+        if matches!(outcome, Outcome::Accepted(_)) {
             // It is understood now, so what it sent before under another VRID no longer counts.
             let others = self.seen.iter_mut().filter(|source| source.address == address);
             others.for_each(|source| source.claim = source.claim.filter(|claim| claim.accepted));

@@ -19,9 +19,11 @@ pub struct Hmac {
     pub time_window: Option<Duration>,
 }
 
-/// What a router with HMAC keys accepts, so that a group can be moved to HMAC node by node.
+/// What a router with HMAC keys sends and accepts, so that a group can be moved to HMAC node by node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum HmacMode {
+    /// Sends no trailer; accepts packets without one, and checks those with one.
+    ReceiveOnly,
     /// Sends the trailer; accepts packets without one, and does not check those with one.
     SendOnly,
     /// Sends the trailer; accepts packets without one, and checks those with one.

@@ -305,13 +305,6 @@ impl<N: Network> Engine<N> {
         }
     }
 
-    /// Tells the time since 1970 to the routers that authenticate their packets. Call it before everything else in a turn.
-    pub(crate) fn set_wall_clock(&mut self, now: Time, since_1970: Duration) {
-        for router in self.routers.values_mut().filter(|router| router.authenticates()) {
-            router.handle(now, Input::WallClock { since_1970 }, &mut self.network);
-        }
-    }
-
     /// Runs all timers that are due. Call it once all packets received so far were taken, and at least once a second.
     pub(crate) fn timers(&mut self, now: Time) {
         let mut fired = self.couples.due(now);

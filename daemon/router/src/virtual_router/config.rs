@@ -49,6 +49,7 @@ fn hmac(configured: &vouchd_config::Hmac) -> Hmac {
         keys: configured.keys.clone(),
         active_key: configured.active_key,
         mode: match configured.mode {
+            vouchd_config::HmacMode::ReceiveOnly => HmacMode::ReceiveOnly,
             vouchd_config::HmacMode::SendOnly => HmacMode::SendOnly,
             vouchd_config::HmacMode::AcceptEither => HmacMode::AcceptEither,
             vouchd_config::HmacMode::Require => HmacMode::Require,

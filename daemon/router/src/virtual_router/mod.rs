@@ -99,11 +99,6 @@ impl VirtualRouter {
         &self.config.interface
     }
 
-    /// Whether its packets carry the time.
-    pub(crate) fn authenticates(&self) -> bool {
-        self.config.hmac.is_some()
-    }
-
     pub(crate) fn vrid(&self) -> u8 {
         self.config.vrid.get()
     }
@@ -162,6 +157,9 @@ impl VirtualRouter {
             return false;
         }
         let protocol = protocol_config(config, startup.delay(self.made, config), grouped);
+        if config.hmac.is_some() {
+            self.router.set_wall_clock(vouchd_net::wall_clock());
+        }
         let Ok(actions) = self.router.reconfigure(now, protocol, health) else { return false };
         let judges_link_anew = self.config.track_link != config.track_link;
         self.config = config.clone();
@@ -186,8 +184,16 @@ impl VirtualRouter {
         true
     }
 
+    /// Authenticated packets carry the time.
+    fn read_wall_clock(&mut self) {
+        if self.router.config().hmac.is_some() {
+            self.router.set_wall_clock(vouchd_net::wall_clock());
+        }
+    }
+
     pub(crate) fn handle(&mut self, now: Time, input: Input<'_>, network: &mut impl Network) {
         let was_active = self.router.state() == State::Active;
+        self.read_wall_clock();
         let actions = self.router.handle(now, input);
         let is_active = self.router.state() == State::Active;
         if was_active != is_active {

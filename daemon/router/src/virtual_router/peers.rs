@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use vouchd_vrrp::{DiscardReason, RivalReason, Router, Source, Time};
+use vouchd_vrrp::{Authenticity, DiscardReason, RivalReason, Router, Source, Time};
 
 use vouchd_ipc::status::{self, Peer};
 
@@ -26,7 +26,11 @@ fn heard(source: &Source, router: &Router, configured: &[IpAddr], now: Time) -> 
         configured: configured.contains(&source.address),
         virtual_router_id: source.vrid,
         priority: source.priority,
-        hmac_key: router.hmac_key_of(source.address),
+        hmac: source.authenticity.map(|authenticity| match authenticity {
+            Authenticity::Missing => "missing".to_owned(),
+            Authenticity::Key(id) => format!("key {id}"),
+            Authenticity::Wrong(reason) => reason.name().to_owned(),
+        }),
         accepted: source.accepted,
         last_accepted: source.last_accepted.map(at),
         discarded: counts.filter(|(_, count)| *count > 0).collect(),
@@ -43,7 +47,7 @@ fn never_heard(address: IpAddr) -> Peer {
         configured: true,
         virtual_router_id: None,
         priority: None,
-        hmac_key: None,
+        hmac: None,
         accepted: 0,
         last_accepted: None,
         discarded: Default::default(),

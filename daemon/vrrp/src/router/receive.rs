@@ -9,7 +9,7 @@ use crate::action::{Action, ProtocolEvent};
 use crate::discard::DiscardReason;
 use crate::input::Packet;
 use crate::peek::peek;
-use crate::reception;
+use crate::reception::{self, Checked};
 use crate::sources::{Observer, Outcome};
 use crate::status::State;
 use vouchd_wire::Time;
@@ -17,25 +17,27 @@ use vouchd_wire::Time;
 impl Router {
     pub(super) fn handle_packet(&mut self, now: Time, packet: &Packet<'_>, out: &mut Vec<Action>) {
         let checked = reception::check(&self.config, self.source(), &self.sequences, packet);
-        let checked = checked.map(|(parsed, authenticated)| {
-            self.sequences.note(packet.source, authenticated);
-            parsed
+        let checked = checked.map(|Checked { parsed, authenticity, authenticated }| {
+            if let Some(authenticated) = authenticated {
+                self.sequences.note(packet.source, authenticated);
+            }
+            (parsed, Outcome::Accepted(authenticity))
         });
         match (checked, self.state()) {
-            (Ok(parsed), State::Initialize) => {
-                self.note_source(now, packet, Outcome::Accepted, out);
+            (Ok((parsed, accepted)), State::Initialize) => {
+                self.note_source(now, packet, accepted, out);
                 self.note_peer(now, packet.source, &parsed, out);
                 self.note_active(packet.source, &parsed);
                 self.note_pair(now, packet.source, &parsed, out);
             }
             // It takes no part, so it doesn't judge either.
             (Err(_), State::Initialize) => {}
-            (Ok(parsed), state @ (State::Backup | State::Active)) => {
+            (Ok((parsed, accepted)), state @ (State::Backup | State::Active)) => {
                 self.counters.received += 1;
                 if parsed.advertisement.priority == Priority::RESIGN {
                     self.counters.priority_zero_received += 1;
                 }
-                self.note_source(now, packet, Outcome::Accepted, out);
+                self.note_source(now, packet, accepted, out);
                 self.note_peer(now, packet.source, &parsed, out);
                 self.note_pair(now, packet.source, &parsed, out);
                 match state {

@@ -59,11 +59,6 @@ impl Router {
         self.peers.all()
     }
 
-    /// The id of the HMAC key with which a peer authenticated its newest packet. `None` if it did not.
-    pub fn hmac_key_of(&self, peer: IpAddr) -> Option<u8> {
-        self.sequences.key_of(peer)
-    }
-
     /// Everyone who sent advertisements for this virtual router, accepted or discarded: the configured peers, and at most 64
     /// others.
     pub fn sources(&self) -> &[Source] {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use vouchd_vrrp::wire::hmac::{HmacKey, Sequence};
 use vouchd_vrrp::wire::{Advertisement, ChecksumForm};
-use vouchd_vrrp::{Config, DiscardReason, Hmac, HmacMode, Input, State};
+use vouchd_vrrp::{Authenticity, Config, DiscardReason, Hmac, HmacMode, State};
 
 use crate::bench::{Bench, GROUP, HIGHER, LOWER, OWN, config, fit, seconds};
 
@@ -23,7 +23,7 @@ fn hmac(mode: HmacMode) -> Hmac {
 /// A backup at priority 100 with these rules.
 fn backup(hmac: Hmac) -> Bench {
     let mut bench = Bench::started(Config { hmac: Some(hmac), ..config(100) });
-    bench.input(Input::WallClock { since_1970: NOW });
+    bench.router.set_wall_clock(NOW);
     bench
 }
 
@@ -50,10 +50,16 @@ fn hear(bench: &mut Bench, source: IpAddr, payload: &[u8]) -> Option<DiscardReas
     reason
 }
 
+/// What the newest accepted packet of `source` proves.
+fn authenticity(bench: &Bench, source: IpAddr) -> Option<Authenticity> {
+    bench.router.sources().iter().find(|heard| heard.address == source)?.authenticity
+}
+
 #[test]
 fn each_mode_accepts_what_its_step_of_the_roll_out_needs() {
     let forged = HmacKey { id: 1, secret: vec![9; 32] };
     for (mode, without, with_forged) in [
+        (HmacMode::ReceiveOnly, None, Some(DiscardReason::HmacTag)),
         (HmacMode::SendOnly, None, None),
         (HmacMode::AcceptEither, None, Some(DiscardReason::HmacTag)),
         (HmacMode::Require, Some(DiscardReason::HmacMissing), Some(DiscardReason::HmacTag)),
@@ -68,6 +74,78 @@ fn each_mode_accepts_what_its_step_of_the_roll_out_needs() {
     }
 }
 
+/// A router without keys discards a trailer, so the first step of a roll-out must not send one.
+#[test]
+fn receive_only_sends_what_a_router_without_keys_accepts() {
+    for (mode, accepted) in
+        [(HmacMode::ReceiveOnly, 1), (HmacMode::SendOnly, 0), (HmacMode::AcceptEither, 0), (HmacMode::Require, 0)]
+    {
+        let mut sender = Bench::new(Config { hmac: Some(hmac(mode)), ..config(200) });
+        sender.link_up(HIGHER);
+        let advertisement = sender.advertisement(200);
+        let (_, packet) = sender.router.packets(&advertisement).remove(0);
+        let mut without = Bench::started(config(100));
+        without.hear_bytes(HIGHER, GROUP, 255, &packet);
+        assert_eq!(without.router.counters().received, accepted, "{mode:?}");
+    }
+}
+
+#[test]
+fn newest_accepted_packet_shows_whether_its_sender_authenticates() {
+    let forged = HmacKey { id: 1, secret: vec![9; 32] };
+    let mut bench = backup(hmac(HmacMode::SendOnly));
+    let wrong = |reason| Some(Authenticity::Wrong(reason));
+    let packets = [
+        (plain(&bench, 200), Some(Authenticity::Missing)),
+        (sealed(&bench, 200, &key(2), HIGHER, Sequence::at(NOW)), Some(Authenticity::Key(2))),
+        (sealed(&bench, 200, &key(2), HIGHER, Sequence::at(NOW)), wrong(DiscardReason::HmacReplayed)),
+        (sealed(&bench, 200, &key(3), HIGHER, Sequence::at(NOW)), wrong(DiscardReason::HmacKey)),
+        (sealed(&bench, 200, &forged, HIGHER, Sequence::at(NOW)), wrong(DiscardReason::HmacTag)),
+        (plain(&bench, 200), Some(Authenticity::Missing)),
+    ];
+    for (packet, shown) in packets {
+        assert_eq!(hear(&mut bench, HIGHER, &packet), None);
+        assert_eq!(authenticity(&bench, HIGHER), shown);
+    }
+    let mut without = Bench::started(config(100));
+    let packet = plain(&without, 200);
+    without.hear_bytes(HIGHER, GROUP, 255, &packet);
+    assert_eq!(authenticity(&without, HIGHER), None, "a router without keys doesn't judge");
+}
+
+#[test]
+fn change_of_keys_makes_no_old_packet_valid_again() {
+    let mut bench = backup(hmac(HmacMode::Require));
+    let packet = sealed(&bench, 200, &key(1), HIGHER, Sequence::at(NOW));
+    assert_eq!(hear(&mut bench, HIGHER, &packet), None);
+    let reload = |bench: &mut Bench, keys: Vec<HmacKey>| {
+        let changed = Hmac { active_key: keys[0].id, keys, ..hmac(HmacMode::Require) };
+        let config = Config { hmac: Some(changed), ..config(100) };
+        bench.router.reconfigure(bench.now, config, fit(100)).expect("a valid change");
+    };
+    reload(&mut bench, vec![key(2), key(1)]);
+    assert_eq!(hear(&mut bench, HIGHER, &packet), Some(DiscardReason::HmacReplayed));
+    // A thief of key 1 has used up every sequence. The new key gives the router a fresh start.
+    let last = Sequence { seconds: u32::MAX, fraction: u16::MAX, counter: u16::MAX };
+    let stolen = sealed(&bench, 200, &key(1), HIGHER, last);
+    assert_eq!(hear(&mut bench, HIGHER, &stolen), None);
+    let packet = sealed(&bench, 200, &key(2), HIGHER, Sequence::at(NOW + Duration::from_secs(1)));
+    assert_eq!(hear(&mut bench, HIGHER, &packet), Some(DiscardReason::HmacReplayed));
+    reload(&mut bench, vec![key(2)]);
+    assert_eq!(hear(&mut bench, HIGHER, &packet), None);
+    assert_eq!(hear(&mut bench, HIGHER, &stolen), Some(DiscardReason::HmacKey));
+}
+
+#[test]
+fn senders_beyond_the_bound_are_forgotten_and_not_refused() {
+    let mut bench = backup(hmac(HmacMode::Require));
+    for n in 1..=200_u8 {
+        let source = IpAddr::from([198, 51, 100, n]);
+        let packet = sealed(&bench, 200, &key(1), source, Sequence::at(NOW + Duration::from_secs(n.into())));
+        assert_eq!(hear(&mut bench, source, &packet), None, "{source}");
+    }
+}
+
 #[test]
 fn row_20_router_without_keys_discards_a_trailer_by_its_length() {
     let mut bench = Bench::started(config(100));
@@ -78,11 +156,11 @@ fn row_20_router_without_keys_discards_a_trailer_by_its_length() {
 #[test]
 fn packets_with_any_configured_key_are_accepted_so_that_keys_can_rotate() {
     let mut bench = backup(hmac(HmacMode::Require));
-    for (id, reason, shown) in [(1, None, Some(1)), (2, None, Some(2)), (3, Some(DiscardReason::HmacKey), Some(2))] {
+    for (id, reason, shown) in [(1, None, 1), (2, None, 2), (3, Some(DiscardReason::HmacKey), 2)] {
         let sequence = Sequence::at(NOW + Duration::from_secs(id.into()));
         let packet = sealed(&bench, 200, &key(id), HIGHER, sequence);
         assert_eq!(hear(&mut bench, HIGHER, &packet), reason, "key {id}");
-        assert_eq!(bench.router.hmac_key_of(HIGHER), shown, "key {id}");
+        assert_eq!(authenticity(&bench, HIGHER), Some(Authenticity::Key(shown)), "key {id}");
     }
 }
 
@@ -133,7 +211,7 @@ fn sent_sequence_increases_also_when_the_wall_clock_steps_back() {
     let mut receiver = backup(hmac(HmacMode::Require));
     let advertisement = sender.advertisement(200);
     for since_1970 in [NOW, NOW, NOW - Duration::from_secs(3_600), NOW + Duration::from_secs(1)] {
-        sender.input(Input::WallClock { since_1970 });
+        sender.router.set_wall_clock(since_1970);
         let [(destination, packet)] = sender.router.packets(&advertisement).try_into().expect("multicast");
         assert_eq!(destination, GROUP);
         receiver.hear_bytes(OWN, GROUP, 255, &packet);
@@ -142,7 +220,7 @@ fn sent_sequence_increases_also_when_the_wall_clock_steps_back() {
     assert_eq!(receiver.router.counters().discarded(DiscardReason::OwnAddress), 4);
     let mut last = None;
     for since_1970 in [NOW, NOW - Duration::from_secs(3_600)] {
-        sender.input(Input::WallClock { since_1970 });
+        sender.router.set_wall_clock(since_1970);
         let (_, packet) = sender.router.packets(&advertisement).remove(0);
         let sequence = packet[packet.len() - 24..][..8].to_vec();
         assert!(last.as_ref().is_none_or(|last| sequence > *last));

@@ -55,22 +55,27 @@ fn hmac(table: &mut Table<'_>, files: &KeyFiles, problems: &mut Problems) -> Opt
     let keys = table.require("keys", meaning, problems);
     let keys = keys.map(|value| key::keys(&value, files, problems)).unwrap_or_default();
     let active = table.take("active_key");
-    let number = active.as_ref().and_then(|value| value.number(0..=255, problems));
-    let words = [("send", HmacMode::SendOnly), ("accept", HmacMode::AcceptEither), ("require", HmacMode::Require)];
+    let number = active.as_ref().and_then(|value| value.number(1..=255, problems));
+    let words = [
+        ("receive", HmacMode::ReceiveOnly),
+        ("send", HmacMode::SendOnly),
+        ("accept", HmacMode::AcceptEither),
+        ("require", HmacMode::Require),
+    ];
     let mode = table.take("mode").and_then(|value| value.choice(&words, problems));
     let anti_replay = table.take("anti_replay").and_then(|value| value.boolean(problems));
     let window = table.take("time_window");
-    let window = window.and_then(|v| v.duration(Duration::from_secs(1)..=Duration::from_secs(86_400), problems));
-    let first = keys.first()?.id;
+    let window = window.and_then(|v| v.duration(Duration::from_secs(1)..=Duration::from_secs(300), problems));
+    let first = *keys.ids.first()?;
     if let (Some(value), Some(number)) = (&active, number)
-        && !keys.iter().any(|key| key.id == number)
+        && !keys.ids.contains(&number)
     {
         value.error("no key has this id; expected one of those in keys", problems);
         return None;
     }
     Some(Hmac {
         active_key: number.unwrap_or(first),
-        keys,
+        keys: keys.valid,
         mode: mode.unwrap_or_default(),
         anti_replay: anti_replay.unwrap_or(true),
         time_window: window,

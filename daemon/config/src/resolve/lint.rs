@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use vouchd_wire::Priority;
+use vouchd_wire::{Priority, TTL};
 
 use crate::errors::Problem;
-use crate::model::{Check, Daemon, Instance};
+use crate::model::{Check, Daemon, HmacMode, Instance};
 use crate::reader::Problems;
+use crate::source::Place;
 use crate::{CheckPlaces, InstancePlaces};
 
 /// Warns of a configuration without checks and instances.
@@ -106,6 +107,36 @@ pub(super) fn weights(instances: &[Instance], at: &BTreeMap<String, InstancePlac
                  this note; if not, use larger weights, or leave a weight out to make that check's failure a hard fault"
             ),
         })
+    };
+    instances.iter().filter_map(note).collect()
+}
+
+/// Notes HMAC that is being rolled out and protects nothing yet, and routed peers without HMAC.
+pub(super) fn authentication(instances: &[Instance], at: &BTreeMap<String, InstancePlaces>) -> Vec<Problem> {
+    let note = |instance: &Instance| {
+        let at = at.get(&instance.name)?;
+        let problem = |place: Option<&Place>, key: &str, message: String| {
+            Some(Problem { place: Some(place?.clone()), subject: format!("instance.{}.{key}", instance.name), message })
+        };
+        if let Some(hmac) = &instance.hmac {
+            let next = match hmac.mode {
+                HmacMode::Require => return None,
+                HmacMode::ReceiveOnly => "\"accept\", once every router has at least \"receive\"",
+                HmacMode::SendOnly | HmacMode::AcceptEither => "\"require\", once every router sends a trailer",
+            };
+            let message = format!(
+                "this mode is for a roll-out: packets without a trailer are accepted, so HMAC protects nothing yet. The next \
+                 mode is {next}; `vouchd status --json` shows for each peer what its advertisements prove"
+            );
+            return problem(at.password.as_ref(), "auth", message);
+        }
+        let peers = instance.unicast.iter().flat_map(|unicast| &unicast.peers).zip(&at.peers);
+        let (_, place) = peers.into_iter().find(|(peer, _)| peer.hop_limit < TTL)?;
+        let message =
+            "with a hop_limit below 255, machines of other networks can send packets in this peer's name; HMAC \
+                       (`auth`) prevents it"
+                .to_owned();
+        problem(Some(place), "unicast.peers", message)
     };
     instances.iter().filter_map(note).collect()
 }

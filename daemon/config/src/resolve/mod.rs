@@ -96,6 +96,7 @@ pub(crate) fn examine(main: &Path, sources: Vec<Source>, unread: Vec<Problem>, k
         lint::files_in_runtime_dir(&checks, &daemon, &checks_at, &mut problems);
         lint::same_address_elsewhere(&instances, &instances_at, &mut problems);
         notes = lint::weights(&instances, &instances_at);
+        notes.extend(lint::authentication(&instances, &instances_at));
     }
     let Problems { errors, warnings, has_more } = problems;
     let files = sources.iter().map(|source| source.path.clone()).collect();

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use vouchd_config::resolve;
+use vouchd_config::{FileText, Files, resolve};
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -23,11 +23,15 @@ fn toml_blocks(manual: &str) -> Vec<String> {
 
 #[test]
 fn every_toml_block_of_the_manual_is_valid() {
-    for (manual, blocks) in [("docs/configuration.md", 7), ("docs/checks.md", 2)] {
+    for (manual, blocks) in [("docs/configuration.md", 8), ("docs/checks.md", 2)] {
         let found = toml_blocks(&read(manual));
         assert_eq!(found.len(), blocks, "blocks in {manual}");
         for text in found {
-            if let Err(errors) = resolve(vec![(manual.into(), text.clone())]) {
+            let file = |path: PathBuf, text: &str| FileText { path, text: Ok(text.into()), access: None };
+            let mut files = Files::alone(file(manual.into(), &text));
+            let key = "0123456789abcdef".repeat(4);
+            files.keys = files.key_files().into_iter().map(|path| file(path, &key)).collect();
+            if let Err(errors) = files.resolve() {
                 panic!("{errors}\nin\n{text}");
             }
         }
@@ -61,6 +65,9 @@ fn manual_names_every_key() {
         "[check.c]\nplugin = \"p\"\nallow = { x = 1 }",
         "[check.c]\nplugin = \"p\"\nlimits = { x = 1 }",
         "[instance.i]\nx = 1",
+        "[instance.i]\nauth = { type = \"pass\", password = \"1\", x = 1 }",
+        "[instance.i]\nauth = { type = \"hmac\", keys = [], x = 1 }",
+        "[instance.i]\nauth = { type = \"hmac\", keys = [{ x = 1 }] }",
         "[instance.i]\ngarp = { x = 1 }",
         "[instance.i]\nunicast = { x = 1 }",
         "[instance.i]\nmulticast = { x = 1 }",

@@ -12,7 +12,12 @@ const GOOD: &str = "[check.nginx]\nplugin = \"process\"\nparams = { name = \"ngi
     unicast = { source = \"192.0.2.11\", peers = [\"192.0.2.12\"] }\nchecks = [{ name = \"nginx\", weight = -9 }]\n";
 
 /// The pieces that mistakes consist of.
-const PIECES: [&str; 56] = [
+const PIECES: [&str; 61] = [
+    "auth = { type = \"hmac\", keys = [{ id = 1, file = \"/k\" }] }",
+    "keys = [",
+    "hex = \"00\"",
+    "type = \"hmac\"",
+    "[[instance.web.auth.keys]]",
     "[",
     "]",
     "[[",

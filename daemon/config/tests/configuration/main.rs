@@ -5,6 +5,7 @@ mod documents;
 mod files;
 mod fuzz;
 mod grants;
+mod hmac;
 mod host;
 mod params;
 mod rejected;

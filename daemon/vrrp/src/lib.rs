@@ -241,7 +241,7 @@ pub use group::{Group, Member, Order, Reason};
 pub use input::{Health, Input, Link, Packet};
 pub use pair::HandOver;
 pub use rival::{Rival, RivalReason};
-pub use router::Router;
+pub use router::{Router, Stage};
 pub use sources::Source;
 pub use status::{Counters, Peer, State, Why};
 pub use timers::{DOWN_TIMER_ADVERTS, down_interval, election_wait, lease, skew};

@@ -1,7 +1,7 @@
 //! The state machine of RFC 9568 section 6.4: its data, its way in and its way out.
 //!
 //! The rules are grouped by state ([`initialize`], [`backup`], [`active`]) and by concern ([`announce`], [`election`],
-//! [`grouped`], [`health`], [`receive`], [`stall`], [`trial`]). [`view`] has everything that only reads.
+//! [`grouped`], [`health`], [`receive`], [`stall`], [`trial`]). [`stage`] and [`view`] only read.
 
 mod active;
 mod announce;
@@ -11,6 +11,7 @@ mod grouped;
 mod health;
 mod initialize;
 mod receive;
+mod stage;
 mod stall;
 mod trial;
 mod view;
@@ -24,6 +25,7 @@ use self::active::Active;
 use self::announce::AnnounceLimits;
 use self::backup::Backup;
 use self::grouped::Imposed;
+pub use self::stage::Stage;
 use crate::action::{Action, EventKind, ProtocolEvent};
 use crate::authentication::{Hmac, Sequences};
 use crate::config::{Config, ConfigError};

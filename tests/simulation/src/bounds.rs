@@ -2,7 +2,7 @@
 //!
 //! Throughout, `I` is the longest Advertisement_Interval that any router of the scenario ever had, and `S` the longest
 //! Skew_Time: `I` in version 3, one second in version 2. A router waits at most `Down = 3 I + S`, whichever interval it has
-//! learned. `D` is the longest delay of a frame and `K` what a kernel needs for an order. It is quiet while no process
+//! learned; with `down_timer_adverts`, N instead of 3. `D` is the longest delay of a frame and `K` what a kernel needs for an order. It is quiet while no process
 //! starts, stops, thaws or reloads, no check or link changes, and the network loses nothing.
 //!
 //! **Overlap.** Two active routers A and B, A being better (higher priority, or the same and a higher address), exist
@@ -22,7 +22,9 @@
 //!
 //! **Preemption.** A router that preempts and is better than every active one is active itself within `Down + K` after the
 //! last advertisement of a better one: a worse router's advertisement never sets its timer anew, and priority 0 sets it to
-//! its Skew_Time, which is shorter. So all is decided once it has been quiet for `D + 2 Down + K` and the last overlap.
+//! its Skew_Time, which is shorter. With a `preempt_delay` of P it is within `max(Down, P + S) + K`, since that delay starts
+//! with the first advertisement of the worse router. So all is decided once it has been quiet for
+//! `D + Down + max(Down, P + S) + 2 K` and the last overlap.
 //!
 //! **Yielding.** A router whose own checks lowered its priority calls an election after at most [`LONGEST_PAUSE`] down
 //! intervals, and without loss the first call that a better one hears is the last: it takes over within its Skew_Time, with
@@ -31,11 +33,12 @@
 
 use std::time::Duration;
 
+use vouchd_vrrp::wire::Version;
+
+use crate::node::Node;
+
 /// The longest delay of a frame.
 pub(crate) const MAX_DELAY: Duration = Duration::from_millis(30);
-
-/// What the address keeper needs for an order.
-pub(crate) const KERNEL: Duration = Duration::from_micros(500);
 
 /// The longest pause between two calls of a yield election, in down intervals.
 pub(crate) const LONGEST_PAUSE: u32 = 16;
@@ -43,21 +46,29 @@ pub(crate) const LONGEST_PAUSE: u32 = 16;
 /// Clocks that are half a thousandth wrong, and rounding.
 const SLACK: Duration = Duration::from_millis(50);
 
-/// The bounds of a scenario at some point of time.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Bounds {
+/// The most that any router of a scenario ever had of each setting that times depend on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Longest {
     interval: Duration,
     skew: Duration,
+    adverts: u32,
+    preempt_delay: Duration,
+    kernel: Duration,
 }
 
-impl Bounds {
-    /// `interval` in the text above, and whether it is version 2.
-    pub(crate) fn new(interval: Duration, version_2: bool) -> Self {
-        Self { interval, skew: if version_2 { interval.max(Duration::from_secs(1)) } else { interval } }
+impl Longest {
+    pub(crate) fn add(&mut self, node: &Node) {
+        let interval = node.interval().duration();
+        let skew = if node.version == Version::V2 { interval.max(Duration::from_secs(1)) } else { interval };
+        self.interval = self.interval.max(interval);
+        self.skew = self.skew.max(skew);
+        self.adverts = self.adverts.max(3).max(node.spec.adverts.into());
+        self.preempt_delay = self.preempt_delay.max(Duration::from_millis(node.spec.preempt_delay.into()));
+        self.kernel = self.kernel.max(node.latency());
     }
 
     fn down(self) -> Duration {
-        self.interval * 3 + self.skew
+        self.interval * self.adverts + self.skew
     }
 
     /// How long it must have been quiet before an overlap counts.
@@ -70,11 +81,11 @@ impl Bounds {
     }
 
     pub(crate) fn takeover(self) -> Duration {
-        MAX_DELAY + self.down() + KERNEL * 4 + SLACK
+        MAX_DELAY + self.down() + self.kernel * 2 + SLACK
     }
 
     pub(crate) fn decided(self) -> Duration {
-        self.takeover() + self.down() + KERNEL * 4 + self.overlap()
+        self.takeover() + self.down().max(self.preempt_delay + self.skew) + self.kernel * 2 + self.overlap()
     }
 
     pub(crate) fn yielded(self) -> Duration {

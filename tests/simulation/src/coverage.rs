@@ -84,6 +84,12 @@ inputs! {
     ReloadPreempt = "reload, preempt",
     /// A reload with other addresses.
     ReloadAddresses = "reload, addresses",
+    /// A reload that makes it one of a pair, or no longer.
+    ReloadPair = "reload, pair",
+    /// A reload with other delays.
+    ReloadDelays = "reload, delays",
+    /// A reload with another number of adverts in Active_Down_Interval.
+    ReloadAdverts = "reload, adverts",
 }
 
 /// How often each pair was tried.
@@ -154,8 +160,8 @@ fn pairs() -> impl Iterator<Item = (Stage, Kind)> {
 /// Why a pair can't occur.
 fn impossible(stage: Stage, kind: Kind) -> Option<&'static str> {
     match (stage, kind) {
-        (Stage::Starting | Stage::LinkDown | Stage::Waiting | Stage::Fault | Stage::ShutDown, Kind::Due) => {
-            Some("no timer runs")
+        (Stage::Steady | Stage::Electing | Stage::Yielding, Kind::Resigned) => {
+            Some("an active router knows of no other active one")
         }
         (
             Stage::Starting
@@ -164,6 +170,7 @@ fn impossible(stage: Stage, kind: Kind) -> Option<&'static str> {
             | Stage::Fault
             | Stage::ShutDown
             | Stage::Refused
+            | Stage::Startup
             | Stage::OwnerTrial,
             Kind::Late,
         ) => Some("Initialize does not act on what it knows of others"),

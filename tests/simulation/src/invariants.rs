@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use vouchd_vrrp::wire::Version;
-use vouchd_vrrp::{Action, Packet, ProtocolEvent, State};
+use vouchd_vrrp::{Action, Packet, ProtocolEvent, State, Why};
 
-use crate::bounds::{Bounds, MAX_DELAY};
+use crate::bounds::{Longest, MAX_DELAY};
 use crate::coverage::Kind as InputKind;
 use crate::node::{Device, Verdict, virtual_addresses};
 use crate::scenario::Kind;
@@ -14,8 +13,8 @@ use crate::world::World;
 const SECOND: Duration = Duration::from_secs(1);
 
 impl World {
-    pub(crate) fn bounds(&self) -> Bounds {
-        Bounds::new(self.longest_interval, self.nodes.iter().any(|node| node.version == Version::V2))
+    pub(crate) fn bounds(&self) -> Longest {
+        self.longest
     }
 
     fn active(&self) -> Vec<usize> {
@@ -43,6 +42,10 @@ impl World {
         self.many_since = if active.len() > 1 { self.many_since.or(Some(now)) } else { None };
         let missing = active.is_empty() && self.able.contains(&true);
         self.none_since = if missing { self.none_since.or(Some(now)) } else { None };
+        if !self.net.is_clean() {
+            // Meanwhile the third host can't learn who took over: it has to find out by itself.
+            self.believes = self.believes.filter(|node| active.contains(node));
+        }
         let Some(quiet) = self.quiet_since() else { return };
         let bounds = self.bounds();
         if let Some(since) = self.many_since
@@ -208,7 +211,8 @@ impl World {
         let now = self.nodes[node].local(self.now);
         let Device::Vouchd(router) = &self.nodes[node].device else { return };
         // What is due or overdue is not repeated by another call.
-        if router.deadline().is_some_and(|deadline| deadline <= now) {
+        let unreported = matches!(router.why(), Why::Starting | Why::HealthWaiting(_));
+        if unreported || router.deadline().is_some_and(|deadline| deadline <= now) {
             return;
         }
         let before = (router.state(), router.deadline(), router.counters().clone());
@@ -224,7 +228,7 @@ impl World {
     pub(crate) fn lease_ended(&mut self, node: usize) {
         let it = &self.nodes[node];
         // A frozen process, or one that just ran again, renews nothing.
-        let ran = it.frozen_until.max(it.kernel.busy_until) + Duration::from_millis(200) < self.now;
+        let ran = it.frozen_until.max(it.kernel.busy_until) + Duration::from_millis(600) < self.now;
         if it.is_active() && ran && it.spec.kind == Kind::Vouchd {
             self.fail(format!("r{} advertises, and the lease of an address ended", node + 1));
         }

@@ -102,6 +102,10 @@ impl Node {
             priority: Priority::new(self.spec.priority),
             interval: self.interval(),
             preempt: self.spec.preempt,
+            preempt_delay: Duration::from_millis(self.spec.preempt_delay.into()),
+            startup_delay: Duration::from_millis(self.spec.startup_delay.into()),
+            down_timer_adverts: self.spec.adverts,
+            pair: self.spec.pair,
             addresses: virtual_addresses(self.count),
             auth: Auth::None,
             peers: None,
@@ -113,6 +117,11 @@ impl Node {
 
     pub(crate) fn interval(&self) -> AdvertInterval {
         AdvertInterval::from_centiseconds(self.spec.interval).expect("an interval of a generated or written scenario")
+    }
+
+    /// What its kernel needs for an order.
+    pub(crate) fn latency(&self) -> Duration {
+        Duration::from_millis(self.spec.kernel.into()).max(Duration::from_micros(500))
     }
 
     /// What its checks report.
@@ -155,12 +164,21 @@ impl Node {
         let fit = matches!(self.verdict, Verdict::Well | Verdict::Priority(_));
         match &self.device {
             Device::Vouchd(router) => {
-                let refused = self.kernel.refuses || matches!(router.why(), Why::AddressesFailed(_));
-                fit && self.link && !refused
+                let why = router.why();
+                let waits = matches!(
+                    why,
+                    Why::Starting | Why::HealthWaiting(_) | Why::StartupDelay(_) | Why::AddressesFailed(_)
+                );
+                fit && self.link && !self.kernel.refuses && !waits
             }
             Device::Foreign(foreign) => foreign.takes_part(),
             Device::Down => false,
         }
+    }
+
+    /// Whether its kernel refused the addresses, and it waits before it takes part again.
+    pub(crate) fn is_refused(&self) -> bool {
+        matches!(&self.device, Device::Vouchd(router) if matches!(router.why(), Why::AddressesFailed(_)))
     }
 
     /// Whether it calls elections because its checks lowered its priority while it was active.

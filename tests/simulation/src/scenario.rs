@@ -64,6 +64,34 @@ pub struct Spec {
     pub preempt: bool,
     /// How much faster its clock runs, in parts per million.
     pub drift: i32,
+    /// vouchd: it is one of a pair, and hands over at once.
+    pub pair: bool,
+    /// vouchd: `down_timer_adverts`.
+    pub adverts: u8,
+    /// vouchd: `preempt_delay` in milliseconds.
+    pub preempt_delay: u32,
+    /// vouchd: `startup_delay` in milliseconds.
+    pub startup_delay: u32,
+    /// vouchd: how many milliseconds its kernel needs for an order; 0: half of one.
+    pub kernel: u32,
+}
+
+impl Default for Spec {
+    fn default() -> Self {
+        Self {
+            kind: Kind::Vouchd,
+            address: 10,
+            priority: 100,
+            interval: 100,
+            preempt: true,
+            drift: 0,
+            pair: false,
+            adverts: 3,
+            preempt_delay: 0,
+            startup_delay: 0,
+            kernel: 0,
+        }
+    }
 }
 
 /// One thing that happens.
@@ -124,6 +152,8 @@ pub enum Event {
     Stop,
     /// The process starts, unless it runs.
     Start,
+    /// The process starts, unless it runs, and does not hear of its link and its checks yet.
+    Boot,
     /// A reload with one change.
     Reload(Change),
     /// Everything that the router knows is reported once more, and the timer is called although nothing is due.
@@ -147,6 +177,12 @@ pub enum Change {
     Preempt(bool),
     /// The number of addresses, of which all routers share the first.
     Addresses(u8),
+    /// Whether it is one of a pair.
+    Pair(bool),
+    /// `preempt_delay` and `startup_delay` in milliseconds.
+    Delays(u32),
+    /// `down_timer_adverts`.
+    Adverts(u8),
 }
 
 /// Why a packet has to be discarded.

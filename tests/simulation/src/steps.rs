@@ -52,8 +52,8 @@ impl World {
         let bounds = self.bounds();
         self.run(bounds.decided());
         // A router may have become able meanwhile, when a pause after refused addresses ended.
-        while self.failure.is_none() && self.now.saturating_sub(self.calm_since) < bounds.decided() {
-            self.run(bounds.decided() - (self.now - self.calm_since));
+        for _ in 0..10 {
+            self.run(bounds.decided().saturating_sub(self.now.saturating_sub(self.calm_since)));
         }
         let mut waited = Duration::ZERO;
         while self.failure.is_none()
@@ -94,7 +94,8 @@ impl World {
                 Ok(()) => unsettled = Duration::ZERO,
                 Err(why) if self.failure.is_none() => {
                     unsettled += pace;
-                    if unsettled > longest {
+                    // A router may have become able meanwhile, when a delay or a pause ended.
+                    if unsettled > longest && self.now.saturating_sub(self.calm_since) > self.bounds().decided() {
                         self.fail(why);
                     }
                 }
@@ -127,7 +128,8 @@ impl World {
             }
             Event::Kill => self.kill(node),
             Event::Stop => self.stop(node),
-            Event::Start => self.start(node),
+            Event::Start => self.start(node, true),
+            Event::Boot => self.start(node, false),
             Event::Reload(change) => self.reload(node, change),
             Event::Repeat => self.repeat(node),
             Event::Stray(stray) => self.stray(node, stray),
@@ -256,9 +258,21 @@ impl World {
                 it.count = count;
                 (InputKind::ReloadAddresses, it.spec.priority)
             }
+            Change::Pair(pair) => {
+                it.spec.pair = pair;
+                (InputKind::ReloadPair, it.spec.priority)
+            }
+            Change::Delays(millis) => {
+                (it.spec.preempt_delay, it.spec.startup_delay) = (millis, millis);
+                (InputKind::ReloadDelays, it.spec.priority)
+            }
+            Change::Adverts(adverts) => {
+                it.spec.adverts = adverts;
+                (InputKind::ReloadAdverts, it.spec.priority)
+            }
         };
         let (interval, preempt) = (it.interval(), it.spec.preempt);
-        self.longest_interval = self.longest_interval.max(interval.duration());
+        self.longest.add(&self.nodes[node]);
         let it = &mut self.nodes[node];
         let (config, health) = (it.config(), it.health());
         match &mut it.device {
@@ -326,10 +340,12 @@ impl World {
 
     /// A packet that the router has to discard. It would be good, and of the best router, but for one thing.
     fn stray(&mut self, node: usize, stray: Stray) {
-        if !self.nodes[node].link {
+        let own = self.nodes[node].address();
+        let unknown = matches!(&self.nodes[node].device, Device::Vouchd(router) if router.source() != Some(own));
+        // While its link is down, a router hears nothing and does not know its own address.
+        if !self.nodes[node].link || unknown {
             return;
         }
-        let own = self.nodes[node].address();
         let mut advertisement = self.advertisement(node, 254);
         let (mut source, mut destination, mut ttl) = (primary_address(OUTSIDER), GROUP, 255);
         match stray {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use vouchd_vrrp::wire::{Advertisement, ChecksumForm, GROUP_V4, Priority, parse};
 use vouchd_vrrp::{Action, Input, Packet, ProtocolEvent, Router, State, Why};
 
-use crate::bounds::{KERNEL, MAX_DELAY};
+use crate::bounds::{Longest, MAX_DELAY};
 use crate::coverage::{Coverage, Kind as InputKind};
 use crate::foreign::{Foreign, Heard};
 use crate::node::{Device, Node, virtual_addresses};
@@ -69,9 +69,9 @@ pub(crate) struct World {
     /// Since when more than one router, and since when none is active.
     pub(crate) many_since: Option<Duration>,
     pub(crate) none_since: Option<Duration>,
+    /// Whether each node is able to be active.
     pub(crate) able: Vec<bool>,
-    /// The longest interval that any router ever had.
-    pub(crate) longest_interval: Duration,
+    pub(crate) longest: Longest,
     pub(crate) figures: Figures,
     pub(crate) coverage: Coverage,
     pub(crate) failure: Option<String>,
@@ -126,7 +126,7 @@ impl World {
             many_since: None,
             none_since: Some(Duration::ZERO),
             able: vec![false; nodes.len()],
-            longest_interval: nodes.iter().map(|node| node.interval().duration()).max().unwrap_or_default(),
+            longest: Longest::default(),
             nodes,
             figures: Figures::default(),
             coverage: Coverage::default(),
@@ -137,7 +137,8 @@ impl World {
             last_sent: (Duration::ZERO, 0),
         };
         for node in 0..world.nodes.len() {
-            world.start(node);
+            world.longest.add(&world.nodes[node]);
+            world.start(node, true);
         }
         world
     }
@@ -345,6 +346,12 @@ impl World {
             Device::Vouchd(router) => matches!(router.why(), Why::Stalled { .. }),
             Device::Foreign(_) | Device::Down => true,
         };
+        let refused = it.is_refused();
+        if refused {
+            // Its kernel did that, at a time that no step names.
+            self.disturb();
+        }
+        let it = &self.nodes[node];
         if silent || !it.link || !self.net.is_clean() {
             self.nodes[node].stopped_unheard = true;
             self.believes = self.believes.filter(|believed| *believed != node);
@@ -373,7 +380,7 @@ impl World {
                 return self.note(|| format!("r{}: {event}", node + 1));
             }
         };
-        let at = self.nodes[node].kernel.busy_until.max(self.now + KERNEL);
+        let at = self.nodes[node].kernel.busy_until.max(self.now + self.nodes[node].latency());
         self.queue.push(at, node, Happening::Kernel(order));
     }
 
@@ -405,7 +412,10 @@ impl World {
                 it.addresses.clear();
             }
             Order::Withdraw(addresses) => it.addresses.retain(|address, _| !addresses.contains(address)),
-            Order::Announce { not_after } if not_after < now => {}
+            Order::Announce { not_after } if not_after < now => {
+                // Its kernel was busy for a down interval: the third host learns from the second round, seconds later.
+                self.believes = None;
+            }
             Order::Announce { .. } => {
                 if it.addresses.contains_key(&config_addresses[0]) {
                     // A segment keeps the order in which frames are sent to one host.
@@ -463,8 +473,8 @@ impl World {
         }
     }
 
-    /// Starts a process that does not run.
-    pub(crate) fn start(&mut self, node: usize) {
+    /// Starts a process that does not run. It may not hear of its link and its checks yet.
+    pub(crate) fn start(&mut self, node: usize, reported: bool) {
         let now = self.nodes[node].local(self.now);
         let it = &mut self.nodes[node];
         if !matches!(it.device, Device::Down) {
@@ -479,6 +489,9 @@ impl World {
             match router {
                 Ok(router) => it.device = Device::Vouchd(Box::new(router)),
                 Err(error) => return self.fail(format!("r{} does not start: {error}", node + 1)),
+            }
+            if !reported {
+                return;
             }
             self.nodes[node].reporting = true;
             self.report_link(node);

@@ -167,7 +167,12 @@ impl Router {
         }
         // Several backups that wait for the same time are ordered by their Skew_Time, as after a down interval.
         let wait = (self.config.preempt_delay + self.skew()).max(self.down_interval());
+        let is_in_trial = self.is_in_trial();
         let Phase::Backup(backup) = &mut self.phase else { return false };
+        if is_in_trial && matches!(backup.awaiting, Awaiting::Preemption { .. }) {
+            // The delay is over, and the kernel is installing the addresses.
+            return true;
+        }
         let at = backup.delayed.map_or(now + wait, |delayed| delayed.at);
         backup.delayed = Some(Delayed { at, peer, priority });
         at <= now

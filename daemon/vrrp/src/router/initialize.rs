@@ -39,7 +39,13 @@ impl Router {
 
     /// Brings the state in line with link, health and shutdown.
     pub(super) fn reconcile(&mut self, now: Time, out: &mut Vec<Action>) {
-        match (self.state(), self.obstacle()) {
+        let obstacle = match (self.state(), self.obstacle()) {
+            // A check that a reload added must not cost a router that takes part its addresses; a kernel that refused them
+            // does.
+            (State::Backup | State::Active, Some(Why::HealthWaiting(_))) => self.refusal(),
+            (_, obstacle) => obstacle,
+        };
+        match (self.state(), obstacle) {
             (State::Initialize, None) => self.start(now, out),
             (State::Initialize, Some(why)) => {
                 self.end_trial(out);
@@ -48,8 +54,7 @@ impl Router {
                     self.report(now, ProtocolEvent::Held { why }, out);
                 }
             }
-            // A check that a reload added must not cost a router that takes part its addresses.
-            (State::Backup | State::Active, None | Some(Why::HealthWaiting(_))) => {}
+            (State::Backup | State::Active, None) => {}
             (State::Backup | State::Active, Some(why)) => self.enter_initialize(now, why, out),
         }
     }
@@ -77,6 +82,11 @@ impl Router {
         if let Some((_, delay)) = self.startup {
             return Some(Why::StartupDelay(delay));
         }
+        self.refusal()
+    }
+
+    /// The kernel refused the addresses, and the pause after that is not over.
+    fn refusal(&self) -> Option<Why> {
         self.retry.as_ref().map(|(_, reason)| Why::AddressesFailed(reason.clone()))
     }
 

@@ -38,6 +38,8 @@ stages! {
     Fault = "fault",
     /// Initialize: the kernel refused the addresses.
     Refused = "refused",
+    /// Initialize: `startup_delay` is not over.
+    Startup = "startup",
     /// Initialize, for good.
     ShutDown = "shut down",
     /// Initialize: an owner waits for the kernel.
@@ -48,6 +50,10 @@ stages! {
     Skewing = "skewing",
     /// Backup: a worse router is active, and Active_Down_Timer runs on.
     Preempting = "preempting",
+    /// Backup: a worse router is active, and `preempt_delay` runs.
+    Delaying = "delaying",
+    /// Backup: a worse router took over from the one that this router followed, and Active_Down_Timer runs on.
+    Claiming = "claiming",
     /// Backup: it waits for the kernel before it becomes active.
     Trial = "trial",
     /// Active.
@@ -68,14 +74,17 @@ impl Router {
                 Why::HealthWaiting(_) => Stage::Waiting,
                 Why::HealthFault(_) => Stage::Fault,
                 Why::AddressesFailed(_) => Stage::Refused,
+                Why::StartupDelay(_) => Stage::Startup,
                 Why::ShutDown => Stage::ShutDown,
                 _ => Stage::Starting,
             },
             Phase::Backup(_) if self.is_in_trial() => Stage::Trial,
+            Phase::Backup(backup) if backup.delayed.is_some() => Stage::Delaying,
             Phase::Backup(backup) => match backup.awaiting {
                 Awaiting::Silence | Awaiting::Ownership => Stage::Listening,
                 Awaiting::Resigned { .. } => Stage::Skewing,
                 Awaiting::Preemption { .. } => Stage::Preempting,
+                Awaiting::Claim { .. } => Stage::Claiming,
             },
             Phase::Active(active) if active.electing => Stage::Electing,
             Phase::Active(active) if active.yielding.is_some() => Stage::Yielding,

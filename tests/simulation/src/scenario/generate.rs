@@ -54,6 +54,7 @@ impl Scenario {
                 return;
             }
             17..=22 => return self.flap(random, router),
+            23 => return self.boot(random, router),
             _ => Step::At(router, self.event(random, router)),
         };
         self.steps.push(step);
@@ -74,6 +75,19 @@ impl Scenario {
         self.steps.push(Step::At(router, Event::Well));
     }
 
+    /// A process that hears of its link and its checks late, or after other things.
+    fn boot(&mut self, random: &mut Random, router: usize) {
+        let kill = if random.percent(50) { Event::Kill } else { Event::Stop };
+        self.steps.extend([Step::At(router, kill), Step::At(router, Event::Boot)]);
+        for _ in 0..random.between(1, 4) {
+            let event = self.event(random, router);
+            self.steps.push(Step::At(router, event));
+            self.steps.push(Step::Wait(random.millis(0, 1_500)));
+        }
+        self.steps.push(Step::At(router, Event::LinkUp));
+        self.steps.push(Step::At(router, Event::Well));
+    }
+
     fn event(&self, random: &mut Random, router: usize) -> Event {
         match random.between(0, 99) {
             0..=24 => Event::Priority(any_priority(random, false)),
@@ -90,7 +104,8 @@ impl Scenario {
             63..=64 => Event::Accept,
             65..=68 => Event::Kill,
             69..=71 => Event::Stop,
-            72..=77 => Event::Start,
+            72..=76 => Event::Start,
+            77 => Event::Boot,
             78..=87 => Event::Reload(self.change(random, router)),
             88..=91 => Event::Repeat,
             92..=97 => Event::Stray(Stray::ALL[random.between(0, Stray::ALL.len() as u64 - 1) as usize].0),
@@ -99,13 +114,16 @@ impl Scenario {
     }
 
     fn change(&self, random: &mut Random, router: usize) -> Change {
-        match random.between(0, 5) {
+        match random.between(0, 8) {
             0 => Change::Nothing,
             1 => Change::Priority(any_priority(random, false)),
             2 if self.version == Version::V3 => Change::Interval(random.choose([10, 20, 50, 100, 200])),
             2 | 3 => Change::Preempt(random.percent(50)),
             // The first router may become the owner, so that there is never a second one.
             4 if router == 0 && !self.routers.iter().any(|spec| spec.priority == 255) => Change::Priority(255),
+            5 => Change::Pair(random.percent(50)),
+            6 => Change::Delays(random.choose([0, 0, 1_000, 5_000])),
+            7 => Change::Adverts(random.choose([2, 3, 3, 5])),
             _ => Change::Addresses(random.between(1, 3) as u8),
         }
     }
@@ -121,6 +139,10 @@ fn routers(random: &mut Random, version: Version) -> Vec<Spec> {
         Version::V3 => random.choose([10, 20, 50, 100, 100, 100, 200]),
     };
     let drift = random.percent(50);
+    let pair = if count == 2 { random.choose([0, 100, 100, 50]) } else { random.choose([0, 0, 0, 100]) };
+    let adverts = random.choose([0, 0, 0, 50]);
+    let delay = random.choose([0, 0, 30]);
+    let kernel = random.choose([0, 0, 0, 20, 60]);
     // Addresses and priorities are ordered independently.
     let first = random.between(0, count - 1);
     let spec = |index: u64| {
@@ -136,6 +158,11 @@ fn routers(random: &mut Random, version: Version) -> Vec<Spec> {
             },
             preempt: random.percent(60),
             drift: if drift { random.between(0, 1_000) as i32 - 500 } else { 0 },
+            pair: random.percent(pair),
+            adverts: if random.percent(adverts) { random.choose([2, 4, 10]) } else { 3 },
+            preempt_delay: if random.percent(delay) { random.between(0, 8_000) as u32 } else { 0 },
+            startup_delay: if random.percent(delay) { random.between(0, 8_000) as u32 } else { 0 },
+            kernel,
         }
     };
     (0..count).map(spec).collect()
@@ -148,9 +175,8 @@ fn any_priority(random: &mut Random, few: bool) -> u8 {
 
 /// The shortest scenario in which a yield election has to reach a backup that does not preempt, under loss.
 pub fn patient_pair(seed: u64, loss: u8) -> Scenario {
-    let spec =
-        |address, priority, preempt| Spec { kind: Kind::Vouchd, address, priority, interval: 100, preempt, drift: 0 };
     let wait = Step::Wait(Duration::from_secs(8));
     let steps = vec![wait, Step::Loss(loss), Step::At(0, Event::Priority(60)), Step::SettleLossy];
-    Scenario { seed, version: Version::V3, routers: vec![spec(10, 100, true), spec(20, 80, false)], steps }
+    let worse = Spec { address: 20, priority: 80, preempt: false, ..Spec::default() };
+    Scenario { seed, version: Version::V3, routers: vec![Spec::default(), worse], steps }
 }

@@ -14,10 +14,22 @@ impl Display for Scenario {
         writeln!(f, "seed {}", self.seed)?;
         writeln!(f, "version {}", self.version.number())?;
         for (index, spec) in self.routers.iter().enumerate() {
-            let Spec { kind, address, priority, interval, preempt, drift } = spec;
+            let Spec { kind, address, priority, interval, preempt, pair, .. } = spec;
             let mode = if *preempt { "preempt" } else { "patient" };
             write!(f, "r{} {} ", index + 1, name(Kind::ALL, *kind))?;
-            writeln!(f, "address {address} priority {priority} interval {interval}cs {mode} drift {drift}")?;
+            write!(f, "address {address} priority {priority} interval {interval}cs {mode}")?;
+            for (word, value, usual) in [
+                (" drift", i64::from(spec.drift), 0),
+                (" adverts", i64::from(spec.adverts), 3),
+                (" preempt_delay", i64::from(spec.preempt_delay), 0),
+                (" startup_delay", i64::from(spec.startup_delay), 0),
+                (" kernel", i64::from(spec.kernel), 0),
+            ] {
+                if value != usual {
+                    write!(f, "{word} {value}")?;
+                }
+            }
+            writeln!(f, "{}", if *pair { " pair" } else { "" })?;
         }
         writeln!(f)?;
         self.steps.iter().try_for_each(|step| writeln!(f, "{step}"))
@@ -62,12 +74,16 @@ impl Display for Event {
             Self::Kill => f.write_str("kill"),
             Self::Stop => f.write_str("stop"),
             Self::Start => f.write_str("start"),
+            Self::Boot => f.write_str("boot"),
             Self::Reload(Change::Nothing) => f.write_str("reload nothing"),
             Self::Reload(Change::Priority(priority)) => write!(f, "reload priority {priority}"),
             Self::Reload(Change::Interval(interval)) => write!(f, "reload interval {interval}cs"),
             Self::Reload(Change::Preempt(true)) => f.write_str("reload preempt"),
             Self::Reload(Change::Preempt(false)) => f.write_str("reload patient"),
             Self::Reload(Change::Addresses(count)) => write!(f, "reload addresses {count}"),
+            Self::Reload(Change::Pair(pair)) => write!(f, "reload pair {pair}"),
+            Self::Reload(Change::Delays(millis)) => write!(f, "reload delays {millis}"),
+            Self::Reload(Change::Adverts(adverts)) => write!(f, "reload adverts {adverts}"),
             Self::Repeat => f.write_str("repeat"),
             Self::Stray(stray) => write!(f, "stray {}", name(Stray::ALL, *stray)),
             Self::Overhear => f.write_str("overhear"),
@@ -140,7 +156,7 @@ impl Scenario {
 fn spec(index: usize, kind: &str, mut rest: &[&str]) -> Result<Spec> {
     let (kind, _) = Kind::ALL.into_iter().find(|(_, name)| *name == kind).context("a kind of router")?;
     let address = 10 + u8::try_from(index)?;
-    let mut spec = Spec { kind, address, priority: 100, interval: 100, preempt: true, drift: 0 };
+    let mut spec = Spec { kind, address, ..Spec::default() };
     loop {
         rest = match *rest {
             [] => return Ok(spec),
@@ -152,17 +168,28 @@ fn spec(index: usize, kind: &str, mut rest: &[&str]) -> Result<Spec> {
                 spec.preempt = false;
                 rest
             }
+            ["pair", ref rest @ ..] => {
+                spec.pair = true;
+                rest
+            }
             [key, value, ref rest @ ..] => {
                 match key {
                     "address" => spec.address = value.parse()?,
                     "priority" => spec.priority = value.parse()?,
                     "interval" => spec.interval = centiseconds(value)?,
                     "drift" => spec.drift = value.parse()?,
-                    _ => bail!("expected address, priority, interval, drift, preempt or patient, found {key}"),
+                    "adverts" => spec.adverts = value.parse()?,
+                    "preempt_delay" => spec.preempt_delay = value.parse()?,
+                    "startup_delay" => spec.startup_delay = value.parse()?,
+                    "kernel" => spec.kernel = value.parse()?,
+                    _ => bail!(
+                        "expected address, priority, interval, drift, adverts, preempt_delay, startup_delay, kernel, preempt, \
+                         patient or pair, found {key}"
+                    ),
                 }
                 rest
             }
-            [word] => bail!("expected preempt or patient, found {word}"),
+            [word] => bail!("expected preempt, patient or pair, found {word}"),
         }
     }
 }
@@ -183,12 +210,16 @@ fn event(words: &[&str]) -> Result<Event> {
         ["kill"] => Event::Kill,
         ["stop"] => Event::Stop,
         ["start"] => Event::Start,
+        ["boot"] => Event::Boot,
         ["reload", "nothing"] => Event::Reload(Change::Nothing),
         ["reload", "priority", priority] => Event::Reload(Change::Priority(priority.parse()?)),
         ["reload", "interval", interval] => Event::Reload(Change::Interval(centiseconds(interval)?)),
         ["reload", "preempt"] => Event::Reload(Change::Preempt(true)),
         ["reload", "patient"] => Event::Reload(Change::Preempt(false)),
         ["reload", "addresses", count] => Event::Reload(Change::Addresses(count.parse()?)),
+        ["reload", "pair", pair] => Event::Reload(Change::Pair(pair.parse()?)),
+        ["reload", "delays", millis] => Event::Reload(Change::Delays(millis.parse()?)),
+        ["reload", "adverts", adverts] => Event::Reload(Change::Adverts(adverts.parse()?)),
         ["repeat"] => Event::Repeat,
         ["stray", wanted] => {
             let (stray, _) =

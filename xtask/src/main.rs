@@ -9,6 +9,7 @@ mod lint;
 mod machine;
 mod plugins;
 mod quick;
+mod simulate;
 mod smith;
 mod totals;
 mod vm;
@@ -84,6 +85,12 @@ enum Task {
         #[arg(long, default_value_t = 9568)]
         seed: u64,
     },
+    /// Simulates elections with every kind of trouble: a million with `--elections 1000000`
+    Simulate {
+        /// Arguments for `vouchd-simulate`, such as `--seed 7 --replay` or `--help`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Writes into docs/conformance.md which tests prove which row
     Conformance {
         /// Also judge vouchd, keepalived and FRR on this machine, and write the tables into docs/conformance-measured.md
@@ -108,6 +115,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Bench { args } => bench(&root, &args),
         Task::Languages { figures } => languages(&root, figures),
         Task::Smith { count, seed } => smith::try_out(&root, count, seed),
+        Task::Simulate { args } => return simulate::simulate(&args),
         Task::Conformance { measure: false } => conformance::update(&root, false),
         Task::Conformance { measure: true } => measure_conformance(&root),
         Task::House => house::update(&root, false),

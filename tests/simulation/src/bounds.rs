@@ -88,6 +88,11 @@ impl Longest {
         self.takeover() + self.down().max(self.preempt_delay + self.skew) + self.kernel * 2 + self.overlap()
     }
 
+    /// A stall of this length is never too short to matter.
+    pub(crate) fn late(self) -> Duration {
+        self.down() * 2 + self.preempt_delay + Duration::from_secs(3)
+    }
+
     pub(crate) fn yielded(self) -> Duration {
         self.down() * LONGEST_PAUSE + self.skew + self.overlap()
     }

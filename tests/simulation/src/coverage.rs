@@ -72,6 +72,8 @@ inputs! {
     Refused = "addresses refused",
     /// Shutdown.
     Shutdown = "shutdown",
+    /// An order of its group.
+    Group = "order of its group",
     /// A reload without a change.
     ReloadNothing = "reload, no change",
     /// A reload with another priority.
@@ -163,6 +165,10 @@ fn impossible(stage: Stage, kind: Kind) -> Option<&'static str> {
         (Stage::Steady | Stage::Electing | Stage::Yielding, Kind::Resigned) => {
             Some("an active router knows of no other active one")
         }
+        (Stage::Starting | Stage::LinkDown, Kind::Address | Kind::EqualLower) => {
+            Some("without a link a router has no address to compare with")
+        }
+        (Stage::ShutDown, Kind::EqualLower) => Some("its link was reported down before"),
         (
             Stage::Starting
             | Stage::LinkDown

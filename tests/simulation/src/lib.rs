@@ -18,6 +18,7 @@ pub mod coverage;
 mod foreign;
 mod invariants;
 mod node;
+mod poke;
 pub mod random;
 pub mod scenario;
 mod schedule;

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use vouchd_vrrp::wire::{AdvertInterval, Auth, ChecksumForm, Priority, Version, Vrid};
-use vouchd_vrrp::{Announcements, Config, Health, Router, State, Time, Why};
+use vouchd_vrrp::{Announcements, Config, Health, Router, Stage, State, Time, Why};
 
+use crate::coverage::Kind as InputKind;
 use crate::foreign::Foreign;
 use crate::scenario::Spec;
 
@@ -55,12 +56,16 @@ pub(crate) struct Node {
     pub(crate) intends: bool,
     /// It stopped being active, and the third host could not learn that.
     pub(crate) stopped_unheard: bool,
+    /// Its kernel was too busy for its newest announcement.
+    pub(crate) announced_late: bool,
     /// When it announced the addresses within the last second, and reported each kind of change.
     pub(crate) announced: Vec<Duration>,
     pub(crate) changed: BTreeMap<(State, State), Duration>,
     pub(crate) overdue_at: Duration,
     /// The router is about to hear of its link and its checks, one after the other.
     pub(crate) reporting: bool,
+    /// What it gets as soon as it is in a stage.
+    pub(crate) armed: Vec<(Stage, InputKind)>,
 }
 
 /// The kernel of a machine, as vouchd's address keeper uses it.
@@ -88,10 +93,12 @@ impl Node {
             peak: 0,
             intends: false,
             stopped_unheard: false,
+            announced_late: false,
             announced: Vec::new(),
             changed: BTreeMap::new(),
             overdue_at: Duration::ZERO,
             reporting: false,
+            armed: Vec::new(),
         }
     }
 
@@ -106,6 +113,7 @@ impl Node {
             startup_delay: Duration::from_millis(self.spec.startup_delay.into()),
             down_timer_adverts: self.spec.adverts,
             pair: self.spec.pair,
+            grouped: false,
             addresses: virtual_addresses(self.count),
             auth: Auth::None,
             peers: None,

@@ -21,7 +21,10 @@ mod text;
 
 use std::time::Duration;
 
+use vouchd_vrrp::Stage;
 use vouchd_vrrp::wire::Version;
+
+use crate::coverage::Kind as Input;
 
 /// Routers and what happens to them, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,6 +165,8 @@ pub enum Event {
     Stray(Stray),
     /// A packet of another virtual router with the same addresses arrives.
     Overhear,
+    /// An input of this kind comes as soon as the router is in this stage.
+    When(Stage, Input),
 }
 
 /// What a reload changes.

@@ -44,6 +44,7 @@ impl World {
         }
         self.disturb();
         self.look();
+        self.poke_armed();
     }
 
     fn settle(&mut self) {
@@ -95,7 +96,12 @@ impl World {
                 Err(why) if self.failure.is_none() => {
                     unsettled += pace;
                     // A router may have become able meanwhile, when a delay or a pause ended.
-                    if unsettled > longest && self.now.saturating_sub(self.calm_since) > self.bounds().decided() {
+                    let decided = self.bounds().decided();
+                    let calm = self.quiet_since().is_some_and(|quiet| self.now.saturating_sub(quiet) > decided);
+                    if !calm {
+                        unsettled = Duration::ZERO;
+                        left = left.max(pace);
+                    } else if unsettled > longest {
                         self.fail(why);
                     }
                 }
@@ -104,7 +110,7 @@ impl World {
         }
     }
 
-    fn at(&mut self, node: usize, event: Event) {
+    pub(crate) fn at(&mut self, node: usize, event: Event) {
         match event {
             Event::Priority(priority) => self.judge(node, Verdict::Priority(priority)),
             Event::Well => self.judge(node, Verdict::Well),
@@ -134,6 +140,7 @@ impl World {
             Event::Repeat => self.repeat(node),
             Event::Stray(stray) => self.stray(node, stray),
             Event::Overhear => self.overhear(node),
+            Event::When(stage, kind) => self.nodes[node].armed.push((stage, kind)),
         }
     }
 
@@ -218,11 +225,7 @@ impl World {
         match &mut self.nodes[node].device {
             Device::Vouchd(_) => {
                 self.give(node, Input::Shutdown);
-                // Once more: it stays in Initialize for good.
-                self.give(node, Input::Shutdown);
-                self.report_health(node);
-                self.report_link(node);
-                self.give(node, Input::Timer);
+                self.stays_shut_down(node);
             }
             Device::Foreign(foreign) => {
                 let _ = now;
@@ -306,7 +309,7 @@ impl World {
         }
     }
 
-    fn advertisement(&self, node: usize, priority: u8) -> Advertisement {
+    pub(crate) fn advertisement(&self, node: usize, priority: u8) -> Advertisement {
         let config = self.nodes[node].config();
         Advertisement {
             version: config.version,
@@ -342,8 +345,8 @@ impl World {
     fn stray(&mut self, node: usize, stray: Stray) {
         let own = self.nodes[node].address();
         let unknown = matches!(&self.nodes[node].device, Device::Vouchd(router) if router.source() != Some(own));
-        // While its link is down, a router hears nothing and does not know its own address.
-        if !self.nodes[node].link || unknown {
+        // While its link is down, a router does not know its own address.
+        if unknown && stray == Stray::Own {
             return;
         }
         let mut advertisement = self.advertisement(node, 254);
@@ -419,6 +422,7 @@ impl World {
             Input::AddressesInstalled => InputKind::Installed,
             Input::AddressesFailed { .. } => InputKind::Refused,
             Input::Shutdown => InputKind::Shutdown,
+            Input::Group(_) => InputKind::Group,
         }
     }
 }

@@ -207,6 +207,7 @@ impl World {
             _ => return false,
         }
         self.look();
+        self.poke_armed();
         true
     }
 
@@ -235,6 +236,7 @@ impl World {
                 // It hears those on the side of the first router.
                 if self.net.side[node] == self.net.side[0] && !self.nodes[node].stopped_unheard {
                     self.believes = Some(node);
+                    self.nodes[node].announced_late = false;
                 }
             }
         }
@@ -414,6 +416,7 @@ impl World {
             Order::Withdraw(addresses) => it.addresses.retain(|address, _| !addresses.contains(address)),
             Order::Announce { not_after } if not_after < now => {
                 // Its kernel was busy for a down interval: the third host learns from the second round, seconds later.
+                self.nodes[node].announced_late = true;
                 self.believes = None;
             }
             Order::Announce { .. } => {

@@ -40,9 +40,8 @@ impl Router {
     /// Brings the state in line with link, health and shutdown.
     pub(super) fn reconcile(&mut self, now: Time, out: &mut Vec<Action>) {
         let obstacle = match (self.state(), self.obstacle()) {
-            // A check that a reload added must not cost a router that takes part its addresses; a kernel that refused them
-            // does.
-            (State::Backup | State::Active, Some(Why::HealthWaiting(_))) => self.refusal(),
+            // A check that a reload added must not cost a router that takes part its addresses.
+            (State::Backup | State::Active, Some(Why::HealthWaiting(_))) => self.held().cloned().map(Why::Held),
             (_, obstacle) => obstacle,
         };
         match (self.state(), obstacle) {
@@ -74,20 +73,13 @@ impl Router {
             Some(Link::Down { reason }) => return Some(Why::LinkDown(reason.clone())),
             Some(Link::Up { .. }) => {}
         }
+        let refusal = || self.retry.as_ref().map(|(_, reason)| Why::AddressesFailed(reason.clone()));
         match &self.health {
-            Health::Waiting { reason, .. } => return Some(Why::HealthWaiting(reason.clone())),
-            Health::Fault { reason } => return Some(Why::HealthFault(reason.clone())),
-            Health::Fit { .. } => {}
+            Health::Fault { reason } => Some(Why::HealthFault(reason.clone())),
+            // A router that takes part may go on while a check has no result yet, but not without its addresses.
+            Health::Waiting { reason, .. } => Some(refusal().unwrap_or_else(|| Why::HealthWaiting(reason.clone()))),
+            Health::Fit { .. } => self.startup.map(|(_, delay)| Why::StartupDelay(delay)).or_else(refusal),
         }
-        if let Some((_, delay)) = self.startup {
-            return Some(Why::StartupDelay(delay));
-        }
-        self.refusal()
-    }
-
-    /// The kernel refused the addresses, and the pause after that is not over.
-    fn refusal(&self) -> Option<Why> {
-        self.retry.as_ref().map(|(_, reason)| Why::AddressesFailed(reason.clone()))
     }
 
     /// RFC 9568 section 6.4.1.

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use vouchd_vrrp::Stage;
 use vouchd_vrrp::wire::Version;
 
 use super::{Change, Event, Kind, Scenario, Spec, Step, Stray};
+use crate::coverage::Kind as Input;
 use crate::random::Random;
 
 impl Scenario {
@@ -55,6 +57,11 @@ impl Scenario {
             }
             17..=22 => return self.flap(random, router),
             23 => return self.boot(random, router),
+            24..=40 => {
+                let stage = Stage::ALL[random.between(0, Stage::ALL.len() as u64 - 1) as usize];
+                let kind = Input::ALL[random.between(0, Input::ALL.len() as u64 - 1) as usize];
+                return self.arm(random, router, stage, kind);
+            }
             _ => Step::At(router, self.event(random, router)),
         };
         self.steps.push(step);
@@ -73,6 +80,26 @@ impl Scenario {
             self.steps.push(Step::Wait(random.millis(1, 700)));
         }
         self.steps.push(Step::At(router, Event::Well));
+    }
+
+    /// An input in a stage, and what leads to that stage if it is a rare one.
+    fn arm(&mut self, random: &mut Random, router: usize, stage: Stage, kind: Input) {
+        let owner = self.routers.iter().position(|spec| spec.priority == 255);
+        let router = if stage == Stage::OwnerTrial { owner.unwrap_or(router) } else { router };
+        self.steps.push(Step::At(router, Event::When(stage, kind)));
+        let leads = match stage {
+            Stage::OwnerTrial | Stage::Startup => vec![Event::Kill, Event::Start],
+            Stage::Starting => vec![Event::Kill, Event::Boot, Event::LinkUp, Event::Well],
+            Stage::LinkDown => vec![Event::LinkDown, Event::LinkUp],
+            Stage::Waiting => vec![Event::Kill, Event::Boot, Event::LinkUp, Event::Waiting, Event::Well],
+            Stage::Fault => vec![Event::Fault, Event::Well],
+            Stage::Electing | Stage::Yielding => vec![Event::Well, Event::Priority(random.between(1, 60) as u8)],
+            _ => vec![],
+        };
+        for event in leads {
+            self.steps.push(Step::At(router, event));
+            self.steps.push(Step::Wait(random.millis(0, 900)));
+        }
     }
 
     /// A process that hears of its link and its checks late, or after other things.
@@ -132,7 +159,7 @@ impl Scenario {
 fn routers(random: &mut Random, version: Version) -> Vec<Spec> {
     let count = random.choose([2, 2, 2, 3, 3, 4, 5, 6, 7]);
     let few = random.percent(30);
-    let owner = random.between(0, 10 * count);
+    let owner = random.between(0, 4 * count);
     let foreign = random.choose([0, 0, 20, 50]);
     let interval = match version {
         Version::V2 => random.choose([100, 100, 100, 200]),

@@ -5,7 +5,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, bail, ensure};
+use vouchd_vrrp::Stage;
 use vouchd_vrrp::wire::Version;
+
+use crate::coverage::Kind as Input;
 
 use super::{Change, Event, Kind, Scenario, Spec, Step, Stray};
 
@@ -87,6 +90,7 @@ impl Display for Event {
             Self::Repeat => f.write_str("repeat"),
             Self::Stray(stray) => write!(f, "stray {}", name(Stray::ALL, *stray)),
             Self::Overhear => f.write_str("overhear"),
+            Self::When(stage, kind) => write!(f, "when {} give {}", stage.name(), kind.name()),
         }
     }
 }
@@ -227,8 +231,16 @@ fn event(words: &[&str]) -> Result<Event> {
             Event::Stray(stray)
         }
         ["overhear"] => Event::Overhear,
+        ["when", ref rest @ ..] => when(&rest.join(" "))?,
         _ => bail!("expected a step, such as `wait 5s`, `r1 priority 60` or `settle`"),
     })
+}
+
+fn when(text: &str) -> Result<Event> {
+    let (stage, kind) = text.split_once(" give ").context("expected `when STAGE give INPUT`")?;
+    let stage = Stage::ALL.into_iter().find(|known| known.name() == stage).context("expected a stage")?;
+    let kind = Input::ALL.into_iter().find(|known| known.name() == kind).context("expected a kind of input")?;
+    Ok(Event::When(stage, kind))
 }
 
 fn centiseconds(text: &str) -> Result<u16> {

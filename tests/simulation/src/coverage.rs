@@ -72,6 +72,8 @@ inputs! {
     Refused = "addresses refused",
     /// Shutdown.
     Shutdown = "shutdown",
+    /// The wall clock, without HMAC.
+    WallClock = "wall clock",
     /// An order of its group.
     Group = "order of its group",
     /// A reload without a change.

@@ -66,7 +66,10 @@ impl World {
             Kind::Installed => self.give(node, Input::AddressesInstalled),
             Kind::Refused => self.give(node, Input::AddressesFailed { reason: "an old order".to_owned() }),
             Kind::Shutdown => self.at(node, Event::Stop),
-            Kind::Group => self.order_without_group(node),
+            Kind::WallClock => {
+                self.without_effect(node, Input::WallClock { since_1970: std::time::Duration::from_secs(1 << 30) });
+            }
+            Kind::Group => self.without_effect(node, Input::Group(Order::CallElection)),
             Kind::ReloadNothing => self.at(node, Event::Reload(Change::Nothing)),
             Kind::ReloadPriority => {
                 self.at(node, Event::Reload(Change::Priority(if spec.priority == 100 { 101 } else { 100 })));
@@ -102,8 +105,8 @@ impl World {
         self.hear(node, &Packet { source, destination: GROUP, ttl: 255, payload: &payload }, stray);
     }
 
-    /// An order of a group means nothing to a router outside of one.
-    fn order_without_group(&mut self, node: usize) {
+    /// An order of a group means nothing to a router outside of one, nor the wall clock to one without HMAC.
+    fn without_effect(&mut self, node: usize, input: Input<'_>) {
         let state = |world: &Self| match &world.nodes[node].device {
             Device::Vouchd(router) => Some((router.state(), router.deadline(), router.counters().clone())),
             Device::Foreign(_) | Device::Down => None,
@@ -112,9 +115,9 @@ impl World {
         let due =
             matches!(&self.nodes[node].device, Device::Vouchd(router) if router.deadline().is_some_and(|at| at <= now));
         let before = state(self);
-        self.give(node, Input::Group(Order::CallElection));
+        self.give(node, input);
         if !due && before != state(self) {
-            self.fail(format!("r{} follows the order of a group, and is in none", node + 1));
+            self.fail(format!("r{} acted on an input that does not concern it", node + 1));
         }
     }
 

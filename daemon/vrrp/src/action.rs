@@ -110,6 +110,12 @@ pub enum ProtocolEvent {
         /// The router that was the third.
         gone: IpAddr,
     },
+    /// A router of version 3 is active and does not send version 2 too, as this one is configured to
+    /// ([`crate::Config::also_version_2`]).
+    NoVersion2 {
+        /// The active router.
+        peer: IpAddr,
+    },
     /// The caller was so late that this router no longer knows who is active.
     Stalled {
         /// How late the call was.
@@ -157,6 +163,7 @@ pub(crate) enum EventKind {
     Rival,
     ThirdRouter,
     PairAgain,
+    NoVersion2,
     Stalled,
     PeerInterval,
     PeerChecksum,
@@ -176,6 +183,7 @@ impl ProtocolEvent {
             Self::Rival(_) => EventKind::Rival,
             Self::ThirdRouter { .. } => EventKind::ThirdRouter,
             Self::PairAgain { .. } => EventKind::PairAgain,
+            Self::NoVersion2 { .. } => EventKind::NoVersion2,
             Self::Stalled { .. } => EventKind::Stalled,
             Self::PeerInterval { .. } => EventKind::PeerInterval,
             Self::PeerChecksum { .. } => EventKind::PeerChecksum,
@@ -210,6 +218,11 @@ impl fmt::Display for ProtocolEvent {
             Self::PairAgain { gone } => {
                 write!(f, "{gone} is gone: two routers are left, and hand-over is instant again")
             }
+            Self::NoVersion2 { peer } => write!(
+                f,
+                "{peer} is active and sends version 3 only: routers of version 2 do not hear it and take over too; set \
+                 also_version_2 there"
+            ),
             Self::Stalled { late } => {
                 write!(f, "did not run in time, {late:?} late: another router may be active, so it listens first")
             }
@@ -229,9 +242,9 @@ impl fmt::Display for ProtocolEvent {
                 let (more, less) = (missing(own, addresses), missing(addresses, own));
                 match (more.as_str(), less.as_str()) {
                     // It lists an address twice.
-                    ("", "") => write!(f, "{peer} advertises {}, this router {}", list(addresses), list(own))?,
-                    (more, "") => write!(f, "{peer} has {more} too, which this router does not have")?,
-                    ("", less) => write!(f, "{peer} lacks {less}, which this router has")?,
+                    ("none", "none") => write!(f, "{peer} advertises {}, this router {}", list(addresses), list(own))?,
+                    (more, "none") => write!(f, "{peer} has {more} too, which this router does not have")?,
+                    ("none", less) => write!(f, "{peer} lacks {less}, which this router has")?,
                     (more, less) => write!(f, "{peer} has {more}, which this router does not have, and lacks {less}")?,
                 }
                 f.write_str(": set the same addresses on both")

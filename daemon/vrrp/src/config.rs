@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use thiserror::Error;
-use vouchd_wire::{AdvertInterval, Advertisement, Auth, ChecksumForm, EncodeError, Priority, Version, Vrid, group_for};
+use vouchd_wire::{
+    AdvertInterval, Advertisement, Auth, ChecksumForm, EncodeError, Family, Priority, Version, Vrid, group_for,
+};
 
 use crate::authentication::Hmac;
 
@@ -15,8 +17,11 @@ use crate::authentication::Hmac;
 pub struct Config {
     /// The virtual router.
     pub vrid: Vrid,
-    /// The version to send. Packets of the other version are discarded.
+    /// The version to send. Packets of the other version are discarded, unless `also_version_2`.
     pub version: Version,
+    /// Whether to send and accept version 2 too (RFC 9568 section 8.4). Only with version 3, over IPv4, and at an interval of
+    /// whole seconds, since version 2 has no other.
+    pub also_version_2: bool,
     /// The configured priority: 1..=254, or [`Priority::OWNER`] if the addresses belong to this machine.
     pub priority: Priority,
     /// Advertisement_Interval of this router.
@@ -35,7 +40,10 @@ pub struct Config {
     pub pair: bool,
     /// The router is a member of a [`crate::Group`], which decides when it becomes active.
     pub grouped: bool,
-    /// The virtual addresses: 1..=255 of one family, over IPv6 a link-local one first.
+    /// The family of a router without addresses. Otherwise that of the addresses counts.
+    pub family: Family,
+    /// The virtual addresses: at most 255 of one family, over IPv6 a link-local one first. A router without addresses has a
+    /// state and advertises no address; it accepts only advertisements without addresses.
     pub addresses: Vec<IpAddr>,
     /// The simple text authentication of version 2.
     pub auth: Auth,
@@ -81,6 +89,12 @@ pub enum ConfigError {
     /// Its advertisements can't be encoded.
     #[error(transparent)]
     Advertisement(#[from] EncodeError),
+    /// See [`Config::also_version_2`].
+    #[error("also_version_2 needs version 3 over IPv4, and an interval of whole seconds up to 255 s")]
+    AlsoVersion2,
+    /// Version 2 has no IPv6.
+    #[error("version 2 over IPv6, which requires version 3")]
+    Ipv6NeedsV3,
     /// Priority 0 is reserved for a router that resigns.
     #[error("the priority is 0; expected 1 to 254, or 255 for the owner of the addresses")]
     PriorityZero,
@@ -111,6 +125,13 @@ impl Config {
     /// The first thing that is wrong.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.advertisement(self.priority).check()?;
+        let fits_version_2 = self.family() == Family::V4 && self.interval.fits(Version::V2);
+        if self.also_version_2 && !(self.version == Version::V3 && fits_version_2) {
+            return Err(ConfigError::AlsoVersion2);
+        }
+        if self.version == Version::V2 && self.family() == Family::V6 {
+            return Err(ConfigError::Ipv6NeedsV3);
+        }
         if self.priority == Priority::RESIGN {
             return Err(ConfigError::PriorityZero);
         }
@@ -141,6 +162,11 @@ impl Config {
         self.priority == Priority::OWNER
     }
 
+    /// The address family of the virtual router.
+    pub fn family(&self) -> Family {
+        self.addresses.first().map_or(self.family, |first| Family::of(*first))
+    }
+
     /// The advertisement of a router with this configuration at `priority`.
     pub(crate) fn advertisement(&self, priority: Priority) -> Advertisement {
         Advertisement {
@@ -154,7 +180,7 @@ impl Config {
     }
 
     pub(crate) fn is_family_of(&self, address: IpAddr) -> bool {
-        self.addresses.first().is_none_or(|first| first.is_ipv4() == address.is_ipv4())
+        self.family() == Family::of(address)
     }
 
     /// An owner preempts whatever is configured (RFC 9568 section 6.1).

@@ -131,6 +131,9 @@ pub enum Rejection {
     /// The message itself is wrong.
     #[error(transparent)]
     Malformed(#[from] ParseError),
+    /// RFC 9568 erratum 8299.
+    #[error("no address, expected at least 1")]
+    NoAddresses,
     /// See [`DiscardReason::AuthType`].
     #[error("authentication type {found}, expected {expected}")]
     AuthType {
@@ -214,6 +217,9 @@ fn passed(ttl: u8) -> String {
 
 /// The addresses, separated by commas.
 pub(crate) fn list(addresses: &[IpAddr]) -> String {
+    if addresses.is_empty() {
+        return "none".to_owned();
+    }
     addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ")
 }
 
@@ -235,13 +241,13 @@ impl Rejection {
                 ParseError::Trailer => DiscardReason::HmacTrailer,
                 ParseError::Carp => DiscardReason::Carp,
                 ParseError::ZeroVrid => DiscardReason::Vrid,
-                ParseError::ZeroCount => DiscardReason::NoAddresses,
                 ParseError::Checksum { .. } => DiscardReason::Checksum,
                 ParseError::ZeroInterval => DiscardReason::ZeroInterval,
                 ParseError::AuthType(_) => DiscardReason::AuthType,
                 ParseError::Family { .. } => DiscardReason::Family,
                 ParseError::FirstAddressNotLinkLocal(_) => DiscardReason::FirstAddress,
             },
+            Self::NoAddresses => DiscardReason::NoAddresses,
             Self::AuthType { .. } => DiscardReason::AuthType,
             Self::AuthPassword => DiscardReason::AuthPassword,
             Self::UnexpectedTrailer => DiscardReason::Length,

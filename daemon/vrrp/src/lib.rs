@@ -17,12 +17,13 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use vouchd_vrrp::wire::{AdvertInterval, Auth, ChecksumForm, Priority, Version, Vrid};
+//! use vouchd_vrrp::wire::{AdvertInterval, Auth, ChecksumForm, Family, Priority, Version, Vrid};
 //! use vouchd_vrrp::{Action, Announcements, Config, DOWN_TIMER_ADVERTS, Health, Input, Link, Router, State, Time};
 //!
 //! let config = Config {
 //!     vrid: Vrid::new(55)?,
 //!     version: Version::V2,
+//!     also_version_2: false,
 //!     priority: Priority::new(100),
 //!     interval: AdvertInterval::ONE_SECOND,
 //!     preempt: true,
@@ -32,6 +33,7 @@
 //!     pair: false,
 //!     grouped: false,
 //!     multicast_group: None,
+//!     family: Family::V4,
 //!     addresses: vec!["192.168.175.100".parse()?],
 //!     auth: Auth::simple(b"1234"),
 //!     hmac: None,
@@ -133,6 +135,15 @@
 //!   four down intervals before, leaves the other one a down interval to take over.
 //! * A router that joins an active group takes over when its own timer has expired; one that leaves a group keeps its state.
 //!
+//! **Both versions at once.** With [`Config::also_version_2`] (RFC 9568 section 8.4) every advertisement goes out in version 3
+//! and in version 2, answers and priority 0 too. A backup accepts both. It ignores version 2 of a source that it heard in
+//! version 3 within a down interval, and learns the seconds of version 2 as centiseconds. An active router that sends version 3
+//! only is reported, since routers of version 2 do not hear it.
+//!
+//! **No addresses.** A router without addresses has a state for whatever else the caller holds with it, such as routes. It
+//! advertises a count of 0, as keepalived does, and accepts only such advertisements; every other router discards them (erratum
+//! 8299). [`Action::Install`], [`Action::Remove`] and [`Action::Announce`] come as usual; there is nothing to try.
+//!
 //! **Delays.** `preempt_delay` makes a backup wait before it takes over from a worse active router: it follows that router, as
 //! without preemption, until the delay since it first heard it is over; then its Skew_Time, which orders several such backups.
 //! The wait is at least a down interval. A better router ends it; if the active one resigns or falls silent, the usual rules
@@ -232,6 +243,7 @@ mod router;
 mod sources;
 mod status;
 mod timers;
+mod versions;
 
 pub use action::{Action, ProtocolEvent};
 pub use authentication::{Authenticity, Hmac, HmacMode};

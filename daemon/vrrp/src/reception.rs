@@ -34,6 +34,7 @@ pub(crate) fn check(
         Some(_) | None => {}
     }
     match peek_version(packet.payload) {
+        Some(2) if config.also_version_2 => {}
         Some(found @ (2 | 3)) if found != config.version.number() => {
             return Err(Rejection::Version { found, expected: config.version });
         }
@@ -48,7 +49,7 @@ pub(crate) fn check(
             (parsed, Some(authenticity), authenticated)
         }
     };
-    match config.version {
+    match parsed.advertisement.version {
         Version::V2 => version_2(config, &parsed.advertisement)?,
         Version::V3 => same_virtual_router(config, &parsed.advertisement)?,
     }
@@ -67,7 +68,14 @@ fn without_keys(error: ParseError) -> Rejection {
 /// leave our addresses without a holder. One shared address is enough, so that a list can be changed node by node. RFC 9568
 /// section 7.1 and RFC 3768 section 7.1 leave this check to the implementation (MAY).
 fn same_virtual_router(config: &Config, advertisement: &Advertisement) -> Result<(), Rejection> {
-    if advertisement.addresses.iter().any(|address| config.addresses.contains(address)) {
+    if config.addresses.is_empty() != advertisement.addresses.is_empty() {
+        let found = advertisement.addresses.clone();
+        return Err(match found.is_empty() {
+            true => Rejection::NoAddresses,
+            false => Rejection::Addresses { found, expected: Vec::new() },
+        });
+    }
+    if advertisement.addresses.iter().any(|address| config.addresses.contains(address)) || config.addresses.is_empty() {
         return Ok(());
     }
     Err(Rejection::Addresses { found: advertisement.addresses.clone(), expected: config.addresses.clone() })
@@ -118,15 +126,17 @@ fn version_2(config: &Config, advertisement: &Advertisement) -> Result<(), Rejec
             return Err(Rejection::AuthType { found: found.number(), expected: expected.number() });
         }
     }
-    if advertisement.interval != config.interval {
+    // Beside version 3 it is converted and learned (RFC 9568 section 8.4.2).
+    if advertisement.interval != config.interval && config.version == Version::V2 {
         return Err(Rejection::Interval { found: advertisement.interval, expected: config.interval });
     }
     // An owner's list is always accepted (RFC 3768 section 7.1).
-    if advertisement.priority != vouchd_wire::Priority::OWNER {
+    let has_list = !advertisement.addresses.is_empty() && !config.addresses.is_empty();
+    if advertisement.priority != vouchd_wire::Priority::OWNER || !has_list {
         same_virtual_router(config, advertisement)?;
     }
     // Two owners elect, in version 2 as in version 3 (erratum 8298): otherwise both stay active.
-    if config.is_owner() && advertisement.priority != vouchd_wire::Priority::OWNER {
+    if config.is_owner() && config.version == Version::V2 && advertisement.priority != vouchd_wire::Priority::OWNER {
         return Err(Rejection::OwnerReceives);
     }
     Ok(())

@@ -19,7 +19,7 @@ mod view;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use vouchd_wire::{AdvertInterval, Advertisement, Priority};
+use vouchd_wire::{AdvertInterval, Advertisement, Priority, Version};
 
 use self::active::Active;
 use self::announce::AnnounceLimits;
@@ -35,6 +35,7 @@ use crate::pair::Pair;
 use crate::peers::Peers;
 use crate::sources::Sources;
 use crate::status::{Counters, State, Why};
+use crate::versions::Versions;
 use vouchd_wire::Time;
 
 /// One virtual router. See the [crate's page](crate) for the model.
@@ -71,6 +72,7 @@ pub struct Router {
     /// The peer that was active when it was last heard. Always `None` in Active.
     active_peer: Option<IpAddr>,
     pair: Pair,
+    versions: Versions,
     peers: Peers,
     sequences: Sequences,
     sources: Sources,
@@ -125,6 +127,7 @@ impl Router {
             last_election: None,
             active_peer: None,
             pair: Pair::default(),
+            versions: Versions::default(),
             peers: Peers::default(),
             sequences: Sequences::default(),
             sources: Sources::default(),
@@ -177,7 +180,7 @@ impl Router {
     /// on with the old one.
     pub fn reconfigure(&mut self, now: Time, config: Config, health: Health) -> Result<Vec<Action>, ConfigError> {
         config.check()?;
-        let same_family = config.addresses.first().is_some_and(|first| self.config.is_family_of(*first));
+        let same_family = config.family() == self.config.family();
         let changes = [
             (config.vrid == self.config.vrid, "the virtual router id"),
             (config.version == self.config.version, "the version"),
@@ -292,13 +295,17 @@ impl Router {
     }
 
     fn send(&mut self, now: Time, priority: Priority, out: &mut Vec<Action>) {
-        self.counters.sent += 1;
+        let advertisement = self.config.advertisement(priority);
+        let version_2 =
+            self.config.also_version_2.then(|| Advertisement { version: Version::V2, ..advertisement.clone() });
+        let count = 1 + u64::from(version_2.is_some());
+        self.counters.sent += count;
         if priority == Priority::RESIGN {
-            self.counters.priority_zero_sent += 1;
+            self.counters.priority_zero_sent += count;
         } else if let Phase::Active(active) = &mut self.phase {
             active.advertised_at = now;
         }
-        out.push(Action::Send(self.config.advertisement(priority)));
+        out.extend([Some(advertisement), version_2].into_iter().flatten().map(Action::Send));
     }
 }
 

@@ -37,7 +37,8 @@ pub struct Advertisement {
     pub priority: Priority,
     /// The time between the sender's advertisements.
     pub interval: AdvertInterval,
-    /// The virtual addresses, 1..=255 of one family; over IPv6 the first one is link-local.
+    /// The virtual addresses, at most 255 of one family; over IPv6 the first one is link-local. None for a virtual router
+    /// without addresses, which no RFC has.
     pub addresses: Vec<IpAddr>,
     /// The password; version 2 only.
     pub auth: Auth,
@@ -46,8 +47,8 @@ pub struct Advertisement {
 /// Why an [`Advertisement`] cannot be sent: its fields contradict each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum EncodeError {
-    /// The count field has 8 bits, and 0 is invalid (RFC 9568 erratum 8299).
-    #[error("{0} addresses, expected 1 to 255")]
+    /// The count field has 8 bits.
+    #[error("{0} addresses, expected at most 255")]
     AddressCount(usize),
     /// An advertisement is sent over the IP family of its addresses.
     #[error("address {address} and sender {sender} are of different families: a virtual router has one family")]
@@ -97,9 +98,6 @@ pub enum ParseError {
     /// The VRID is 0.
     #[error("virtual router id 0, expected 1 to 255")]
     ZeroVrid,
-    /// No addresses (RFC 9568 erratum 8299).
-    #[error("no address, expected at least 1")]
-    ZeroCount,
     /// More or fewer bytes than the count requires.
     #[error("{found} bytes, expected {expected}")]
     Length {
@@ -156,25 +154,27 @@ pub fn peek_vrid(payload: &[u8]) -> Option<Vrid> {
 }
 
 impl Advertisement {
-    /// Checks that the fields agree and that a router of the first address's family could send them.
+    /// Checks that the fields agree and that a router of the first address's family could send them. Whether a router may have
+    /// no addresses is the caller's decision (RFC 9568 section 5.2.5 has at least one).
     ///
     /// # Errors
     /// The first contradiction.
     pub fn check(&self) -> Result<(), EncodeError> {
         let count = self.addresses.len();
-        let first = *self.addresses.first().ok_or(EncodeError::AddressCount(0))?;
+        let first = self.addresses.first().copied();
         if count > 255 {
             return Err(EncodeError::AddressCount(count));
         }
-        if let Some(&address) = self.addresses.iter().find(|address| address.is_ipv4() != first.is_ipv4()) {
-            return Err(EncodeError::Family { address, sender: first });
+        let other = |address: &&IpAddr| first.is_some_and(|first| first.is_ipv4() != address.is_ipv4());
+        if let (Some(&address), Some(sender)) = (self.addresses.iter().find(other), first) {
+            return Err(EncodeError::Family { address, sender });
         }
         match (self.version, first) {
-            (Version::V2, IpAddr::V6(_)) => return Err(EncodeError::Ipv6NeedsV3),
-            (Version::V3, IpAddr::V6(v6)) if !v6.is_unicast_link_local() => {
+            (Version::V2, Some(IpAddr::V6(_))) => return Err(EncodeError::Ipv6NeedsV3),
+            (Version::V3, Some(IpAddr::V6(v6))) if !v6.is_unicast_link_local() => {
                 return Err(EncodeError::FirstAddressNotLinkLocal(v6));
             }
-            (Version::V2 | Version::V3, IpAddr::V4(_)) | (Version::V3, IpAddr::V6(_)) => {}
+            (Version::V2 | Version::V3, None | Some(IpAddr::V4(_))) | (Version::V3, Some(IpAddr::V6(_))) => {}
         }
         if !self.interval.fits(self.version) {
             return Err(EncodeError::Interval { version: self.version, interval: self.interval });
@@ -193,6 +193,9 @@ impl Advertisement {
     /// The first contradiction between the fields, or between them and the addresses of the packet.
     pub fn encode(&self, source: IpAddr, destination: IpAddr, form: ChecksumForm) -> Result<Vec<u8>, EncodeError> {
         self.check()?;
+        if self.version == Version::V2 && source.is_ipv6() {
+            return Err(EncodeError::Ipv6NeedsV3);
+        }
         for sender in [source, destination] {
             if let Some(&address) = self.addresses.iter().find(|address| address.is_ipv4() != sender.is_ipv4()) {
                 return Err(EncodeError::Family { address, sender });
@@ -272,7 +275,8 @@ impl Advertisement {
 /// Reads the bytes after the IP header of a packet that came from `source` to `destination`.
 ///
 /// `payload` must end where the IP header says, without link padding. Checks everything that RFC 9568 section 7.1
-/// requires of the message itself; checks that depend on the receiver's configuration are the caller's.
+/// requires of the message itself; checks that depend on the receiver's configuration are the caller's. One of these is whether
+/// there must be an address (erratum 8299).
 ///
 /// # Errors
 /// The first check that fails.
@@ -347,9 +351,6 @@ fn parse_covered(payload: &[u8], covered: &[u8], source: IpAddr, destination: Ip
     }
     let checksum_form = verify(covered, version, source, destination)
         .ok_or(ParseError::Checksum { found: u16::from_be_bytes([checksum_high, checksum_low]) })?;
-    if count == 0 {
-        return Err(ParseError::ZeroCount);
-    }
     let vrid = Vrid::new(vrid).map_err(|_| ParseError::ZeroVrid)?;
     let (address_bytes, password) = rest.split_at(usize::from(count) * address_length);
     let (interval, auth) = match version {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::virtual_addresses;
 use vouchd_config::Instance;
 use vouchd_vrrp::{Announcements, Config, Hmac, HmacMode};
 use vouchd_wire::TTL;
@@ -13,6 +14,7 @@ pub(super) fn protocol_config(instance: &Instance, startup_delay: Duration, grou
     Config {
         vrid: instance.vrid,
         version: instance.version,
+        also_version_2: instance.also_version_2,
         priority: instance.priority,
         interval: instance.advert_interval,
         preempt: instance.preempt,
@@ -21,6 +23,7 @@ pub(super) fn protocol_config(instance: &Instance, startup_delay: Duration, grou
         down_timer_adverts: instance.down_timer_adverts,
         pair: is_pair(instance),
         grouped,
+        family: virtual_addresses::family(instance),
         addresses: instance.addresses.iter().map(|address| address.ip).collect(),
         auth: instance.auth,
         hmac: instance.hmac.as_ref().map(hmac),

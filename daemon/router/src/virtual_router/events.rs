@@ -30,6 +30,7 @@ impl VirtualRouter {
             | ProtocolEvent::OtherActive { .. }
             | ProtocolEvent::Rival(_)
             | ProtocolEvent::ThirdRouter { .. }
+            | ProtocolEvent::NoVersion2 { .. }
             | ProtocolEvent::Stalled { .. }
             | ProtocolEvent::PeerInterval { .. }
             | ProtocolEvent::PeerChecksum { .. }

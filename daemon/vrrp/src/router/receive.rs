@@ -23,6 +23,11 @@ impl Router {
             }
             (parsed, Outcome::Accepted(authenticity))
         });
+        if let Ok(parsed) = &checked
+            && self.is_superseded(now, packet.source, parsed, out)
+        {
+            return;
+        }
         match (checked, self.state()) {
             (Ok((parsed, accepted)), State::Initialize) => {
                 self.note_source(now, packet, accepted, out);
@@ -85,6 +90,23 @@ impl Router {
     fn note_peer(&mut self, now: Time, peer: IpAddr, parsed: &Parsed, out: &mut Vec<Action>) {
         for event in self.peers.note(now, &self.config, peer, parsed, self.active_peer) {
             self.report(now, event, out);
+        }
+    }
+
+    /// Whether it is the version 2 form of what its sender says in version 3 too (RFC 9568 section 8.4.2).
+    fn is_superseded(&mut self, now: Time, source: IpAddr, parsed: &Parsed, out: &mut Vec<Action>) -> bool {
+        if !self.config.also_version_2 {
+            return false;
+        }
+        let down = self.down_interval();
+        match parsed.advertisement.version {
+            Version::V2 => self.versions.hear_version_2(now, source, down),
+            Version::V3 => {
+                if parsed.advertisement.priority != Priority::RESIGN && self.versions.hear_version_3(now, source) {
+                    self.report(now, ProtocolEvent::NoVersion2 { peer: source }, out);
+                }
+                false
+            }
         }
     }
 

@@ -17,7 +17,7 @@ impl Router {
         if self.config.grouped {
             // The group decides.
             self.with_backup(|backup| backup.expired = true);
-        } else if self.addresses_proven {
+        } else if self.addresses_are_proven() {
             self.complete_takeover(now, out);
         } else {
             self.start_trial(now, out);

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use vouchd_vrrp::wire::{AdvertInterval, Advertisement, Auth, ChecksumForm, GROUP_V4, Priority, Version, Vrid};
+use vouchd_vrrp::wire::{AdvertInterval, Advertisement, Auth, ChecksumForm, Family, GROUP_V4, Priority, Version, Vrid};
 use vouchd_vrrp::{
     Action, Announcements, Config, Health, Input, Link, Packet, ProtocolEvent, Router, State, Time, Why,
 };
@@ -30,6 +30,7 @@ pub fn config(priority: u8) -> Config {
     Config {
         vrid: Vrid::new(51).expect("not 0"),
         version: Version::V3,
+        also_version_2: false,
         priority: Priority::new(priority),
         interval: AdvertInterval::ONE_SECOND,
         preempt: true,
@@ -39,6 +40,7 @@ pub fn config(priority: u8) -> Config {
         pair: false,
         grouped: false,
         multicast_group: None,
+        family: Family::V4,
         addresses: vec![VIP],
         auth: Auth::None,
         hmac: None,

@@ -13,12 +13,6 @@ fn row_11_configured_priority_0_is_rejected() {
 }
 
 #[test]
-fn row_12_router_without_addresses_does_not_start() {
-    let config = Config { addresses: vec![], ..config(100) };
-    assert!(matches!(config.check(), Err(ConfigError::Advertisement(_))));
-}
-
-#[test]
 fn unicast_needs_usable_peers() {
     let with = |peers| Config { peers: Some(peers), ..config(100) }.check();
     assert_eq!(with(vec![]), Err(ConfigError::NoPeers));

@@ -170,8 +170,8 @@ fn identity_can_not_change_and_a_bad_configuration_changes_nothing() {
         let result = bench.router.reconfigure(bench.now, bad, fit(100));
         assert_eq!(result, Err(ConfigError::Identity(expected)));
     }
-    let empty = Config { addresses: vec![], ..config(100) };
-    assert!(bench.router.reconfigure(bench.now, empty, fit(100)).is_err());
+    let silent = Config { down_timer_adverts: 0, ..config(100) };
+    assert!(bench.router.reconfigure(bench.now, silent, fit(100)).is_err());
     assert_eq!(bench.router.config(), &config(100));
     assert_eq!(done(&bench.input(Input::Shutdown)), ["send 0", "remove"]);
 }

@@ -168,12 +168,19 @@ fn row_23_ipv6_checksum_without_pseudo_header_or_of_another_source_is_rejected()
 }
 
 #[test]
-fn row_25_count_of_zero_is_rejected() {
-    let packet = edited(V3_PSEUDO_HEADER, V4_SOURCE, V4_GROUP, |p| {
-        p[3] = 0;
-        p.truncate(8);
-    });
-    assert_eq!(parse_v4(&packet), Err(ParseError::ZeroCount));
+fn advertisement_without_addresses_makes_the_round_trip_in_both_versions_and_families() {
+    let v6 = (V6_SOURCE, V6_GROUP);
+    for (version, (source, destination)) in
+        [(Version::V2, (V4_SOURCE, V4_GROUP)), (Version::V3, (V4_SOURCE, V4_GROUP)), (Version::V3, v6)]
+    {
+        let advertisement = Advertisement { addresses: vec![], ..v4(version) };
+        let bytes = advertisement.encode(source, destination, ChecksumForm::PseudoHeader).expect("encodes");
+        assert_eq!(bytes.len(), if version == Version::V2 { 16 } else { 8 });
+        let parsed = parse(&bytes, source, destination).map(|parsed| parsed.advertisement);
+        assert_eq!(parsed, Ok(advertisement));
+    }
+    let nowhere = Advertisement { addresses: vec![], ..v4(Version::V2) }.encode(v6.0, v6.1, ChecksumForm::PseudoHeader);
+    assert_eq!(nowhere, Err(EncodeError::Ipv6NeedsV3));
 }
 
 #[test]
@@ -262,7 +269,6 @@ fn contradicting_fields_are_not_encoded() {
     let half_second = AdvertInterval::from_centiseconds(50).expect("in range");
     let four_minutes = AdvertInterval::from_seconds(240).expect("in range");
     let cases = [
-        (Advertisement { addresses: vec![], ..base.clone() }, EncodeError::AddressCount(0)),
         (
             Advertisement { addresses: vec![base.addresses[0], v6_address], ..base.clone() },
             EncodeError::Family { address: v6_address, sender: base.addresses[0] },

@@ -73,7 +73,6 @@ inputs! {
     /// Shutdown.
     Shutdown = "shutdown",
     /// The wall clock, without HMAC.
-    WallClock = "wall clock",
     /// An order of its group.
     Group = "order of its group",
     /// A reload without a change.

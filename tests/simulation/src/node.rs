@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use vouchd_vrrp::wire::{AdvertInterval, Auth, ChecksumForm, Priority, Version, Vrid};
+use vouchd_vrrp::wire::{AdvertInterval, Auth, ChecksumForm, Family, Priority, Version, Vrid};
 use vouchd_vrrp::{Announcements, Config, Health, Router, Stage, State, Time, Why};
 
 use crate::coverage::Kind as InputKind;
@@ -106,6 +106,7 @@ impl Node {
         Config {
             vrid: Vrid::new(VRID).expect("not 0"),
             version: self.version,
+            also_version_2: false,
             priority: Priority::new(self.spec.priority),
             interval: self.interval(),
             preempt: self.spec.preempt,
@@ -114,6 +115,7 @@ impl Node {
             down_timer_adverts: self.spec.adverts,
             pair: self.spec.pair,
             grouped: false,
+            family: Family::V4,
             addresses: virtual_addresses(self.count),
             auth: Auth::None,
             hmac: None,

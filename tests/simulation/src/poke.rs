@@ -66,9 +66,6 @@ impl World {
             Kind::Installed => self.give(node, Input::AddressesInstalled),
             Kind::Refused => self.give(node, Input::AddressesFailed { reason: "an old order".to_owned() }),
             Kind::Shutdown => self.at(node, Event::Stop),
-            Kind::WallClock => {
-                self.without_effect(node, Input::WallClock { since_1970: std::time::Duration::from_secs(1 << 30) });
-            }
             Kind::Group => self.without_effect(node, Input::Group(Order::CallElection)),
             Kind::ReloadNothing => self.at(node, Event::Reload(Change::Nothing)),
             Kind::ReloadPriority => {

@@ -423,7 +423,6 @@ impl World {
             Input::AddressesFailed { .. } => InputKind::Refused,
             Input::Shutdown => InputKind::Shutdown,
             Input::Group(_) => InputKind::Group,
-            Input::WallClock { .. } => InputKind::WallClock,
         }
     }
 }

@@ -23,7 +23,7 @@ impl Router {
             }
             (parsed, Outcome::Accepted(authenticity))
         });
-        if let Ok(parsed) = &checked
+        if let Ok((parsed, _)) = &checked
             && self.is_superseded(now, packet.source, parsed, out)
         {
             return;

@@ -10,7 +10,7 @@
 
 mod virtual_macs;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
@@ -40,6 +40,10 @@ use crate::virtual_mac::{VirtualMacKeeper, VirtualMacState};
 /// Steps from any state to what is wanted: new placements, old ones, what somebody changed in the meantime.
 const ROUNDS: usize = 8;
 
+/// The longest time for which renewals look at their own instance only. The kernel does not notify of every setting that
+/// matters, `promote_secondaries` and `arp_ignore` among them.
+const RECHECK: Duration = Duration::from_secs(1);
+
 /// Minimum gap between two announcements of an address that somebody deletes again and again.
 const ANNOUNCEMENT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -60,6 +64,12 @@ pub(super) struct Worker {
     /// The states reported last, by instance.
     reported: BTreeMap<InstanceKey, Vec<AddressState>>,
     reported_macs: BTreeMap<InstanceKey, VirtualMacState>,
+    /// Whether the kernel may differ from what is wanted.
+    unsettled: bool,
+    /// When everything was looked at last.
+    settled_at: Time,
+    /// The instances that wait for a report about their addresses.
+    answers: BTreeSet<InstanceKey>,
 }
 
 impl Worker {
@@ -77,6 +87,9 @@ impl Worker {
             accept: AcceptFilter::default(),
             reported: BTreeMap::new(),
             reported_macs: BTreeMap::new(),
+            unsettled: false,
+            settled_at: Time::from_nanos(0),
+            answers: BTreeSet::new(),
         };
         worker.read_all()?;
         Ok(worker)
@@ -89,15 +102,16 @@ impl Worker {
                 waiting.fetch_sub(1, Ordering::Relaxed);
                 self.carry_out(command);
             }
+            self.settle();
             self.wait(queue);
-            if self.follow() | self.routing.follow() {
-                self.settle(None);
-            }
+            self.unsettled |= self.follow() | self.routing.follow();
+            self.settle();
         }
         self.reconciler.release_all();
         self.routing.release_all();
         self.virtual_macs.suspect();
-        self.settle(None);
+        self.unsettled = true;
+        self.settle();
     }
 
     fn wait(&self, queue: &Receiver<AddressCommand>) {
@@ -122,9 +136,10 @@ impl Worker {
 
     fn carry_out(&mut self, command: AddressCommand) {
         // What the kernel has reported in the meantime counts already.
-        self.follow();
+        self.unsettled |= self.follow();
         match command {
             AddressCommand::Configure(claims) => {
+                self.settle();
                 self.reported.clear();
                 let routing = claims.iter().map(|it| (it.instance.clone(), Arc::clone(&it.routing), it.lifetime));
                 self.routing.configure(routing);
@@ -133,16 +148,18 @@ impl Worker {
                 self.virtual_macs.suspect();
                 // Before any address is added.
                 self.filter();
-                self.settle(None);
+                self.unsettled = true;
+                self.settle();
             }
             AddressCommand::Install { instance, lifetime } => match lifetime.seconds(clock::now()) {
                 Ok(_) => {
                     self.routing.serve(&instance, lifetime);
                     let begins = self.reconciler.serve(&instance, lifetime) == Some(true);
+                    self.unsettled |= begins || !self.renew(&instance);
                     if begins {
                         self.virtual_macs.suspect();
+                        self.answers.insert(instance);
                     }
-                    self.settle(Some(&instance).filter(|_| begins));
                 }
                 Err(late) => self.report(Report::Late { instance, command: CommandKind::Install, late }),
             },
@@ -150,15 +167,20 @@ impl Worker {
                 self.routing.release(&instance);
                 self.reconciler.release(&instance);
                 self.virtual_macs.suspect();
-                self.settle(Some(&instance));
+                self.unsettled = true;
+                self.answers.insert(instance);
             }
             AddressCommand::Announce { instance, repeat, not_after } => {
+                self.settle();
                 match self.announce_all(&instance, repeat, not_after) {
                     Ok(frames) => self.report(Report::Announced { instance, frames }),
                     Err(late) => self.report(Report::Late { instance, command: CommandKind::Announce, late }),
                 }
             }
-            AddressCommand::Ask { instance, sender, not_after } => self.ask_all(&instance, sender, not_after),
+            AddressCommand::Ask { instance, sender, not_after } => {
+                self.settle();
+                self.ask_all(&instance, sender, not_after);
+            }
         }
     }
 
@@ -217,8 +239,29 @@ impl Worker {
         Ok(())
     }
 
-    /// Brings the kernel in line with what is wanted, and reports what changed, and `answer`'s state in any case.
-    fn settle(&mut self, answer: Option<&InstanceKey>) {
+    /// Renews the lease of an instance. That is what most commands are for, and with hundreds of instances there is no time
+    /// to look at all of them for each. Returns false if more is to be done.
+    fn renew(&mut self, instance: &InstanceKey) -> bool {
+        let now = clock::now();
+        if self.unsettled || now.since(self.settled_at) >= RECHECK || !self.routing.is_settled() {
+            return false;
+        }
+        let Some(operations) = self.reconciler.renewals(now, instance) else { return false };
+        self.change(&operations);
+        // What the kernel refused, or reports of other changes.
+        !self.reconciler.has_changes()
+    }
+
+    /// Brings the kernel in line with what is wanted, if it may differ, and reports what changed, and the state of the instances
+    /// that wait for an answer in any case.
+    ///
+    /// Commands that begin or end the lease of an instance come in bursts. They are carried out in one go.
+    fn settle(&mut self) {
+        if !std::mem::take(&mut self.unsettled) {
+            return;
+        }
+        let answers = std::mem::take(&mut self.answers);
+        self.settled_at = clock::now();
         self.routing.retire();
         self.reconciler.begin();
         self.raise_virtual_macs();
@@ -239,7 +282,7 @@ impl Worker {
             self.report(report);
         }
         self.report_virtual_macs();
-        self.report_states(answer);
+        self.report_states(&answers);
     }
 
     fn change(&mut self, operations: &[Operation]) {
@@ -269,6 +312,7 @@ impl Worker {
         // The request without an answer may have been carried out.
         if broken.is_some() {
             self.read_again();
+            self.unsettled = true;
         }
     }
 
@@ -344,7 +388,7 @@ impl Worker {
         }
     }
 
-    fn report_states(&mut self, answer: Option<&InstanceKey>) {
+    fn report_states(&mut self, answers: &BTreeSet<InstanceKey>) {
         let mut changes = self.reconciler.take_changes();
         for instance in self.reconciler.instances() {
             let mut states = self.reconciler.states(&instance);
@@ -352,7 +396,7 @@ impl Worker {
             let parent = virtual_mac.map(|virtual_mac| &*virtual_mac.parent);
             states.iter_mut().for_each(|state| leave_out_ignored_copies(state, parent));
             let changes = changes.remove(&instance).unwrap_or_default();
-            if changes.is_empty() && self.reported.get(&instance) == Some(&states) && answer != Some(&instance) {
+            if changes.is_empty() && self.reported.get(&instance) == Some(&states) && !answers.contains(&instance) {
                 continue;
             }
             let active = self.reconciler.claim(&instance).is_some_and(|claim| claim.lifetime.is_some());

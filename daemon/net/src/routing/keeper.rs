@@ -97,6 +97,13 @@ impl RoutingKeeper {
         (self.suspect || is_over) && !self.reconciler.is_idle()
     }
 
+    /// Whether nothing is to be added or removed.
+    pub(crate) fn is_settled(&self) -> bool {
+        let now = clock::now();
+        self.reconciler.is_idle()
+            || !self.suspect && self.reconciler.additions(now).is_empty() && self.reconciler.removals(now).is_empty()
+    }
+
     /// Removes what is not wanted any more. To be called before the addresses go.
     pub(crate) fn retire(&mut self) {
         let steps = self.reconciler.removals(clock::now());

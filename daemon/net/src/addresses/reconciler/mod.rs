@@ -179,7 +179,7 @@ impl Reconciler {
 
     /// Takes in a notification; `by_us` if our own request caused it. Returns whether it may change the plan.
     pub(crate) fn apply(&mut self, change: Change, by_us: bool) -> bool {
-        let mut matters = !by_us;
+        let mut matters = !by_us && !self.is_known(&change);
         match &change {
             Change::Address(held) => {
                 matters |= self.saw(Placement::of(held), held, by_us);
@@ -198,6 +198,19 @@ impl Reconciler {
         }
         self.kernel.apply(change);
         matters
+    }
+
+    /// Whether a notification repeats what is known: of a lease that was renewed, the kernel notifies as of a new address, and
+    /// of an IPv6 address it does so by itself.
+    fn is_known(&self, change: &Change) -> bool {
+        match change {
+            Change::Link(link) => self.kernel.link(link.index) == Some(link),
+            Change::Address(held) => {
+                let placement = Placement::of(held);
+                self.ours.contains_key(&placement) && self.held(placement) == Some(held)
+            }
+            Change::LinkGone { .. } | Change::AddressGone(_) => false,
+        }
     }
 
     /// Takes in a full dump, at the start and after notifications were lost.

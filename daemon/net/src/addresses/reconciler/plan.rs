@@ -9,7 +9,7 @@ use super::{Installed, Operation, Placement, RENEWAL_PAUSE, Reconciler};
 use vouchd_wire::Time;
 
 use crate::addresses::attributes::AddressAttributes;
-use crate::addresses::command::Claim;
+use crate::addresses::command::{Claim, InstanceKey};
 use crate::addresses::lease::Lifetime;
 use crate::netlink::OUR_PROTOCOL;
 
@@ -53,6 +53,24 @@ impl Reconciler {
         let mut promotions = self.promotions(&operations);
         promotions.extend(operations);
         promotions
+    }
+
+    /// What an instance needs whose lease is renewed, if nothing else is to be done for it: its addresses are there, and ours.
+    /// `None` if that takes a [`plan`](Self::plan).
+    pub(crate) fn renewals(&self, now: Time, instance: &InstanceKey) -> Option<Vec<Operation>> {
+        let claim = self.claims.get(instance).filter(|claimed| claimed.settled).map(|claimed| &claimed.claim)?;
+        let lifetime = claim.lifetime?;
+        let mut operations = Vec::new();
+        for address in claim.addresses.iter() {
+            let placement = self.placement(address)?;
+            let attributes = self.attributes(placement);
+            let want = Wanted { lifetimes: vec![lifetime], adopt: claim.adopt, attributes };
+            let is_as_wanted =
+                |installed: &&Installed| !want.is_exceeded(installed) && installed.attributes == want.attributes;
+            let installed = self.ours.get(&placement).filter(is_as_wanted)?;
+            operations.extend(renewal(now, placement, installed, &want));
+        }
+        Some(operations)
     }
 
     /// The addresses that active instances want added, without those that the host has itself.

@@ -45,6 +45,11 @@ impl Reconciler {
             && self.held(placement).is_some_and(|held| self.is_the_hosts(held))
     }
 
+    /// Whether there are changes to take.
+    pub(crate) fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
     /// Takes the changes since the last call, by instance; instances that are gone included.
     pub(crate) fn take_changes(&mut self) -> BTreeMap<InstanceKey, Vec<AddressChange>> {
         std::mem::take(&mut self.changes)

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `fixture` | the fixture itself, with keepalived, whose behaviour is known |
 //! | `failover` | who holds the virtual address, and what a client sees of it |
+//! | `interfaces` | tracked interfaces, those that come and go, sources elsewhere, many instances |
 //! | `ipv6` | virtual routers over IPv6, alone and beside IPv4 |
 //! | `addresses` | the addresses of the host: what vouchd adds, removes and never touches |
 //! | `peers` | advertisements of other routers: accepted, discarded, misunderstood |
@@ -23,6 +24,7 @@ mod configuration;
 mod executables;
 mod failover;
 mod fixture;
+mod interfaces;
 mod ipv6;
 mod peers;
 mod plugins;

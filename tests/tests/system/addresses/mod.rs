@@ -1,5 +1,6 @@
 //! The addresses of the host: what vouchd adds, removes and never touches.
 
+mod attributes;
 mod changes;
 mod conflict;
 mod ownership;

@@ -1,152 +1,13 @@
-//! Routes, as in ip-route(8).
+//! From text to a [`Route`].
 
-use std::fmt;
 use std::net::IpAddr;
 
+use super::{
+    KINDS, METRIC_V6, NextHop, PREFERENCES, Preference, Route, RouteKind, SCOPE_HOST, SCOPE_LINK, SCOPE_UNIVERSE,
+    SCOPES, default_table,
+};
 use crate::words::{Mistake, Word, Words, once};
-use crate::{Family, Metrics, Prefix, TABLE_LOCAL, TABLE_MAIN};
-
-/// The type of a route (RTN_*).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum RouteKind {
-    /// To a next hop.
-    Unicast = 1,
-    /// To this host.
-    Local = 2,
-    /// As a broadcast on the link.
-    Broadcast = 3,
-    /// To this host, which is one of several with the address.
-    Anycast = 4,
-    /// As a multicast.
-    Multicast = 5,
-    /// Dropped without a word.
-    Blackhole = 6,
-    /// Dropped, and reported as unreachable.
-    Unreachable = 7,
-    /// Dropped, and reported as forbidden.
-    Prohibit = 8,
-    /// Looked up in the next table.
-    Throw = 9,
-}
-
-const KINDS: [(RouteKind, &str); 9] = [
-    (RouteKind::Unicast, "unicast"),
-    (RouteKind::Local, "local"),
-    (RouteKind::Broadcast, "broadcast"),
-    (RouteKind::Anycast, "anycast"),
-    (RouteKind::Multicast, "multicast"),
-    (RouteKind::Blackhole, "blackhole"),
-    (RouteKind::Unreachable, "unreachable"),
-    (RouteKind::Prohibit, "prohibit"),
-    (RouteKind::Throw, "throw"),
-];
-
-impl RouteKind {
-    /// Its word in ip-route(8).
-    pub fn name(self) -> &'static str {
-        KINDS.iter().find(|(kind, _)| *kind == self).map_or("unicast", |(_, name)| name)
-    }
-
-    /// Whether such a route leads to a next hop or an interface.
-    pub fn has_next_hop(self) -> bool {
-        match self {
-            Self::Unicast | Self::Local | Self::Broadcast | Self::Anycast | Self::Multicast => true,
-            Self::Blackhole | Self::Unreachable | Self::Prohibit | Self::Throw => false,
-        }
-    }
-}
-
-/// The preference of an IPv6 route among those of several routers (RFC 4191).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Preference {
-    /// `low`
-    Low,
-    /// `medium`
-    #[default]
-    Medium,
-    /// `high`
-    High,
-}
-
-const PREFERENCES: [(Preference, &str); 3] =
-    [(Preference::Low, "low"), (Preference::Medium, "medium"), (Preference::High, "high")];
-
-/// Where packets go. A next hop has an address, an interface, or both.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NextHop {
-    /// The address of the next router. Of the other family only for an IPv4 route (`via inet6`).
-    pub via: Option<IpAddr>,
-    /// The name of the interface.
-    pub interface: Option<String>,
-    /// Whether to take the address for one on the link, whatever the interface's prefixes are.
-    pub onlink: bool,
-    /// The share of the packets, 1 to 256, where there are several.
-    pub weight: u16,
-}
-
-/// A route, with all defaults filled in.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Route {
-    /// Its type.
-    pub kind: RouteKind,
-    /// The addresses that it is for.
-    pub destination: Prefix,
-    /// The sources that it is for (`from`). IPv6 only; all if the length is 0.
-    pub from: Option<Prefix>,
-    /// The type of service that it is for; 0 is any. IPv4 only.
-    pub tos: u8,
-    /// Its table, never 0.
-    pub table: u32,
-    /// `metric`: the lowest wins.
-    pub metric: u32,
-    /// RT_SCOPE_*; 0 for IPv6.
-    pub scope: u8,
-    /// `src`: the source address of packets that this host sends.
-    pub source: Option<IpAddr>,
-    /// One, or several that share the packets. Empty for a type without.
-    pub next_hops: Vec<NextHop>,
-    /// `mtu` and its like.
-    pub metrics: Metrics,
-    /// `pref`. IPv6 only.
-    pub preference: Preference,
-}
-
-/// What the kernel tells routes apart by: it keeps one route for each of these.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RouteId {
-    /// As in [`Route`].
-    pub destination: Prefix,
-    /// As in [`Route`].
-    pub from: Option<Prefix>,
-    /// As in [`Route`].
-    pub tos: u8,
-    /// As in [`Route`].
-    pub table: u32,
-    /// As in [`Route`].
-    pub metric: u32,
-}
-
-impl fmt::Display for RouteId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let RouteId { destination, from, tos, table, metric } = self;
-        write!(f, "{destination}")?;
-        if let Some(from) = from {
-            write!(f, " from {from}")?;
-        }
-        if *tos != 0 {
-            write!(f, " tos {tos:#x}")?;
-        }
-        write!(f, " table {table} metric {metric}")
-    }
-}
-
-/// IP6_RT_PRIO_USER, which the kernel takes for the metric 0 of an IPv6 route.
-const METRIC_V6: u32 = 1024;
-const SCOPE_UNIVERSE: u8 = 0;
-const SCOPE_LINK: u8 = 253;
-const SCOPE_HOST: u8 = 254;
-const SCOPES: [(u8, &str); 5] =
-    [(SCOPE_UNIVERSE, "global"), (200, "site"), (SCOPE_LINK, "link"), (SCOPE_HOST, "host"), (255, "nowhere")];
+use crate::{Family, Metrics, Prefix};
 
 const OPTIONS: [&str; 15] = [
     "via",
@@ -207,17 +68,6 @@ impl Route {
             (None, None) => options.family().unwrap_or(Family::V4),
         };
         options.route(kind, destination.unwrap_or(family.all()), &words)
-    }
-
-    /// What the kernel tells it from other routes by.
-    pub fn id(&self) -> RouteId {
-        let Route { destination, from, tos, table, metric, .. } = *self;
-        RouteId { destination, from, tos, table, metric }
-    }
-
-    /// The family of its destination.
-    pub fn family(&self) -> Family {
-        self.destination.family()
     }
 }
 
@@ -454,19 +304,6 @@ impl<'a> Options<'a> {
     }
 }
 
-/// The table of a route without `table`, as the program `ip` chooses it.
-fn default_table(kind: RouteKind) -> u32 {
-    match kind {
-        RouteKind::Local | RouteKind::Broadcast | RouteKind::Anycast => TABLE_LOCAL,
-        RouteKind::Unicast
-        | RouteKind::Multicast
-        | RouteKind::Blackhole
-        | RouteKind::Unreachable
-        | RouteKind::Prohibit
-        | RouteKind::Throw => TABLE_MAIN,
-    }
-}
-
 /// The mistake of a word that is no option, with what to do instead.
 fn refused(word: Word<'_>) -> Mistake {
     let message = match word.text {
@@ -490,93 +327,4 @@ fn refused(word: Word<'_>) -> Mistake {
         }
     };
     word.mistake(message)
-}
-
-impl fmt::Display for Route {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let family = self.family();
-        if self.kind != RouteKind::Unicast {
-            write!(f, "{} ", self.kind.name())?;
-        }
-        match (self.destination.length, family) {
-            // The family of `default` would depend on the rest.
-            (0, Family::V6) => f.write_str("::/0")?,
-            (0, Family::V4) if self.next_hops.iter().any(|hop| hop.via.is_some_and(|via| via.is_ipv6())) => {
-                f.write_str("0.0.0.0/0")?;
-            }
-            (0, Family::V4) => f.write_str("default")?,
-            _ => write!(f, "{}", self.destination)?,
-        }
-        if let Some(from) = self.from {
-            write!(f, " from {from}")?;
-        }
-        let several = self.next_hops.len() > 1;
-        if let ([hop], false) = (self.next_hops.as_slice(), several) {
-            next_hop(f, hop, family)?;
-        }
-        if self.table != default_table(self.kind) {
-            match self.table {
-                TABLE_MAIN => f.write_str(" table main")?,
-                TABLE_LOCAL => f.write_str(" table local")?,
-                table => write!(f, " table {table}")?,
-            }
-        }
-        if self.tos != 0 {
-            write!(f, " tos {:#x}", self.tos)?;
-        }
-        if self.metric != if family == Family::V6 { METRIC_V6 } else { 0 } {
-            write!(f, " metric {}", self.metric)?;
-        }
-        // Always written where there is one, since its default depends on the rest.
-        if family == Family::V4 && self.scope != SCOPE_UNIVERSE || self.is_scope_unusual() {
-            match SCOPES.iter().find(|(scope, _)| *scope == self.scope) {
-                Some((_, name)) => write!(f, " scope {name}")?,
-                None => write!(f, " scope {}", self.scope)?,
-            }
-        }
-        if let Some(source) = self.source {
-            write!(f, " src {source}")?;
-        }
-        write!(f, "{}", self.metrics)?;
-        if self.preference != Preference::Medium
-            && let Some((_, name)) = PREFERENCES.iter().find(|(preference, _)| *preference == self.preference)
-        {
-            write!(f, " pref {name}")?;
-        }
-        if several {
-            for hop in &self.next_hops {
-                f.write_str(" nexthop")?;
-                next_hop(f, hop, family)?;
-                if hop.weight != 1 {
-                    write!(f, " weight {}", hop.weight)?;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Route {
-    /// Whether the scope is global where the default is another.
-    fn is_scope_unusual(&self) -> bool {
-        let has_gateway = self.next_hops.len() > 1 || self.next_hops.iter().any(|hop| hop.via.is_some());
-        let is_local = match self.kind {
-            RouteKind::Local | RouteKind::Broadcast | RouteKind::Multicast | RouteKind::Anycast => true,
-            RouteKind::Unicast => !has_gateway,
-            RouteKind::Blackhole | RouteKind::Unreachable | RouteKind::Prohibit | RouteKind::Throw => false,
-        };
-        self.family() == Family::V4 && self.scope == SCOPE_UNIVERSE && is_local
-    }
-}
-
-fn next_hop(f: &mut fmt::Formatter<'_>, hop: &NextHop, family: Family) -> fmt::Result {
-    match hop.via {
-        Some(via) if Family::of(via) != family => write!(f, " via inet6 {via}")?,
-        Some(via) => write!(f, " via {via}")?,
-        None => {}
-    }
-    if let Some(interface) = &hop.interface {
-        write!(f, " dev {interface}")?;
-    }
-    if hop.onlink { f.write_str(" onlink") } else { Ok(()) }
 }

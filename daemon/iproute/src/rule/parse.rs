@@ -1,75 +1,10 @@
-//! Rules, as in ip-rule(8).
+//! From text to a [`Rule`].
 
-use std::fmt;
 use std::ops::RangeInclusive;
 
+use super::{FwMark, PROTOCOLS, Rule, RuleAction};
 use crate::words::{Mistake, Word, Words, once, parse_number};
-use crate::{Family, Prefix, TABLE_DEFAULT, TABLE_LOCAL, TABLE_MAIN};
-
-/// What a rule does with packets that match it (FR_ACT_*).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum RuleAction {
-    /// `lookup`: looks for a route in this table.
-    Lookup(u32),
-    /// `l3mdev`: looks for a route in the table of the packet's VRF.
-    L3Mdev,
-    /// `goto`: continues at the rule with this priority.
-    Goto(u32),
-    /// Continues at the next rule.
-    Nop,
-    /// Drops the packet without a word.
-    Blackhole,
-    /// Drops the packet and reports it as unreachable.
-    Unreachable,
-    /// Drops the packet and reports it as forbidden.
-    Prohibit,
-}
-
-/// The packet mark that a rule matches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FwMark {
-    /// The mark.
-    pub mark: u32,
-    /// The bits that count.
-    pub mask: u32,
-}
-
-/// A rule, with all defaults filled in. Packets match it if they have everything that it names.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Rule {
-    /// The family of the packets.
-    pub family: Family,
-    /// Its place among the rules: the lowest comes first.
-    pub priority: u32,
-    /// `not`: packets that do not match.
-    pub invert: bool,
-    /// The sources; all if the length is 0.
-    pub from: Prefix,
-    /// The destinations; all if the length is 0.
-    pub to: Prefix,
-    /// The interface on which packets arrive. `lo` is this host itself.
-    pub iif: Option<String>,
-    /// The interface to which the sender's socket is bound.
-    pub oif: Option<String>,
-    /// The packet mark.
-    pub fwmark: Option<FwMark>,
-    /// The type of service or traffic class; 0 is any.
-    pub tos: u8,
-    /// The number of the protocol above IP.
-    pub ip_protocol: Option<u8>,
-    /// The first and last source port.
-    pub source_ports: Option<(u16, u16)>,
-    /// The first and last destination port.
-    pub destination_ports: Option<(u16, u16)>,
-    /// The first and last user id of the sender.
-    pub users: Option<(u32, u32)>,
-    /// What to do.
-    pub action: RuleAction,
-    /// Ignores routes with a prefix length of at most this.
-    pub suppress_prefix_length: Option<u32>,
-    /// Ignores routes over the interfaces of this group.
-    pub suppress_group: Option<u32>,
-}
+use crate::{Family, Prefix};
 
 const OPTIONS: [&str; 22] = [
     "from",
@@ -94,24 +29,6 @@ const OPTIONS: [&str; 22] = [
     "suppress_prefixlength",
     "suppress_ifgroup",
     "table",
-];
-
-/// Names of /etc/protocols that ip-rule(8) prints.
-const PROTOCOLS: [(u8, &str); 14] = [
-    (1, "icmp"),
-    (2, "igmp"),
-    (4, "ipencap"),
-    (6, "tcp"),
-    (17, "udp"),
-    (33, "dccp"),
-    (41, "ipv6"),
-    (47, "gre"),
-    (50, "esp"),
-    (51, "ah"),
-    (58, "ipv6-icmp"),
-    (112, "vrrp"),
-    (132, "sctp"),
-    (136, "udplite"),
 ];
 
 const SUPPRESSED_LENGTHS: RangeInclusive<u64> = 0..=128;
@@ -351,71 +268,4 @@ fn refused(word: Word<'_>) -> Mistake {
         _ => return Words::unknown(word, &OPTIONS[..21]),
     };
     word.mistake(message)
-}
-
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let has_prefix = self.from.length > 0 || self.to.length > 0;
-        if self.family == Family::V6 && !has_prefix {
-            f.write_str("-6 ")?;
-        }
-        if self.invert {
-            f.write_str("not ")?;
-        }
-        match self.from.length {
-            0 => f.write_str("from all")?,
-            _ => write!(f, "from {}", self.from)?,
-        }
-        if self.to.length > 0 {
-            write!(f, " to {}", self.to)?;
-        }
-        if self.tos != 0 {
-            write!(f, " tos {:#x}", self.tos)?;
-        }
-        match self.fwmark {
-            Some(FwMark { mark, mask: u32::MAX }) => write!(f, " fwmark {mark:#x}")?,
-            Some(FwMark { mark, mask }) => write!(f, " fwmark {mark:#x}/{mask:#x}")?,
-            None => {}
-        }
-        for (keyword, name) in [("iif", &self.iif), ("oif", &self.oif)] {
-            if let Some(name) = name {
-                write!(f, " {keyword} {name}")?;
-            }
-        }
-        if let Some((first, last)) = self.users {
-            write!(f, " uidrange {first}-{last}")?;
-        }
-        if let Some(protocol) = self.ip_protocol {
-            match PROTOCOLS.iter().find(|(number, _)| *number == protocol) {
-                Some((_, name)) => write!(f, " ipproto {name}")?,
-                None => write!(f, " ipproto {protocol}")?,
-            }
-        }
-        for (keyword, ports) in [("sport", self.source_ports), ("dport", self.destination_ports)] {
-            match ports {
-                Some((first, last)) if first == last => write!(f, " {keyword} {first}")?,
-                Some((first, last)) => write!(f, " {keyword} {first}-{last}")?,
-                None => {}
-            }
-        }
-        match self.action {
-            RuleAction::Lookup(TABLE_MAIN) => f.write_str(" lookup main")?,
-            RuleAction::Lookup(TABLE_LOCAL) => f.write_str(" lookup local")?,
-            RuleAction::Lookup(TABLE_DEFAULT) => f.write_str(" lookup default")?,
-            RuleAction::Lookup(table) => write!(f, " lookup {table}")?,
-            RuleAction::L3Mdev => f.write_str(" l3mdev")?,
-            RuleAction::Goto(target) => write!(f, " goto {target}")?,
-            RuleAction::Nop => f.write_str(" nop")?,
-            RuleAction::Blackhole => f.write_str(" blackhole")?,
-            RuleAction::Unreachable => f.write_str(" unreachable")?,
-            RuleAction::Prohibit => f.write_str(" prohibit")?,
-        }
-        if let Some(length) = self.suppress_prefix_length {
-            write!(f, " suppress_prefixlength {length}")?;
-        }
-        if let Some(group) = self.suppress_group {
-            write!(f, " suppress_ifgroup {group}")?;
-        }
-        write!(f, " priority {}", self.priority)
-    }
 }

@@ -272,15 +272,23 @@ impl Reconciler {
         std::mem::take(&mut self.changes)
     }
 
-    /// The states of all items of all instances that have any.
+    /// The states of all items of all instances that have any. An item that is there for another instance does not count
+    /// as one of an instance that is not active.
     pub(crate) fn states(&self) -> BTreeMap<InstanceKey, Vec<RoutingState>> {
-        let state = |item: RoutingItem| RoutingState {
-            installed: self.ours.contains_key(&item),
-            error: self.errors.get(&item).map(|(error, _)| error.clone()),
-            item,
-        };
+        let active = self.claims.values().filter(|claim| claim.lifetime.is_some());
+        let served: BTreeSet<RoutingItem> = active.flat_map(|claim| claim.routing.items()).collect();
         let used = self.claims.iter().filter(|(_, claim)| !claim.routing.is_empty());
-        used.map(|(instance, claim)| (instance.clone(), claim.routing.items().map(state).collect())).collect()
+        used.map(|(instance, claim)| {
+            let is_active = claim.lifetime.is_some();
+            let counts = |item: &RoutingItem| is_active || !served.contains(item);
+            let state = |item: RoutingItem| RoutingState {
+                installed: self.ours.contains_key(&item) && counts(&item),
+                error: self.errors.get(&item).filter(|_| counts(&item)).map(|(error, _)| error.clone()),
+                item,
+            };
+            (instance.clone(), claim.routing.items().map(state).collect())
+        })
+        .collect()
     }
 }
 
@@ -314,3 +322,6 @@ fn renewal(now: Time, item: &RoutingItem, installed: &Installed, lifetime: Lifet
     let is_due = now.since(start) >= RENEWAL_PAUSE && end(now, expires) > end(start, seconds);
     is_due.then(|| Step::Renew { item: item.clone(), expires })
 }
+
+#[cfg(test)]
+mod tests;

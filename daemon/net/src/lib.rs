@@ -4,7 +4,7 @@
 //!
 //! * Calls that never wait are made on the spot: [`VrrpSocket`] sends and receives advertisements.
 //! * Calls that may wait for the kernel's rtnl lock have threads of their own: [`AddressKeeper`] adds, leases, removes and
-//!   announces virtual addresses; [`LinkWatcher`] follows interfaces and their addresses; [`ArpWatcher`] listens for other
+//!   announces virtual addresses; [`LinkWatcher`] follows interfaces and their addresses; [`NeighbourWatcher`] listens for other
 //!   machines that claim one of ours.
 //!
 //! The threads report through [`channel`], whose receiving end is a file descriptor for `poll`.
@@ -36,5 +36,7 @@ pub use links::{Carrier, CarrierEvent, DownReason, LinkEvent, LinkEvents, LinkSt
 pub use netlink::{OUR_PROTOCOL, RequestSocket};
 pub use network::{Kernel, Network};
 pub use routing::{Routing, RoutingChange, RoutingError, RoutingItem, RoutingState, sweep_routing};
-pub use sockets::{ArpClaim, ArpWatched, ArpWatcher, Groups, MAX_PACKET, Received, Sender, VrrpSocket};
+pub use sockets::{
+    Groups, MAX_PACKET, NeighbourClaim, NeighbourWatched, NeighbourWatcher, Received, Sender, VrrpSocket,
+};
 pub use virtual_mac::{SweptMac, VirtualMac, VirtualMacError, VirtualMacState, sweep_virtual_macs, virtual_mac};

@@ -3,7 +3,7 @@
 //! | thread | task | may wait for |
 //! |---|---|---|
 //! | protocol | `protocol`: VRRP, from the sockets through `engine` to the sockets | nothing |
-//! | keeper, watcher, arp | `vouchd_net`: addresses, links, other machines' claims | the kernel |
+//! | keeper, watcher, neighbours | `vouchd_net`: addresses, links, other machines' claims | the kernel |
 //! | health | `supervisor`: the checker, `checks`, effective priorities | the checker |
 //! | control | `control`: answers `vouchd status` | nothing |
 //! | holdings | `holdings`: serves what this daemon holds to other daemons of the network namespace | its client |

@@ -15,8 +15,9 @@ use nix::sys::time::TimeSpec;
 use tracing::{error, info};
 use vouchd_config::{Config, Group, Instance};
 use vouchd_net::{
-    AddressKeeper, ArpClaim, ArpWatched, ArpWatcher, CarrierEvent, Groups, Kernel, LinkEvent, LinkEvents, LinkState,
-    LinkWatcher, MAX_PACKET, Notifier, Receiver, Report, Sources, SweptMac, sweep, sweep_routing, sweep_virtual_macs,
+    AddressKeeper, CarrierEvent, Groups, Kernel, LinkEvent, LinkEvents, LinkState, LinkWatcher, MAX_PACKET,
+    NeighbourClaim, NeighbourWatched, NeighbourWatcher, Notifier, Receiver, Report, Sources, SweptMac, sweep,
+    sweep_routing, sweep_virtual_macs,
 };
 use vouchd_vrrp::{Health, Time};
 use vouchd_wire::Family;
@@ -66,8 +67,8 @@ pub(crate) struct Protocol {
     reports: Receiver<Report>,
     links: Receiver<LinkEvent>,
     watcher: LinkWatcher,
-    arp: ArpWatcher,
-    claims: Receiver<ArpClaim>,
+    neighbours: NeighbourWatcher,
+    claims: Receiver<NeighbourClaim>,
     /// The sockets by interface and family, and the index of the interface when each was opened.
     opened: BTreeMap<(String, Family), (u32, Groups)>,
     heartbeat: Arc<Heartbeat>,
@@ -114,14 +115,14 @@ impl Protocol {
         let mut engine = Engine::new(Kernel::new(keeper), startup);
         engine.configure(now, &config.instances, &config.groups, BTreeMap::new());
         let (watcher, LinkEvents { states: links, carriers }) = LinkWatcher::start(engine.watched())?;
-        let (arp, claims) = ArpWatcher::start()?;
+        let (neighbours, claims) = NeighbourWatcher::start()?;
         let protocol = Protocol {
             engine,
             commands,
             reports,
             links,
             watcher,
-            arp,
+            neighbours,
             claims,
             opened: Default::default(),
             heartbeat,
@@ -192,12 +193,12 @@ impl Protocol {
             }
         }
         if changed {
-            self.watch_arp();
+            self.watch_neighbours();
         }
     }
 
     /// Listens on the interfaces, as they are now, for other machines that claim the addresses.
-    fn watch_arp(&self) {
+    fn watch_neighbours(&self) {
         let watched = self.engine.watched();
         let on = |(interface, state): (String, LinkState)| {
             let index = match state {
@@ -205,9 +206,9 @@ impl Protocol {
                 LinkState::Missing => return None,
             };
             let addresses = watched.iter().find(|watched| watched.interface == interface)?.addresses.clone();
-            Some(ArpWatched { interface, index, addresses })
+            Some(NeighbourWatched { interface, index, addresses })
         };
-        self.arp.watch(self.engine.known_links().into_iter().filter_map(on).collect());
+        self.neighbours.watch(self.engine.known_links().into_iter().filter_map(on).collect());
     }
 
     /// Called after the packets: an advertisement can explain an announcement that came with it.
@@ -324,7 +325,7 @@ impl Protocol {
             }
         }
         self.watcher.watch(watched);
-        self.watch_arp();
+        self.watch_neighbours();
     }
 }
 

@@ -132,7 +132,7 @@ pub enum AddressCommand {
         not_after: Time,
     },
     /// Sends one ARP request or neighbour solicitation for each of those addresses, to learn who else answers for them. There is no report; the
-    /// [`ArpWatcher`](crate::ArpWatcher) receives the answers.
+    /// [`NeighbourWatcher`](crate::NeighbourWatcher) receives the answers.
     Ask {
         /// The instance.
         instance: InstanceKey,

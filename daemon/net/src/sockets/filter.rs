@@ -26,6 +26,11 @@ pub(super) const fn if_equal(value: u32, yes: u8, no: u8) -> SockFilter {
     jump(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, value, yes, no)
 }
 
+/// Skips this many instructions.
+pub(super) const fn skip(instructions: u32) -> SockFilter {
+    step(libc::BPF_JMP | libc::BPF_JA, instructions)
+}
+
 /// Skips `yes` instructions if the loaded value has any bit of `bits`, else `no`.
 pub(super) const fn if_any_bit(bits: u32, yes: u8, no: u8) -> SockFilter {
     jump(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, bits, yes, no)

@@ -1,12 +1,12 @@
-//! Sockets for packets: advertisements in and out, ARP in and out.
+//! Sockets for packets: advertisements in and out, ARP and neighbour discovery in and out.
 
-mod arp_watch;
 mod filter;
 mod neighbour;
+mod neighbour_watch;
 mod packet;
 mod vrrp;
 
-pub use arp_watch::{ArpClaim, ArpWatched, ArpWatcher};
 pub(crate) use neighbour::NeighbourSocket;
+pub use neighbour_watch::{NeighbourClaim, NeighbourWatched, NeighbourWatcher};
 pub use packet::Sender;
 pub use vrrp::{Groups, MAX_PACKET, Received, VrrpSocket};

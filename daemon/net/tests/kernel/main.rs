@@ -2,13 +2,13 @@
 
 mod addresses;
 mod announcements;
-mod arp_watch;
 mod attributes;
 mod ipv6_addresses;
 mod ipv6_packets;
 mod links;
 mod monitor;
 mod namespace;
+mod neighbour_watch;
 mod packets;
 mod routing;
 mod virtual_mac;

@@ -12,8 +12,8 @@ use std::time::Duration;
 use tracing::{debug, error, warn};
 use vouchd_config::{Group, Instance};
 use vouchd_net::{
-    AddressChange, AddressCommand, ArpClaim, Claim, CommandRefused, Groups, InstanceKey, LinkState, Network, Received,
-    Report, Watched,
+    AddressChange, AddressCommand, Claim, CommandRefused, Groups, InstanceKey, LinkState, NeighbourClaim, Network,
+    Received, Report, Watched,
 };
 use vouchd_vrrp::{Health, Input, Link, Time};
 use vouchd_wire::Family;
@@ -252,7 +252,7 @@ impl<N: Network> Engine<N> {
     }
 
     /// Takes an ARP packet in which another machine claims an address.
-    pub(crate) fn claimed(&mut self, now: Time, claim: &ArpClaim) {
+    pub(crate) fn claimed(&mut self, now: Time, claim: &NeighbourClaim) {
         for router in self.routers.values_mut().filter(|router| router.interface() == claim.interface) {
             router.claimed(now, claim);
         }

@@ -17,8 +17,8 @@ use tracing::debug;
 use vouchd_config::Instance;
 use vouchd_health::Debounced;
 use vouchd_net::{
-    AddressCommand, AddressError, AddressState, ArpClaim, Claim, CommandKind, HostCopy, InstanceKey, Lifetime,
-    LinkState, Network, Presence, Received, Report, RoutingState, Sender, VirtualAddress,
+    AddressCommand, AddressError, AddressState, Claim, CommandKind, HostCopy, InstanceKey, Lifetime, LinkState,
+    NeighbourClaim, Network, Presence, Received, Report, RoutingState, Sender, VirtualAddress,
 };
 use vouchd_vrrp::{Action, ConfigError, Health, Input, Packet, Router, State, Time};
 use vouchd_wire::{Advertisement, Family, Priority};
@@ -221,7 +221,7 @@ impl VirtualRouter {
     }
 
     /// Takes an ARP packet in which another machine claims an address.
-    pub(crate) fn claimed(&mut self, now: Time, claim: &ArpClaim) {
+    pub(crate) fn claimed(&mut self, now: Time, claim: &NeighbourClaim) {
         if self.addresses().any(|address| address == claim.address) {
             self.conflicts.record_claim(now, claim.address, Mac(claim.mac), claim.count);
         }

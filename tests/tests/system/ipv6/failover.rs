@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use nix::sys::signal::Signal;
+use serde_json::Value;
 use vouchd_tests::ipv6::{Greeter, VIP6};
+use vouchd_tests::site::INTERFACE;
+use vouchd_tests::wait::until;
 use vouchd_tests::{Need, Node, Site, system_test};
 
 use super::{PATIENCE, instance, start};
@@ -78,6 +81,31 @@ fn ipv6_addresses_of_a_killed_router_go_with_the_lease() {
         ensure!(took < Duration::from_secs(4), "{took:?}");
         ensure!(site.greeted_by(PATIENCE)? == "nginx02");
         Ok(())
+    });
+}
+
+#[test]
+fn another_machine_that_answers_for_an_ipv6_address_is_a_conflict_while_it_does() {
+    system_test("IPv6, another holder", &[Need::Vouchd], |site| {
+        site.with_ipv6()?;
+        let vouchd = start(site, Node::Nginx01, &instance(Node::Nginx01, ""))?;
+        site.wait_ipv6_holder(Node::Nginx01, PATIENCE)?;
+        let intruder = site.host(Node::Intruder);
+        // It announces nothing: only a solicitation finds it.
+        intruder.sh(&format!("ip -6 addr add {VIP6}/128 dev {INTERFACE} nodad"))?;
+        let conflict = || -> anyhow::Result<Value> {
+            let status = vouchd.instance("web")?;
+            let addresses = status["addresses"].as_array().cloned().unwrap_or_default();
+            let found = addresses.iter().find(|address| address["address"] == VIP6.to_string());
+            Ok(found.map(|address| address["conflict"].clone()).unwrap_or_default())
+        };
+        let mac = site.mac(Node::Intruder)?;
+        until("a conflict", Duration::from_secs(15), || {
+            conflict().is_ok_and(|conflict| conflict["mac"] == mac.as_str() && !conflict["since"].is_null())
+        })?;
+        ensure!(vouchd.process.log().contains(&format!("{mac} on {INTERFACE} answers for {VIP6} too")));
+        intruder.sh(&format!("ip -6 addr del {VIP6}/128 dev {INTERFACE}"))?;
+        until("its end", Duration::from_secs(30), || conflict().is_ok_and(|conflict| conflict["since"].is_null()))
     });
 }
 

@@ -47,9 +47,14 @@ pub fn update(root: &Path, check: bool) -> anyhow::Result<()> {
 pub fn measure(root: &Path, environment: &[(&str, PathBuf)]) -> anyhow::Result<()> {
     let runner = root.join("target/debug/vouchd-conformance");
     let path = root.join(MEASURED);
-    for (name, arguments) in [("rows", &[][..]), ("matrix", &["--matrix"])] {
+    let [vouchd, keepalived, frr] = ["--router=vouchd", "--router=keepalived", "--router=frr"];
+    for (name, arguments) in [
+        ("rows", &[vouchd, keepalived, frr, "--markdown"][..]),
+        ("matrix", &[vouchd, keepalived, frr, "--matrix"]),
+        ("flood", &[vouchd, keepalived, "--flood"]),
+    ] {
         let mut command = Command::new(&runner);
-        command.args(["--router", "vouchd", "--router", "keepalived", "--router", "frr", "--markdown"]).args(arguments);
+        command.args(arguments);
         let output = command.envs(environment.iter().cloned()).stderr(Stdio::inherit()).output()?;
         // 1: a row fails, as it does with the others.
         ensure!(matches!(output.status.code(), Some(0 | 1)), "{} ended with {}", runner.display(), output.status);

@@ -56,6 +56,8 @@ pub struct Flooded {
     pub gap: Duration,
     /// Whether it sent priority 0.
     pub resigned: bool,
+    /// Whether it had all its addresses at the end.
+    pub holds: bool,
     /// Gratuitous ARP or unsolicited neighbour advertisements for its first address in [`WATCHED`].
     pub announcements: usize,
     /// Lines in its log.
@@ -70,7 +72,7 @@ impl Flooded {
     /// # Errors
     /// What it did instead.
     pub fn check(&self, kind: Kind) -> anyhow::Result<()> {
-        ensure!(!self.resigned, "the router gave up");
+        ensure!(!self.resigned && self.holds, "the router gave up");
         let timed = WATCHED.as_secs() as usize;
         // Each second the router may answer a few of those that it has to answer.
         let most = if kind == Kind::Malformed { timed + 1 } else { timed * 12 };
@@ -118,11 +120,13 @@ pub fn flood(make: &Make, setup: Setup, kind: Kind) -> anyhow::Result<Flooded> {
     times.push(start + WATCHED);
     let gap = times.windows(2).map(|pair| pair[1].saturating_duration_since(pair[0])).max().unwrap_or_default();
     lab.must_run()?;
+    let held = lab.host().sh("ip -o address show")?;
     Ok(Flooded {
         sent,
         advertisements: found.len(),
         gap,
         resigned: found.iter().any(|found| found.priority() == 0),
+        holds: plan.addresses.iter().all(|address| held.contains(&format!(" {address}/"))),
         announcements: lab.announcements(plan.addresses[0], start).len(),
         log_lines: lab.with_router(|router| Ok(router.log().lines().count()))? - lines,
         cpu,

@@ -20,6 +20,7 @@
 #![warn(missing_docs, unreachable_pub)]
 
 pub mod flood;
+mod hosts;
 pub mod lab;
 pub mod matrix;
 pub mod packet;

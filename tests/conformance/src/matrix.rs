@@ -13,7 +13,8 @@ use anyhow::{Context, ensure};
 use vouchd_tests::host::Host;
 use vouchd_tests::wait::eventually;
 
-use crate::lab::{address, connect, scratch, shown};
+use crate::hosts::{address, connect, scratch};
+use crate::lab::shown;
 use crate::plan::{Plan, Setup, VRID};
 use crate::router::{Make, NotApplicable, Router};
 use crate::runner::Outcome;

@@ -2,6 +2,7 @@
 
 mod discards;
 mod frames;
+mod hmac;
 mod limits;
 mod reception;
 mod split_brain;

@@ -118,3 +118,30 @@ fn row_32_fragmented_advertisements_keep_a_backup_where_it_is() {
         Ok(())
     });
 }
+
+#[test]
+fn row_15_peer_with_a_hop_limit_may_be_routers_away() {
+    system_test("unicast from a peer with hop_limit = 250", &NEEDS, |site| {
+        let (own, peer) = (Node::Nginx01.address(), Node::Intruder.address());
+        let unicast =
+            format!("unicast = {{ source = \"{own}\", peers = [{{ address = \"{peer}\", hop_limit = 250 }}] }}\n");
+        let text = config(Node::Nginx01, &plan(100)) + &unicast;
+        let router = Vouchd::start_with(site, Node::Nginx01, Files::without_builtins(site, Node::Nginx01)?, &text)?;
+        router.wait_state(INSTANCE, "active", Duration::from_secs(8))?;
+        let injector = Injector::new(site)?;
+        let send = |ttl, priority| {
+            let payload = Message::v3(VRID, priority, VIP).bytes(peer, own);
+            injector.send(&Packet { ttl, destination: own, ..Packet::multicast(peer, payload) })
+        };
+        send(249, 200)?;
+        until("the packet to be discarded", Duration::from_secs(5), || {
+            router.instance(INSTANCE).is_ok_and(|status| status["advertisements"]["discarded"]["ttl"] == 1)
+        })?;
+        ensure!(router.instance(INSTANCE)?["state"] == "active");
+        until("the log to say what is permitted", Duration::from_secs(5), || {
+            router.process.log().contains("TTL 249, expected at least 250, the peer's hop_limit")
+        })?;
+        send(250, 200)?;
+        router.wait_state(INSTANCE, "backup", Duration::from_secs(5))
+    });
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use vouchd_wire::hmac::{HmacKey, Sequence, Trailer};
+use vouchd_wire::hmac::{HmacKey, Sealed, Sequence, Trailer};
 
 use crate::discard::{DiscardReason, Rejection};
 
@@ -118,7 +118,7 @@ pub(crate) fn check(
     hmac: &Hmac,
     sequences: &Sequences,
     source: IpAddr,
-    trailer: Option<(Trailer, &[u8])>,
+    trailer: Option<Sealed<'_>>,
 ) -> Result<(Authenticity, Option<Authenticated>), Rejection> {
     let Some((trailer, message)) = trailer else {
         return match hmac.mode {

@@ -18,7 +18,7 @@ use std::ops::Range;
 
 use thiserror::Error;
 
-use crate::hmac::{HmacKey, Sequence, TRAILER, Trailer, trailer};
+use crate::hmac::{HmacKey, Sealed, Sequence, TRAILER, Trailer, trailer};
 use crate::{AdvertInterval, Auth, ChecksumForm, Priority, Version, Vrid, checksum};
 
 const HEADER: usize = 8;
@@ -293,7 +293,7 @@ pub fn parse_with_hmac(
     payload: &[u8],
     source: IpAddr,
     destination: IpAddr,
-) -> Result<(Parsed, Option<(Trailer, &[u8])>), ParseError> {
+) -> Result<(Parsed, Option<Sealed<'_>>), ParseError> {
     let without = |error| match error {
         // Exactly a trailer more than the count requires.
         ParseError::Length { expected, found } if found == expected + TRAILER => Some(expected),

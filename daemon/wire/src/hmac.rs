@@ -90,6 +90,9 @@ pub struct Trailer {
     bytes: [u8; TRAILER],
 }
 
+/// A trailer as received, and the message in front of it.
+pub type Sealed<'a> = (Trailer, &'a [u8]);
+
 impl Trailer {
     /// Reads a trailer. `None` if its type is unknown or its reserved bits are set.
     pub fn parse(bytes: &[u8; TRAILER]) -> Option<Self> {

@@ -41,7 +41,7 @@ impl VirtualRouter {
 
     /// Judges the interface again if a virtual address has become its own address, or no longer is.
     pub(super) fn judge_link(&mut self, now: Time, network: &mut impl Network) {
-        if self.is_shut_out != self.own_address().is_some() {
+        if self.is_shut_out != self.shut_out().is_some() {
             self.apply_link(now, network);
         }
     }
@@ -49,7 +49,7 @@ impl VirtualRouter {
     /// Passes the state of the interface that counts to the protocol.
     pub(super) fn apply_link(&mut self, now: Time, network: &mut impl Network) {
         let Some(state) = &self.link else { return };
-        self.is_shut_out = self.own_address().is_some();
+        self.is_shut_out = self.shut_out().is_some();
         let link = self.usable(state);
         self.handle(now, Input::Link(link), network);
     }
@@ -74,13 +74,8 @@ impl VirtualRouter {
         if let Some(reason) = self.virtual_mac.error(&self.config) {
             return Link::Down { reason };
         }
-        if let Some(copy) = self.own_address() {
-            return Link::Down {
-                reason: format!(
-                    "{} is this host's own address: to make this router its owner, set priority = 255",
-                    copy.at
-                ),
-            };
+        if let Some(reason) = self.shut_out() {
+            return Link::Down { reason };
         }
         self.source_among(sources, addresses).map_or_else(|reason| Link::Down { reason }, |source| Link::Up { source })
     }

@@ -297,12 +297,23 @@ impl VirtualRouter {
         from_here && self.router.source() == Some(received.source)
     }
 
-    /// A virtual address that is the interface's own address, if this router does not own it.
-    fn own_address(&self) -> Option<&HostCopy> {
+    /// Why a copy of a virtual address that the host has keeps this router out.
+    fn shut_out(&self) -> Option<String> {
+        let mut copies = self.states.iter().flat_map(|state| &state.copies);
+        if let Some(virtual_mac) = virtual_macs::of(&self.config) {
+            // RFC 9568 section 8.1.2, also for an owner.
+            let HostCopy { at, .. } = copies.find(|copy| copy.at.interface == virtual_mac.parent)?;
+            return Some(format!(
+                "{at} is this host's own, so {} answers for it with its own MAC address: remove it there; vouchd adds it to \
+                 {} while this router is active",
+                virtual_mac.parent, virtual_mac.name
+            ));
+        }
         if self.config.priority == Priority::OWNER {
             return None;
         }
-        self.states.iter().flat_map(|state| &state.copies).find(|copy| copy.own)
+        let HostCopy { at, .. } = copies.find(|copy| copy.own)?;
+        Some(format!("{at} is this host's own address: to make this router its owner, set priority = 255"))
     }
 
     fn carry_out(&mut self, now: Time, actions: Vec<Action>, network: &mut impl Network) {

@@ -66,3 +66,23 @@ fn own_advertisement_that_comes_back_from_the_virtual_mac_is_ignored() {
     assert_eq!(instances[0].advertisements.received, 0);
     assert!(instances[0].advertisements.discarded.is_empty(), "{:?}", instances[0].advertisements.discarded);
 }
+
+#[test]
+fn row_85_router_stays_out_while_the_interface_itself_has_an_address_even_as_its_owner() {
+    for (priority, value) in [("", 100), ("priority = 255\n", 255)] {
+        let mut engine = started(&web(&format!("virtual_mac = true\n{priority}")));
+        engine.health(at(0), "web", fit(value));
+        engine.report(at(0), reported(true, Presence::Ours, None, Vec::new()));
+        assert_ne!(state(&engine), "initialize");
+        let on_parent =
+            HostCopy { at: VirtualAddress { interface: "eth0".into(), address: VIP, prefix: 24 }, own: false };
+        engine.report(at(3_800), reported(false, Presence::Absent, None, vec![on_parent]));
+        let (instances, _) = engine.snapshot(at(3_800));
+        assert_eq!(instances[0].state, "initialize");
+        assert!(instances[0].reason.contains("remove it there"), "{}", instances[0].reason);
+        // It is gone; then the addresses are installed.
+        engine.report(at(3_900), reported(false, Presence::Absent, None, Vec::new()));
+        engine.report(at(3_900), reported(true, Presence::Ours, None, Vec::new()));
+        assert_ne!(engine.snapshot(at(3_900)).0[0].state, "initialize");
+    }
+}

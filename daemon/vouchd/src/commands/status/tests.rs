@@ -103,6 +103,27 @@ fn peer(discard: &str) -> Value {
 }
 
 #[test]
+fn virtual_mac_is_shown_and_what_it_lacks_is_a_problem() {
+    let mut document = document();
+    let mac = |warning: Value| json!({ "name": "vrrp4.55", "mac": "00:00:5e:00:01:37", "state": "up", "error": null, "warning": warning });
+    document["instances"][0]["virtual_mac"] = mac(Value::Null);
+    let status: Status = serde_json::from_value(document.clone()).unwrap();
+    assert_eq!(problems(&status, now()), []);
+    let shown = overview(&status, &[], false, now());
+    assert!(shown.contains("virtual MAC: 00:00:5e:00:01:37 on vrrp4.55 (up)"), "{shown}");
+    document["instances"][0]["virtual_mac"] = mac(json!("could not set it"));
+    document["instances"][0]["accept"] = json!(false);
+    document["instances"][0]["accept_error"] = json!("no nf_tables");
+    let status: Status = serde_json::from_value(document).unwrap();
+    let found: Vec<_> = problems(&status, now()).into_iter().map(|problem| (problem.level, problem.text)).collect();
+    let expected = [
+        "its virtual MAC: could not set it",
+        "it accepts packets to its addresses although accept is false: no nf_tables",
+    ];
+    assert_eq!(found, expected.map(|text| (Level::Degraded, text.to_owned())));
+}
+
+#[test]
 fn exit_status_is_that_of_the_worst_problem() {
     let initialize = json!("initialize");
     let held = |cause: &str| {

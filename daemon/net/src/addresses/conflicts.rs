@@ -43,7 +43,7 @@ pub fn examine(claims: Vec<Claim>) -> io::Result<Vec<Finding>> {
         for address in claim.addresses.iter() {
             let mut copies = reconciler.copies(address);
             if !ignores_others(&address.interface) {
-                copies.extend(reconciler.copies_elsewhere(address));
+                copies.extend(reconciler.copies_elsewhere(claim, address));
             }
             let endangers = reconciler.endangered_by(address).filter(|_| !promotes);
             if !copies.is_empty() || endangers.is_some() {

@@ -77,8 +77,9 @@ impl VirtualMacKeeper {
     /// Makes what is missing and switches on what active instances need. Returns whether anything changed: then take in the
     /// kernel's notifications and [`take_made`](Self::take_made), and call it again.
     pub(crate) fn raise(&mut self, requests: &mut RequestSocket, kernel: &KernelState, wanted: &[Wanted]) -> bool {
-        self.errors.retain(|instance, _| wanted.iter().any(|wanted| wanted.instance == *instance));
-        self.warnings.retain(|instance, _| wanted.iter().any(|wanted| wanted.instance == *instance));
+        let is_wanted = |instance: &InstanceKey| wanted.iter().any(|wanted| wanted.instance == *instance);
+        self.errors.retain(|instance, _| is_wanted(instance));
+        self.warnings.retain(|instance, _| is_wanted(instance));
         let mut changed = false;
         for wanted in wanted {
             if self.refused.contains(&wanted.instance) {
@@ -151,10 +152,12 @@ impl VirtualMacKeeper {
     /// addresses are gone. Returns whether anything changed.
     pub(crate) fn lower(&mut self, requests: &mut RequestSocket, kernel: &KernelState, wanted: &[Wanted]) -> bool {
         let mut changed = false;
+        let by_name: BTreeMap<&str, &Wanted> =
+            wanted.iter().map(|wanted| (&*wanted.virtual_mac.name, wanted)).collect();
         let mut remaining: BTreeSet<u32> =
             kernel.links().filter(|link| is_marked(link)).map(|link| link.index).collect();
         for link in kernel.links().filter(|link| is_marked(link) && self.owned.contains(&link.name)) {
-            match wanted.iter().find(|wanted| *wanted.virtual_mac.name == *link.name) {
+            match by_name.get(link.name.as_str()) {
                 Some(Wanted { active: true, .. }) => {}
                 Some(wanted) => {
                     if link.enabled && is_as_wanted(kernel, link, &wanted.virtual_mac) {
@@ -168,7 +171,7 @@ impl VirtualMacKeeper {
                 }
             }
         }
-        self.owned.retain(|name| wanted.iter().any(|wanted| *wanted.virtual_mac.name == **name));
+        self.owned.retain(|name| by_name.contains_key(name.as_str()));
         changed
     }
 

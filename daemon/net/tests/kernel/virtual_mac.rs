@@ -325,3 +325,25 @@ fn setting_for_all_interfaces_that_does_not_suit_is_a_warning() {
         wait_state(&reports, |state| state.warning.as_ref().is_some_and(|text| text.contains("all.arp_filter")));
     });
 }
+
+#[test]
+fn ipv6_address_on_the_parent_is_a_copy() {
+    in_namespace(|| {
+        let v6 = VirtualMac { family: Family::V6, ..virtual_mac("vrrp6.51", 51) };
+        let address = |interface: &str, prefix| VirtualAddress {
+            interface: interface.into(),
+            address: "2001:db8::100".parse().unwrap(),
+            prefix,
+        };
+        ip("-6 address add 2001:db8::100/64 dev near nodad");
+        ip("-6 address add 2001:db8::100/64 dev far nodad");
+        let claim = Claim { addresses: [address("vrrp6.51", 128)].into(), virtual_mac: Some(v6), ..claim() };
+        let (_keeper, reports) = start(vec![claim]);
+        let on_parent = address("near", 64);
+        wait_until(&reports, |report| {
+            let Report::Addresses { states, .. } = report else { return false };
+            let copies = states.iter().flat_map(|state| &state.copies);
+            copies.map(|copy| &copy.at).eq([&on_parent])
+        });
+    });
+}

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use super::{Placement, Reconciler};
-use crate::addresses::command::{VirtualAddress, is_in_subnet};
+use crate::addresses::command::{Claim, VirtualAddress, is_in_subnet};
 use crate::addresses::report::HostCopy;
-use crate::netlink::{HeldAddress, OUR_PROTOCOL};
+use crate::netlink::{HeldAddress, Link, OUR_PROTOCOL};
 
 impl Reconciler {
     /// Whether an address is neither ours nor another vouchd's.
@@ -33,14 +33,14 @@ impl Reconciler {
     }
 
     /// Copies of an IPv4 address on other interfaces that are not vouchd's. Unless `arp_ignore` is set, Linux answers for
-    /// them on every interface. For an IPv6 address it answers on the address's own interface only.
-    pub(crate) fn copies_elsewhere(&self, address: &VirtualAddress) -> Vec<HostCopy> {
-        if address.address.is_ipv6() {
-            return Vec::new();
-        }
+    /// them on every interface. For an IPv6 address it answers on the address's own interface only; the interface below that
+    /// of a virtual MAC is in the same network.
+    pub(crate) fn copies_elsewhere(&self, claim: &Claim, address: &VirtualAddress) -> Vec<HostCopy> {
+        let parent = claim.virtual_mac.as_ref().map(|virtual_mac| &*virtual_mac.parent);
+        let counts = |link: &Link| address.address.is_ipv4() || parent == Some(link.name.as_str());
         let copies = self.kernel.copies(address.address).filter(|held| self.is_the_hosts(held));
         let copies = copies.filter_map(|held| Some((self.kernel.link(held.index)?, held)));
-        let copies = copies.filter(|(link, _)| link.name != *address.interface);
+        let copies = copies.filter(|(link, _)| link.name != *address.interface && counts(link));
         copies
             .map(|(link, held)| HostCopy {
                 at: VirtualAddress { interface: link.name.as_str().into(), address: held.address, prefix: held.prefix },

@@ -27,7 +27,7 @@ impl Reconciler {
             (Some(_), Some(copy)) if !claim.owner => Some(AddressError::OwnAddress(copy.at.clone())),
             (Some(_) | None, _) => self.errors.get(address).cloned(),
         };
-        let copies = [copies, self.copies_elsewhere(address)].concat();
+        let copies = [copies, self.copies_elsewhere(claim, address)].concat();
         AddressState { address: address.clone(), presence, error, copies }
     }
 

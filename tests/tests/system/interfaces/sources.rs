@@ -37,7 +37,7 @@ fn two_groups_on_one_interface_are_two_virtual_routers() {
     system_test("multicast groups", &[Need::Vouchd], |site| {
         // The same VRID in both groups: the other router has each at another priority.
         let config = |priorities: [u8; 2]| -> String {
-            [("web", "239.0.0.18", 100), ("other", "239.0.0.19", 101)]
+            [("web", "239.0.0.18", 100), ("other", "239.0.0.19", 200)]
                 .into_iter()
                 .zip(priorities)
                 .map(|((name, group, last), priority)| {

@@ -98,5 +98,31 @@ fn list(changes: &[AddressChange], wanted: impl Fn(&AddressChange) -> bool) -> O
             _ => None,
         })
         .collect();
-    (!addresses.is_empty()).then(|| addresses.join(", "))
+    in_words(&addresses)
+}
+
+/// The texts on one line; a long list is cut. `None` if there are none.
+pub(crate) fn in_words(texts: &[String]) -> Option<String> {
+    const MOST: usize = 20;
+    let shown = texts.iter().take(MOST).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match texts.len().saturating_sub(MOST) {
+        _ if texts.is_empty() => None,
+        0 => Some(shown),
+        more => Some(format!("{shown} and {more} more")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_list_is_cut() {
+        let texts: Vec<String> = (0..2000).map(|n| n.to_string()).collect();
+        assert_eq!(in_words(&[]), None);
+        assert_eq!(in_words(&texts[..2]).as_deref(), Some("0, 1"));
+        assert!(
+            in_words(&texts).is_some_and(|words| words.starts_with("0, 1, ") && words.ends_with("19 and 1980 more"))
+        );
+    }
 }

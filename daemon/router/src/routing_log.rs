@@ -2,6 +2,7 @@
 
 use vouchd_net::{InstanceKey, RoutingChange};
 
+use crate::address_log::in_words;
 use crate::log::{Line, Subject};
 use vouchd_vrrp::limit::LeftOut;
 
@@ -50,15 +51,6 @@ pub(crate) fn log_of_removed(key: &InstanceKey, changes: &[RoutingChange]) {
     }
 }
 
-/// A list in words; a long one is cut.
 fn list(changes: &[RoutingChange], of: impl Fn(&RoutingChange) -> Option<String>) -> Option<String> {
-    const MOST: usize = 10;
-    let all: Vec<_> = changes.iter().filter_map(of).collect();
-    let more = all.len().saturating_sub(MOST);
-    let text = all.iter().take(MOST).map(String::as_str).collect::<Vec<_>>().join(", ");
-    match (all.is_empty(), more) {
-        (true, _) => None,
-        (false, 0) => Some(text),
-        (false, more) => Some(format!("{text} and {more} more")),
-    }
+    in_words(&changes.iter().filter_map(of).collect::<Vec<_>>())
 }

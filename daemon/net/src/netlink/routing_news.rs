@@ -98,3 +98,65 @@ impl AsFd for RoutingNews {
         self.socket.as_fd()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_core::Emitable;
+    use netlink_packet_route::route::{RouteMessage, RouteProtocol};
+    use netlink_packet_route::rule::RuleMessage;
+
+    use super::*;
+
+    fn datagram(kind: u16, message: &impl Emitable) -> Vec<u8> {
+        let mut bytes = vec![0; NETLINK_HEADER + message.buffer_len()];
+        let length = u32::try_from(bytes.len()).unwrap();
+        bytes[..4].copy_from_slice(&length.to_ne_bytes());
+        bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
+        message.emit(&mut bytes[NETLINK_HEADER..]);
+        bytes
+    }
+
+    fn route(protocol: u8) -> Vec<u8> {
+        let mut message = RouteMessage::default();
+        message.header.protocol = RouteProtocol::from(protocol);
+        datagram(libc::RTM_DELROUTE, &message)
+    }
+
+    fn rule(protocol: u8) -> Vec<u8> {
+        let mut message = RuleMessage::default();
+        message.attributes =
+            vec![RuleAttribute::Iifname("eth0".to_owned()), RuleAttribute::Protocol(RouteProtocol::from(protocol))];
+        datagram(libc::RTM_NEWRULE, &message)
+    }
+
+    fn concerns_us(datagram: &[u8]) -> bool {
+        decode::messages(datagram).any(|message| is_ours(&message))
+    }
+
+    #[test]
+    fn only_routes_and_rules_with_our_mark_count() {
+        assert!(concerns_us(&route(OUR_PROTOCOL)) && concerns_us(&rule(OUR_PROTOCOL)));
+        assert!(!concerns_us(&route(4)) && !concerns_us(&rule(4)));
+        assert!(concerns_us(&[route(4), rule(4), route(OUR_PROTOCOL)].concat()), "anywhere in a datagram");
+    }
+
+    #[test]
+    fn cut_and_broken_messages_never_panic() {
+        for whole in [route(OUR_PROTOCOL), rule(OUR_PROTOCOL)] {
+            for length in 0..whole.len() {
+                let mut cut = whole[..length].to_vec();
+                concerns_us(&cut);
+                // With a length that fits what is left.
+                if let Some(header) = cut.get_mut(..4) {
+                    header.copy_from_slice(&u32::try_from(length).unwrap().to_ne_bytes());
+                }
+                concerns_us(&cut);
+            }
+            for at in 0..whole.len() {
+                let mut broken = whole.clone();
+                broken[at] = 0xff;
+                concerns_us(&broken);
+            }
+        }
+    }
+}

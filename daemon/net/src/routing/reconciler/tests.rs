@@ -100,7 +100,7 @@ fn what_the_kernel_refuses_is_tried_again_once_a_second_and_after_a_change() {
     let [step] = reconciler.additions(at(0)).try_into().unwrap();
     reconciler.failed(&step, RoutingError::NoWay, at(0));
     assert_eq!(reconciler.additions(at(0)), []);
-    assert_eq!(reconciler.additions(at(1)), [step.clone()]);
+    assert_eq!(reconciler.additions(at(1)), std::slice::from_ref(&step));
     reconciler.failed(&step, RoutingError::NoWay, at(1));
     let changes = reconciler.take_changes();
     assert_eq!(changes[&"a".into()], [RoutingChange::InstallFailed(route(wanted), RoutingError::NoWay)], "once");

@@ -207,9 +207,10 @@ impl VirtualRouter {
         if self.is_for_another_host(received) || self.is_own(received) {
             return;
         }
-        let before = self.router.counters().received;
         self.handle(now, Input::Packet(packet(received, payload)), network);
-        let accepted = self.router.counters().received > before;
+        // Not by the counters: in Initialize a router counts nothing, but knows who advertises.
+        let mut sources = self.router.sources().iter();
+        let accepted = sources.any(|source| source.address == received.source && source.last_accepted == Some(now));
         // A router that resigns no longer has a right to the addresses, so its advertisement explains no ARP claim.
         let resigns = payload.get(2) == Some(&Priority::RESIGN.get());
         if let (Sender::Ethernet(mac), true, false) = (received.sender, accepted, resigns) {

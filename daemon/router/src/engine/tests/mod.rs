@@ -14,11 +14,11 @@ use std::time::Duration;
 use vouchd_config::Config;
 use vouchd_net::double::{Call, Recorder};
 use vouchd_net::{
-    AddressCommand, AddressError, AddressState, Claim, DownReason, HostCopy, Lifetime, LinkState, Presence, Report,
-    Sender, Sources, VirtualAddress,
+    AddressCommand, AddressError, AddressState, Claim, DownReason, HostCopy, Lifetime, LinkState, NeighbourClaim,
+    Presence, Report, Sender, Sources, VirtualAddress,
 };
 use vouchd_vrrp::{Health, Time};
-use vouchd_wire::Priority;
+use vouchd_wire::{AdvertInterval, Advertisement, Auth, ChecksumForm, Priority, Version, Vrid};
 
 use super::{Engine, Startup};
 use vouchd_console::capture;
@@ -376,5 +376,39 @@ fn router_that_cannot_install_its_address_sends_nothing_and_has_the_reason_in_it
         let (instances, _) = engine.snapshot(now);
         assert!(instances[0].reason.contains("CAP_NET_ADMIN"), "{}", instances[0].reason);
         assert_eq!(instances[0].advertisements.sent, 0);
+    }
+}
+
+#[test]
+fn router_in_fault_knows_that_the_machine_that_answers_advertises() {
+    let (peer, group, mac) = (IpAddr::from([192, 0, 2, 2]), IpAddr::from([224, 0, 0, 18]), [2, 0, 0, 0, 0, 2]);
+    let advertisement = Advertisement {
+        version: Version::V3,
+        vrid: Vrid::new(7).unwrap(),
+        priority: Priority::DEFAULT,
+        interval: AdvertInterval::ONE_SECOND,
+        addresses: vec![VIP],
+        auth: Auth::None,
+    };
+    let payload = advertisement.encode(peer, group, ChecksumForm::PseudoHeader).unwrap();
+    let received = vouchd_net::Received {
+        source: peer,
+        destination: group,
+        ttl: 255,
+        sender: Sender::Ethernet(mac),
+        payload: 0..payload.len(),
+    };
+    let claim = NeighbourClaim { interface: "eth0".into(), address: VIP, mac, count: 1 };
+    for (advertises, expected) in [(true, 0), (false, 1)] {
+        let lines = capture::text(|| {
+            let mut engine = active(&web("version = 3\n"));
+            engine.health(at(4_000), "web", Health::Fault { reason: "check site: fail".to_owned() });
+            if advertises {
+                engine.packet(at(4_600), "eth0", &received, &payload);
+            }
+            engine.claimed(at(4_650), &claim);
+            engine.timers(at(5_000));
+        });
+        assert_eq!(lines.iter().filter(|line| line.contains("arp_moved")).count(), expected, "{lines:?}");
     }
 }

@@ -139,14 +139,18 @@ impl Config {
                     ),
                 });
             }
-            let password =
-                self.instances_at.values().filter_map(|at| at.password.as_ref()).find(|at| at.file() == path);
+            let password = self
+                .instances_at
+                .values()
+                .filter(|at| at.has_secret)
+                .filter_map(|at| at.auth.as_ref())
+                .find(|at| at.file() == path);
             if let Some(place) = password.filter(|_| access.mode & 0o4 != 0) {
                 warnings.push(Problem {
                     place: Some(place.clone()),
                     subject: String::new(),
                     message: format!(
-                        "every user of this host can read the password (mode {:04o}); run {advice}",
+                        "every user of this host can read the password or key (mode {:04o}); run {advice}",
                         access.mode
                     ),
                 });

@@ -98,7 +98,9 @@ struct InstancePlaces {
     peers: Vec<Place>,
     checks: Option<Place>,
     /// `auth`
-    password: Option<Place>,
+    auth: Option<Place>,
+    /// Whether `auth` has a password or a key, not only the names of files with keys.
+    has_secret: bool,
 }
 
 /// The places of a check's values.

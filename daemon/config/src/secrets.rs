@@ -35,6 +35,19 @@ pub(crate) fn looks_like_key(value: &str) -> bool {
     has_run || value.to_ascii_lowercase().trim_start_matches(is_quote).starts_with("hex:")
 }
 
+/// Whether a value of an authentication table is what the key needs, and so no secret in the wrong place.
+fn is_public(key: &str, value: &str) -> bool {
+    match key {
+        "type" => true,
+        "id" | "active_key" => value.len() <= 3 && value.bytes().all(|byte| byte.is_ascii_digit()),
+        "file" => value.starts_with('/'),
+        "mode" => ["receive", "send", "accept", "require", "receive-only", "permissive", "enforce"].contains(&value),
+        "anti_replay" => matches!(value, "true" | "false"),
+        "time_window" => value.len() <= 4 && value.ends_with(|unit: char| unit.is_ascii_alphabetic()),
+        _ => false,
+    }
+}
+
 /// The digest of a plugin looks like a key and is public.
 fn is_digest_key(key: &str) -> bool {
     key.rsplit('.').next() == Some("sha256")
@@ -85,9 +98,9 @@ pub(crate) fn without_secrets(before: &str, line: &str) -> String {
                     key = bare.to_lowercase();
                     last = Last::Other;
                 } else {
-                    let is_type = last == Last::Equals && key.rsplit('.').next() == Some("type");
+                    let is_public = last == Last::Equals && is_public(key.rsplit('.').next().unwrap_or_default(), bare);
                     let is_key = looks_like_key(token) && !(last == Last::Equals && is_digest_key(&key));
-                    stars = is_key || hidden && !is_type;
+                    stars = is_key || hidden && !is_public;
                     // A list may have further values.
                     last = Last::Other;
                     key.clear();
@@ -234,7 +247,15 @@ mod tests {
             ("password = \"not closed", "password = ***********"),
             (
                 "auth = { type = \"hmac\", keys = [{ id = 1, hex = \"00010203\" }] }",
-                "auth = { type = \"hmac\", keys = [{ id = *, hex = ********** }] }",
+                "auth = { type = \"hmac\", keys = [{ id = 1, hex = ********** }] }",
+            ),
+            (
+                "auth = { keys = [{ id = 1234, file = \"/etc/k\" }, { file = \"geheim\" }], mode = \"send\", active_key = 1 }",
+                "auth = { keys = [{ id = ****, file = \"/etc/k\" }, { file = ******** }], mode = \"send\", active_key = 1 }",
+            ),
+            (
+                "auth = { mode = geheim, time_window = \"30s\", anti_replay = true }",
+                "auth = { mode = ******, time_window = \"30s\", anti_replay = true }",
             ),
             ("hmac_keys = [0, 1]", "hmac_keys = [*, *]"),
             ("keys = [\"ab\"]", "keys = [****]"),

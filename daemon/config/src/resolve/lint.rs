@@ -128,7 +128,7 @@ pub(super) fn authentication(instances: &[Instance], at: &BTreeMap<String, Insta
                 "this mode is for a roll-out: packets without a trailer are accepted, so HMAC protects nothing yet. The next \
                  mode is {next}; `vouchd status --json` shows for each peer what its advertisements prove"
             );
-            return problem(at.password.as_ref(), "auth", message);
+            return problem(at.auth.as_ref(), "auth", message);
         }
         let peers = instance.unicast.iter().flat_map(|unicast| &unicast.peers).zip(&at.peers);
         let (_, place) = peers.into_iter().find(|(peer, _)| peer.hop_limit < TTL)?;

@@ -133,7 +133,7 @@ fn key_is_read_from_a_file_and_a_file_without_one_is_an_error() {
         let config = with_key_file(Ok(contents)).resolve().unwrap_or_else(|errors| panic!("{errors}"));
         let hmac = config.instances[0].hmac.as_ref().expect("HMAC");
         assert_eq!((hmac.active_key, hmac.keys[0].secret.len()), (7, length));
-        assert!(!format!("{config:?}").contains("secret"), "Debug shows no key");
+        assert_eq!(format!("{:?}", hmac.keys), "[HmacKey { id: 7, .. }]", "no log shows a key");
     }
     for (contents, words) in [
         (Ok("geheim"), "/etc/vouchd/vrrp.key: it has 6 characters; expected a key of 32 to 64"),
@@ -184,6 +184,16 @@ fn key_file_has_to_be_a_regular_file_that_only_the_daemon_can_read() {
         found.iter().map(ToString::to_string).any(|shown| shown.contains("every user of this host can read the key"))
     };
     assert!(warned(0o644) && !warned(0o640));
+    // The configuration itself may be public, unless it has the key.
+    fs::set_permissions(&main, fs::Permissions::from_mode(0o644)).expect("changed");
+    let is_warned = || {
+        let config = vouchd_config::load(&main).unwrap_or_else(|errors| panic!("{errors}"));
+        let found = config.check_host(&Host::default()).warnings;
+        found.iter().map(ToString::to_string).any(|shown| shown.contains("can read the password or key"))
+    };
+    assert!(!is_warned());
+    fs::write(&main, with_key("")).expect("written");
+    assert!(is_warned());
     for (path, words) in [
         ("/dev/zero", "it is not a regular file"),
         ("/dev", "it is not a regular file"),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use toml::Spanned;
+use toml::de::DeValue;
 use vouchd_wire::{Auth, Version};
 
 use super::super::{KeyFiles, key};
@@ -36,6 +38,14 @@ pub(super) fn auth(
         return None;
     }
     read
+}
+
+/// Whether the configuration itself has a password or a key, not only the names of files with keys.
+pub(super) fn has_secret(value: &Value<'_>) -> bool {
+    let Some(table) = value.get().as_table() else { return true };
+    let keys = table.get("keys").and_then(|keys| keys.get_ref().as_array());
+    let is_hex = |key: &Spanned<DeValue<'_>>| key.get_ref().as_table().is_some_and(|key| key.contains_key("hex"));
+    keys.is_none_or(|keys| keys.iter().any(is_hex))
 }
 
 fn password(table: &mut Table<'_>, problems: &mut Problems) -> Option<Auth> {

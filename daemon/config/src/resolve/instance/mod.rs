@@ -71,7 +71,8 @@ pub(super) fn instance(
     let interval = table.take("advert_interval");
     let interval = interval.and_then(|v| advert_interval(&v, version, also_version_2, problems));
     let auth_value = table.take("auth");
-    let password_at = auth_value.as_ref().map(Value::key_place);
+    let auth_at = auth_value.as_ref().map(Value::key_place);
+    let has_secret = auth_value.as_ref().is_some_and(auth::has_secret);
     let (auth, hmac) = match auth_value.and_then(|v| auth::auth(&v, version, known.keys, problems)) {
         Some(Authentication::Password(auth)) => (auth, None),
         Some(Authentication::Hmac(hmac)) => (Auth::None, Some(hmac)),
@@ -140,7 +141,8 @@ pub(super) fn instance(
         source: sources_at.into_iter().next(),
         peers: peers_at,
         checks: checks_at,
-        password: password_at,
+        auth: auth_at,
+        has_secret,
     };
     Some(Placed { instance, at })
 }

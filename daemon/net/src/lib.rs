@@ -33,7 +33,7 @@ pub use addresses::{
 pub use channel::{Closed, Notifier, Receiver, channel};
 pub use clock::{now, wall_clock};
 pub use links::{Carrier, CarrierEvent, DownReason, LinkEvent, LinkEvents, LinkState, LinkWatcher, Sources, Watched};
-pub use netlink::{OUR_PROTOCOL, RequestSocket};
+pub use netlink::{OUR_PROTOCOL, RequestSocket, decoded_changes};
 pub use network::{Kernel, Network};
 pub use routing::{Routing, RoutingChange, RoutingError, RoutingItem, RoutingState, sweep_routing};
 pub use sockets::{

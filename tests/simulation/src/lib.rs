@@ -13,8 +13,10 @@
 #![warn(missing_docs, unreachable_pub)]
 
 mod bounds;
+pub mod bytes;
 pub mod campaign;
 pub mod coverage;
+pub mod document;
 mod foreign;
 mod invariants;
 mod node;

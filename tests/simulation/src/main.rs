@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::Parser;
 use vouchd_simulation::campaign::campaign;
-use vouchd_simulation::{Scenario, run, shrink, trace};
+use vouchd_simulation::{Scenario, document, run, shrink, trace};
 
 /// Simulates elections with every kind of trouble, and checks after every step what must hold.
 #[derive(Parser)]
@@ -32,6 +32,12 @@ struct Arguments {
     /// Print which inputs were tried in which stage of the state machine
     #[arg(long)]
     coverage: bool,
+    /// Print the state diagram that the simulated routers draw, for docs/vrrp.md
+    #[arg(long)]
+    diagram: bool,
+    /// Print the table of timers, for docs/vrrp.md
+    #[arg(long)]
+    timers: bool,
     /// Number of threads; by default one for each processor
     #[arg(long)]
     threads: Option<usize>,
@@ -39,6 +45,14 @@ struct Arguments {
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
+    if arguments.diagram {
+        print!("{}", document::diagram().map_err(anyhow::Error::msg)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if arguments.timers {
+        print!("{}", document::timers());
+        return Ok(ExitCode::SUCCESS);
+    }
     let scenario = match &arguments.script {
         Some(path) => {
             let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;

@@ -50,6 +50,12 @@ impl Message<'_> {
     }
 }
 
+/// Decodes a datagram of notifications as the reader does, and returns how many changes of links and addresses it reports:
+/// for fuzzing.
+pub fn decoded_changes(datagram: &[u8]) -> usize {
+    messages(datagram).filter_map(|message| message.change()).count()
+}
+
 fn change(kind: u16, payload: &[u8]) -> Option<Change> {
     match kind {
         libc::RTM_NEWLINK => link(payload).map(Change::Link),

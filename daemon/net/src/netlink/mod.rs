@@ -13,6 +13,7 @@ mod tolerant_socket;
 
 use std::net::IpAddr;
 
+pub use decode::decoded_changes;
 pub(crate) use kernel_state::KernelState;
 pub(crate) use notifications::{News, Notifications};
 pub use requests::RequestSocket;

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, bail, ensure};
 
 use crate::workspace::Workspace;
-use crate::{cargo, conformance, deny, guests, house, links, machine, run};
+use crate::{cargo, conformance, deny, diagram, guests, house, links, machine, run};
 
 /// Lints that every library turns on in its root file: what is public is documented, and what is not used outside is private.
 const OF_LIBRARIES: [&str; 2] = ["missing_docs", "unreachable_pub"];
@@ -23,6 +23,7 @@ pub fn lint(root: &Path) -> anyhow::Result<()> {
     conformance::update(root, true)?;
     links::check(root)?;
     house::update(root, true)?;
+    diagram::update(root, true)?;
     let workspace = Workspace::read(root)?;
     libraries(&workspace)?;
     let minimum = minimum_rust(root, &workspace)?;

@@ -2,6 +2,8 @@
 
 mod conformance;
 mod deny;
+mod diagram;
+mod fuzz;
 mod house;
 mod languages;
 mod links;
@@ -97,6 +99,14 @@ enum Task {
         #[arg(long)]
         measure: bool,
     },
+    /// Draws the state diagram into docs/vrrp.md, from a simulation of the code, and writes its table of timers
+    Diagram,
+    /// Fuzzes packets, the state machine, netlink and the pipe with cargo-fuzz
+    Fuzz {
+        /// Seconds for each target
+        #[arg(default_value_t = 30)]
+        seconds: u64,
+    },
     /// Draws into docs/design.md which crate depends on which
     House,
     /// Formatting, clippy, documentation and its links, dependencies, and whether generated documents are up to date
@@ -118,6 +128,8 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Simulate { args } => return simulate::simulate(&args),
         Task::Conformance { measure: false } => conformance::update(&root, false),
         Task::Conformance { measure: true } => measure_conformance(&root),
+        Task::Diagram => diagram::update(&root, false),
+        Task::Fuzz { seconds } => fuzz::fuzz(&root, seconds),
         Task::House => house::update(&root, false),
         Task::Lint => lint::lint(&root),
     }?;

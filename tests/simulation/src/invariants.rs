@@ -25,7 +25,8 @@ impl World {
     pub(crate) fn quiet_since(&self) -> Option<Duration> {
         let busy =
             self.nodes.iter().map(|node| node.frozen_until.max(node.kernel.busy_until)).max().unwrap_or_default();
-        (self.net.is_clean() && busy <= self.now).then(|| self.calm_since.max(busy))
+        let calm = self.net.is_clean() && busy.max(self.excused_until) <= self.now;
+        calm.then(|| self.calm_since.max(busy).max(self.excused_until))
     }
 
     /// Looks at all routers after a step.

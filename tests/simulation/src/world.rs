@@ -72,6 +72,8 @@ pub(crate) struct World {
     /// Whether each node is able to be active.
     pub(crate) able: Vec<bool>,
     pub(crate) longest: Longest,
+    /// A kernel was too busy for an order; what follows from that is no fault of a router.
+    pub(crate) excused_until: Duration,
     pub(crate) figures: Figures,
     pub(crate) coverage: Coverage,
     pub(crate) failure: Option<String>,
@@ -127,6 +129,7 @@ impl World {
             none_since: Some(Duration::ZERO),
             able: vec![false; nodes.len()],
             longest: Longest::default(),
+            excused_until: Duration::ZERO,
             nodes,
             figures: Figures::default(),
             coverage: Coverage::default(),
@@ -392,7 +395,10 @@ impl World {
         let it = &mut self.nodes[node].kernel;
         match order {
             // Too late to be worth a lease of a second.
-            Order::Install { until } if until < now + Duration::from_millis(900) => {}
+            Order::Install { until } if until < now + Duration::from_millis(900) => {
+                // A trial that waits for this order ends unanswered, after two seconds or a down interval.
+                self.excused_until = now + self.longest.late();
+            }
             Order::Install { until } => {
                 let mut refused = None;
                 let mut is_news = !std::mem::replace(&mut it.reported, true);
@@ -426,6 +432,10 @@ impl World {
                         .duration(Duration::ZERO, MAX_DELAY);
                     self.last_announced = self.last_announced.max(now + delay);
                     self.queue.push(self.last_announced, node, Happening::Announced);
+                } else {
+                    // The order that installs them came too late.
+                    self.nodes[node].announced_late = true;
+                    self.believes = None;
                 }
             }
         }

@@ -346,7 +346,8 @@ impl World {
         let own = self.nodes[node].address();
         let unknown = matches!(&self.nodes[node].device, Device::Vouchd(router) if router.source() != Some(own));
         // While its link is down, a router does not know its own address.
-        if unknown && stray == Stray::Own {
+        let down = matches!(self.nodes[node].device, Device::Down);
+        if down || unknown && stray == Stray::Own {
             return;
         }
         let mut advertisement = self.advertisement(node, 254);

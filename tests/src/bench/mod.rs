@@ -1,5 +1,6 @@
 //! The comparison with keepalived in one run on the same machine: time without service, CPU time of checks, memory.
 
+mod many;
 mod report;
 
 use std::fmt::Write as _;
@@ -44,6 +45,8 @@ pub enum Part {
     Death,
     /// The CPU time of a check.
     Cpu,
+    /// 255 instances on an interface, and 1,000 on four: election, CPU time, rhythm.
+    Many,
     /// The memory of a router.
     Memory,
     /// The costs of one run of a plugin. keepalived has no counterpart.
@@ -52,7 +55,8 @@ pub enum Part {
 
 impl Part {
     /// All parts.
-    pub const ALL: [Part; 6] = [Part::Outage, Part::Instant, Part::Death, Part::Cpu, Part::Memory, Part::Run];
+    pub const ALL: [Part; 7] =
+        [Part::Outage, Part::Instant, Part::Death, Part::Cpu, Part::Many, Part::Memory, Part::Run];
 
     /// The part of this name on a command line.
     pub fn named(name: &str) -> Option<Part> {
@@ -61,6 +65,7 @@ impl Part {
             "instant" => Some(Part::Instant),
             "death" => Some(Part::Death),
             "cpu" => Some(Part::Cpu),
+            "many" => Some(Part::Many),
             "memory" => Some(Part::Memory),
             "run" => Some(Part::Run),
             _ => None,
@@ -92,6 +97,7 @@ pub fn run(options: &Options) -> anyhow::Result<Report> {
             Part::Instant => instant(options.runs, &mut report)?,
             Part::Death => deaths(options.runs, &mut report)?,
             Part::Cpu => cpu(options.cpu_time, &mut report)?,
+            Part::Many => many::many(options.cpu_time, &mut report)?,
             Part::Memory => memory(&mut report)?,
             Part::Run => costs(&mut report)?,
         }

@@ -1,4 +1,4 @@
-//! Compares vouchd with keepalived and prints a table: `vouchd-bench [--runs N] [outage] [instant] [death] [cpu] [memory] [run]`.
+//! Compares vouchd with keepalived and prints a table: `vouchd-bench [--runs N] [outage] [instant] [death] [cpu] [many] [memory] [run]`.
 
 use std::process::ExitCode;
 
@@ -34,7 +34,7 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
         } else if let Some(part) = Part::named(&word) {
             parts.push(part);
         } else {
-            return Err(format!("`{word}`: expected --runs N, outage, instant, death, cpu, memory or run"));
+            return Err(format!("`{word}`: expected --runs N, outage, instant, death, cpu, many, memory or run"));
         }
     }
     if !parts.is_empty() {

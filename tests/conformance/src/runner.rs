@@ -51,8 +51,11 @@ impl Default for Options {
     }
 }
 
-/// Tries the rows. What fails is tried a second time with fewer neighbours, since real clocks run on a shared machine; a
-/// row fails if it fails twice, with what was seen first.
+/// Tries at a time of the last round.
+const FEW: usize = 4;
+
+/// Tries the rows. What fails is tried again with fewer neighbours, and if it is not much once more almost alone, since real
+/// clocks run on a shared machine. A row that fails every time fails with what was seen first.
 pub fn run(make: &Make, options: &Options) -> Vec<Tried> {
     let wanted = |row: &Row, setup: Setup| {
         (options.rows.is_empty() || options.rows.contains(&row.number))
@@ -65,17 +68,23 @@ pub fn run(make: &Make, options: &Options) -> Vec<Tried> {
         .filter(|&(index, setup)| wanted(&ROWS[index], setup))
         .collect();
     let mut tried = round(make, &places, options.lanes);
-    let failed: Vec<_> = tried
-        .iter()
-        .filter(|tried| matches!(tried.outcome, Outcome::Fail(_)) && !options.known_failures.contains(&tried.row))
-        .map(|tried| tried.place)
-        .collect();
-    for again in round(make, &failed, options.lanes.div_ceil(2)) {
-        if matches!(again.outcome, Outcome::Pass)
-            && let Some(first) = tried.iter_mut().find(|first| first.place == again.place)
-        {
-            eprintln!("{}: row {} in {}: passed at the second try", make.name, first.row, again.place.1.name());
-            first.outcome = Outcome::Pass;
+    for lanes in [options.lanes.div_ceil(2), FEW] {
+        let failed: Vec<_> = tried
+            .iter()
+            .filter(|tried| matches!(tried.outcome, Outcome::Fail(_)) && !options.known_failures.contains(&tried.row))
+            .map(|tried| tried.place)
+            .collect();
+        // The last try is for a handful: many that fail twice are no matter of time.
+        if lanes == FEW && failed.len() > 4 * FEW {
+            break;
+        }
+        for again in round(make, &failed, lanes) {
+            if matches!(again.outcome, Outcome::Pass)
+                && let Some(first) = tried.iter_mut().find(|first| first.place == again.place)
+            {
+                eprintln!("{}: row {} in {}: passed at another try", make.name, first.row, again.place.1.name());
+                first.outcome = Outcome::Pass;
+            }
         }
     }
     tried.sort_by_key(|tried| (tried.row, tried.place));

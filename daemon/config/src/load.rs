@@ -3,6 +3,7 @@
 //! Each file, and the list of drop-ins, has its own function, so that the daemon can call each where blocking does no harm.
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "this module reads the files")]
 
+use std::fmt;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -17,7 +18,7 @@ use crate::{Config, resolve};
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
 /// A file of the configuration: its content, or why it can't be read.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct FileText {
     /// As given to [`read_main`], or as listed by [`list_drop_ins`].
     pub path: PathBuf,
@@ -25,6 +26,14 @@ pub struct FileText {
     pub text: Result<Vec<u8>, String>,
     /// Who may read it. `None` unless it is a regular file that could be opened.
     pub access: Option<Access>,
+}
+
+// Not derived: the content may be a key, or have a password in it.
+impl fmt::Debug for FileText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let length = self.text.as_ref().map(Vec::len);
+        f.debug_struct("FileText").field("path", &self.path).field("length", &length).finish_non_exhaustive()
+    }
 }
 
 /// Who may read a file.

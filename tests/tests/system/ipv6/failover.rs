@@ -62,6 +62,28 @@ fn ipv6_addresses_fail_over_by_unicast_between_global_addresses() {
     });
 }
 
+/// Over IPv6 the checksum covers the trailer, with the address of each destination.
+#[test]
+fn ipv6_addresses_fail_over_with_hmac_by_multicast_and_by_unicast() {
+    system_test("IPv6, HMAC", &[Need::Vouchd], |site| {
+        let auth = format!("auth = {{ type = \"hmac\", keys = [{{ id = 1, hex = \"{}\" }}] }}\n", "5a".repeat(32));
+        fails_over(site, |_| Ok(auth.clone()))?;
+        let unicast = |node: Node| {
+            let peer = vouchd_tests::pair::peer(node).global();
+            format!("{auth}unicast = {{ source = \"{}\", peers = [\"{peer}\"] }}", node.global())
+        };
+        let worse = start(site, Node::Nginx02, &instance(Node::Nginx02, &unicast(Node::Nginx02)))?;
+        let better = start(site, Node::Nginx01, &instance(Node::Nginx01, &unicast(Node::Nginx01)))?;
+        site.wait_ipv6_holder(Node::Nginx01, PATIENCE)?;
+        until("nginx02 to verify what it hears", PATIENCE, || {
+            let peers = worse.instance("web").map(|status| status["peers"].clone()).unwrap_or_default();
+            peers.as_array().is_some_and(|peers| peers.iter().any(|peer| peer["hmac"] == "key 1"))
+        })?;
+        better.stop()?;
+        site.wait_ipv6_holder(Node::Nginx02, PATIENCE)
+    });
+}
+
 #[test]
 fn ipv6_addresses_of_a_killed_router_go_with_the_lease() {
     system_test("IPv6, SIGKILL", &[Need::Vouchd], |site| {

@@ -221,7 +221,7 @@ impl fmt::Display for ProtocolEvent {
             Self::NoVersion2 { peer } => write!(
                 f,
                 "{peer} is active and sends version 3 only: routers of version 2 do not hear it and take over too; set \
-                 also_version_2 there"
+                 version = [2, 3] there"
             ),
             Self::Stalled { late } => {
                 write!(f, "did not run in time, {late:?} late: another router may be active, so it listens first")

@@ -90,7 +90,7 @@ pub enum ConfigError {
     #[error(transparent)]
     Advertisement(#[from] EncodeError),
     /// See [`Config::also_version_2`].
-    #[error("also_version_2 needs version 3 over IPv4, and an interval of whole seconds up to 255 s")]
+    #[error("both versions at once need IPv4, and an interval of whole seconds")]
     AlsoVersion2,
     /// Version 2 has no IPv6.
     #[error("version 2 over IPv6, which requires version 3")]

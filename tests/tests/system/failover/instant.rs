@@ -27,6 +27,7 @@ fn kill(site: &Site, pair: &mut Pair) -> anyhow::Result<Instant> {
         capture.advertisements(Node::Nginx01, VRID, start).into_iter().find(|sent| sent.priority() == 0)
     })?;
     let gained = site.holders().gained(Node::Nginx02, VIP).context("nginx02 has the address")?;
+    println!("nginx killed to priority 0: {:?}", zero.at.saturating_duration_since(start));
     println!("priority 0 to the address on nginx02: {:?}", gained.saturating_duration_since(zero.at));
     ensure!(gained <= zero.at + AT_ONCE, "{:?} after priority 0", gained - zero.at);
     Ok(zero.at)

@@ -135,7 +135,7 @@ pub struct Multicast {
 /// The interface with the virtual MAC address 00:00:5e:00:01:VRID (IPv4) or 00:00:5e:00:02:VRID (IPv6).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VirtualMac {
-    /// Its name. `None`: `vrrp4.VRID` or `vrrp6.VRID`, with the index of the interface if that is taken.
+    /// Its name. `None`: `vrrp4.VRID` or `vrrp6.VRID`, with `.2` and so on where several interfaces have that number.
     pub name: Option<String>,
 }
 

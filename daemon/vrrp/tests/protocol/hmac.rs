@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use vouchd_vrrp::wire::hmac::{HmacKey, Sequence};
-use vouchd_vrrp::wire::{Advertisement, ChecksumForm};
+use vouchd_vrrp::wire::{Advertisement, ChecksumForm, Version};
 use vouchd_vrrp::{Authenticity, Config, DiscardReason, Hmac, HmacMode, State};
 
 use crate::bench::{Bench, GROUP, HIGHER, LOWER, config, fit, seconds};
@@ -251,4 +251,21 @@ fn row_74_step_of_the_wall_clock_moves_no_timer() {
             assert_eq!((bench.router.state(), bench.router.deadline()), (state, deadline));
         }
     }
+}
+
+/// Each of the two has a sequence of its own, in the order in which they are sent.
+#[test]
+fn row_97_both_versions_are_authenticated() {
+    let both = |priority| Config { also_version_2: true, hmac: Some(hmac(HmacMode::Require)), ..config(priority) };
+    let mut sender = Bench::new(both(200));
+    sender.link_up(HIGHER);
+    sender.router.set_wall_clock(NOW);
+    let mut receiver = Bench::started(both(100));
+    receiver.router.set_wall_clock(NOW);
+    for version in [Version::V3, Version::V2, Version::V3, Version::V2] {
+        let advertisement = Advertisement { version, ..sender.advertisement(200) };
+        let (_, packet) = sender.router.packets(&advertisement).remove(0);
+        assert_eq!(hear(&mut receiver, HIGHER, &packet), None, "{version}");
+    }
+    assert_eq!(authenticity(&receiver, HIGHER), Some(Authenticity::Key(1)));
 }

@@ -14,12 +14,12 @@ impl Random {
 
     /// Numbers that depend on all of `parts` and on nothing else.
     pub fn of(parts: [u64; 4]) -> Self {
-        let mix = |state: u64, part: &u64| Self(state ^ part).next();
+        let mix = |state: u64, part: &u64| Self(state ^ part).draw();
         Self(parts.iter().fold(0, mix))
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -29,12 +29,12 @@ impl Random {
 
     /// A number from `low` to `high`, inclusive.
     pub fn between(&mut self, low: u64, high: u64) -> u64 {
-        low + self.next() % (high - low + 1)
+        low + self.draw() % (high - low + 1)
     }
 
     /// True in `chance` of 100 calls.
     pub fn percent(&mut self, chance: u64) -> bool {
-        self.next() % 100 < chance
+        self.draw() % 100 < chance
     }
 
     /// One of `choices`.

@@ -176,16 +176,13 @@ impl Router {
     /// election: the operator asked for it, nothing failed.
     ///
     /// # Errors
-    /// The configuration fails [`Config::check`], or changes the VRID, the version or the address family. The router goes
+    /// The configuration fails [`Config::check`], or changes the VRID or the address family. The router goes
     /// on with the old one.
     pub fn reconfigure(&mut self, now: Time, config: Config, health: Health) -> Result<Vec<Action>, ConfigError> {
         config.check()?;
         let same_family = config.family() == self.config.family();
-        let changes = [
-            (config.vrid == self.config.vrid, "the virtual router id"),
-            (config.version == self.config.version, "the version"),
-            (same_family, "the family of the addresses"),
-        ];
+        let changes =
+            [(config.vrid == self.config.vrid, "the virtual router id"), (same_family, "the family of the addresses")];
         if let Some((_, what)) = changes.into_iter().find(|(same, _)| !same) {
             return Err(ConfigError::Identity(what));
         }
@@ -194,6 +191,10 @@ impl Router {
         let (old, old_priority) = (std::mem::replace(&mut self.config, config), self.priority);
         self.peers.compare_again();
         self.sequences.forget_old_keys(old.hmac.as_ref(), self.config.hmac.as_ref());
+        if old.version != self.config.version {
+            // Only version 3 learns an interval.
+            self.learned_interval = None;
+        }
         if old.peers != self.config.peers {
             self.pair = Pair::default();
         }

@@ -29,11 +29,13 @@ struct Changed {
 
 impl LinkTable {
     /// Watches these interfaces instead of those before. An interface that was watched before is reported again only if its
-    /// state changes.
+    /// state changes, or if it is watched for other families or sources than before.
     pub(crate) fn watch(&mut self, list: Vec<Watched>) {
         let mut before = std::mem::take(&mut self.watched);
         for watched in list {
-            let reported = before.remove(&watched.interface).and_then(|(_, reported)| reported);
+            let looks_at = |watched: &Watched| (watched.families.clone(), watched.sources.clone());
+            let same = before.remove(&watched.interface).filter(|(old, _)| looks_at(old) == looks_at(&watched));
+            let reported = same.and_then(|(_, reported)| reported);
             self.watched.insert(watched.interface.clone(), (watched, reported));
         }
         self.changed.all = true;

@@ -110,6 +110,7 @@ impl<N: Network> Engine<N> {
         self.couples = Couples::new(instances, groups);
         let mut instances: Vec<_> = instances.iter().flat_map(virtual_addresses::by_family).collect();
         virtual_macs::name_all(&mut instances);
+        let watched: BTreeSet<_> = self.routers.values().map(|it| (it.interface().to_owned(), it.family())).collect();
         let mut before = std::mem::take(&mut self.routers);
         let mut network = Batch::new(&mut self.network);
         // Interface, virtual router id and family identify a virtual router; the name may change.
@@ -154,6 +155,10 @@ impl<N: Network> Engine<N> {
         for instance in started {
             let (interfaces, health) = (&self.interfaces, &self.health);
             let grouped = self.couples.contain(&virtual_addresses::key(instance));
+            // The newest state says nothing about a family that was not watched. The next report will, and until then the
+            // instance is starting, which holds up no group that is active.
+            let is_known = watched.contains(&(instance.interface.clone(), virtual_addresses::family(instance)));
+            let interfaces = if is_known { interfaces } else { &BTreeMap::new() };
             if let Some(router) = start(now, instance, self.startup, grouped, interfaces, health, &mut network) {
                 self.routers.insert(virtual_addresses::key(instance), router);
             }

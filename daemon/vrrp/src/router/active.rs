@@ -194,7 +194,9 @@ impl Router {
             self.reschedule_announcements(now);
         }
         let electing = self.with_active(|active| active.electing) == Some(true);
-        let sent = |config: &Config, priority| (config.advertisement(priority), config.lease, config.peers.clone());
+        let sent = |config: &Config, priority| {
+            (config.advertisement(priority), config.also_version_2, config.lease, config.peers.clone())
+        };
         if electing && interval_changed {
             // The turns in the election were computed from the old interval.
             self.call_election(now, out);

@@ -164,7 +164,6 @@ fn identity_can_not_change_and_a_bad_configuration_changes_nothing() {
     let v6 = "fe80::1".parse().expect("an address");
     for (bad, expected) in [
         (Config { vrid: Vrid::new(52).expect("not 0"), ..config(100) }, "the virtual router id"),
-        (v2(100), "the version"),
         (Config { addresses: vec![v6], ..config(100) }, "the family of the addresses"),
     ] {
         let result = bench.router.reconfigure(bench.now, bad, fit(100));
@@ -174,6 +173,26 @@ fn identity_can_not_change_and_a_bad_configuration_changes_nothing() {
     assert!(bench.router.reconfigure(bench.now, silent, fit(100)).is_err());
     assert_eq!(bench.router.config(), &config(100));
     assert_eq!(done(&bench.input(Input::Shutdown)), ["send 0", "remove"]);
+}
+
+/// The way from version 2 over both to version 3, and back.
+#[test]
+fn row_66_change_of_version_keeps_the_state_and_is_sent_at_once() {
+    let both = |priority| Config { also_version_2: true, ..config(priority) };
+    for steps in [[v2(100), both(100), config(100)], [config(100), both(100), v2(100)]] {
+        let [first, rest @ ..] = steps;
+        let mut bench = Bench::active(first);
+        for next in rest {
+            let versions = if next.also_version_2 { 2 } else { 1 };
+            let expected = [vec!["send 100"; versions], vec!["install for 3"]].concat();
+            assert_eq!(reload(&mut bench, next), expected);
+            assert_eq!(bench.state(), State::Active);
+        }
+    }
+    let mut backup = Bench::started(v2(100));
+    backup.run(seconds(1.0));
+    reload(&mut backup, both(100));
+    assert_eq!(backup.state(), State::Backup);
 }
 
 #[test]

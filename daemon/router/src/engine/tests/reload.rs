@@ -1,10 +1,12 @@
 //! What a reload changes.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use vouchd_net::double::{Call, Recorder};
+use vouchd_net::{LinkState, Sources};
 
-use super::{active, at, config, fit, healthy, installed, state, up, web, words};
+use super::{SOURCE, active, at, config, fit, healthy, installed, state, up, web, words};
 use crate::engine::Engine;
 
 #[test]
@@ -58,6 +60,9 @@ fn reload_leaves_unchanged_instances_alone_and_changes_others_in_place_if_it_can
     assert!(words(&engine.network().take()).iter().all(|word| !word.starts_with("priority 0")));
     assert_eq!(state(&engine), "active");
     engine.configure(at(4_000), &web("version = 3\n").instances, &[], healthy(100));
+    assert_eq!(words(&engine.network().take()), ["priority 100 to 224.0.0.18", " web: 192.0.2.100/32 active"]);
+    let group = web("version = 3\nmulticast = { group = \"224.0.0.200\" }\n");
+    engine.configure(at(4_000), &group.instances, &[], healthy(100));
     assert_eq!(words(&engine.network().take()), ["priority 0 to 224.0.0.18", " web: 192.0.2.100/32"]);
     assert_eq!(state(&engine), "backup", "it starts again with the known link and health");
     engine.configure(at(4_000), &[], &[], BTreeMap::new());
@@ -82,4 +87,24 @@ fn reload_with_another_base_keeps_the_priority_of_a_failing_node() {
         ["priority 120 to 224.0.0.18", " web: 192.0.2.100/32 active"],
         "no election"
     );
+}
+
+/// Whether the interface has an IPv6 address is not known before it is watched for it.
+#[test]
+fn second_family_that_a_reload_adds_costs_no_active_router_its_address() {
+    let mut engine = active(&web(""));
+    let both = config(
+        "[instance.web]\ninterface = \"eth0\"\nvirtual_router_id = 7\naddresses = [\"192.0.2.100\", \"fe80::100\"]\n",
+    );
+    engine.configure(at(4_000), &both.instances, &[], healthy(100));
+    assert!(words(&engine.network().take()).iter().all(|word| !word.starts_with("priority 0")));
+    let states = |engine: &Engine<Recorder>| {
+        engine.snapshot(at(4_000)).0.iter().map(|instance| instance.state.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(states(&engine), ["active", "initialize"]);
+    let sources = Sources { v4: Some(SOURCE), v6: Some("fe80::1".parse().unwrap()) };
+    let addresses = vec![IpAddr::V4(SOURCE), "fe80::1".parse().unwrap()];
+    engine.link(at(4_010), "eth0", LinkState::Up { index: 2, mac: None, sources, addresses });
+    assert_eq!(states(&engine)[0], "active");
+    assert!(words(&engine.network().take()).iter().all(|word| !word.starts_with("priority 0")));
 }

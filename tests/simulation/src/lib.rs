@@ -2,7 +2,7 @@
 //! trouble, and a check after every step.
 //!
 //! A [`Scenario`] says which routers there are and what happens to them. It comes from a seed or from a text, and the same
-//! scenario always gives the same run. [`run`] carries it out and ends at the first broken invariant. [`shrink`] makes a
+//! scenario always gives the same run. [`run`] carries it out and ends at the first broken invariant. [`shrink()`] makes a
 //! failing scenario shorter; its text can be pasted into a regression test.
 //!
 //! * [`mod@scenario`]: what can happen, its text, and how a seed becomes a scenario.

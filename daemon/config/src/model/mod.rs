@@ -1,7 +1,7 @@
 //! The configuration as the daemon uses it: typed, in range, with every default filled in.
 //!
-//! [`Check`], [`Grants`] and [`Limits`] go through the pipe to the checker process and can be serialized. All types compare by
-//! value, so that a reload can find out what is new, gone or changed.
+//! [`Check`], [`Grants`](crate::Grants) and [`Limits`] go through the pipe to the checker process and can be serialized.
+//! All types compare by value, so that a reload can find out what is new, gone or changed.
 
 mod address;
 mod check;

@@ -98,7 +98,8 @@
 //! advertisements until its peers take over, again and again.
 //!
 //! **What other routers can cause is limited per second** ([`limit`]), however short the interval is: one report for each kind
-//! of event, with a count of those suppressed; ten immediate answers; five announcements.
+//! of event, with a count of those suppressed; ten immediate answers; ten last advertisements; five
+//! announcements.
 //!
 //! **Instant hand-over in a pair.** Skew_Time orders several backups, so that the best one takes over. Where a virtual router has
 //! two routers ([`Config::pair`]) there is nothing to order: the backup becomes active as soon as it hears priority 0, with or
@@ -106,7 +107,8 @@
 //! better (see below): its priority and priority 0 come in one burst. A backup that heard a better priority than its own from
 //! the same router within 10 ms before the 0 waits for its Skew_Time, as every RFC says. If that frame of the burst is lost or
 //! comes last, the backup takes over for a moment: the better router answers its advertisement, as it answers any worse active
-//! router, and the backup steps back. Nothing changes on the wire, so the peer may be any router.
+//! router, and the backup steps back. For a down interval after such a mistake it waits for Skew_Time again, so that a flood of
+//! forged priority 0 costs one takeover in a down interval. Nothing changes on the wire, so the peer may be any router.
 //!
 //! Over multicast an unknown router may be there. A third one is noticed when it advertises: hand-over then waits for
 //! Skew_Time until that router was silent for 60 down intervals ([`Router::hand_over`]). The first hand-over may thus make two

@@ -53,6 +53,8 @@ pub(crate) struct Pair {
     reported: Option<IpAddr>,
     /// The newest advertisement that was not of priority 0.
     newest: Option<(Heard, Priority)>,
+    /// The router that did not resign although it seemed to, and until when its resignations are not believed at once.
+    mistaken: Option<(IpAddr, Time)>,
 }
 
 impl Pair {
@@ -98,6 +100,17 @@ impl Pair {
             (Some(_), Some(third)) => HandOver::Off { third: third.address },
             _ => HandOver::Instant,
         }
+    }
+
+    /// A takeover from `peer` was a mistake, since it is still active: a frame of an election was lost, or somebody forges its
+    /// priority 0. Each forged frame would cost a takeover, so the next ones wait for Skew_Time, in which `peer` is heard.
+    pub(crate) fn note_mistake(&mut self, peer: IpAddr, until: Time) {
+        self.mistaken = Some((peer, until));
+    }
+
+    /// Whether a resignation of `peer` may be another mistake.
+    pub(crate) fn is_doubtful(&self, now: Time, peer: IpAddr) -> bool {
+        self.mistaken.is_some_and(|(mistaken, until)| mistaken == peer && now < until)
     }
 
     /// The priority that `peer`, which now resigns, advertised in the same burst: that of an election that it calls.

@@ -80,6 +80,9 @@ pub struct Router {
     events: Limiter<EventKind, ProtocolEvent>,
     /// Immediate answers to other routers. Two routers that meet need one answer; a flood gets no more than this.
     answers: PerSecond<10>,
+    /// The last advertisements of this router when it steps back. They don't share the limit of the answers: the better router
+    /// has to learn that this one was active, or it does not announce the addresses again.
+    farewells: PerSecond<10>,
     announce_limits: AnnounceLimits,
 }
 
@@ -134,6 +137,7 @@ impl Router {
             counters: Counters::default(),
             events: Limiter::default(),
             answers: PerSecond::default(),
+            farewells: PerSecond::default(),
             announce_limits: AnnounceLimits::default(),
             config,
         })

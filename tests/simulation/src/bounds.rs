@@ -28,7 +28,8 @@
 //!
 //! **Yielding.** A router whose own checks lowered its priority calls an election after at most [`LONGEST_PAUSE`] down
 //! intervals, and without loss the first call that a better one hears is the last: it takes over within its Skew_Time, with
-//! or without preemption. Under loss a call fails if its priority 0 is lost, or if all of what the other one then sends is:
+//! or without preemption. That needs its Skew_Time to end before the caller's by more than the delays of two frames; if it does
+//! not, each call is a toss of a coin, and ten rounds of calls all fail with a chance below one in a thousand. Under loss a call fails if its priority 0 is lost, or if all of what the other one then sends is:
 //! with a loss of p, n calls all fail with a chance below `(2 p)^n`.
 
 use std::time::Duration;

@@ -169,6 +169,7 @@ fn impossible(stage: Stage, kind: Kind) -> Option<&'static str> {
         (Stage::Starting | Stage::LinkDown, Kind::Address | Kind::EqualLower) => {
             Some("without a link a router has no address to compare with")
         }
+        (Stage::OwnerTrial, Kind::Raised | Kind::Better) => Some("nothing is higher than the priority of an owner"),
         (Stage::ShutDown, Kind::EqualLower) => Some("its link was reported down before"),
         (
             Stage::Starting

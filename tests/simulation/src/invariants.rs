@@ -17,7 +17,7 @@ impl World {
         self.longest
     }
 
-    fn active(&self) -> Vec<usize> {
+    pub(crate) fn active(&self) -> Vec<usize> {
         (0..self.nodes.len()).filter(|node| self.nodes[*node].is_active()).collect()
     }
 

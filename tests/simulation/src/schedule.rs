@@ -55,6 +55,11 @@ impl<T> Schedule<T> {
         self.queue.pop().map(|Reverse(entry)| (entry.at, entry.node, entry.event))
     }
 
+    /// Whether anything is due, now or later, that `wanted` selects.
+    pub(crate) fn any(&self, wanted: impl Fn(usize, &T) -> bool) -> bool {
+        self.queue.iter().any(|Reverse(entry)| wanted(entry.node, &entry.event))
+    }
+
     /// Drops the events of which `lost` holds.
     pub(crate) fn discard(&mut self, lost: impl Fn(usize, &T) -> bool) {
         self.queue.retain(|Reverse(entry)| !lost(entry.node, &entry.event));

@@ -7,8 +7,9 @@ use std::time::Duration;
 use vouchd_vrrp::wire::{AdvertInterval, Advertisement, ChecksumForm, Priority, Version, Vrid, parse};
 use vouchd_vrrp::{Input, Link, Packet};
 
+use crate::bounds::MAX_DELAY;
 use crate::coverage::Kind as InputKind;
-use crate::node::{Device, VRID, Verdict, primary_address};
+use crate::node::{Device, Node, VRID, Verdict, primary_address};
 use crate::scenario::{Change, Event, Step, Stray};
 use crate::world::{GROUP, Happening, World};
 
@@ -58,7 +59,7 @@ impl World {
         }
         let mut waited = Duration::ZERO;
         while self.failure.is_none()
-            && waited < bounds.yielded()
+            && waited < bounds.yielded() * self.calls_needed()
             && self.settled().is_err()
             && self.waits_for_election()
         {
@@ -66,6 +67,17 @@ impl World {
             waited += Duration::from_millis(100);
         }
         self.watch(bounds.watch(), bounds.overlap());
+    }
+
+    /// How many rounds of calls a yield election may need: one, or as many as it takes that all fail with a chance of less than
+    /// one in a thousand, if the turns of the two routers are closer than frames are late.
+    fn calls_needed(&self) -> u32 {
+        let turn = |node: &Node| vouchd_vrrp::skew(node.version, Priority::new(node.priority()), node.interval());
+        let [active] = self.active()[..] else { return 1 };
+        let own = turn(&self.nodes[active]);
+        let others = self.nodes.iter().filter(|node| node.is_able() && node.priority() > self.nodes[active].priority());
+        let is_close = others.map(turn).any(|turn| own.saturating_sub(turn) < MAX_DELAY * 2);
+        if is_close { 10 } else { 1 }
     }
 
     /// Gives the routers as long as loss permits: see [`crate::bounds`].

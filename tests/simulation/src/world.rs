@@ -425,7 +425,11 @@ impl World {
                 self.nodes[node].announced_late = true;
                 self.believes = None;
             }
+            // The address keeper looks at what was ordered meanwhile.
+            Order::Announce { .. }
+                if self.queue.any(|at, it| at == node && matches!(it, Happening::Kernel(Order::Remove))) => {}
             Order::Announce { .. } => {
+                let it = &mut self.nodes[node].kernel;
                 if it.addresses.contains_key(&config_addresses[0]) {
                     // A segment keeps the order in which frames are sent to one host.
                     let delay = Random::of([self.seed, 1, node as u64, now.as_nanos() as u64])

@@ -72,3 +72,63 @@ fn advertisement_during_the_trial_does_not_start_preempt_delay_anew() {
          settle",
     );
 }
+
+/// Found by seed 97804: its last advertisement came out of the limit of its answers.
+#[test]
+fn router_that_steps_back_says_so_however_much_it_answered() {
+    holds(
+        "seed 97804
+         version 3
+         r1 vouchd address 56 priority 254 interval 20cs preempt kernel 20
+         r2 vouchd address 68 priority 254 interval 20cs patient adverts 4 kernel 20
+         r3 vouchd address 75 priority 1 interval 20cs patient adverts 10 kernel 20
+         r4 vouchd address 19 priority 254 interval 20cs preempt adverts 4 kernel 20
+         r5 vouchd address 26 priority 254 interval 20cs preempt adverts 4 kernel 20
+         wait 500ms
+         forge 0
+         settle
+         forge 0
+         wait 100ms
+         forge 0
+         wait 50ms
+         forge 0
+         settle",
+    );
+}
+
+/// Found by seed 170845: the kernel was busy, and the announcement went out after the removal was ordered.
+#[test]
+fn busy_kernel_announces_nothing_after_the_router_stepped_back() {
+    holds(
+        "seed 170845
+         version 3
+         r1 vouchd address 71 priority 180 interval 10cs preempt pair
+         r2 vouchd address 17 priority 234 interval 100cs preempt pair
+         r3 vouchd address 62 priority 234 interval 100cs patient pair
+         wait 2s
+         loss 100
+         wait 5s
+         r2 busy 1.432s
+         settle",
+    );
+}
+
+/// Found by seed 175498: a call fails if the frame that answers it is late.
+#[test]
+fn yield_election_with_turns_that_are_closer_than_frames_are_late_ends() {
+    holds(
+        "seed 175498
+         version 3
+         r1 vouchd address 10 priority 215 interval 20cs patient drift -309 kernel 20 pair
+         r2 keepalived address 20 priority 62 interval 20cs patient kernel 20 pair
+         wait 5s
+         wait 5s
+         wait 300ms
+         wait 5s
+         wait 1s
+         r2 reload adverts 3
+         wait 5s
+         r1 priority 59
+         settle",
+    );
+}

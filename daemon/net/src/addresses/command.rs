@@ -145,6 +145,23 @@ pub enum AddressCommand {
 }
 
 impl AddressCommand {
+    /// The instance that this command makes heard on its network.
+    pub(crate) fn speaks_for(&self) -> Option<&InstanceKey> {
+        match self {
+            Self::Announce { instance, .. } | Self::Ask { instance, .. } => Some(instance),
+            Self::Configure(_) | Self::Install { .. } | Self::Remove { .. } => None,
+        }
+    }
+
+    /// Whether `of` is no longer active with this command.
+    pub(crate) fn ends(&self, of: &InstanceKey) -> bool {
+        match self {
+            Self::Remove { instance } => instance == of,
+            Self::Configure(claims) => !claims.iter().any(|claim| claim.instance == *of && claim.lifetime.is_some()),
+            Self::Install { .. } | Self::Announce { .. } | Self::Ask { .. } => false,
+        }
+    }
+
     /// Whether the command must be queued even when the queue is full, because later ones build on it.
     pub(crate) fn is_essential(&self) -> bool {
         match self {
@@ -175,4 +192,20 @@ pub enum CommandRefused {
     /// The keeper's thread has ended.
     #[error("the thread that keeps the addresses has ended")]
     Stopped,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn removal_and_a_configuration_without_the_instance_end_its_announcements() {
+        let (web, dns) = (InstanceKey::from("web"), InstanceKey::from("dns"));
+        let announce = AddressCommand::Announce { instance: web.clone(), repeat: 1, not_after: Time::from_nanos(0) };
+        assert_eq!(announce.speaks_for(), Some(&web));
+        let remove = AddressCommand::Remove { instance: web.clone() };
+        assert_eq!((remove.ends(&web), remove.ends(&dns), remove.speaks_for()), (true, false, None));
+        assert!(AddressCommand::Configure(Vec::new()).ends(&web));
+        assert!(!announce.ends(&web));
+    }
 }

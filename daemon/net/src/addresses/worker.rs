@@ -11,7 +11,7 @@
 mod announcements;
 mod virtual_macs;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -94,8 +94,19 @@ impl Worker {
     /// Works until the handle is dropped; then removes what is left.
     pub(super) fn run(&mut self, queue: &Receiver<AddressCommand>, waiting: &AtomicUsize) {
         while let Ok(commands) = queue.drain() {
-            for command in commands {
+            let mut commands = VecDeque::from(commands);
+            while let Some(command) = commands.pop_front() {
                 waiting.fetch_sub(1, Ordering::Relaxed);
+                if let Some(instance) = command.speaks_for() {
+                    // The kernel may have been busy for long. An instance that has resigned since must not be heard after the
+                    // one that is active now.
+                    self.unsettled |= self.follow();
+                    self.settle();
+                    commands.extend(queue.drain().unwrap_or_default());
+                    if commands.iter().any(|later| later.ends(instance)) {
+                        continue;
+                    }
+                }
                 self.carry_out(command);
             }
             self.settle();

@@ -141,8 +141,13 @@ impl Router {
     fn step_back(&mut self, now: Time, peer: IpAddr, parsed: &Parsed, out: &mut Vec<Action>) {
         // If the better router does not know of this one, it has no reason to announce the addresses again, and other hosts
         // go on sending here. This advertisement gives it one.
-        if self.answers.allow(now) {
+        if self.farewells.allow(now) {
             self.send(now, self.priority, out);
+        }
+        // Answers are limited, so the router that did not resign may be heard with its next advertisement only.
+        let is_soon = now.since(self.since) <= self.config.interval.duration() * 2;
+        if is_soon && matches!(self.why, Why::Resigned { peer: resigned } if resigned == peer) {
+            self.pair.note_mistake(peer, now + self.down_interval());
         }
         self.learn_interval(parsed);
         self.active_peer = Some(peer);

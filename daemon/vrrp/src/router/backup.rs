@@ -132,7 +132,8 @@ impl Router {
             priority > self.priority || (priority == self.priority && self.source().is_some_and(|own| peer > own))
         };
         let is_instant = self.hand_over(now) == Some(HandOver::Instant)
-            && !self.pair.priority_in_burst(now, peer).is_some_and(outranks);
+            && !self.pair.priority_in_burst(now, peer).is_some_and(outranks)
+            && !self.pair.is_doubtful(now, peer);
         let wait = if is_instant { Duration::ZERO } else { self.skew() };
         self.with_backup(|backup| {
             let resigned_at = Some(now);

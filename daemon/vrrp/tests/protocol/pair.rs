@@ -88,6 +88,31 @@ fn lost_first_frame_of_a_burst_costs_a_moment_and_no_second_holder_stays() {
     assert_eq!(bench.state(), State::Backup);
 }
 
+/// 500 forged frames of priority 0 a second: the active router answers the first ten of a second, and advertises.
+#[test]
+fn flood_of_forged_resignations_costs_one_takeover_in_a_down_interval() {
+    let mut bench = Bench::started(pair(80));
+    bench.hear(HIGHER, 200);
+    let mut takeovers = 0;
+    for frame in 0..6_000_u32 {
+        bench.wait(millis(2));
+        let was_active = bench.state() == State::Active;
+        bench.hear(HIGHER, 0);
+        takeovers += u32::from(!was_active && bench.state() == State::Active);
+        // At once while answers are left, else with the next advertisement.
+        if frame % 500 < 10 {
+            bench.hear(HIGHER, 200);
+        }
+    }
+    assert!((1..=4).contains(&takeovers), "{takeovers} takeovers in 12 s");
+    assert_eq!(bench.state(), State::Backup);
+    bench.wait(seconds(4.0));
+    bench.hear(HIGHER, 200);
+    bench.wait(millis(11));
+    bench.hear(HIGHER, 0);
+    assert_eq!(bench.state(), State::Active, "later the hand-over is instant again");
+}
+
 #[test]
 fn router_that_is_not_of_a_pair_waits_for_its_skew_time() {
     let mut bench = Bench::started(config(80));

@@ -6,9 +6,11 @@
 //! its own routes again anyway.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use netlink_packet_core::{NlasIterator, Parseable};
+use netlink_packet_core::{NLM_F_REPLACE, NlasIterator, Parseable};
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::RouteHeader;
 use netlink_packet_route::rule::RuleAttribute;
 use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
@@ -22,6 +24,9 @@ const BUFFER: usize = 4 << 20;
 
 const NETLINK_HEADER: usize = 16;
 const RULE_HEADER: usize = 12;
+const ROUTE_HEADER: usize = 12;
+/// The flags in the netlink header.
+const FLAGS: std::ops::Range<usize> = 6..8;
 
 /// A non-blocking socket for notifications, in the network namespace of the thread that opened it.
 #[derive(Debug)]
@@ -56,8 +61,10 @@ impl RoutingNews {
     }
 
     /// Takes everything that is queued. Returns whether somebody other than `port` changed a route or rule with our mark,
-    /// or may have done so because notifications were lost. Never blocks.
-    pub(crate) fn take(&mut self, port: u32) -> bool {
+    /// or may have done so because notifications were lost. Who replaces a route of ours with another one causes no
+    /// notification about ours, so a replacement counts too if its destination is `wanted`: a prefix of that length. Never
+    /// blocks.
+    pub(crate) fn take(&mut self, port: u32, wanted: impl Fn(IpAddr, u8) -> bool) -> bool {
         let mut changed = false;
         loop {
             self.buffer.clear();
@@ -65,7 +72,10 @@ impl RoutingNews {
                 // Any process may send to a netlink socket; the kernel's port is 0.
                 Ok((_, sender)) if sender.port_number() != 0 => {}
                 Ok(_) => {
-                    changed |= decode::messages(&self.buffer).any(|message| message.port != port && is_ours(&message));
+                    changed |= decode::messages(&self.buffer).any(|message| {
+                        message.port != port
+                            && (is_ours(&message) || replaced(&message).is_some_and(|(ip, length)| wanted(ip, length)))
+                    });
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return changed,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -93,6 +103,27 @@ fn is_ours(message: &decode::Message<'_>) -> bool {
     }
 }
 
+/// The destination of a route that took the place of another one.
+fn replaced(message: &decode::Message<'_>) -> Option<(IpAddr, u8)> {
+    let flags = u16::from_ne_bytes(message.bytes.get(FLAGS)?.try_into().ok()?);
+    if message.kind != libc::RTM_NEWROUTE || flags & NLM_F_REPLACE == 0 {
+        return None;
+    }
+    let payload = message.bytes.get(NETLINK_HEADER..)?;
+    let header = RouteHeader::parse(payload).ok()?;
+    let mut attributes = NlasIterator::new(payload.get(ROUTE_HEADER..)?).map_while(Result::ok);
+    let destination = attributes.find(|attribute| attribute.kind() == libc::RTA_DST);
+    let destination = destination.as_ref().map(|attribute| attribute.value());
+    let ip = match (header.address_family, destination) {
+        (AddressFamily::Inet, None) => Ipv4Addr::UNSPECIFIED.into(),
+        (AddressFamily::Inet, Some(bytes)) => Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?).into(),
+        (AddressFamily::Inet6, None) => Ipv6Addr::UNSPECIFIED.into(),
+        (AddressFamily::Inet6, Some(bytes)) => Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?).into(),
+        _ => return None,
+    };
+    Some((ip, header.destination_prefix_length))
+}
+
 impl AsFd for RoutingNews {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
@@ -102,7 +133,7 @@ impl AsFd for RoutingNews {
 #[cfg(test)]
 mod tests {
     use netlink_packet_core::Emitable;
-    use netlink_packet_route::route::{RouteMessage, RouteProtocol};
+    use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol};
     use netlink_packet_route::rule::RuleMessage;
 
     use super::*;
@@ -127,6 +158,25 @@ mod tests {
         message.attributes =
             vec![RuleAttribute::Iifname("eth0".to_owned()), RuleAttribute::Protocol(RouteProtocol::from(protocol))];
         datagram(libc::RTM_NEWRULE, &message)
+    }
+
+    fn replacement(destination: Ipv4Addr, length: u8, flags: u16) -> Vec<u8> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = AddressFamily::Inet;
+        message.header.destination_prefix_length = length;
+        message.attributes = vec![RouteAttribute::Destination(RouteAddress::Inet(destination))];
+        let mut bytes = datagram(libc::RTM_NEWROUTE, &message);
+        bytes[FLAGS].copy_from_slice(&flags.to_ne_bytes());
+        bytes
+    }
+
+    #[test]
+    fn destination_of_a_replacement_is_read_and_that_of_a_new_route_is_not() {
+        let destination = Ipv4Addr::new(10, 9, 0, 0);
+        let read = |datagram: &[u8]| decode::messages(datagram).find_map(|message| replaced(&message));
+        assert_eq!(read(&replacement(destination, 16, NLM_F_REPLACE)), Some((destination.into(), 16)));
+        assert_eq!(read(&replacement(destination, 16, 0)), None);
+        assert_eq!(read(&route(4)), None);
     }
 
     fn concerns_us(datagram: &[u8]) -> bool {

@@ -91,7 +91,7 @@ impl RoutingKeeper {
     pub(crate) fn follow(&mut self) -> bool {
         if let Some(sockets) = &mut self.sockets {
             let port = sockets.requests.port();
-            self.suspect |= sockets.news.take(port);
+            self.suspect |= sockets.news.take(port, |ip, length| self.reconciler.has_route_to(ip, length));
         }
         let is_over = self.deadline().is_some_and(|deadline| deadline < clock::now());
         (self.suspect || is_over) && !self.reconciler.is_idle()

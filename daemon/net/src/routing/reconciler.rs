@@ -1,6 +1,7 @@
 //! The model of routes and rules: what this daemon has installed, and what its instances want. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -104,6 +105,14 @@ impl Reconciler {
     /// Whether there is nothing to install, to keep or to remove.
     pub(crate) fn is_idle(&self) -> bool {
         self.ours.is_empty() && self.claims.values().all(|claim| claim.lifetime.is_none() || claim.routing.is_empty())
+    }
+
+    /// Whether it installed a route to this prefix, in any table.
+    pub(crate) fn has_route_to(&self, ip: IpAddr, length: u8) -> bool {
+        self.ours.keys().any(|item| match item {
+            RoutingItem::Route(route) => (route.destination.address, route.destination.length) == (ip, length),
+            RoutingItem::Rule(_) => false,
+        })
     }
 
     /// Whether any instance has routes or rules.

@@ -11,6 +11,9 @@ pub enum VirtualMacError {
     /// An interface of that name exists and is not vouchd's.
     #[error("{0} exists already and is not vouchd's: remove it, or set another virtual_mac.name")]
     NameTaken(Arc<str>),
+    /// An interface of that name belongs to another daemon.
+    #[error("{0} belongs to another vouchd that runs on this host: set another virtual_mac.name")]
+    InUse(Arc<str>),
     /// Another macvlan on the same interface has the MAC address.
     #[error("another macvlan on {parent} has the MAC address {mac}: remove it (ip -d link show type macvlan)")]
     MacTaken {

@@ -46,6 +46,9 @@ pub(crate) struct VirtualMacKeeper {
     warnings: BTreeMap<InstanceKey, String>,
     /// The names of the interfaces that this daemon made or took over.
     owned: BTreeSet<String>,
+    /// The settings of parents as they were before vouchd changed them, by index. The alias of a macvlan keeps them too, but
+    /// goes with a macvlan that somebody deletes.
+    saved: BTreeMap<u32, Saved>,
     /// Interfaces as they are after they were made. The kernel notifies of no alias while an interface is switched off.
     made: Vec<Link>,
     /// Instances whose request failed: not tried again before the next command or notification.
@@ -112,7 +115,7 @@ impl VirtualMacKeeper {
             Found::Foreign => Err(VirtualMacError::NameTaken(Arc::clone(&virtual_mac.name))),
             // Of another daemon that runs.
             Found::Outdated(link) if !self.owned.contains(&link.name) => {
-                Err(VirtualMacError::NameTaken(Arc::clone(&virtual_mac.name)))
+                Err(VirtualMacError::InUse(Arc::clone(&virtual_mac.name)))
             }
             Found::Outdated(link) => {
                 requests.delete_link(link.index).map_err(failed("removing the old macvlan"))?;
@@ -120,7 +123,7 @@ impl VirtualMacKeeper {
             }
             Found::Nothing { parent } => {
                 let (link, warning) =
-                    make(requests, kernel, virtual_mac, parent).map_err(failed("making the macvlan"))?;
+                    self.make(requests, kernel, virtual_mac, parent).map_err(failed("making the macvlan"))?;
                 self.made.push(link);
                 self.owned.insert(virtual_mac.name.to_string());
                 match warning {
@@ -139,6 +142,33 @@ impl VirtualMacKeeper {
             Found::Ours(link) => {
                 self.owned.insert(link.name.clone());
                 Ok(false)
+            }
+        }
+    }
+
+    /// Makes the macvlan and all settings. If one of them fails, nothing is left. Returns it as it is then, and a
+    /// warning for the operator.
+    fn make(
+        &mut self,
+        requests: &mut RequestSocket,
+        kernel: &KernelState,
+        virtual_mac: &VirtualMac,
+        parent: u32,
+    ) -> io::Result<(Link, Option<String>)> {
+        requests.add_macvlan(parent, &virtual_mac.name, virtual_mac.mac())?;
+        let index = if_nametoindex(&*virtual_mac.name)?;
+        let before = self.saved.get(&parent).cloned().unwrap_or_default();
+        let made = set_up(requests, kernel, virtual_mac, index, parent, before)
+            .and_then(|(saved, warning)| Ok((requests.link(index)?, saved, warning)));
+        match made {
+            Ok((link, saved, warning)) => {
+                self.saved.insert(parent, saved);
+                Ok((link, warning))
+            }
+            Err(error) => {
+                // The first error is the one to report.
+                let _ = requests.delete_link(index);
+                Err(error)
             }
         }
     }
@@ -168,6 +198,9 @@ impl VirtualMacKeeper {
                     remaining.remove(&link.index);
                     let others = kernel.links().filter(|other| remaining.contains(&other.index));
                     changed |= remove(requests, link, others);
+                    // The last one on this parent has put everything back.
+                    let is_last = !kernel.links().any(|it| remaining.contains(&it.index) && it.parent == link.parent);
+                    link.parent.filter(|_| is_last).map(|parent| self.saved.remove(&parent));
                 }
             }
         }
@@ -205,32 +238,15 @@ fn is_as_wanted(kernel: &KernelState, link: &Link, virtual_mac: &VirtualMac) -> 
     link.mac == Some(virtual_mac.mac()) && parent.is_some_and(|parent| link.parent == Some(parent.index))
 }
 
-/// Makes the macvlan and all settings. If one of them fails, nothing is left. Returns it as it is then, and a
-/// warning for the operator.
-fn make(
-    requests: &mut RequestSocket,
-    kernel: &KernelState,
-    virtual_mac: &VirtualMac,
-    parent: u32,
-) -> io::Result<(Link, Option<String>)> {
-    requests.add_macvlan(parent, &virtual_mac.name, virtual_mac.mac())?;
-    let index = if_nametoindex(&*virtual_mac.name)?;
-    let made =
-        set_up(requests, kernel, virtual_mac, index, parent).and_then(|warning| Ok((requests.link(index)?, warning)));
-    if made.is_err() {
-        // The first error is the one to report.
-        let _ = requests.delete_link(index);
-    }
-    made
-}
-
+/// Returns what was changed on the parent, as it was before, and a warning for the operator.
 fn set_up(
     requests: &mut RequestSocket,
     kernel: &KernelState,
     virtual_mac: &VirtualMac,
     index: u32,
     parent: u32,
-) -> io::Result<Option<String>> {
+    before: Saved,
+) -> io::Result<(Saved, Option<String>)> {
     let on_parent = requests.link(parent)?.inet;
     let mut saved = match virtual_mac.family {
         Family::V4 => Saved::of(&on_parent),
@@ -238,7 +254,8 @@ fn set_up(
     };
     let changes = saved.changes();
     if virtual_mac.family == Family::V4 {
-        // What is changed already is what the first macvlan has saved.
+        // What is changed already is what an earlier macvlan has saved.
+        saved.extend(before);
         for other in kernel.links().filter(|other| is_marked(other) && other.parent == Some(parent)) {
             saved.extend(Saved::of_link(other));
         }
@@ -259,7 +276,7 @@ fn set_up(
     requests.set_inet(parent, &changes)?;
     let warnings = [sysctl::set(&virtual_mac.name, virtual_mac.family).err(), sysctl::obstacle(virtual_mac.family)];
     let warnings: Vec<_> = warnings.into_iter().flatten().collect();
-    Ok((!warnings.is_empty()).then(|| warnings.join("; ")))
+    Ok((saved, (!warnings.is_empty()).then(|| warnings.join("; "))))
 }
 
 /// Removes a macvlan of vouchd. First puts back the settings of its parent that none of the `others` has saved, too. Returns

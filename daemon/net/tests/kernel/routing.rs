@@ -257,6 +257,21 @@ fn equal_route_of_the_host_stays_and_is_an_error() {
     });
 }
 
+/// The kernel notifies of the new route alone.
+#[test]
+fn route_that_somebody_puts_in_the_place_of_ours_is_an_error() {
+    in_namespace(|| {
+        let routes = ["10.1.0.0/16 via 192.0.2.254", "2001:db8:1::/48 via fe80::9 dev near metric 9"];
+        let (_keeper, reports) = start(&routes, &[]);
+        wait_states(&reports, all_installed);
+        ip("route replace 10.1.0.0/16 via 192.0.2.77");
+        ip("-6 route replace 2001:db8:1::/48 dev near metric 9");
+        let states = wait_states(&reports, |states| states.iter().all(|state| !state.installed));
+        assert!(states.iter().all(|state| state.error.is_some()), "{states:?}");
+        assert!(ip("route show 10.1.0.0/16").contains("via 192.0.2.77"), "the host's stays");
+    });
+}
+
 /// Kernels that compare the protocols of rules keep both; others refuse the second.
 #[test]
 fn equal_rule_of_the_host_stays() {

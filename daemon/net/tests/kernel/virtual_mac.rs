@@ -127,6 +127,25 @@ fn interface_and_settings_go_with_the_keeper() {
     });
 }
 
+/// The alias of the interface keeps the settings of its parent, and is gone then.
+#[test]
+fn settings_are_put_back_although_somebody_deleted_the_interface() {
+    in_namespace(|| {
+        let before = settings();
+        let (keeper, reports) = start(vec![claim_on(NAME, 51)]);
+        install(&keeper);
+        wait_state(&reports, |state| state.up);
+        let index = || nix::net::if_::if_nametoindex(NAME).ok();
+        let first = index();
+        ip(&format!("link del {NAME}"));
+        until("it is made again", || index().is_some_and(|again| Some(again) != first));
+        until("it is up again", || ip(&format!("link show dev {NAME}")).contains(",UP"));
+        assert!(keeper.finish(Duration::from_secs(5)));
+        assert!(!exists(NAME));
+        assert_eq!(settings(), before);
+    });
+}
+
 #[test]
 fn row_88_interface_has_no_address_made_from_the_virtual_mac() {
     in_namespace(|| {

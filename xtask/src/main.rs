@@ -101,7 +101,7 @@ enum Task {
     },
     /// Draws the state diagram into docs/vrrp.md, from a simulation of the code, and writes its table of timers
     Diagram,
-    /// Fuzzes packets, the state machine, netlink and the pipe with cargo-fuzz
+    /// Fuzzes packets, the state machine, netlink and the pipe with libFuzzer
     Fuzz {
         /// Seconds for each target
         #[arg(default_value_t = 30)]
@@ -112,6 +112,9 @@ enum Task {
     /// Formatting, clippy, documentation and its links, dependencies, and whether generated documents are up to date
     Lint,
 }
+
+/// How long each fuzz target runs among the tests.
+const FUZZ_SECONDS: u64 = 30;
 
 fn main() -> anyhow::Result<ExitCode> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?.to_owned();
@@ -183,6 +186,9 @@ fn test(root: &Path, args: &[String]) -> anyhow::Result<ExitCode> {
     let guest = if args.is_empty() { Some(vm::run(root, &environment, &[])?) } else { None };
     let records = totals::Records::new(root)?;
     let code = nextest(root, &records, &environment, args)?;
+    if with_languages && args.is_empty() {
+        fuzz::fuzz(root, FUZZ_SECONDS)?;
+    }
     match guest {
         None | Some(vm::Outcome::Ran { success: true, .. }) => Ok(code),
         Some(vm::Outcome::Ran { success: false, totals }) => {

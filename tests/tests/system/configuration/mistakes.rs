@@ -83,14 +83,14 @@ const BAD: [Bad; 11] = [
     Bad {
         name: "virtual router 256",
         change: ("virtual_router_id = 55", "virtual_router_id = 256"),
-        line: "256",
+        line: "virtual_router_id = 256",
         words: &["256", "1", "255"],
     },
     Bad {
-        name: "two families in one instance",
-        change: ("[\"192.168.175.100\"]", "[\"192.168.175.100\", \"fe80::1\"]"),
-        line: "fe80",
-        words: &["fe80::1", "IPv4"],
+        name: "a multicast address",
+        change: ("[\"192.168.175.100\"]", "[\"192.168.175.100\", \"ff02::12\"]"),
+        line: "ff02",
+        words: &["ff02::12", "multicast", "host"],
     },
     Bad {
         name: "a check that is not there",

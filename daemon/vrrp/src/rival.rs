@@ -110,9 +110,12 @@ impl DiscardReason {
             Self::Version => "set the same version on both",
             Self::Type | Self::Carp => "another protocol uses this virtual router id: give it another one",
             Self::Family => "its addresses are of another family than this router's: set the same addresses on both",
-            Self::Length | Self::NoAddresses | Self::FirstAddress => {
-                "its advertisements are malformed: update or replace its software"
+            Self::Length => {
+                "its advertisements have a wrong length: if it authenticates by HMAC, set auth on this router too; else update \
+                 or replace its software"
             }
+            Self::NoAddresses => "it has no addresses (addresses = []): set the same addresses on both",
+            Self::FirstAddress => "its first IPv6 address is not link-local: set one there, the same on both",
             Self::Checksum => "its advertisements arrive damaged: check the network, then its software",
             Self::ZeroInterval => "its advertisement interval is 0: set it",
             Self::AuthType => "set the same auth on both",

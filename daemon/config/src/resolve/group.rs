@@ -23,7 +23,7 @@ pub(super) fn groups(
     for (name, mut table) in tables {
         let listed = table.require("instances", "the names of at least two instances", problems);
         let instances = listed.map(|value| instances(&value, names, known, &mut members, problems)).unwrap_or_default();
-        let tracked = table.take("track").map(|value| track(&value, problems)).unwrap_or_default();
+        let tracked = table.take("track").map(|value| track(&value, None, problems)).unwrap_or_default();
         let uses = table.take("checks");
         let mut reported = false;
         for member in placed.iter_mut().filter(|placed| instances.contains(&placed.instance.name)) {
@@ -42,7 +42,20 @@ pub(super) fn groups(
                 }
             }
         }
+        let place = table.place();
+        let path = table.path().to_owned();
         table.finish(problems);
+        let mut priorities: Vec<u8> = placed
+            .iter()
+            .filter(|placed| instances.contains(&placed.instance.name))
+            .map(|placed| placed.instance.priority.get())
+            .collect();
+        priorities.dedup();
+        if priorities.len() > 1 {
+            let message = "its instances have different priorities, so who is active depends on what happened before; \
+                           expected the same priority in all";
+            problems.warn(place, path, message);
+        }
         groups.push(Group { name, instances });
     }
     groups

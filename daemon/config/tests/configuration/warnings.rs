@@ -101,3 +101,28 @@ fn weights_that_leave_a_router_above_the_default_priority_give_a_note_with_its_a
         }
     }
 }
+
+#[test]
+fn different_priorities_in_a_group_give_a_warning() {
+    let instance = |name: &str, vrid: u8, priority: u8| {
+        format!(
+            "[instance.{name}]\ninterface = \"eth0\"\nvirtual_router_id = {vrid}\npriority = {priority}\n\
+             addresses = [\"192.0.2.{vrid}\"]\n"
+        )
+    };
+    let group = "[group.g]\ninstances = [\"a\", \"b\"]\n";
+    for (other, warnings) in [(150, 0), (100, 1)] {
+        let config = config(&format!("{}{}{group}", instance("a", 1, 150), instance("b", 2, other)));
+        let about = config.warnings.iter().filter(|warning| warning.message.contains("different priorities"));
+        assert_eq!(about.count(), warnings, "{other}");
+    }
+}
+
+#[test]
+fn weight_of_a_tracked_interface_that_has_no_effect_gives_a_warning() {
+    let config = config(
+        "[instance.a]\ninterface = \"eth0\"\nvirtual_router_id = 1\npriority = 255\naddresses = [\"192.0.2.1\"]\n\
+         track = [{ interface = \"eth1\", weight = -20 }]\n",
+    );
+    assert!(config.warnings.iter().any(|warning| warning.message.contains("its weight has no effect")));
+}

@@ -85,7 +85,7 @@ pub(super) fn instance(
     let routers = table.take("routers").and_then(|v| routers(&v, unicast.as_ref(), problems));
     let virtual_mac = table.take("virtual_mac").and_then(|v| track::virtual_mac(&v, problems));
     let accept = table.take("accept").and_then(|v| accept(&v, priority, problems));
-    let tracked = table.take("track").map(|v| track(&v, problems)).unwrap_or_default();
+    let tracked = table.take("track").map(|v| track(&v, Some(priority), problems)).unwrap_or_default();
     let track_link = table.take("track_link").and_then(|v| v.boolean(problems)).unwrap_or(true);
     let interval = interval.unwrap_or(AdvertInterval::ONE_SECOND);
     let silence = interval.duration() * u32::from(down_timer_adverts - 1);

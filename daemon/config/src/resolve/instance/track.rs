@@ -2,15 +2,19 @@
 
 use toml::de::DeValue;
 use vouchd_printable::is_unprintable;
+use vouchd_wire::Priority;
 
 use super::interface_name;
+use super::uses::useless_weight;
 use crate::model::{Track, VirtualMac};
 use crate::reader::{Problems, Value};
 
 const TRACKED: &str = "the name of an interface, or a pattern with * and ?, of at most 15 characters";
 
 /// Reads a list of interfaces: `"eth1"`, or `{ interface = "ppp*", weight = -20 }`.
-pub(in crate::resolve) fn track(value: &Value<'_>, problems: &mut Problems) -> Vec<Track> {
+///
+/// Warns of a weight that has no effect at `priority`.
+pub(in crate::resolve) fn track(value: &Value<'_>, priority: Option<Priority>, problems: &mut Problems) -> Vec<Track> {
     let items = value.list("a list of interfaces, like [\"eth1\"]", problems).unwrap_or_default();
     let mut tracked: Vec<Track> = Vec::new();
     for item in items {
@@ -18,6 +22,9 @@ pub(in crate::resolve) fn track(value: &Value<'_>, problems: &mut Problems) -> V
         if tracked.iter().any(|other| other.interface == track.interface) {
             item.error("this interface is listed twice; remove one", problems);
         } else {
+            if let Some(why) = priority.and_then(|priority| useless_weight(priority, track.weight)) {
+                item.warn(why, problems);
+            }
             tracked.push(track);
         }
     }

@@ -70,7 +70,7 @@ fn unknown_check(name: &str, known: &[&str]) -> String {
 }
 
 /// Why a weight can never change the effective priority, which is clamped to 1..=254. `None` if it can.
-fn useless_weight(priority: Priority, weight: Option<i16>) -> Option<&'static str> {
+pub(super) fn useless_weight(priority: Priority, weight: Option<i16>) -> Option<&'static str> {
     let weight = weight?;
     match priority.get() {
         255 => Some("its weight has no effect: this instance owns its addresses (priority = 255)"),

@@ -107,10 +107,13 @@ fn of_instance(instance: &Instance, now: SystemTime) -> Vec<(Level, String)> {
     if instance.state == "initialize" {
         let level = match instance.cause.as_str() {
             // It has not decided yet, or is about to end.
-            "starting" | "health_waiting" | "shut_down" => Level::Degraded,
+            "starting" | "startup_delay" | "health_waiting" | "shut_down" => Level::Degraded,
             _ => Level::Fault,
         };
         found.push((level, format!("takes no part: {}", instance.reason)));
+    }
+    if let Some(off) = instance.pair.as_deref().filter(|pair| *pair != "instant") {
+        found.push((Level::Degraded, format!("instant hand-over is {off}, but routers = 2 or one peer is configured")));
     }
     found.extend(instance.peers.iter().filter_map(|peer| of_peer(peer, is_active)));
     found.extend(of_addresses(instance, now));

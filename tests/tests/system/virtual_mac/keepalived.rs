@@ -30,8 +30,8 @@ fn row_3_keepalived_with_use_vmac_is_heard_by_an_active_router_and_hears_it() {
         // With a better priority, it is heard although it sends from the MAC address that is up here.
         let higher = Keepalived::start_with(site, Node::Nginx02, &keepalived(200))?;
         wait_all(&vouchd, "backup")?;
+        // Not by which MAC address: keepalived's host may answer ARP with its own one, too.
         until("the client to reach keepalived", PATIENCE, || connect(client, V4) == "refused")?;
-        ensure!(entry(client, V4).as_deref() == Some(MAC_V4), "{:?}", entry(client, V4));
         higher.stop()?;
         wait_all(&vouchd, "active")?;
         client.sh("ip neigh flush dev ens33")?;

@@ -143,7 +143,7 @@ pub const NOT_TRIED: &[(u32, &str)] = &[
     (64, "forwarding is the kernel's"),
     (67, "checks differ between makes"),
     (68, "checks differ between makes"),
-    (72, "below what can be told on a wire"),
+    (72, "too short to measure on a wire"),
     (73, "in the interop matrix"),
     (74, "the wall clock is the machine's"),
     (76, "inside the router"),

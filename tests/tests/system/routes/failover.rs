@@ -16,7 +16,7 @@ const NODES: [Node; 2] = Node::ROUTERS;
 /// Makes the proxies routers, web01 the host behind them, and the virtual address the client's gateway.
 fn network_behind(site: &Site) -> anyhow::Result<()> {
     for node in NODES {
-        // All are on one segment: without this, the client would be told the way to web01.
+        // All are on one segment: the kernel would redirect the client straight to web01.
         site.host(node).sh(
             "echo 1 > /proc/sys/net/ipv4/ip_forward; echo 0 > /proc/sys/net/ipv4/conf/all/send_redirects; \
              echo 0 > /proc/sys/net/ipv4/conf/ens33/send_redirects; echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter; \
